@@ -1,0 +1,28 @@
+"""Separate streams of random numbers, each a function of a seed and of names alone.
+
+A stream is never advanced by another one, by the batch size, by the number of workers or by what
+was computed before: a resumed or replayed run draws exactly what an uninterrupted one draws.
+"""
+
+import hashlib
+
+import torch
+
+
+def derive(seed: int, *names: str | int) -> int:
+    """Seed of the stream that `names` single out under `seed`.
+
+    Args:
+        seed: any integer.
+        names: what the numbers are for, from general to particular: "data_order", epoch.
+
+    Returns:
+        An integer in [0, 2**63), different for different arguments.
+    """
+    text = repr((seed, *names)).encode()
+    return int.from_bytes(hashlib.blake2b(text, digest_size=8).digest(), "big") >> 1
+
+
+def generator(seed: int, *names: str | int) -> torch.Generator:
+    """A CPU generator at the start of the stream that `names` single out under `seed`."""
+    return torch.Generator().manual_seed(derive(seed, *names))

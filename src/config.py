@@ -1,0 +1,233 @@
+"""Between Hydra and the scripts: the check before any work, the parts, one-line errors.
+
+The only module that imports hydra and omegaconf. It imports no torch, so that `--help` and a
+refused option answer in about half a second.
+"""
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import CompactHydraException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from src import checks, fingerprints, naming, schemas
+
+SCHEMAS = {"train": schemas.Train, "eval": schemas.Eval}  # by script
+
+
+class ConfigError(CompactHydraException):
+    """What the user can mend; Hydra prints its message without a traceback."""
+
+
+@contextmanager
+def job(cfg: DictConfig) -> Iterator[None]:
+    """Check the configuration, then turn errors that the user can mend into one message.
+
+    A job that fails before it has computed anything leaves no folder behind. With
+    HYDRA_FULL_ERROR=1 the message comes with its traceback.
+
+    Raises:
+        ConfigError: in place of ValueError, OSError and FloatingPointError, with their text.
+    """
+    try:
+        check(cfg)
+        yield
+    except (ConfigError, ValueError, FloatingPointError, OSError) as error:
+        _discard_if_empty(folder())
+        raise ConfigError(_message(error)) from error
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse a configuration that cannot run, before any work.
+
+    Raises:
+        ConfigError: naming every missing value, unknown option and value of a wrong type at once,
+            as the user typed it, with what is allowed.
+    """
+    schema = _schema(HydraConfig.get().job.config_name or "")
+    known = list(checks.fields(schema))
+    extra = [str(key) for key in cfg if key not in known]
+    errors = [f"{key}: no such option; there are {', '.join(known)}" for key in extra]
+    errors += checks.misfits(values(cfg, schema), schema)
+    if errors:
+        raise ConfigError("This configuration cannot run:\n  " + "\n  ".join(errors))
+
+
+def folder() -> Path:
+    """The folder of the job that is running."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def shown(path: Path) -> str:
+    """A path as one would type it from here."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def values(cfg: DictConfig, schema: str) -> dict[str, Any]:
+    """A script's configuration as plain Python, "???" where a value is missing."""
+    keys = list(checks.fields(schema))
+    return OmegaConf.to_container(OmegaConf.masked_copy(cfg, keys), resolve=True)  # type: ignore
+
+
+def plain(node: Any) -> Any:
+    """A node of the configuration as numbers, texts, lists and dicts."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def build(cfg: DictConfig, group: str) -> Callable[..., Any] | None:
+    """A function that makes a group's part from what the script supplies, or None if it is off."""
+    node = plain(cfg[group])
+    return part(group, node) if node and "_target_" in node else None
+
+
+def part(group: str, node: dict[str, Any]) -> Callable[..., Any]:
+    """A function that makes a part from what the script supplies.
+
+    Raises (when called):
+        ValueError: the part refuses a value; its message is led by the option's full name.
+    """
+    own = {key: value for key, value in node.items() if key not in checks.common(group)}
+    # Not recursive: a `_target_` further down would be called without having been checked.
+    make_part = instantiate(own, _partial_=True, _convert_="all", _recursive_=False)
+
+    def make(*supplied: Any) -> Any:
+        try:
+            return make_part(*supplied)
+        except ValueError as error:
+            raise ValueError(f"{group}.{error}") from error
+
+    return make
+
+
+def saved_model(metadata: dict[str, Any]) -> Any:
+    """The model that weights were saved from, not yet with these weights.
+
+    Args:
+        metadata: of the weights.
+
+    Raises:
+        ConfigError: the model lies outside `src`, or does not take its values any more.
+    """
+    make = _saved_part("model", metadata["config"]["model"])
+    return make(tuple(metadata["input_shape"]), metadata["num_classes"])
+
+
+def saved_data(cfg: DictConfig, metadata: dict[str, Any]) -> Any:
+    """The data set that weights were trained on, or the one that `cfg.dataset` names.
+
+    Values in `cfg.dataset` take the place of the saved ones.
+    """
+    node, saved = plain(cfg.dataset), metadata["config"]
+    if "_target_" not in node:
+        node = saved["dataset"] | node
+    noise = saved["seeds"]["label_noise"]
+    return _saved_part("dataset", node)().load(saved["global_seed"] if noise is None else noise)
+
+
+def _saved_part(group: str, node: dict[str, Any]) -> Callable[..., Any]:
+    if not node["_target_"].startswith("src."):  # a file must not name just anything to be called
+        raise ConfigError(f"{group}: {node['_target_']} is not in src; only that can be rebuilt")
+    errors = checks.misfits_of_part(group, node, optional=False)
+    if errors:
+        raise ConfigError("This cannot be rebuilt:\n  " + "\n  ".join(errors))
+    return part(group, node)
+
+
+def recipe(cfg: DictConfig) -> dict[str, Any]:
+    """Fields of a training recipe: parts, lengths, and what is saved with the weights."""
+    own = values(cfg, "Train")
+    groups = ("model", "optimizer", "scheduler")
+    options = {key: own["model"][key] for key in checks.common("model") if key in own["model"]}
+    return {
+        **{group: build(cfg, group) for group in groups},
+        "averages": build(cfg, "averaged"),
+        **own["hparams"],
+        **options,
+        "precision": own["precision"],
+        "metadata": {"config": _lasting(own)},
+    }
+
+
+def seeds(cfg: DictConfig) -> dict[str, int]:
+    """The seed of every stream of chance."""
+    own = plain(cfg.seeds)
+    return {name: cfg.global_seed if seed is None else seed for name, seed in own.items()}
+
+
+def runtime(cfg: DictConfig) -> dict[str, Any]:
+    """How a job runs, without the number of threads, which is set for the whole process."""
+    return {key: value for key, value in plain(cfg.runtime).items() if key != "num_threads"}
+
+
+def threads(cfg: DictConfig) -> int:
+    """CPU threads for this job: the cores shared among the jobs that run beside it."""
+    if cfg.runtime.num_threads is not None:
+        return cfg.runtime.num_threads
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    launcher = HydraConfig.get().launcher
+    workers = launcher.get("n_jobs", 1) if "joblib" in launcher.get("_target_", "") else 1
+    return max(1, cores // workers) if workers > 0 else 1  # -1: as many workers as cores
+
+
+def _lasting(own: dict[str, Any]) -> dict[str, Any]:
+    """The values that hold wherever and however a job runs."""
+    gone = {"runtime", "output_dir", "snapshots"}
+    lasting = {key: value for key, value in own.items() if key not in gone}
+    for group, names in schemas.UNNAMED_IN_PARTS.items():
+        lasting[group] = {k: v for k, v in lasting[group].items() if k not in names}
+    return lasting
+
+
+def _schema(script: str) -> str:
+    return SCHEMAS[script].__name__
+
+
+def _run_dir(script: str, *, _root_: DictConfig) -> str:
+    schema = _schema(script)
+    name = naming.run_name(values(_root_, schema), schema)
+    folder = f"{_root_.output_dir}/{script}_{name}"
+    return f"{folder}/seed_{_root_.global_seed}" if "global_seed" in _root_ else folder
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)
+
+
+def _discard_if_empty(folder: Path) -> None:
+    """Remove the folder of a job that wrote nothing but its configuration and its log."""
+    if not folder.is_dir():
+        return
+    names = {path.name for path in folder.iterdir() if path.suffix not in (".log", ".lock")}
+    if names <= {".hydra"}:
+        shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # not empty, or another job was faster
+            folder.parent.rmdir()
+
+
+def _register() -> None:
+    for script, schema in SCHEMAS.items():
+        content = dataclasses.asdict(schema())
+        content |= {group: {} for group in schemas.SUPPLIED if group in content}
+        node = OmegaConf.create(content)
+        for key, value in content.items():
+            if isinstance(value, dict):
+                # Hydra refuses an unknown key without saying which there are; the check says.
+                OmegaConf.set_struct(node[key], False)
+        ConfigStore.instance().store(name=f"{script}_schema", node=node)
+    OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
+    OmegaConf.register_new_resolver("absolute", os.path.abspath, replace=True)
+    OmegaConf.register_new_resolver("fingerprint", fingerprints.folder, replace=True)
+
+
+_register()

@@ -1,0 +1,33 @@
+"""What a folder of files is, told from names and sizes alone."""
+
+import functools
+import hashlib
+import os
+
+
+@functools.cache
+def folder(root: str) -> str:
+    """Ten hexadecimal digits that name the files under a folder by relative path and size.
+
+    Reads no file, so that a folder of 60,000 images takes a fraction of a second.
+
+    Args:
+        root: the folder; one that is not there has the fingerprint "absent".
+    """
+    if not os.path.isdir(root):
+        return "absent"
+    digest = hashlib.blake2b(digest_size=5)
+    for line in sorted(_lines(root, "")):
+        digest.update(line.encode())
+    return digest.hexdigest()
+
+
+def _lines(root: str, prefix: str) -> list[str]:
+    lines = []
+    with os.scandir(root) as entries:
+        for entry in entries:
+            if entry.is_dir():
+                lines += _lines(entry.path, f"{prefix}{entry.name}/")
+            else:
+                lines.append(f"{prefix}{entry.name} {entry.stat().st_size}\n")
+    return lines

@@ -1,0 +1,75 @@
+"""Names of runs: what a run computes, as ten hexadecimal digits."""
+
+import hashlib
+import json
+from typing import Any
+
+from src import checks, schemas, signatures
+from src.signatures import Argument
+
+
+def run_name(values: dict[str, Any], schema: str) -> str:
+    """Ten hexadecimal digits of the canonical text of `identity`."""
+    text = json.dumps(_canonical(identity(values, schema)), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
+
+
+def identity(values: dict[str, Any], schema: str) -> dict[str, Any]:
+    """What a run is named by: every value that changes its result and is not its default.
+
+    Defaults are those of the code (the signature of each `_target_`, the schemas), not those of
+    the YAML files: editing a file changes the name, adding an option to the code does not.
+
+    Args:
+        values: the configuration as plain Python, interpolations resolved.
+        schema: name of the script's schema, such as "Train".
+    """
+    named: dict[str, Any] = {}
+    for key, argument in checks.fields(schema).items():
+        if key in schemas.UNNAMED:
+            continue
+        value, nested = values.get(key), checks.section(argument)
+        if key in schemas.SUPPLIED:
+            value = part(key, value)
+        elif nested is not None and isinstance(value, dict):
+            value = _unlike_default(value, nested)
+        elif value == argument.default:
+            continue
+        if value != {}:
+            named[key] = value
+    return named
+
+
+def part(group: str, node: Any) -> dict[str, Any]:
+    """A part by its target and the arguments that are not their defaults; {} if it is off.
+
+    A data set without a target is the one saved with the weights, with the values given here.
+    """
+    if not isinstance(node, dict) or ("_target_" not in node and group != "dataset"):
+        return {}
+    try:
+        known = signatures.arguments(str(node.get("_target_"))) | checks.common(group)
+    except (LookupError, ImportError):  # the check will say so
+        known = {}
+    unnamed = schemas.UNNAMED_IN_PARTS.get(group, set()) | {"_partial_"}
+    given = {key: value for key, value in node.items() if key not in unnamed}
+    return _unlike_default(given, known)
+
+
+def _unlike_default(given: dict, known: dict[str, Argument]) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in given.items()
+        if key not in known or known[key].default != value
+    }
+
+
+def _canonical(value: Any) -> Any:
+    """One form for equal numbers, so that lr=1 and lr=1.0 are one run."""
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_canonical(item) for item in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value

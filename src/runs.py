@@ -1,0 +1,198 @@
+"""Every path and file of a run, written whole or not at all.
+
+Imports torch only where tensors are read or written, so that a finished run is recognized at once.
+"""
+
+import contextlib
+import io
+import json
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
+
+from src import steps
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+log = logging.getLogger(__name__)
+
+METADATA_KEY = "isthmus"  # one key of sorted JSON, so that equal weights are equal files
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one training, and the names of what lies in it."""
+
+    folder: Path
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "state.pt"
+
+    @property
+    def metrics(self) -> Path:
+        return self.folder / "metrics.csv"
+
+    @property
+    def result(self) -> Path:
+        return self.folder / "result.json"
+
+    @property
+    def predictions(self) -> Path:
+        return self.folder / "predictions.npz"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.folder / "tensorboard"
+
+    def weights(self, moment: int | str, model: str = "plain") -> Path:
+        """File of the weights of one model at an iteration, or at a named moment: "best"."""
+        step = f"step_{moment}" if isinstance(moment, int) else moment
+        suffix = "" if model == "plain" else f".{model}"
+        return self.folder / "weights" / f"{step}{suffix}.safetensors"
+
+    def snapshot_state(self, iteration: int) -> Path:
+        """File of what training needs, besides the weights, to go on from an iteration."""
+        return self.folder / "weights" / f"step_{iteration}.state.pt"
+
+    def snapshots(self) -> list[int]:
+        """Iterations from which training can go on, in order."""
+        states = (self.folder / "weights").glob("step_*.state.pt")
+        iterations = (int(path.name.split(".")[0].removeprefix("step_")) for path in states)
+        return sorted(i for i in iterations if self.weights(i).exists())
+
+    def read_result(self) -> dict[str, Any] | None:
+        """The summary, or None while the run is not done."""
+        return json.loads(self.result.read_text()) if self.result.exists() else None
+
+    def is_complete(self, snapshots: str | list[steps.Step] | None) -> bool:
+        """Whether the run is done, with every snapshot of a request."""
+        return self.result.exists() and not self.missing_snapshots(snapshots)
+
+    def missing_snapshots(self, request: str | list[steps.Step] | None) -> list[int]:
+        """Iterations of a request that a finished run did not keep.
+
+        Raises:
+            ValueError: a requested step lies after the end of training.
+        """
+        result = self.read_result() or {}
+        wanted = steps.to_iterations(request, result["iterations_per_epoch"], result["iteration"])
+        return sorted(set(wanted) - set(self.snapshots()))
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the folder: another job that needs the same run waits, then finds it done."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / "run.lock")
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            log.info("waiting: another job trains %s", self.folder)
+            lock.acquire()
+        try:
+            for leftover in self.folder.rglob(".*.tmp"):  # of a job that was killed while writing
+                leftover.unlink(missing_ok=True)
+            yield
+        finally:
+            lock.release()
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        OSError: naming `path`; what was there before is still there.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a summary, whole or not at all."""
+    write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def save_weights(path: Path, state_dict: Mapping[str, "Tensor"], metadata: dict[str, Any]) -> None:
+    """Write weights as safetensors, with what is needed to rebuild their model.
+
+    Args:
+        path: ends in .safetensors.
+        state_dict: tensors on any device, in any memory format.
+        metadata: numbers, texts, lists and dicts.
+    """
+    import safetensors.torch
+    import torch
+
+    tensors = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format)
+        for name, tensor in state_dict.items()
+    }
+    text = json.dumps(metadata, sort_keys=True)
+    write_bytes(path, safetensors.torch.save(tensors, metadata={METADATA_KEY: text}))
+
+
+def load_weights(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
+    """Weights and their metadata, on the CPU.
+
+    Raises:
+        FileNotFoundError: naming the weights that are there.
+        ValueError: the file is cut off, or was not written by `save_weights`.
+    """
+    import safetensors
+
+    if not path.is_file():
+        raise FileNotFoundError(_what_is_there(path))
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = (file.metadata() or {}).get(METADATA_KEY)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
+    if metadata is None:
+        raise ValueError(f"{path} does not say how to rebuild its model: not saved by this toolkit")
+    return tensors, json.loads(metadata)
+
+
+def save_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write training state: tensors, numbers, texts, and lists and dicts of these."""
+    import torch
+
+    buffer = io.BytesIO()  # torch.save to a full disk dies of another error than OSError
+    torch.save(state, buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def load_state(path: Path) -> dict[str, Any]:
+    """Training state, on the CPU.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    import torch
+
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, ValueError, KeyError) as error:
+        raise ValueError(f"{path} is damaged ({error}); remove it to start over") from error
+
+
+def _what_is_there(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f"no checkpoint {path}: there is no folder {path.parent}"
+    found = sorted(path.parent.glob("*.safetensors"), key=lambda file: (len(file.name), file.name))
+    names = ", ".join(file.name.removesuffix(".safetensors") for file in found)
+    return f"no checkpoint {path}; that folder has {names or 'no weights'}"

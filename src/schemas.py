@@ -1,0 +1,105 @@
+"""The values that scripts and groups take besides what a `_target_` takes, with their defaults.
+
+Read by `config`, which checks every value against its annotation here; a value that equals its
+default here is left out of a run's name, so a new option with a default renames no older run.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from src.steps import Step
+
+MISSING = "???"
+
+
+@dataclass
+class Hparams:
+    """How long and on how much data at a time."""
+
+    epochs: int = 180
+    steps: Step | None = None  # the length of training; takes the place of `epochs`
+    batch_size: int = 128
+    grad_clip_max_norm: float | None = None  # of the whole gradient, L2
+    patience: int | None = None  # epochs without a lower validation loss before stopping
+
+
+@dataclass
+class Seeds:
+    """Seeds of the streams of chance; null takes `global_seed`."""
+
+    initialization: int | None = None
+    data_order: int | None = None
+    augmentation: int | None = None
+    dropout: int | None = None
+    label_noise: int | None = None
+
+
+@dataclass
+class Runtime:
+    """How a job runs, not what it computes: none of it is in a run's name."""
+
+    device: str = "auto"  # cpu, cuda, cuda:1, mps
+    compile: Literal["auto", True, False] = "auto"
+    channels_last: bool = True
+    num_workers: int = 4  # processes that decode streamed images
+    num_threads: int | None = None  # null: the cores divided by the jobs that share them
+    progress: bool = True
+    tensorboard: bool = True
+    save_every: float = 60.0  # seconds between two writes of state.pt
+
+
+@dataclass
+class ModelOptions:
+    """What every option of the group `model` takes besides its own."""
+
+    init: Literal[
+        "kaiming_normal",
+        "kaiming_uniform",
+        "xavier_normal",
+        "xavier_uniform",
+        "orthogonal",
+        "binary",
+    ] = "kaiming_normal"
+    bn_init: Literal["ones", "uniform"] = "ones"
+    freeze: list[Literal["batch_norm", "output", "others"]] = field(default_factory=list)
+    freeze_exceptions: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Train:
+    """`train.py`."""
+
+    dataset: Any = MISSING
+    model: Any = MISSING
+    optimizer: Any = MISSING
+    scheduler: Any = MISSING
+    averaged: Any = None
+    hparams: Hparams = field(default_factory=Hparams)
+    seeds: Seeds = field(default_factory=Seeds)
+    runtime: Runtime = field(default_factory=Runtime)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    global_seed: int = 1234
+    snapshots: str | list[Step] | None = None
+    save_predictions: bool = True
+    output_dir: str = "outputs"
+
+
+@dataclass
+class Eval:
+    """`eval.py`."""
+
+    checkpoint: str = MISSING
+    splits: list[Literal["train", "val", "test"]] | None = None  # null: all that there are
+    dataset: Any = None  # null: the data set that the weights were trained on
+    bn: Literal["keep", "reset"] = "keep"
+    runtime: Runtime = field(default_factory=Runtime)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    output_dir: str = "outputs"
+
+
+# Groups of a `_target_`: the arguments that the script supplies, which come first and by position.
+SUPPLIED = {"dataset": 0, "model": 2, "optimizer": 1, "scheduler": 2, "averaged": 0}
+
+# Values that do not change what is computed, or ask for more of it: not in a run's name.
+UNNAMED = {"runtime", "global_seed", "snapshots", "output_dir"}
+UNNAMED_IN_PARTS = {"dataset": {"root", "cache_dir"}}

@@ -1,0 +1,170 @@
+"""What a dotpath can be called with, read from its source text where it lies in this project.
+
+Reading instead of importing keeps a refused option, and the naming of a run, free of the seconds
+that importing torch takes.
+"""
+
+import ast
+import functools
+import inspect
+import pydoc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from src import annotations
+
+ROOT = Path(__file__).resolve().parent.parent
+PLAIN = (bool, int, float, str)  # the annotations outside `src` that values are held against
+REQUIRED = object()  # the default of an argument that has none
+UNKNOWN = object()  # a default that is not a literal, and equals nothing
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a function or of a class's constructor."""
+
+    name: str
+    annotation: str  # as in the source; "" where there is none
+    default: Any
+
+
+def arguments(target: str) -> dict[str, Argument]:
+    """Arguments of the function or class at a dotpath, by name, without `self`.
+
+    Args:
+        target: such as "src.models.mlp.MLP" or "torch.optim.RMSprop"; what lies in `src` is read
+            from its source, anything else is imported.
+
+    Raises:
+        LookupError: nothing has that name.
+        ImportError: it lies outside `src`, in a module that cannot be imported.
+    """
+    module, _, name = target.rpartition(".")
+    if not module.startswith("src."):
+        return _inspect(target)
+    path = _path(module)  # what a module of `src` imports, such as src.config.os, is not in it
+    node = _definitions(path).get(name) if path.exists() else None
+    if node is None:
+        raise LookupError(f"there is no {target}; {_what_is_there(module)}")
+    return {argument.name: argument for argument in _read(node, path)}
+
+
+def choices(target: str, argument: str) -> tuple[Any, ...]:
+    """The values that an argument annotated with a Literal can take."""
+    return annotations.choices(arguments(target)[argument].annotation)
+
+
+def _path(module: str) -> Path:
+    return ROOT.joinpath(*module.split(".")).with_suffix(".py")
+
+
+@functools.cache
+def _definitions(path: Path) -> dict[str, ast.ClassDef | ast.FunctionDef]:
+    body = ast.parse(path.read_text()).body
+    return {node.name: node for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+
+
+@functools.cache
+def _imports(path: Path) -> dict[str, tuple[str, str]]:
+    return {
+        alias.asname or alias.name: (node.module or "", alias.name)
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def _what_is_there(module: str) -> str:
+    path = _path(module)
+    if path.exists():
+        names = [name for name in _definitions(path) if not name.startswith("_")]
+        return f"{module} has {', '.join(names) or 'nothing'}"
+    package = module.rpartition(".")[0]
+    modules = sorted(file.stem for file in path.parent.glob("[a-z]*.py"))
+    return f"{package} has {', '.join(modules)}" if modules else f"there is no {package}"
+
+
+def _read(node: ast.ClassDef | ast.FunctionDef, path: Path) -> list[Argument]:
+    if isinstance(node, ast.FunctionDef):
+        return _parameters(node)
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+            return _parameters(item)[1:]
+    fields = {}
+    for base in reversed(node.bases):  # the first base has the last word
+        fields |= {field.name: field for field in _base(base, path)}
+    for item in node.body:
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            annotation = ast.unparse(item.annotation)
+            if not annotation.startswith("ClassVar"):
+                default = _default(item.value)
+                fields[item.target.id] = Argument(item.target.id, annotation, default)
+    return list(fields.values())
+
+
+def _base(base: ast.expr, path: Path) -> list[Argument]:
+    first, _, rest = ast.unparse(base).partition(".")  # Recipe, or recipe.Recipe
+    if first in _definitions(path):
+        return _read(_definitions(path)[first], path)
+    dotpath = ".".join([*_imports(path).get(first, ()), rest]).rstrip(".")
+    return list(arguments(dotpath).values()) if dotpath.startswith("src.") else []
+
+
+def _parameters(node: ast.FunctionDef) -> list[Argument]:
+    positional = node.args.posonlyargs + node.args.args
+    missing = len(positional) - len(node.args.defaults)
+    defaults: list[ast.expr | None] = [None] * missing + list(node.args.defaults)
+    pairs = list(zip(positional, defaults, strict=True))
+    pairs += list(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
+    return [
+        Argument(arg.arg, ast.unparse(arg.annotation) if arg.annotation else "", _default(value))
+        for arg, value in pairs
+    ]
+
+
+def _default(value: ast.expr | None) -> Any:
+    if value is None:
+        return REQUIRED
+    if isinstance(value, ast.Call) and ast.unparse(value.func) in ("field", "dataclasses.field"):
+        return _field_default(value)
+    try:
+        return _plain(ast.literal_eval(value))
+    except ValueError:
+        return UNKNOWN
+
+
+def _field_default(call: ast.Call) -> Any:
+    for keyword in call.keywords:
+        if keyword.arg == "default":
+            return _default(keyword.value)
+        if keyword.arg == "default_factory":
+            body = keyword.value.body if isinstance(keyword.value, ast.Lambda) else None
+            return (
+                _default(body)
+                if body
+                else {"list": [], "dict": {}}.get(ast.unparse(keyword.value), UNKNOWN)
+            )
+    return REQUIRED
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _inspect(target: str) -> dict[str, Argument]:
+    try:
+        found = pydoc.locate(target)
+    except pydoc.ErrorDuringImport as error:
+        raise ImportError(str(error)) from error
+    if not callable(found):
+        raise LookupError(f"there is no {target}")
+    return {
+        name: Argument(
+            name,
+            parameter.annotation.__name__ if parameter.annotation in PLAIN else "",
+            UNKNOWN if parameter.default is not parameter.empty else REQUIRED,
+        )
+        for name, parameter in inspect.signature(found).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }

@@ -1,0 +1,63 @@
+"""What happens around the jobs of a sweep: a failed job is written down and stops no other.
+
+Hydra calls these methods (`hydra.callbacks` in the scripts' configuration). Jobs may run in
+processes of their own, so what they leave behind is a small file each.
+"""
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Any
+
+from src.runs import write_json
+
+log = logging.getLogger(__name__)
+
+
+class Sweep:
+    """Notes how each job of a multirun ended, and says so when all have."""
+
+    def on_job_end(self, config: Any, job_return: Any, **_: Any) -> None:
+        """Write down how one job ended; a failure must not end the sweep."""
+        if config.hydra.mode.name != "MULTIRUN":
+            return
+        status = type(job_return.status)
+        failed = job_return.status == status.FAILED
+        error = job_return._return_value if failed else None
+        job = {
+            "job": config.hydra.job.num,
+            "overrides": list(job_return.overrides),
+            "folder": config.hydra.runtime.output_dir,
+            "status": "failed" if failed else "done",
+            "error": f"{type(error).__name__}: {error}" if error else None,
+        }
+        write_json(_jobs(config) / f"{config.hydra.job.num}.json", job)
+        if failed:
+            log.error("job #%s failed: %s", config.hydra.job.num, error, exc_info=_trace(error))
+            job_return.status, job_return.return_value = status.COMPLETED, None
+
+    def on_multirun_end(self, config: Any, **_: Any) -> None:
+        """Say how many jobs are done, and which failed and why; exit with 1 if any did."""
+        jobs = [json.loads(path.read_text()) for path in _jobs(config).glob("*.json")]
+        failed = sorted((job for job in jobs if job["status"] == "failed"), key=lambda j: j["job"])
+        print(f"\n{len(jobs)} jobs: {len(jobs) - len(failed)} done, {len(failed)} failed")
+        for job in failed:
+            print(f"  #{job['job']} {' '.join(job['overrides'])}\n    {job['error']}")
+        if failed:
+            sys.exit(1)
+
+    def __getattr__(self, name: str) -> Any:
+        """Hydra's other moments pass by."""
+        if name.startswith("on_"):
+            return lambda **_: None
+        raise AttributeError(name)
+
+
+def _jobs(config: Any) -> Path:
+    return Path(config.hydra.sweep.dir) / "jobs"
+
+
+def _trace(error: Exception) -> Exception | None:
+    """The traceback of an error that is not the user's to mend."""
+    return None if type(error).__name__ == "ConfigError" else error

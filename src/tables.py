@@ -1,0 +1,30 @@
+"""Results as lines of text."""
+
+from typing import Any
+
+
+def evaluation(table: dict[str, dict[str, dict[str, float]]]) -> str:
+    """Loss and accuracy of several models, a line each, in columns by split.
+
+    Args:
+        table: by model, then by split: `loss` in nats, `accuracy` as a fraction.
+    """
+    splits = list(next(iter(table.values())))
+    width = max(len(name) for name in [*table, "model"])
+    head = "  ".join(f"{split + ' loss':>10}  {split + ' accuracy':>14}" for split in splits)
+    lines = [f"{'model':<{width}}  {head}"]
+    for name, row in table.items():
+        cells = (f"{row[s]['loss']:>10.4f}  {row[s]['accuracy']:>14.4f}" for s in splits)
+        lines.append(f"{name:<{width}}  " + "  ".join(cells))
+    return "\n".join(lines)
+
+
+def result(summary: dict[str, Any], folder: str) -> str:
+    """The summary of a training, and where its files are."""
+    iteration, per_epoch = summary["iteration"], summary["iterations_per_epoch"]
+    early = ", stopped early" if summary["stopped_early"] else ""
+    return (
+        f"{evaluation(summary['evaluation'])}\n"
+        f"after {iteration} iterations ({iteration / per_epoch:g} epochs{early}); "
+        f"results in {folder}"
+    )
