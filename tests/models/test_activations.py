@@ -1,0 +1,33 @@
+import math
+from typing import get_args
+
+import pytest
+import torch
+
+from src.models import activations
+
+POINTS = torch.linspace(-3, 3, 13)
+FORMULAS = {
+    "relu": lambda x: max(x, 0.0),
+    "leaky_relu": lambda x: x if x > 0 else 0.01 * x,
+    "elu": lambda x: x if x > 0 else math.expm1(x),
+    "gelu": lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2,
+    "silu": lambda x: x / (1 + math.exp(-x)),
+    "softplus": lambda x: math.log1p(math.exp(x)),
+    "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
+    "tanh": math.tanh,
+    "identity": lambda x: x,
+}
+
+
+@pytest.mark.parametrize("activation", get_args(activations.Activation))
+def test_an_activation_is_its_formula_and_leaves_the_input_alone(activation):
+    inputs = POINTS.clone()
+    expected = torch.tensor([FORMULAS[activation](x) for x in POINTS.tolist()])
+    torch.testing.assert_close(activations.build(activation)(inputs), expected)
+    assert inputs.equal(POINTS)
+
+
+def test_another_activation_is_refused():
+    with pytest.raises(ValueError, match="^activation: must be one of relu, .*, got 'swish'$"):
+        activations.build("swish")
