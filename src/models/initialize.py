@@ -13,6 +13,7 @@ INITS = Literal[
     "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", "orthogonal", "binary"
 ]
 BN_INITS = Literal["ones", "uniform"]
+WITH_RELU_GAIN = ("kaiming_normal", "kaiming_uniform", "binary")
 
 
 @torch.no_grad()
@@ -25,9 +26,10 @@ def initialize(model: nn.Module, init: INITS, bn_init: BN_INITS, seed: int) -> l
     Args:
         model: any; its convolutions and linear layers get weights by `init` and biases of 0, its
             normalization layers weights by `bn_init` and biases of 0.
-        init: "kaiming_..." (He et al., 2015) with fan in and the gain of ReLU; "xavier_..."
-            (Glorot & Bengio, 2010); "orthogonal" (Saxe et al., 2014), gain 1; "binary", the signs
-            of "kaiming_normal" times its standard deviation sqrt(2 / fan in).
+        init: "kaiming_..." (He et al., 2015) with fan in and the gain of ReLU, but for the last
+            linear layer, which no ReLU follows, gain 1; "xavier_..." (Glorot & Bengio, 2010);
+            "orthogonal" (Saxe et al., 2014), gain 1; "binary", the signs of "kaiming_normal" times
+            its standard deviation, sqrt(2 / fan in) and for the last linear layer sqrt(1 / fan in).
         bn_init: "ones", or "uniform" in [0, 1).
         seed: of the stream "initialization".
 
@@ -40,6 +42,7 @@ def initialize(model: nn.Module, init: INITS, bn_init: BN_INITS, seed: int) -> l
     arguments.one_of("init", init, get_args(INITS))
     arguments.one_of("bn_init", bn_init, get_args(BN_INITS))
     untouched: list[str] = []
+    linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     for prefix, module in model.named_modules():
         if not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, *NORMS)):
             untouched += [name for name, _ in module.named_parameters(prefix, recurse=False)]
@@ -53,7 +56,10 @@ def initialize(model: nn.Module, init: INITS, bn_init: BN_INITS, seed: int) -> l
             else:
                 rule = bn_init if isinstance(module, NORMS) else init
                 stream = chance.generator(seed, "initialization", name)
-                parameter.copy_(_draw(rule, parameter.shape, stream))
+                weight = _draw(rule, parameter.shape, stream)
+                if [prefix] == linear[-1:] and rule in WITH_RELU_GAIN:
+                    weight /= 2**0.5  # with it the first steps go astray: logits begin too large
+                parameter.copy_(weight)
     return untouched
 
 

@@ -66,9 +66,18 @@ def test_binary_weights_are_the_signs_of_the_kaiming_normal_ones():
 def test_a_drawn_weight_is_that_of_torch_from_the_stream_of_its_name():
     model = MLP((5,), 3)
     initialize(model, "kaiming_normal", "ones", seed=7)
-    stream = chance.generator(7, "initialization", "output.weight")
-    expected = nn.init.kaiming_normal_(torch.empty(3, 64), nonlinearity="relu", generator=stream)
-    assert model.output.weight.equal(expected)
+    stream = chance.generator(7, "initialization", "hidden.1.weight")
+    expected = nn.init.kaiming_normal_(torch.empty(64, 64), nonlinearity="relu", generator=stream)
+    assert model.hidden[1].weight.equal(expected)
+
+
+@pytest.mark.parametrize("init", ["kaiming_normal", "kaiming_uniform", "binary"])
+def test_the_last_linear_layer_has_gain_1_because_no_relu_follows_it(init):
+    model = MLP((5,), 40, width=400)
+    initialize(model, init, "ones", seed=0)
+    # 16,000 draws: the standard error of the deviation is .6 % of it.
+    assert model.output.weight.std().item() == pytest.approx(math.sqrt(1 / 400), rel=0.03)
+    assert model.hidden[1].weight.std().item() == pytest.approx(math.sqrt(2 / 400), rel=0.03)
 
 
 @pytest.mark.parametrize("norm", ["batch", "layer"])

@@ -1,0 +1,129 @@
+"""Folders of images small enough for memory."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from src.data.decoding import cached, decode
+from src.data.files import (
+    Listing,
+    contents,
+    fingerprint,
+    list_images,
+    locate,
+    same_classes,
+)
+from src.data.recipe import Recipe, check
+from src.data.splits import Augmentation, DataSet, Normalization, Split
+
+FORMAT = 1  # of the cache: counts up when decoding changes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageFolder(Recipe):
+    """Images in `train/<class>/` and `test/<class>/` (or `val/<class>/`).
+
+    Every image is decoded once to RGB, gray ones too, and kept in `cache_dir` as one tensor.
+    Labels are the places of the class folders in sorted order. `augment` crops from an eighth of
+    the side of padding (4 pixels of 32) and flips.
+
+    Args:
+        folder: name of the folder below `root`; empty if `root` is the folder itself.
+        test_folder: name of the folder that is the test set, such as "test" or "val"; null for the
+            one of these two that is there.
+        image_size: side in pixels that the central square of every image is resized to; null if
+            all images have one size already.
+        mean: of each channel, for values in [0, 1].
+        std: likewise.
+        cache_dir: folder for decoded images.
+        fingerprint: what lies in the folder, so that a run is named by it. Changes nothing else.
+    """
+
+    augment: bool = True
+    folder: str = ""
+    test_folder: str | None = None
+    image_size: int | None = None
+    mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
+    std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+    cache_dir: str = "outputs/cache"
+    fingerprint: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_images(self.image_size, self.mean, self.std)
+
+    def read(self) -> DataSet:
+        base = locate(self.root, self.folder, ("train",))
+        part = self.test_folder or choose_test_folder(base)
+        train, test = list_images(base, "train"), list_images(base, part)
+        same_classes(train, test, part)
+        normalization = Normalization(tuple(self.mean), tuple(self.std))
+        return decoded(base, train, test, self.image_size, normalization, self.cache_dir)
+
+
+def decoded(
+    base: Path,
+    train: Listing,
+    test: Listing,
+    image_size: int | None,
+    normalization: Normalization,
+    cache_dir: str,
+) -> DataSet:
+    """A data set of image files, all decoded, from the cache if they were decoded before.
+
+    Args:
+        base: folder that the listings are relative to.
+        train: files of the training set.
+        test: files of the test set, of the same classes.
+        image_size: as in `decode`.
+        normalization: of the result.
+        cache_dir: folder for decoded images.
+    """
+    identity = fingerprint(train, test)
+    images = cached(
+        cache_dir,
+        f"images_{identity}_{image_size or 'stored'}_{FORMAT}",
+        lambda: {
+            "train": decode(base, train.files, image_size),
+            "test": decode(base, test.files, image_size),
+        },
+    )
+    side = min(images["train"].shape[2:])
+    return DataSet(
+        train=Split(images["train"], train.labels, torch.arange(len(train.labels))),
+        val=None,
+        test=Split(images["test"], test.labels, torch.arange(len(test.labels))),
+        class_names=train.class_names,
+        normalization=normalization,
+        augmentation=Augmentation(padding=side // 8, flip=True),
+        fingerprint=identity,
+    )
+
+
+def choose_test_folder(base: Path) -> str:
+    """The one of `test` and `val` that is in a folder.
+
+    Raises:
+        FileNotFoundError: neither is there.
+        ValueError: both are.
+    """
+    there = [name for name in ("test", "val") if (base / name).is_dir()]
+    if not there:
+        raise FileNotFoundError(f"no test/ or val/ in {base}, which {contents(base)}")
+    if len(there) == 2:
+        raise ValueError(f"test_folder: {base} has both, choose dataset.test_folder=test or val")
+    return there[0]
+
+
+def check_images(image_size: int | None, mean: list[float], std: list[float]) -> None:
+    """Refuse options of images that cannot be meant.
+
+    Raises:
+        ValueError: naming the option.
+    """
+    if image_size is not None:
+        check("image_size", image_size, image_size >= 1, "at least 1, or null")
+    check("mean", mean, len(mean) == 3, "3 numbers, one a channel")
+    positive = len(std) == 3 and all(value > 0 for value in std)
+    check("std", std, positive, "3 positive numbers, one a channel")

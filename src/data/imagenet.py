@@ -1,0 +1,67 @@
+"""ImageNet, read from its files while training goes on."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from src.data.files import Listing, fingerprint, list_images, locate, same_classes
+from src.data.image_folder import check_images
+from src.data.recipe import Recipe, check
+from src.data.splits import Augmentation, DataSet, Normalization, StreamedSplit
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageNet(Recipe):
+    """1,281,167 + 50,000 photographs in 1,000 classes (Russakovsky et al., 2015).
+
+    A folder with `train/<wnid>/` and `val/<wnid>/`; `val` is the test split. Any other folder so
+    arranged and too large for memory can be read in the same way. `augment` takes a crop of random
+    area (8 % to 100 %) and aspect ratio (3/4 to 4/3) and flips it; evaluation, and training without
+    `augment`, takes the central square.
+
+    Args:
+        folder: name of the folder below `root`; empty if `root` is the folder itself.
+        image_size: side in pixels of what the network sees.
+        resize: pixels of the shorter side before the central square is cut out.
+        mean: of each channel, for values in [0, 1].
+        std: likewise.
+    """
+
+    val_fraction: float = 0.01
+    augment: bool = True
+    folder: str = "imagenet"
+    image_size: int = 224
+    resize: int = 256
+    mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
+    std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_images(self.image_size, self.mean, self.std)
+        allowed = f"at least image_size, {self.image_size}"
+        check("resize", self.resize, self.resize >= self.image_size, allowed)
+
+    def read(self) -> DataSet:
+        base = locate(self.root, self.folder, ("train", "val"))
+        train, test = list_images(base, "train"), list_images(base, "val")
+        same_classes(train, test, "val")
+
+        def split(listing: Listing) -> StreamedSplit:
+            return StreamedSplit(
+                folder=str(base),
+                files=listing.files,
+                labels=listing.labels,
+                indices=torch.arange(len(listing.labels)),
+                resize=self.resize,
+                size=self.image_size,
+            )
+
+        return DataSet(
+            train=split(train),
+            val=None,
+            test=split(test),
+            class_names=train.class_names,
+            normalization=Normalization(tuple(self.mean), tuple(self.std)),
+            augmentation=Augmentation(resized_crop=True, flip=True),
+            fingerprint=fingerprint(train, test),
+        )

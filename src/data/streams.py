@@ -1,0 +1,234 @@
+"""Batches of images that are read from their files, for sets too large for memory."""
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from src import chance
+from src.data.augmentation import cut_out_
+from src.data.decoding import open_image
+from src.data.image_crops import central_crop, random_box, resized
+from src.data.options import blur
+from src.data.orders import check_start, data_order
+from src.data.pixels import affine, as_inputs, laid_out, normalize
+from src.data.recipe import check
+from src.data.splits import Augmentation, DataSet, Normalization, StreamedSplit
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+NO_CENTRE = torch.zeros(2, dtype=torch.int64)  # of the cutout of an image that has none
+
+
+class Samples(Dataset):
+    """Decoded images of a split, with the centre of each one's cutout.
+
+    Args:
+        split: the images.
+        augmentation: what training does to them, None for evaluation.
+        seed: of the augmentation.
+        epoch: whose augmentation it is.
+    """
+
+    def __init__(
+        self, split: StreamedSplit, augmentation: Augmentation | None, seed: int, epoch: int
+    ) -> None:
+        self.split, self.augmentation = split, augmentation
+        self.seed, self.epoch = seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+        """(3, size, size) uint8, and (2,) int64, row and column of the centre."""
+        split = self.split
+        image = open_image(split.path(position))
+        if self.augmentation is None:
+            pixels, centre = to_pixels(central_crop(image, split.resize, split.size)), NO_CENTRE
+        else:
+            index = int(split.indices[position])
+            generator = chance.generator(self.seed, "augmentation", self.epoch, index)
+            pixels, centre = augmented(image, split, self.augmentation, generator)
+        if split.blur_factor > 1:
+            pixels = blur(pixels.unsqueeze(0), split.blur_factor).squeeze(0)
+        if split.quarter_turns is not None:
+            pixels = torch.rot90(pixels, int(split.quarter_turns[position]), dims=(1, 2))
+        return pixels.contiguous(), centre
+
+
+def to_pixels(image: "Image") -> Tensor:
+    """(3, height, width) uint8 of an RGB image."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def augmented(
+    image: "Image",
+    split: StreamedSplit,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """A crop of an image, mirrored or not, and the centre of its cutout.
+
+    Every number is drawn whether it is used or not, so that the crops do not depend on the rest.
+    """
+    box = random_box(image.width, image.height, generator)
+    if augmentation.resized_crop:
+        crop = resized(image, box, split.size)
+    else:
+        crop = central_crop(image, split.resize, split.size)
+    mirrored = torch.randint(2, (), generator=generator).item() == 1
+    centre = torch.randint(split.size, (2,), generator=generator)
+    pixels = to_pixels(crop)
+    return pixels.flip(2) if augmentation.flip and mirrored else pixels, centre
+
+
+class Loader:
+    """Makes batches of decoded images, `num_workers` processes ahead of the training.
+
+    Args:
+        normalization: of the data set.
+        size: side of the images in pixels.
+        batch_size: examples in a batch.
+        device: where batches go; images cross to it as bytes and are normalized there.
+        channels_last: make images in that memory format.
+        num_workers: processes that decode, 0 for none but this one.
+    """
+
+    def __init__(
+        self,
+        normalization: Normalization,
+        size: int,
+        batch_size: int,
+        device: torch.device | str,
+        channels_last: bool,
+        num_workers: int,
+    ) -> None:
+        check("batch_size", batch_size, batch_size >= 1, "at least 1")
+        self.batch_size, self.num_workers = batch_size, num_workers
+        self.device, self.channels_last = torch.device(device), channels_last
+        factor, offset = affine(normalization, (3, size, size), channels_last)
+        self.factor, self.offset = factor.to(device), offset.to(device)
+
+    def load(self, samples: Samples, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The images at the positions in `order`, in batches, each with its labels."""
+        parts = order.split(self.batch_size) if len(order) else ()
+        loader = DataLoader(
+            samples,
+            batch_sampler=[part.tolist() for part in parts],
+            num_workers=self.num_workers,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # else it would advance the global one
+        )
+        cutout = samples.augmentation.cutout if samples.augmentation is not None else 0
+        for part, (images, centres) in zip(parts, loader, strict=True):
+            stored = laid_out(images.to(self.device, non_blocking=True), self.channels_last)
+            values = normalize(stored, self.factor, self.offset)
+            if cutout:
+                centres = centres.to(self.device, non_blocking=True).T
+                cut_out_(values, centres, cutout, self.channels_last)
+            labels = samples.split.labels[part].to(self.device, non_blocking=True)
+            yield as_inputs(values, self.channels_last), labels
+
+
+class StreamedTrainBatches:
+    """As `TrainBatches`, of a training set that stays in its files.
+
+    Order and augmentation are functions of the same arguments; the number of workers changes
+    nothing but the speed.
+
+    Args:
+        data: whose training set, normalization and augmentation are used.
+        batch_size: examples in a batch; the last batch of an epoch has what is left.
+        order_seed: of the order.
+        augmentation_seed: of crops, flips and cutouts.
+        device: where batches go.
+        channels_last: make images in that memory format.
+        num_workers: processes that decode, 0 for none but this one.
+
+    Raises:
+        ValueError: `batch_size` is below 1, or images in files cannot be augmented so.
+    """
+
+    def __init__(
+        self,
+        data: DataSet,
+        batch_size: int,
+        order_seed: int,
+        augmentation_seed: int,
+        device: torch.device | str,
+        channels_last: bool = False,
+        num_workers: int = 0,
+    ) -> None:
+        assert isinstance(data.train, StreamedSplit)
+        if data.augmentation is not None and data.augmentation.padding:
+            raise ValueError(f"cannot augment images in files by {data.augmentation}")
+        self.split, self.augmentation = data.train, data.augmentation
+        self.order_seed, self.augmentation_seed = order_seed, augmentation_seed
+        self.loader = Loader(
+            data.normalization, self.split.size, batch_size, device, channels_last, num_workers
+        )
+        self.batch_size, self.indices = batch_size, self.split.indices
+
+    def __len__(self) -> int:
+        """Number of examples in an epoch."""
+        return len(self.split)
+
+    @property
+    def iterations_per_epoch(self) -> int:
+        """Number of batches in an epoch."""
+        return math.ceil(len(self) / self.batch_size)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches of an epoch, from iteration `start` of it on, as `TrainBatches.epoch`.
+
+        Raises:
+            ValueError: the epoch has no iteration `start`.
+        """
+        check_start(start, self.iterations_per_epoch)
+        order = data_order(self.order_seed, epoch, len(self))[start * self.batch_size :]
+        samples = Samples(self.split, self.augmentation, self.augmentation_seed, epoch)
+        return self.loader.load(samples, order)
+
+
+class StreamedEvalBatches:
+    """As `EvalBatches`, of a split that stays in its files.
+
+    Args:
+        split: the examples.
+        normalization: of the data set.
+        batch_size: examples in a batch; the last one has what is left.
+        device: where batches go.
+        channels_last: make images in that memory format.
+        num_workers: processes that decode, 0 for none but this one.
+
+    Raises:
+        ValueError: `batch_size` is below 1.
+    """
+
+    def __init__(
+        self,
+        split: StreamedSplit,
+        normalization: Normalization,
+        batch_size: int,
+        device: torch.device | str,
+        channels_last: bool = False,
+        num_workers: int = 0,
+    ) -> None:
+        self.split, self.indices, self.batch_size = split, split.indices, batch_size
+        self.loader = Loader(
+            normalization, split.size, batch_size, device, channels_last, num_workers
+        )
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        return len(self.split)
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Pairs of inputs and labels, as those of `EvalBatches`."""
+        samples = Samples(self.split, None, seed=0, epoch=0)
+        return self.loader.load(samples, torch.arange(len(self)))

@@ -1,0 +1,114 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from src.data import files
+from src.data.decoding import decode
+from src.data.image_folder import ImageFolder
+from src.data.splits import Augmentation
+from tests.data import made
+
+
+def load(root, **options):
+    return ImageFolder(root=str(root), cache_dir=str(root / "cache"), **options).load(0)
+
+
+def test_a_folder_of_images_is_a_data_set(tmp_path):
+    data = load(made.write_folder(tmp_path), val_fraction=0.0)
+    assert data.class_names == ("cat", "dog") and data.input_shape == (3, 8, 8)
+    assert data.train.labels.tolist() == data.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert data.train.indices.tolist() == [0, 1, 2, 3, 4, 5] and data.val is None
+    with Image.open(tmp_path / "train" / "dog" / "1.png") as image:
+        assert np.array_equal(data.train.inputs[4].permute(1, 2, 0).numpy(), np.asarray(image))
+    assert data.augmentation == Augmentation(padding=1, flip=True)
+    assert load(tmp_path, augment=False).augmentation is None
+
+
+def test_a_folder_below_the_root_is_found(tmp_path):
+    made.write_folder(tmp_path / "pets")
+    assert len(load(tmp_path, folder="pets").test) == 6
+
+
+def test_images_are_decoded_once(tmp_path):
+    made.write_folder(tmp_path)
+    first = load(tmp_path)
+    path = tmp_path / "train" / "cat" / "0.png"
+    path.write_bytes(bytes(path.stat().st_size))  # name and size remain
+    again = load(tmp_path)
+    assert torch.equal(first.train.inputs, again.train.inputs)
+    assert first.fingerprint == again.fingerprint != ""
+
+
+def test_another_image_size_or_other_files_are_decoded_anew(tmp_path):
+    made.write_folder(tmp_path)
+    first = load(tmp_path)
+    assert load(tmp_path, image_size=4).input_shape == (3, 4, 4)
+    made.write_image(tmp_path / "train" / "cat" / "7.png")
+    more = load(tmp_path)
+    assert len(more.train) + len(more.val) == 7 and more.fingerprint != first.fingerprint
+
+
+def test_val_serves_as_test_where_there_is_no_test(tmp_path):
+    made.write_folder(tmp_path, ("train", "val"))
+    assert len(load(tmp_path).test) == 6
+
+
+def test_of_test_and_val_one_must_be_chosen(tmp_path):
+    made.write_folder(tmp_path, ("train", "test", "val"))
+    with pytest.raises(ValueError, match="test_folder: .* has both, choose dataset.test_folder="):
+        load(tmp_path)
+    assert len(load(tmp_path, test_folder="val").test) == 6
+
+
+def test_a_folder_without_a_test_part_is_refused(tmp_path):
+    made.write_folder(tmp_path, ("train",))
+    with pytest.raises(FileNotFoundError, match=f"no test/ or val/ in {tmp_path}, which has train"):
+        load(tmp_path)
+
+
+def test_classes_of_one_part_only_are_named(tmp_path):
+    made.write_folder(tmp_path)
+    made.write_image(tmp_path / "train" / "emu" / "0.png")
+    with pytest.raises(ValueError, match="train and test have different classes: .* has emu"):
+        load(tmp_path)
+
+
+def test_a_folder_of_one_class_and_one_image_is_a_data_set(tmp_path):
+    for part in ("train", "test"):
+        made.write_image(tmp_path / part / "only" / "0.jpeg")
+    data = load(tmp_path, val_fraction=0.0)
+    assert len(data.train) == 1 and data.num_classes == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("image_size", 0, "must be at least 1, or null, got 0"),
+        ("mean", [0.5], r"must be 3 numbers, one a channel, got \[0.5\]"),
+        ("std", [0.5, 0.5], r"must be 3 positive numbers, one a channel, got \[0.5, 0.5\]"),
+        ("std", [0.5, 0.5, 0.0], "must be 3 positive numbers"),
+        ("val_fraction", 2, r"must be in \[0, 1\), got 2"),
+    ],
+)
+def test_a_value_outside_its_range_is_refused_by_name(name, value, message):
+    with pytest.raises(ValueError, match=f"^{name}: {message}"):
+        ImageFolder(**{name: value})
+
+
+@pytest.mark.skipif("DATA_ROOT" not in os.environ, reason="DATA_ROOT is not set")
+def test_the_jpeg_copy_of_cifar10_is_listed_and_decoded_as_by_torchvision():
+    from src.data.torchvision_import import datasets
+
+    base = Path(os.environ["DATA_ROOT"]) / "cifar10-jpeg"
+    expected = datasets().ImageFolder(str(base / "test"))
+    listing = files.list_images(base, "test")
+    assert list(listing.class_names) == expected.classes and len(expected) == 10_000
+    assert listing.labels.tolist() == expected.targets
+    some = slice(None, None, 97)
+    images = decode(base, listing.files[some], None)
+    for position, image in zip(range(0, 10_000, 97), images, strict=True):
+        assert np.array_equal(image.permute(1, 2, 0).numpy(), np.asarray(expected[position][0]))
