@@ -180,14 +180,16 @@ def load_state(path: Path) -> dict[str, Any]:
     """Training state, on the CPU.
 
     Raises:
-        ValueError: the file is damaged.
+        ValueError: the file is damaged, or holds more than `save_state` writes.
     """
     import torch
 
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise ValueError(f"{path} is damaged ({error}); remove it to start over") from error
+    with path.open("rb") as file:
+        try:
+            return torch.load(file, map_location="cpu", weights_only=True)
+        except Exception as error:  # nearly any of them, on the bytes of a damaged file
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise ValueError(f"{path} is damaged ({reason}); remove it to start over") from error
 
 
 def _what_is_there(path: Path) -> str:

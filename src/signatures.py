@@ -82,7 +82,7 @@ def _what_is_there(module: str) -> str:
         return f"{module} has {', '.join(names) or 'nothing'}"
     package = module.rpartition(".")[0]
     modules = sorted(file.stem for file in path.parent.glob("[a-z]*.py"))
-    return f"{package} has {', '.join(modules)}" if modules else f"there is no {package}"
+    return f"{package} has {', '.join(modules)}" if modules else f"there is no package {package}"
 
 
 def _read(node: ast.ClassDef | ast.FunctionDef, path: Path) -> list[Argument]:
@@ -91,7 +91,7 @@ def _read(node: ast.ClassDef | ast.FunctionDef, path: Path) -> list[Argument]:
     for item in node.body:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
             return _parameters(item)[1:]
-    fields = {}
+    fields: dict[str, Argument] = {}
     for base in reversed(node.bases):  # the first base has the last word
         fields |= {field.name: field for field in _base(base, path)}
     for item in node.body:

@@ -58,6 +58,6 @@ def _jobs(config: Any) -> Path:
     return Path(config.hydra.sweep.dir) / "jobs"
 
 
-def _trace(error: Exception) -> Exception | None:
+def _trace(error: Exception | None) -> Exception | None:
     """The traceback of an error that is not the user's to mend."""
     return None if type(error).__name__ == "ConfigError" else error

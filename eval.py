@@ -1,0 +1,44 @@
+"""Evaluate saved weights on chosen splits. Options: --help."""
+
+import logging
+from pathlib import Path
+
+import hydra
+from omegaconf import DictConfig
+
+from src import config, runs, tables
+
+log = logging.getLogger(__name__)
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="eval")
+def main(cfg: DictConfig) -> None:
+    with config.job(cfg):
+        weights, metadata = runs.load_weights(Path(cfg.checkpoint))
+        table = evaluate(cfg, weights, metadata)
+        log.info(tables.evaluation(table))
+        summary = {"checkpoint": cfg.checkpoint, "bn": cfg.bn, "evaluation": table}
+        runs.write_json(config.folder() / "result.json", summary)
+        log.info("results in %s", config.shown(config.folder()))
+
+
+def evaluate(cfg: DictConfig, weights: dict, metadata: dict) -> dict:
+    import torch  # takes seconds: not for --help, a refused option or a missing file
+
+    from src.training.evaluator import Evaluator
+    from src.training.recipe import Runtime, resolve_device
+
+    torch.set_num_threads(config.threads(cfg))
+    data = config.saved_data(cfg, metadata)
+    model = config.saved_model(metadata)
+    runtime = Runtime(**config.runtime(cfg))
+    device = resolve_device(runtime.device)
+    evaluator = Evaluator(model.to(device), data, device, runtime, cfg.precision)
+    weights = {name: tensor.to(device) for name, tensor in weights.items()}
+    if cfg.bn == "reset":
+        weights = evaluator.reset_batch_norm(weights)
+    return evaluator.table({metadata["kind"]: weights}, config.plain(cfg.splits))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Loss and accuracy of many networks of one architecture on one split."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from src import state_dicts
+from src.state_dicts import StateDict
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What several networks make of one split."""
+
+    loss: Tensor  # (models,) float64, mean cross-entropy in nats
+    accuracy: Tensor  # (models,) float64, fraction in [0, 1]
+    correct: Tensor  # (models, examples) bool, in the order of the batches
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    weights: Sequence[StateDict],
+    batches: Iterable[tuple[Tensor, Tensor]],
+    autocast: torch.dtype | None = None,
+) -> Evaluation:
+    """Evaluate several sets of weights of one model, in evaluation mode.
+
+    The data is gone through once. Fully connected networks are evaluated side by side; for
+    convolutions on a CPU one after the other was faster (bench/README.md).
+
+    Args:
+        model: the architecture; its own weights, mode and buffers are left as they are.
+        weights: (models) state dicts on the model's device.
+        batches: inputs (batch, *input_shape), labels (batch,).
+        autocast: type of the matrix products, or None for the weights' own.
+    """
+    was_training = model.training
+    model.eval()
+    stacked = state_dicts.stack(weights) if _side_by_side(model, weights) else None
+    losses, correct = [], []
+    for inputs, labels in batches:
+        with torch.autocast(inputs.device.type, dtype=autocast, enabled=autocast is not None):
+            if stacked is not None:
+                logits = torch.vmap(_logits, in_dims=(None, 0, None))(model, stacked, inputs)
+            else:
+                logits = torch.stack([_logits(model, w, inputs) for w in weights])
+        losses.append(_sum_of_losses(logits.float(), labels))
+        correct.append(logits.argmax(dim=-1) == labels)  # (models, batch)
+    model.train(was_training)
+    hits = torch.cat(correct, dim=1)  # (models, examples)
+    return Evaluation(
+        loss=torch.stack(losses).sum(dim=0) / hits.shape[1],
+        accuracy=hits.double().mean(dim=1),
+        correct=hits,
+    )
+
+
+def _logits(model: nn.Module, weights: StateDict, inputs: Tensor) -> Tensor:
+    return functional_call(model, dict(weights), (inputs,))
+
+
+def _sum_of_losses(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy summed over a batch in float64: (models, batch, classes) -> (models,)."""
+    models, batch, _ = logits.shape
+    each = F.cross_entropy(logits.flatten(0, 1), labels.repeat(models), reduction="none")
+    return each.view(models, batch).double().sum(dim=1)
+
+
+def _side_by_side(model: nn.Module, weights: Sequence[StateDict]) -> bool:
+    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
+    has_convolutions = any(isinstance(module, convolutions) for module in model.modules())
+    return len(weights) > 1 and not has_convolutions

@@ -1,0 +1,188 @@
+"""Train a run to its end, from wherever it stands."""
+
+import logging
+import shutil
+import time
+from typing import Any
+
+import torch
+
+from src import steps
+from src.data.splits import DataSet
+from src.runs import Run, load_state, save_state, save_weights, write_json
+from src.state_dicts import StateDict
+from src.training import loop
+from src.training.loop import Callback, Training
+from src.training.metrics import Metrics, Number
+from src.training.progress import Progress
+from src.training.recipe import Recipe, Runtime, Seeds
+from src.training.report import Report
+from src.training.session import Session
+
+log = logging.getLogger(__name__)
+
+Request = str | list[steps.Step] | None  # of several moments, see steps.to_iterations
+
+
+def fit(
+    run: Run,
+    data: DataSet,
+    recipe: Recipe,
+    seeds: Seeds,
+    runtime: Runtime,
+    snapshots: Request = None,
+    save_predictions: bool = True,
+) -> None:
+    """Train until the run has its result and every snapshot asked for.
+
+    Goes on from the run's last state, if there is one; makes a snapshot that a finished run did
+    not keep by replaying from the nearest earlier one.
+
+    Raises:
+        FloatingPointError: a loss is not finite; the run stays at its last state.
+        ValueError: a snapshot lies after the end of training, or a part refuses its values.
+    """
+    if run.read_result() is None:
+        _train(run, Session(recipe, data, seeds, runtime), snapshots, save_predictions)
+    for iteration in run.missing_snapshots(snapshots):
+        _replay(run, Session(recipe, data, seeds, runtime), iteration)
+
+
+def _train(run: Run, session: Session, snapshots: Request, save_predictions: bool) -> None:
+    per_epoch, training = session.iterations_per_epoch, session.training
+    wanted = steps.to_iterations(snapshots, per_epoch, session.end)
+    tensorboard = run.tensorboard if session.runtime.tensorboard else None
+    metrics = Metrics(run.metrics, tensorboard, per_epoch)
+    report = Report(session, metrics, save_predictions)
+    _check_validation(session)
+    if run.state.exists():
+        _resume(run, session, report, metrics)
+    else:
+        shutil.rmtree(run.tensorboard, ignore_errors=True)  # of a job killed before its first state
+    progress = Progress(training, session.end, report, session.runtime.progress)
+    saver = _Saver(run, session, report, metrics)
+    callbacks = [
+        *_update_averages(session),
+        Callback(loop.every(per_epoch, session.end), report),
+        Callback(loop.at(wanted), lambda _: session.save_snapshot(run)),
+        Callback(loop.after_every_step, saver),
+        Callback(loop.after_every_step, progress.advance),
+        Callback(loop.every(per_epoch, session.end), progress.tell),
+    ]
+    loop.train(training, session.batches, session.end, callbacks)
+    progress.close()
+    saver.save()
+    _finish(run, session, report, metrics)
+    metrics.close()
+
+
+def _replay(run: Run, session: Session, iteration: int) -> None:
+    """Make a snapshot that was not kept, bit for bit, from the nearest earlier one."""
+    training = session.training
+    earlier = [kept for kept in run.snapshots() if kept < iteration]
+    if earlier:
+        session.load_snapshot(run, earlier[-1])
+    start = steps.to_text(training.iteration, session.iterations_per_epoch)
+    end = steps.to_text(iteration, session.iterations_per_epoch)
+    log.info("replaying %s to %s for a snapshot that was not kept", start, end)
+    callbacks = _update_averages(session)
+    if training.scheduler.state_dict():  # its learning rate depends on the validation loss
+        report = Report(session, None, save_predictions=False)
+        callbacks.append(Callback(loop.every(session.iterations_per_epoch, session.end), report))
+    loop.train(training, session.batches, iteration, callbacks)
+    session.save_snapshot(run)
+
+
+def _update_averages(session: Session) -> list[Callback]:
+    averages = session.averages
+    if averages is None:
+        return []
+    return [Callback(loop.after_every_step, lambda t: averages.update(t.iteration))]
+
+
+def _check_validation(session: Session) -> None:
+    if session.data.val is not None:
+        return
+    if session.recipe.patience is not None:
+        raise ValueError("hparams.patience needs a validation split: dataset.val_fraction=0.1")
+    if session.training.scheduler.state_dict():
+        raise ValueError("scheduler=plateau needs a validation split: dataset.val_fraction=0.1")
+
+
+class _Saver:
+    """Writes state.pt when the last one is old enough."""
+
+    def __init__(self, run: Run, session: Session, report: Report, metrics: Metrics) -> None:
+        self.run, self.session, self.report, self.metrics = run, session, report, metrics
+        self.saved = time.monotonic()
+
+    def __call__(self, training: Training) -> None:
+        if time.monotonic() - self.saved >= self.session.runtime.save_every:
+            self.save()
+
+    def save(self) -> None:
+        state = self.session.state_dict()
+        state["model"] = self.session.model.state_dict()
+        state["report"] = self.report.state_dict()
+        state["metrics"] = self.metrics.state_dict()
+        save_state(self.run.state, state)
+        self.saved = time.monotonic()
+
+
+def _resume(run: Run, session: Session, report: Report, metrics: Metrics) -> None:
+    state = load_state(run.state)
+    session.load_state_dict(state["model"], state)
+    report.load_state_dict(state["report"])
+    iteration = session.training.iteration
+    metrics.load_state_dict(state["metrics"], iteration)
+    log.info("going on from %s", steps.to_text(iteration, session.iterations_per_epoch))
+
+
+def _finish(run: Run, session: Session, report: Report, metrics: Metrics) -> None:
+    """Evaluate and save the final, averaged and best models; the summary comes last."""
+    models: dict[str, StateDict] = session.models()
+    iteration = session.training.iteration
+    for name, weights in models.items():
+        save_weights(run.weights(iteration, name), weights, session.metadata(name))
+    if report.best:
+        models["best"] = report.best
+        metadata = session.metadata("best", report.best_iteration)
+        save_weights(run.weights("best"), report.best, metadata)
+    table = session.evaluator.table(models)
+    numbers = [
+        Number(f"final_{metric}", value, split, name)
+        for name, row in table.items()
+        for split, cell in row.items()
+        for metric, value in cell.items()
+    ]
+    metrics.write(iteration, numbers)
+    final = {f"hparam/{n.metric}/{n.split}/{n.model}": n.value for n in numbers}
+    metrics.write_hparams(_flat(session.recipe.metadata), final)
+    report.write_predictions()
+    write_json(run.result, _summary(session, report, table))
+
+
+def _summary(session: Session, report: Report, table: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "evaluation": table,
+        "iteration": session.training.iteration,
+        "iterations_per_epoch": session.iterations_per_epoch,
+        "stopped_early": session.training.stopped,
+        "best_iteration": report.best_iteration if report.best else None,
+        "num_parameters": sum(p.numel() for p in session.model.parameters()),
+        "num_examples": {name: len(split) for name, split in session.data.splits.items()},
+        "train_seconds": round(report.seconds, 3),
+        "device": str(session.device),
+        "torch": torch.__version__,
+    }
+
+
+def _flat(metadata: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level of dotted names, for TensorBoard."""
+    flat: dict[str, Any] = {}
+    for key, value in metadata.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value if isinstance(value, bool | int | float) else str(value)
+    return flat

@@ -1,0 +1,259 @@
+"""The one training loop."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from src import chance, steps
+
+CHECK_EVERY = 64  # iterations between two looks at the losses: a look waits for the device
+
+
+class Batches(Protocol):
+    """Training batches in an order that depends on the epoch alone."""
+
+    @property
+    def iterations_per_epoch(self) -> int: ...
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Inputs and labels of an epoch's iterations from `start` on."""
+        ...
+
+
+class Scheduler(Protocol):
+    """The learning rate over time, relative to the optimizer's own."""
+
+    def factor(self, iteration: int) -> float: ...
+    def observe(self, val_loss: float) -> None: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+class Stateful(Protocol):
+    """What a callback remembers from one step to the next, and a resumed run must too."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+class Training:
+    """A network in training: everything that an optimizer step changes.
+
+    Args:
+        model: the network, on its device, its weights loaded.
+        optimizer: over the model's trainable parameters, at the base learning rate.
+        scheduler: what the base learning rate is multiplied by at each iteration.
+        iterations_per_epoch: optimizer steps in one epoch.
+        dropout_seed: seed of everything random inside the model.
+        autocast: type of the matrix products, or None for the weights' own.
+        clip: largest L2 norm of the whole gradient, or None.
+        compiled: whether to compile the forward and backward pass.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Scheduler,
+        *,
+        iterations_per_epoch: int,
+        dropout_seed: int,
+        autocast: torch.dtype | None = None,
+        clip: float | None = None,
+        compiled: bool = False,
+    ) -> None:
+        self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
+        self.iterations_per_epoch, self.dropout_seed = iterations_per_epoch, dropout_seed
+        self.autocast, self.clip = autocast, clip
+        self.iteration = 0
+        self.stopped = False  # set by a callback to end the training early
+        self.running = Running(next(model.parameters()).device)
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._compiled = torch.compile(self._forward, dynamic=False) if compiled else None
+        self._full_batch = 0
+        self._base_lrs = [group["lr"] for group in optimizer.param_groups]
+
+    def settle(self) -> None:
+        """Look at the losses since the last look, and stop at one that is not finite.
+
+        Raises:
+            FloatingPointError: naming the step.
+        """
+        bad = self.running.settle()
+        if bad is not None:
+            iteration = self.iteration - bad[0]
+            step = steps.to_text(iteration, self.iterations_per_epoch)
+            raise FloatingPointError(
+                f"the loss is {bad[1]} at step {step} (iteration {iteration}); a lower "
+                f"optimizer.lr, a warm-up or hparams.grad_clip_max_norm may help"
+            )
+
+    def lr(self) -> float:
+        """Learning rate of the next step (of the first parameter group)."""
+        return self._base_lrs[0] * self.scheduler.factor(self.iteration)
+
+    def step(self, inputs: Tensor, labels: Tensor) -> None:
+        """Take one optimizer step; never waits for the device."""
+        factor = self.scheduler.factor(self.iteration)
+        for group, base_lr in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
+            group["lr"] = base_lr * factor
+        torch.manual_seed(chance.derive(self.dropout_seed, "dropout", self.iteration))
+        self._full_batch = max(self._full_batch, len(labels))
+        # A last, smaller batch runs uncompiled: it is not worth a compilation of its own.
+        use_compiled = self._compiled is not None and len(labels) == self._full_batch
+        forward = self._compiled if use_compiled and self._compiled else self._forward
+        loss, correct = forward(inputs, labels)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self.clip)
+        self.optimizer.step()
+        self.running.add(loss.detach(), correct, len(labels))
+        self.iteration += 1
+
+    def _forward(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        enabled = self.autocast is not None
+        with torch.autocast(inputs.device.type, dtype=self.autocast, enabled=enabled):
+            logits = self.model(inputs)
+        logits = logits.float()
+        correct = (logits.detach().argmax(dim=1) == labels).sum()
+        return F.cross_entropy(logits, labels), correct
+
+    def state_dict(self) -> dict[str, Any]:
+        """All but the weights: what is needed to go on from them."""
+        return {
+            "iteration": self.iteration,
+            "stopped": self.stopped,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "running": self.running.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state; the weights are loaded into the model before.
+
+        The base learning rate stays that of this training, so that a leg can have its own.
+        """
+        self.iteration, self.stopped = state["iteration"], state["stopped"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.running.load_state_dict(state["running"])
+
+
+class Running:
+    """Loss and accuracy of the training batches of the epoch so far."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the batches so far: a new epoch begins."""
+        self.loss_sum, self.num_examples = 0.0, 0  # of the batches that were looked at
+        self.losses: list[Tensor] = []  # of the batches since, still on the device
+        self.sizes: list[int] = []
+        self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
+
+    def add(self, loss: Tensor, correct: Tensor, size: int) -> None:
+        """Count one batch, without waiting for the device."""
+        self.losses.append(loss)
+        self.sizes.append(size)
+        self.correct += correct
+
+    def settle(self) -> tuple[int, float] | None:
+        """Look at the losses since the last look.
+
+        Returns:
+            How many batches ago the first loss was that is not finite, and that loss; or None.
+        """
+        losses = torch.stack(self.losses).tolist() if self.losses else []
+        for position, (loss, size) in enumerate(zip(losses, self.sizes, strict=True)):
+            if not math.isfinite(loss):
+                return len(losses) - position, loss
+            self.loss_sum += loss * size  # one after the other: the same sum wherever one looks
+            self.num_examples += size
+        self.losses, self.sizes = [], []
+        return None
+
+    def loss(self) -> float:
+        """Mean cross-entropy of the settled batches, in nats."""
+        return self.loss_sum / self.num_examples
+
+    def accuracy(self) -> float:
+        """Fraction of the settled batches' examples that were classified correctly."""
+        return self.correct.item() / self.num_examples
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums, to be taken right after `settle`."""
+        return {
+            "loss_sum": self.loss_sum,
+            "num_examples": self.num_examples,
+            "correct": int(self.correct.item()),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from the sums of an epoch that was interrupted."""
+        self.clear()
+        self.loss_sum, self.num_examples = state["loss_sum"], state["num_examples"]
+        self.correct += state["correct"]
+
+
+@dataclass(frozen=True)
+class Callback:
+    """Something done at certain moments of training, after the optimizer step made there."""
+
+    when: Callable[[int], bool]  # of the iteration; iteration 0 is the initialization
+    act: Callable[[Training], None]
+
+
+def after_every_step(iteration: int) -> bool:
+    """True but at the initialization."""
+    return iteration > 0
+
+
+def at(iterations: Iterable[int]) -> Callable[[int], bool]:
+    """True at the given iterations."""
+    return frozenset(iterations).__contains__
+
+
+def every(period: int, end: int) -> Callable[[int], bool]:
+    """True at the initialization, at each multiple of `period`, and at the end."""
+    return lambda iteration: iteration % period == 0 or iteration == end
+
+
+def train(training: Training, batches: Batches, end: int, callbacks: Sequence[Callback]) -> None:
+    """Train to iteration `end`, or until a callback stops it.
+
+    The callbacks of an iteration are called in the order given, at the initialization too; a
+    training that goes on from a later state begins with the step after it.
+
+    Raises:
+        FloatingPointError: a loss is not finite.
+    """
+    per_epoch = batches.iterations_per_epoch
+    training.model.train()
+    if training.iteration == 0:
+        _call(callbacks, training)
+    while training.iteration < end and not training.stopped:
+        epoch, start = divmod(training.iteration, per_epoch)
+        if start == 0:
+            training.settle()
+            training.running.clear()
+        for inputs, labels in batches.epoch(epoch, start):
+            training.step(inputs, labels)
+            if training.iteration % CHECK_EVERY == 0:
+                training.settle()
+            _call(callbacks, training)
+            if training.iteration == end or training.stopped:
+                break
+
+
+def _call(callbacks: Sequence[Callback], training: Training) -> None:
+    for callback in callbacks:
+        if callback.when(training.iteration):
+            callback.act(training)

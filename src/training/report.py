@@ -1,0 +1,150 @@
+"""What is measured at the end of each epoch, and what follows from it."""
+
+import io
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from src import state_dicts
+from src.runs import write_bytes
+from src.state_dicts import StateDict
+from src.training.loop import Training
+from src.training.metrics import Metrics, Number
+from src.training.session import Session
+
+
+class Report:
+    """Evaluates a training at the end of each epoch.
+
+    Writes the numbers, keeps the weights of lowest validation loss and, per validation example,
+    who classified it correctly; tells the scheduler; stops when patience is out.
+
+    Args:
+        session: the training.
+        metrics: where numbers go, or None: a replay, whose numbers are already written.
+        save_predictions: whether to keep correctness per validation example.
+    """
+
+    def __init__(
+        self, session: Session, metrics: Metrics | None, save_predictions: bool = True
+    ) -> None:
+        self.session, self.metrics, self.save_predictions = session, metrics, save_predictions
+        self.best: dict[str, Tensor] = {}
+        self.best_loss, self.best_iteration, self.epochs_since_best = float("inf"), 0, 0
+        self.steps: dict[str, list[int]] = {}  # of the predictions, by model
+        self.correct: dict[str, list[Tensor]] = {}  # packed to bits
+        self.seconds = 0.0  # of training, without evaluations
+        self.summary = ""  # the latest epoch in a few words
+        self._began = time.perf_counter()
+        self._names = [name for name, _ in session.model.named_parameters()]
+
+    def __call__(self, training: Training) -> None:
+        """Measure, write, and decide whether to go on."""
+        training.settle()
+        numbers = self._of_epoch(training)
+        models = self.session.models()
+        numbers += self._of_weights(models)
+        if self.session.data.val is not None:
+            numbers += self._of_validation(training, models)
+        if self.metrics:
+            self.metrics.write(training.iteration, numbers)
+        self._began = time.perf_counter()
+
+    def _of_epoch(self, training: Training) -> list[Number]:
+        """Loss, accuracy and speed of the training batches since the last report."""
+        group = training.optimizer.param_groups[0]
+        if training.iteration == 0:
+            self.summary = ""
+            return [Number("lr", training.lr())]
+        running = training.running
+        seconds = time.perf_counter() - self._began
+        self.seconds += seconds
+        self.summary = f"train loss {running.loss():.3f}"
+        return [
+            Number("loss", running.loss(), "train"),
+            Number("accuracy", running.accuracy(), "train"),
+            Number("lr", float(group["lr"])),
+            Number("seconds", seconds),
+            Number("images_per_second", running.num_examples / seconds),
+        ]
+
+    def _of_weights(self, models: dict[str, StateDict]) -> list[Number]:
+        plain = models["plain"]
+        numbers = []
+        for name, weights in models.items():
+            norm = state_dicts.norm(weights, self._names).item()
+            numbers.append(Number("weight_norm", norm, model=name))
+            if name != "plain":
+                distance = state_dicts.distance(plain, weights, self._names).item()
+                numbers.append(Number("weight_distance", distance, model=name))
+        return numbers
+
+    def _of_validation(self, training: Training, models: dict[str, StateDict]) -> list[Number]:
+        result = self.session.evaluator.evaluate(models, "val")
+        losses, accuracies = result.loss.tolist(), result.accuracy.tolist()
+        numbers = []
+        for name, loss, accuracy in zip(models, losses, accuracies, strict=True):
+            numbers.append(Number("loss", loss, "val", name))
+            numbers.append(Number("accuracy", accuracy, "val", name))
+        if self.save_predictions:
+            for name, correct in zip(models, result.correct.cpu(), strict=True):
+                packed = torch.from_numpy(np.packbits(correct.numpy()))
+                self.steps.setdefault(name, []).append(training.iteration)
+                self.correct.setdefault(name, []).append(packed)
+        shown = "  ".join(f"{n} {a:.3f}" for n, a in zip(models, accuracies, strict=True))
+        self.summary += f"  val accuracy {shown}"
+        if training.iteration > 0:
+            training.scheduler.observe(losses[0])
+        self._keep_best(training, losses[0])
+        return numbers
+
+    def _keep_best(self, training: Training, loss: float) -> None:
+        patience = self.session.recipe.patience
+        if loss < self.best_loss:
+            self.best = state_dicts.copy(training.model.state_dict())
+            self.best_loss, self.best_iteration = loss, training.iteration
+            self.epochs_since_best = 0
+        elif training.iteration > 0:
+            self.epochs_since_best += 1
+        training.stopped = patience is not None and self.epochs_since_best >= patience
+
+    def write_predictions(self) -> None:
+        """Write who classified which validation example correctly, after every epoch.
+
+        Arrays `indices` (examples,), `steps/<model>` (epochs,) and `correct/<model>`
+        (epochs, examples).
+        """
+        if self.session.data.val is None or not self.save_predictions or self.metrics is None:
+            return
+        indices = self.session.data.val.indices.numpy()
+        arrays = {"indices": indices}
+        for model, packed in self.correct.items():
+            bits = np.stack([bits.numpy() for bits in packed])
+            correct = np.unpackbits(bits, axis=1, count=len(indices)).astype(bool)
+            arrays |= {f"steps/{model}": np.array(self.steps[model]), f"correct/{model}": correct}
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+        write_bytes(self.metrics.path.with_name("predictions.npz"), content.getvalue())
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is remembered from epoch to epoch."""
+        return {
+            "best": self.best,
+            "best_loss": self.best_loss,
+            "best_iteration": self.best_iteration,
+            "epochs_since_best": self.epochs_since_best,
+            "steps": self.steps,
+            "correct": self.correct,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on as remembered."""
+        self.best = {name: t.to(self.session.device) for name, t in state["best"].items()}
+        self.best_loss, self.best_iteration = state["best_loss"], state["best_iteration"]
+        self.epochs_since_best = state["epochs_since_best"]
+        self.steps, self.correct = state["steps"], state["correct"]
+        self.seconds = state["seconds"]

@@ -1,0 +1,125 @@
+"""The objects of one training, made from its recipe, its data and its seeds."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from src import chance
+from src.data import batches as data_batches
+from src.data.splits import DataSet
+from src.models.freeze import freeze
+from src.models.initialize import initialize
+from src.runs import Run, load_state, load_weights, save_state, save_weights
+from src.state_dicts import StateDict
+from src.training.evaluator import Evaluator
+from src.training.loop import Training
+from src.training.recipe import Recipe, Runtime, Seeds, compiles, resolve_device
+
+
+class Session:
+    """A network in training with its data, its averaged models and its files.
+
+    Args:
+        recipe: how it is trained.
+        data: what it is trained on.
+        seeds: of its streams of chance.
+        runtime: how it runs.
+    """
+
+    def __init__(self, recipe: Recipe, data: DataSet, seeds: Seeds, runtime: Runtime) -> None:
+        self.recipe, self.data, self.runtime = recipe, data, runtime
+        self.device = resolve_device(runtime.device)
+        if self.device.type == "cuda":
+            torch.set_float32_matmul_precision("high")  # TF32
+            torch.backends.cudnn.allow_tf32 = True
+        self.batches = data_batches.train_batches(
+            data,
+            recipe.batch_size,
+            order_seed=seeds.data_order,
+            augmentation_seed=seeds.augmentation,
+            device=self.device,
+            channels_last=runtime.channels_last,
+            num_workers=runtime.num_workers,
+        )
+        self.iterations_per_epoch = self.batches.iterations_per_epoch
+        self.end = recipe.length(self.iterations_per_epoch)
+        self.model = self._make_model(seeds.initialization)
+        self.evaluator = Evaluator(self.model, data, self.device, runtime, recipe.precision)
+        self.training = self._make_training(seeds.dropout)
+        self.averages = recipe.averages() if recipe.averages else None
+        if self.averages:
+            self.averages.start(self.model, self.end, self.iterations_per_epoch)
+
+    def models(self) -> dict[str, StateDict]:
+        """The network and its averaged models as they are now, by name, ready to be evaluated."""
+        models: dict[str, StateDict] = {"plain": self.model.state_dict()}
+        if self.averages:
+            for name, weights in self.averages.state_dicts().items():
+                reset = self.averages.bn == "reset"
+                models[name] = self.evaluator.reset_batch_norm(weights) if reset else weights
+        return models
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed, besides the weights, to go on."""
+        self.training.settle()
+        averages = self.averages.state_dict() if self.averages else {}
+        return {"training": self.training.state_dict(), "averages": averages}
+
+    def load_state_dict(self, weights: StateDict, state: dict[str, Any]) -> None:
+        """Go on from weights and the state saved with them."""
+        self.model.load_state_dict(weights)
+        self.training.load_state_dict(state["training"])
+        if self.averages:
+            self.averages.load_state_dict(state["averages"])
+
+    def save_snapshot(self, run: Run) -> None:
+        """Write weights, averaged weights and state, so that training can go on from here."""
+        iteration = self.training.iteration
+        for name, weights in self.models().items():
+            save_weights(run.weights(iteration, name), weights, self.metadata(name))
+        save_state(run.snapshot_state(iteration), self.state_dict())
+
+    def load_snapshot(self, run: Run, iteration: int) -> None:
+        """Go on from a snapshot."""
+        weights, _ = load_weights(run.weights(iteration))
+        self.load_state_dict(weights, load_state(run.snapshot_state(iteration)))
+
+    def metadata(self, model: str, iteration: int | None = None) -> dict[str, Any]:
+        """What is saved with the weights of one model: how to rebuild it, and what they are."""
+        return {
+            **self.recipe.metadata,
+            "input_shape": list(self.data.input_shape),
+            "num_classes": self.data.num_classes,
+            "kind": model,
+            "iteration": self.training.iteration if iteration is None else iteration,
+            "iterations_per_epoch": self.iterations_per_epoch,
+        }
+
+    def _make_model(self, seed: int) -> nn.Module:
+        recipe = self.recipe
+        with torch.random.fork_rng(devices=[]):
+            # Only for parameters of a user's own kind; `initialize` sets all the others.
+            torch.manual_seed(chance.derive(seed, "initialization"))
+            model = recipe.model(self.data.input_shape, self.data.num_classes)
+        initialize(model, recipe.init, recipe.bn_init, seed)
+        freeze(model, recipe.freeze, recipe.freeze_exceptions)
+        memory_format = torch.channels_last if self._channels_last() else torch.preserve_format
+        return model.to(self.device).to(memory_format=memory_format)  # type: ignore[call-overload]
+
+    def _channels_last(self) -> bool:
+        return self.runtime.channels_last and len(self.data.input_shape) == 3
+
+    def _make_training(self, dropout_seed: int) -> Training:
+        recipe = self.recipe
+        trainable = [p for p in self.model.parameters() if p.requires_grad]
+        return Training(
+            self.model,
+            recipe.optimizer(trainable),
+            recipe.scheduler(self.end, self.iterations_per_epoch),
+            iterations_per_epoch=self.iterations_per_epoch,
+            dropout_seed=dropout_seed,
+            autocast=self.evaluator.autocast,
+            clip=recipe.grad_clip_max_norm,
+            compiled=compiles(self.runtime.compile, self.model, self.end),
+        )

@@ -1,0 +1,253 @@
+import dataclasses
+import math
+from typing import Any
+
+import pytest
+
+from src import checks, schemas
+
+PARTS = {
+    "parts.py": """
+class Net:
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int, width: int | list[int] = 64,
+                 norm: Literal["batch", "layer"] = "batch"): ...
+def sgd(parameters, lr: float, momentum: float = 0.0): ...
+def warm(iterations: int, iterations_per_epoch: int, warmup: Step = "0ep"): ...
+class Ema:
+    def __init__(self, decay: float | list[float]): ...
+class Digits:
+    def __init__(self, root: str | None = None, anything=None): ...
+"""
+}
+
+
+@pytest.fixture(autouse=True)
+def parts(sources):
+    sources(PARTS)
+
+
+def train(**changes: Any) -> dict[str, Any]:
+    """A configuration of `train.py` that can run, with changes: `hparams={"epochs": 1}`."""
+    values = dataclasses.asdict(schemas.Train())
+    values |= {
+        "dataset": {"_target_": "src.parts.Digits", "root": "data"},
+        "model": {"_target_": "src.parts.Net", "_partial_": True, "init": "orthogonal"},
+        "optimizer": {"_target_": "src.parts.sgd", "lr": 0.1},
+        "scheduler": {"_target_": "src.parts.warm"},
+        "averaged": {"_target_": "src.parts.Ema", "decay": [0.9, 0.99]},
+    }
+    for name, change in changes.items():
+        merges = isinstance(change, dict) and isinstance(values[name], dict)
+        values[name] = values[name] | change if merges else change
+    return values
+
+
+def wrong(**changes: Any) -> list[str]:
+    return checks.misfits(train(**changes), "Train")
+
+
+def test_a_configuration_that_can_run_has_no_misfits():
+    assert wrong() == []
+    assert checks.misfits(dataclasses.asdict(schemas.Eval(checkpoint="x")), "Eval") == []
+
+
+def test_everything_wrong_is_reported_at_once():
+    assert wrong(
+        dataset={"rot": "data"},
+        model={"width": "wide", "init": "none", "depth": 3},
+        optimizer={"_target_": "src.parts.SGD"},
+        averaged={"decay": "???"},
+        hparams={"epochs": "ten", "batch_size": None},
+        runtime={"progress": 1},
+        precision="fp64",
+        global_seed="???",
+    ) == [
+        "dataset.rot=data: no such option; dataset takes anything, root",
+        "model.init=none: must be one of kaiming_normal, kaiming_uniform, xavier_normal, "
+        "xavier_uniform, orthogonal, binary",
+        "model.width=wide: must be a whole number or a list of (a whole number)",
+        "model.depth=3: no such option; model takes bn_init, freeze, freeze_exceptions, init, "
+        "norm, width",
+        "optimizer._target_: there is no src.parts.SGD; src.parts has Net, sgd, warm, Ema, Digits",
+        "averaged.decay: needs a value, averaged.decay=...",
+        "hparams.epochs=ten: must be a whole number",
+        "hparams.batch_size=null: must be a whole number",
+        "runtime.progress=1: must be true or false",
+        "precision=fp64: must be one of fp32, bf16",
+        "global_seed: needs a value, global_seed=...",
+    ]
+
+
+def test_an_argument_without_default_needs_a_value():
+    parts = {"_target_": "src.parts.sgd", "momentum": 0.9}
+    assert checks.misfits(train() | {"optimizer": parts}, "Train") == [
+        "optimizer.lr: needs a value, optimizer.lr=..."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [("model", "num_classes"), ("optimizer", "parameters"), ("scheduler", "iterations")],
+)
+def test_what_the_script_supplies_is_no_option(group, name):
+    assert wrong(**{group: {name: 3}})[0].startswith(f"{group}.{name}=3: no such option; {group} ")
+
+
+@pytest.mark.parametrize("name", ["_args_", "_recursive_", "_convert_", "_anything"])
+def test_other_instructions_to_hydra_are_no_options(name):
+    assert wrong(optimizer={name: [{"_target_": "os.getcwd"}]}) == [
+        f"optimizer.{name}=[{{_target_: os.getcwd}}]: no such option; optimizer takes lr, momentum"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (None, "null"),
+        (True, "true"),
+        ([1, None, [False, "a"]], "[1,null,[false,a]]"),
+        ({"a": None}, "{a: null}"),
+    ],
+)
+def test_a_wrong_value_is_shown_as_it_was_typed(value, shown):
+    assert wrong(hparams={"epochs": value}) == [f"hparams.epochs={shown}: must be a whole number"]
+
+
+@pytest.mark.parametrize("off", [None, {}, {"decay": 0.9}])
+def test_an_optional_part_can_be_off(off):
+    assert checks.misfits(train() | {"averaged": off}, "Train") == []
+
+
+@pytest.mark.parametrize(
+    ("node", "shown"), [(None, "null"), ({}, "{}"), ({"lr": 1}, "{lr: 1}"), (5, "5")]
+)
+def test_a_part_that_the_script_needs_cannot_be_off(node, shown):
+    assert checks.misfits(train() | {"optimizer": node}, "Train") == [
+        f"optimizer={shown}: must be an option of the group, see conf/optimizer"
+    ]
+
+
+def test_an_optional_part_must_be_a_part():
+    assert wrong(averaged=5) == ["averaged=5: must be an option of the group, see conf/averaged"]
+
+
+@pytest.mark.parametrize("target", [None, "???", "Net", "src.parts.Nothing", "src.nothing.Net"])
+def test_a_target_that_is_not_there_is_named(target):
+    (error,) = wrong(model={"_target_": target})
+    assert error.startswith(f"model._target_: there is no {target}")
+
+
+def test_a_target_that_cannot_be_imported_is_named_with_the_reason(tmp_path, monkeypatch):
+    (tmp_path / "unimportable.py").write_text("raise RuntimeError('no such operator')")
+    monkeypatch.syspath_prepend(tmp_path)
+    (error,) = wrong(model={"_target_": "unimportable.Net"})
+    assert error == "model._target_: problem in unimportable - RuntimeError: no such operator"
+
+
+def test_a_target_outside_src_is_checked_too():
+    optimizer = {"_target_": "torch.optim.RMSprop", "lr": 0.1}
+    assert checks.misfits(train() | {"optimizer": optimizer}, "Train") == []
+    optimizer |= {"momentum": "much", "nesterov": True}
+    errors = checks.misfits(train() | {"optimizer": optimizer}, "Train")
+    assert errors[0] == "optimizer.momentum=much: must be a number"
+    assert errors[1].startswith("optimizer.nesterov=true: no such option; optimizer takes alpha, ")
+
+
+@pytest.mark.parametrize(("value", "shown"), [(None, "null"), (5, "5"), ([], "[]"), ("a", "a")])
+def test_a_section_must_have_its_values(value, shown):
+    assert wrong(hparams=value) == [
+        f"hparams={shown}: must have epochs, steps, batch_size, grad_clip_max_norm, patience"
+    ]
+
+
+def test_a_value_that_was_deleted_is_missed():
+    values = train()
+    del values["precision"], values["seeds"]["dropout"]
+    assert checks.misfits(values, "Train") == [
+        "seeds.dropout: needs a value, seeds.dropout=...",
+        "precision: needs a value, precision=...",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("group", "name"),
+    [
+        ("hparams", "epochs"),
+        ("hparams", "batch_size"),
+        ("hparams", "patience"),
+        ("hparams", "grad_clip_max_norm"),
+        ("runtime", "num_threads"),
+    ],
+)
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_count_or_norm_must_be_positive(group, name, value):
+    assert wrong(**{group: {name: value}}) == [f"{group}.{name}={value}: must be positive"]
+    assert wrong(**{group: {name: 1}}) == []
+
+
+def test_not_a_number_is_not_positive():
+    assert wrong(hparams={"grad_clip_max_norm": math.nan}, runtime={"save_every": math.nan}) == [
+        "hparams.grad_clip_max_norm=nan: must be positive",
+        "runtime.save_every=nan: must not be negative",
+    ]
+
+
+@pytest.mark.parametrize("name", ["num_workers", "save_every"])
+def test_workers_and_seconds_can_be_zero_but_not_negative(name):
+    assert wrong(runtime={name: -1}) == [f"runtime.{name}=-1: must not be negative"]
+    assert wrong(runtime={name: 0}) == []
+
+
+@pytest.mark.parametrize("steps", ["0", 0, "0ep", "0it", "0ep0it"])
+def test_training_must_have_a_length(steps):
+    assert wrong(hparams={"steps": steps}) == [f"hparams.steps={steps}: must be positive"]
+
+
+def test_ranges_are_checked_once_the_types_are_right():
+    assert wrong(hparams={"epochs": 0, "batch_size": "many"}) == [
+        "hparams.batch_size=many: must be a whole number"
+    ]
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [None, [], ["0ep", "500it", 0], ["999999ep"], "log", "every", "every_10ep", "every_500it"],
+)
+def test_snapshots_can_be_a_list_a_period_or_log(request_):
+    assert wrong(snapshots=request_) == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "error"),
+    [
+        ("evry", "snapshots=evry: 'evry' is not a list of steps, log, every, or every_10ep"),
+        ("1ep", "snapshots=1ep: '1ep' is not a list of steps, log, every, or every_10ep"),
+        ("every_0ep", "snapshots=every_0ep: 'every_0ep' has no length: write every_10ep or"),
+        ("every_ten", "snapshots=every_ten: 'ten' is not a step: write 30ep, 500it or 2ep100it"),
+        (["1ep", "5"], "snapshots=[1ep,5]: must be text or a list of (a step such as 30ep, "),
+        (5, "snapshots=5: must be text or a list of (a step such as 30ep, 500it or 2ep100it) or"),
+    ],
+)
+def test_another_request_for_snapshots_is_refused(request_, error):
+    (only,) = wrong(snapshots=request_)
+    assert only.startswith(error)
+
+
+def test_every_option_of_the_model_takes_how_it_is_initialized_and_frozen():
+    assert wrong(model={"bn_init": "uniform", "freeze": ["output"], "freeze_exceptions": []}) == []
+    assert wrong(optimizer={"init": "orthogonal"}) == [
+        "optimizer.init=orthogonal: no such option; optimizer takes lr, momentum"
+    ]
+    (error,) = wrong(model={"freeze": ["input"]})
+    assert error == "model.freeze=[input]: must be a list of (one of batch_norm, output, others)"
+
+
+def test_eval_can_take_values_for_the_saved_data_set():
+    values = dataclasses.asdict(schemas.Eval(checkpoint="x")) | {"dataset": {"root": "data"}}
+    assert checks.misfits(values, "Eval") == []
+
+
+def test_eval_needs_a_checkpoint():
+    assert checks.misfits(dataclasses.asdict(schemas.Eval()), "Eval") == [
+        "checkpoint: needs a value, checkpoint=..."
+    ]

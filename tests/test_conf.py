@@ -1,0 +1,113 @@
+"""Every option of every group of every script can run."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from src import checks, config, naming
+
+CONF = Path(__file__).resolve().parent.parent / "conf"
+SCRIPTS = [path.stem for path in sorted(CONF.glob("*.yaml"))]
+GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir() and path.name != "experiment")
+OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
+
+
+@pytest.fixture(autouse=True)
+def hydra():
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield
+
+
+def composed(script, *overrides):
+    schema = config.SCHEMAS[script].__name__
+    return config.values(compose(script, overrides=list(overrides)), schema), schema
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_script_composes(script):
+    needs = {"eval": ["checkpoint=a.safetensors"]}
+    assert checks.misfits(*composed(script, *needs.get(script, []))) == []
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_fits_what_will_take_it(group, option):
+    assert checks.misfits(*composed("train", f"{group}={option}")) == []
+
+
+@pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_experiment_fits_what_will_take_it(path):
+    assert checks.misfits(*composed("train", f"experiment={path.stem}")) == []
+
+
+@pytest.mark.parametrize("option", [o for group, o in OPTIONS if group == "dataset"])
+def test_evaluation_takes_every_data_set(option):
+    assert checks.misfits(*composed("eval", "checkpoint=a", f"dataset={option}")) == []
+
+
+def test_options_have_different_names_of_runs():
+    names = {
+        (group, option): naming.run_name(*composed("train", f"{group}={option}"))
+        for group, option in OPTIONS
+        if (group, option) != ("hparams", "default_he")
+    }
+    defaults = {
+        ("dataset", "cifar10"),
+        ("model", "resnet20"),
+        ("optimizer", "momentum"),
+        ("scheduler", "multistep_he"),
+        ("averaged", "ema"),
+    }
+    assert len({names[default] for default in defaults}) == 1
+    others = [name for option, name in names.items() if option not in defaults]
+    assert len(set(others)) == len(others)
+
+
+def test_an_experiment_is_overridden_by_what_is_typed():
+    values, _ = composed("train", "experiment=quickstart", "hparams.epochs=2", "averaged=none")
+    assert values["hparams"]["epochs"] == 2
+    assert "_target_" not in (values["averaged"] or {})
+
+
+def test_an_experiment_is_named_by_what_it_says():
+    bundle = naming.run_name(*composed("train", "experiment=quickstart"))
+    content = yaml.safe_load((CONF / "experiment" / "quickstart.yaml").read_text())
+    typed = [
+        f"{list(item)[0].split('/')[1]}={list(item.values())[0]}"
+        for item in content.pop("defaults")
+    ]
+    for group, values in content.items():
+        typed += [f"{group}.{key}={str(value).replace(' ', '')}" for key, value in values.items()]
+    assert naming.run_name(*composed("train", *typed)) == bundle
+
+
+@pytest.mark.parametrize(("group", "option"), OPTIONS)
+def test_every_option_says_what_it_is_and_how_to_run_it(group, option):
+    head = (CONF / group / f"{option}.yaml").read_text().split("_target_")[0]
+    assert "python train.py" in head
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_the_help_names_every_value(script):
+    text = (CONF / f"{script}.yaml").read_text().split("template:")[1]
+    for name in checks.fields(config.SCHEMAS[script].__name__):
+        assert name in text
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_help_of_train_names_every_option(group):
+    text = (CONF / "train.yaml").read_text().split("template:")[1]
+    numbered = text
+    for family in (
+        "conv2/4/6",
+        "resnet20/32/44/56/110",
+        "vgg11/13/16/19",
+        "resnet18/34/50/101/152",
+    ):
+        stem = family.rstrip("0123456789/")
+        numbered += " ".join(f"{stem}{n}" for n in family[len(stem) :].split("/")) + " "
+    for path in (CONF / group).glob("*.yaml"):
+        assert path.stem in numbered

@@ -1,0 +1,504 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from src import config, naming
+from src.config import ConfigError
+
+ROOT = Path(__file__).parent.parent
+
+FILES = {
+    "train.yaml": """
+defaults:
+  - train_schema
+  - _self_
+  - dataset: digits
+  - model: mlp
+  - optimizer: sgd
+  - scheduler: constant
+  - averaged: ema
+dataset:
+  root: data
+model:
+  init: orthogonal
+hydra:
+  run:
+    dir: ${run_dir:train}
+  sweep:
+    dir: ${output_dir}/sweep
+    subdir: ${absolute:${run_dir:train}}
+""",
+    "eval.yaml": """
+defaults: [eval_schema, _self_]
+dataset:
+  root: data
+hydra:
+  run:
+    dir: ${run_dir:eval}
+""",
+    "dataset/digits.yaml": "_target_: src.data.digits.Digits\nval_fraction: 0.2",
+    "model/mlp.yaml": "_target_: src.models.mlp.MLP\n_partial_: true\nwidth: [3]",
+    "optimizer/sgd.yaml": "_target_: src.training.optimizers.sgd\nlr: 0.1",
+    "scheduler/constant.yaml": "_target_: src.training.schedulers.Constant",
+    "averaged/ema.yaml": "_target_: src.averaging.ema.EMA\ndecay: 0.9",
+    "averaged/none.yaml": "# @package _global_\naveraged: null",
+}
+
+SCRIPT = """
+import hydra
+from src import config
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(cfg):
+    with config.job(cfg):
+        print("ran in", config.shown(config.folder()))
+
+main()
+"""
+
+
+@pytest.fixture(scope="module")
+def conf(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("scripts") / "conf"
+    for name, text in FILES.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+    (folder.parent / "script.py").write_text(SCRIPT)
+    return folder
+
+
+@pytest.fixture
+def composed(conf, tmp_path, monkeypatch):
+    """A function that makes a script's configuration, as in a job started from an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(HydraConfig.instance(), "cfg", None)
+
+    def make(*overrides: str, script: str = "train") -> DictConfig:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(config_dir=str(conf), version_base="1.3"):
+            full = compose(script, list(overrides), return_hydra_config=True)
+        with open_dict(full):
+            full.hydra.runtime.output_dir = str(tmp_path / full.hydra.run.dir)
+        HydraConfig.instance().set_config(full)
+        return OmegaConf.masked_copy(full, [key for key in full if key != "hydra"])
+
+    return make
+
+
+def leave_traces(*names: str) -> Path:
+    """Make the folder of the job, with files as Hydra and the job would leave them."""
+    folder = config.folder()
+    for name in (".hydra/config.yaml", "train.log", *names):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text("")
+    return folder
+
+
+def refusal(cfg: DictConfig) -> list[str]:
+    """The lines with which a configuration is refused."""
+    with pytest.raises(ConfigError) as error:
+        config.check(cfg)
+    first, *lines = str(error.value).splitlines()
+    assert first == "This configuration cannot run:"
+    return [line.removeprefix("  ") for line in lines]
+
+
+def test_a_configuration_that_can_run_passes(composed):
+    config.check(composed())
+    config.check(composed("averaged=none", "snapshots=every", "model.width=4", "hparams.steps=3it"))
+    config.check(composed("checkpoint=a.safetensors", script="eval"))
+
+
+def test_everything_wrong_is_refused_at_once(composed):
+    cfg = composed("+model.widht=3", "hparams.epochs=ten", "optimizer.lr=null", "+extra=1")
+    extra, *others = refusal(cfg)
+    assert extra.startswith("extra: no such option; there are dataset, model, optimizer, ")
+    assert others == [
+        "model.widht=3: no such option; model takes activation, bias, bn_init, depth, freeze, "
+        "freeze_exceptions, init, width",
+        "optimizer.lr=null: must be a number",
+        "hparams.epochs=ten: must be a whole number",
+    ]
+
+
+def test_an_unknown_value_needs_no_plus_to_be_refused_with_what_there_is(composed):
+    cfg = composed("hparams.epoch=3", "model.widht=3", "seeds.init=1", "runtime.gpu=0")
+    assert [line.partition(":")[0] for line in refusal(cfg)] == [
+        "model.widht=3",
+        "hparams.epoch=3",
+        "seeds.init=1",
+        "runtime.gpu=0",
+    ]
+
+
+def test_a_missing_value_is_named(composed):
+    assert refusal(composed(script="eval")) == ["checkpoint: needs a value, checkpoint=..."]
+
+
+def test_a_section_that_is_no_section_is_refused_and_has_a_folder_all_the_same(composed):
+    (line,) = refusal(composed("hparams=null"))
+    assert line.startswith("hparams=null: must have epochs, ")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ValueError("model.depth: must be 6n+2, got 7"), "model.depth: must be 6n+2, got 7"),
+        (FloatingPointError("loss is nan at 3it"), "loss is nan at 3it"),
+        (
+            OSError(28, "No space left on device", "a/state.pt"),
+            "No space left on device: a/state.pt",
+        ),
+        (PermissionError(13, "Permission denied", "a"), "Permission denied: a"),
+        (OSError(12, "Cannot allocate memory"), "Cannot allocate memory"),
+        (FileNotFoundError("no checkpoint a; b has c"), "no checkpoint a; b has c"),
+    ],
+)
+def test_an_error_that_the_user_can_mend_is_one_message(composed, error, text):
+    with pytest.raises(ConfigError) as shown, config.job(composed()):
+        raise error
+    assert str(shown.value) == text
+    assert shown.value.__cause__ is error
+
+
+def test_an_error_of_the_code_stays_what_it_is(composed):
+    with pytest.raises(TypeError, match="unexpected"), config.job(composed()):
+        raise TypeError("unexpected")
+
+
+def test_a_refused_job_does_no_work_and_leaves_no_folder(composed):
+    cfg = composed("hparams.epochs=0")
+    folder = leave_traces()
+    with pytest.raises(ConfigError, match="hparams.epochs=0: must be positive"), config.job(cfg):
+        pytest.fail("worked")
+    assert not folder.exists()
+    assert not folder.parent.exists()
+    assert folder.parent.parent.name == "outputs"
+
+
+def test_a_job_that_failed_before_it_wrote_anything_leaves_no_folder(composed):
+    cfg = composed()
+    folder = leave_traces("run.lock")
+    (folder.parent / "seed_7").mkdir()
+    with pytest.raises(ConfigError), config.job(cfg):
+        raise ValueError("no")
+    assert not folder.exists()
+    assert [path.name for path in folder.parent.iterdir()] == ["seed_7"]
+
+
+@pytest.mark.parametrize("name", ["state.pt", "weights/step_0.safetensors", "metrics.csv"])
+def test_the_folder_of_a_job_that_computed_something_stays(composed, name):
+    cfg = composed()
+    folder = leave_traces(name)
+    with pytest.raises(ConfigError), config.job(cfg):
+        raise ValueError("no")
+    assert (folder / name).exists()
+    assert (folder / ".hydra" / "config.yaml").exists()
+
+
+def test_a_job_without_a_folder_can_fail(composed):
+    with pytest.raises(ConfigError, match="^no$"), config.job(composed()):
+        raise ValueError("no")
+
+
+def test_a_job_that_ends_well_keeps_its_folder(composed):
+    cfg = composed()
+    folder = leave_traces()
+    with config.job(cfg):
+        pass
+    assert folder.exists()
+
+
+def run_dir() -> str:
+    return HydraConfig.get().run.dir
+
+
+def test_the_folder_is_named_by_what_is_computed_and_by_the_seed(composed):
+    cfg = composed("global_seed=7", "output_dir=elsewhere")
+    name = naming.run_name(config.values(cfg, "Train"), "Train")
+    assert run_dir() == f"elsewhere/train_{name}/seed_7"
+    assert HydraConfig.get().sweep.subdir == os.path.abspath(run_dir())
+    composed("checkpoint=a.safetensors", script="eval")
+    assert re.fullmatch(r"outputs/eval_[0-9a-f]{10}", run_dir())
+
+
+def test_values_on_the_command_line_rename_the_folder_if_they_change_the_result(composed):
+    composed()
+    plain = run_dir()
+    composed("runtime.device=cuda", "dataset.root=/data", "snapshots=[1ep]", "averaged.bn=average")
+    assert run_dir() == plain
+    composed("optimizer.lr=0.2")
+    assert run_dir() != plain
+
+
+def test_editing_a_yaml_value_renames_the_folder(composed, conf):
+    composed()
+    before, file = run_dir(), conf / "optimizer" / "sgd.yaml"
+    try:
+        file.write_text(FILES["optimizer/sgd.yaml"].replace("0.1", "0.05"))
+        composed()
+        assert run_dir() != before
+    finally:
+        file.write_text(FILES["optimizer/sgd.yaml"])
+    composed()
+    assert run_dir() == before
+
+
+def test_values_are_plain_and_resolved_and_of_the_schema_alone(composed):
+    cfg = composed("optimizer.lr=${averaged.decay}", "+extra=1", "precision=???")
+    values = config.values(cfg, "Train")
+    assert values["optimizer"] == {"_target_": "src.training.optimizers.sgd", "lr": 0.9}
+    assert type(values["model"]["width"]) is list
+    assert values["precision"] == "???"
+    assert "extra" not in values
+
+
+def test_plain_turns_nodes_into_python_and_leaves_the_rest():
+    node = OmegaConf.create({"a": [1, "${b}"], "b": 2})
+    assert config.plain(node) == {"a": [1, 2], "b": 2}
+    assert type(config.plain(node.a)) is list
+    assert config.plain(3) == 3
+    assert config.plain(None) is None
+
+
+def test_a_part_is_made_from_what_the_script_supplies_and_its_own_values(composed):
+    model = config.build(composed("model.depth=1"), "model")((2, 2), 5)
+    assert {name: tuple(p.shape) for name, p in model.named_parameters()} == {
+        "hidden.0.weight": (3, 4),
+        "hidden.0.bias": (3,),
+        "output.weight": (5, 3),
+        "output.bias": (5,),
+    }
+
+
+@pytest.mark.parametrize(
+    "overrides", [["averaged=none"], ["averaged=none", "+averaged={decay: 0}"]]
+)
+def test_a_part_that_is_off_is_none(composed, overrides):
+    assert config.build(composed(*overrides), "averaged") is None
+
+
+def test_each_call_makes_another_part(composed):
+    make = config.build(composed(), "model")
+    assert make((4,), 2) is not make((4,), 2)
+
+
+def test_an_error_of_a_part_is_led_by_its_group(composed):
+    make = config.build(composed("model.depth=2"), "model")
+    with pytest.raises(ValueError, match=r"^model\.depth: must be null or 1, the length of width"):
+        make((4,), 2)
+
+
+def test_a_target_within_a_part_is_a_value_and_is_not_called(tmp_path):
+    inner = {"_target_": "pathlib.Path.mkdir", "self": str(tmp_path / "made")}
+    make = config.part("model", {"_target_": "builtins.dict", "inner": inner})
+    assert make() == {"inner": inner}
+    assert not (tmp_path / "made").exists()
+
+
+MODEL = {"_target_": "src.models.mlp.MLP", "_partial_": True, "width": [3], "init": "orthogonal"}
+
+
+def metadata(model: dict[str, Any]) -> dict[str, Any]:
+    return {"config": {"model": model}, "input_shape": [1, 2, 2], "num_classes": 5}
+
+
+def test_a_saved_model_is_built_as_it_was(composed):
+    model = config.saved_model(metadata(MODEL))
+    assert [layer.in_features for layer in model.hidden] == [4]
+    assert model.output.out_features == 5
+
+
+@pytest.mark.parametrize("target", ["os.system", "torch.hub.load", "srcs.models.mlp.MLP"])
+def test_a_saved_part_outside_src_is_refused(target):
+    text = f"model: {target} is not in src; only that can be rebuilt"
+    with pytest.raises(ConfigError, match=f"^{text}$"):
+        config.saved_model(metadata({"_target_": target}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"_target_": "src.config.os.system"},
+        {"_args_": [{"_target_": "os.system", "command": "true"}]},
+        {"width": {"_target_": "os.system", "command": "true"}},
+    ],
+)
+def test_a_saved_part_cannot_reach_out_of_src(change):
+    with pytest.raises(ConfigError, match="^This cannot be rebuilt:\n  model"):
+        config.saved_model(metadata(MODEL | change))
+
+
+def test_a_saved_part_that_does_not_fit_the_code_any_more_is_refused():
+    with pytest.raises(ConfigError) as refused:
+        config.saved_model(metadata(MODEL | {"height": 3, "bias": "yes"}))
+    assert str(refused.value) == (
+        "This cannot be rebuilt:\n"
+        "  model.height=3: no such option; model takes activation, bias, bn_init, depth, freeze, "
+        "freeze_exceptions, init, width\n"
+        "  model.bias=yes: must be true or false"
+    )
+
+
+@pytest.fixture
+def loaded(monkeypatch) -> list[tuple[str, dict, int]]:
+    """What would have been loaded: the group, the node and the seed of the label noise."""
+    calls: list[tuple[str, dict, int]] = []
+
+    def stand_in(group: str, node: dict[str, Any]) -> Any:
+        return lambda: SimpleNamespace(load=lambda seed: calls.append((group, node, seed)))
+
+    monkeypatch.setattr(config, "part", stand_in)
+    return calls
+
+
+SAVED = {
+    "config": {
+        "dataset": {"_target_": "src.data.digits.Digits", "val_fraction": 0.3, "cutout": 2},
+        "global_seed": 7,
+        "seeds": {"label_noise": None},
+    }
+}
+
+
+def test_saved_data_is_that_of_the_weights_where_data_lies_now(composed, loaded):
+    config.saved_data(composed("checkpoint=a", "dataset.root=/data", script="eval"), SAVED)
+    assert loaded == [("dataset", SAVED["config"]["dataset"] | {"root": "/data"}, 7)]
+
+
+def test_values_for_the_data_take_the_place_of_the_saved_ones(composed, loaded):
+    config.saved_data(composed("checkpoint=a", "dataset.cutout=0", script="eval"), SAVED)
+    ((_, node, _),) = loaded
+    assert (node["cutout"], node["val_fraction"]) == (0, 0.3)
+
+
+def test_another_data_set_takes_no_saved_value_but_the_seed(composed, loaded):
+    saved = {"config": SAVED["config"] | {"seeds": {"label_noise": 3}}}
+    config.saved_data(composed("checkpoint=a", "+dataset=digits", script="eval"), saved)
+    node = {"_target_": "src.data.digits.Digits", "val_fraction": 0.2, "root": "data"}
+    assert loaded == [("dataset", node, 3)]
+
+
+def test_a_seed_that_is_not_given_is_the_global_one(composed):
+    cfg = composed("global_seed=7", "seeds.dropout=0", "seeds.data_order=3")
+    assert config.seeds(cfg) == {
+        "initialization": 7,
+        "data_order": 3,
+        "augmentation": 7,
+        "dropout": 0,
+        "label_noise": 7,
+    }
+
+
+def test_the_runtime_is_without_the_threads_of_the_process(composed):
+    runtime = config.runtime(composed("runtime.save_every=3"))
+    assert runtime["save_every"] == 3
+    assert "num_threads" not in runtime
+    assert type(runtime) is dict
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], 8),
+        (["runtime.num_threads=3"], 3),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"], 4),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=3"], 2),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=100"], 1),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=-1"], 1),
+        (["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "runtime.num_threads=8"], 8),
+    ],
+)
+def test_jobs_that_run_beside_each_other_share_the_cores(
+    composed, monkeypatch, overrides, expected
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert config.threads(composed(*overrides)) == expected
+
+
+def test_where_the_system_does_not_say_which_cores_are_ours_all_are(composed, monkeypatch):
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    assert config.threads(composed()) == 6
+
+
+def test_a_recipe_has_the_parts_the_lengths_and_the_options_of_the_model(composed):
+    recipe = config.recipe(composed("averaged=none", "hparams.batch_size=5", "precision=bf16"))
+    assert recipe["model"]((4,), 2).output.in_features == 3
+    assert recipe["averages"] is None
+    assert (recipe["batch_size"], recipe["precision"]) == (5, "bf16")
+    assert recipe["init"] == "orthogonal"
+
+
+def test_what_is_saved_with_the_weights_holds_wherever_they_are_loaded(composed):
+    saved = config.recipe(composed("global_seed=7"))["metadata"]["config"]
+    assert saved["dataset"] == {"_target_": "src.data.digits.Digits", "val_fraction": 0.2}
+    assert saved["model"] == MODEL
+    assert saved["global_seed"] == 7
+    assert not {"runtime", "output_dir", "snapshots"} & set(saved)
+    elsewhere = composed(
+        "global_seed=7", "dataset.root=/data", "output_dir=b", "runtime.device=cpu"
+    )
+    assert config.recipe(elsewhere)["metadata"]["config"] == saved
+
+
+def test_a_path_is_shown_as_one_would_type_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert config.shown(tmp_path / "outputs" / "a") == str(Path("outputs/a"))
+    assert config.shown(tmp_path.parent / "b") == str(tmp_path.parent / "b")
+
+
+def run(conf: Path, tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess:
+    """The script as one would start it, in an empty folder."""
+    return subprocess.run(
+        [sys.executable, conf.parent / "script.py", *overrides],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+
+
+def test_a_script_runs_in_its_folder(conf, tmp_path):
+    done = run(conf, tmp_path, "global_seed=3")
+    assert done.returncode == 0, done.stderr
+    folder = done.stdout.strip().removeprefix("ran in ")
+    assert re.fullmatch("outputs/train_[0-9a-f]{10}/seed_3", folder)
+    assert (tmp_path / folder / ".hydra" / "config.yaml").exists()
+
+
+def test_a_refused_option_is_one_message_and_leaves_no_folder(conf, tmp_path):
+    done = run(conf, tmp_path, "+model.widht=3", "+extra=1")
+    assert done.returncode == 1
+    assert "\n  extra: no such option; there are " in done.stderr
+    assert "\n  model.widht=3: no such option; model takes activation, " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "outputs").iterdir()) == []
+
+
+@pytest.mark.parametrize("script", ["train", "eval"])
+def test_help_says_what_a_script_does_and_names_every_group(script):
+    done = subprocess.run(
+        [sys.executable, f"{script}.py", "--help"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    conf = yaml.safe_load((ROOT / "conf" / f"{script}.yaml").read_text())
+    template = conf["hydra"]["help"]["template"].replace("$CONFIG", "").replace("$$", "$")
+    assert done.stdout.startswith(template.strip())
+    groups = [
+        group for default in conf["defaults"] if isinstance(default, dict) for group in default
+    ]
+    assert groups
+    for group in groups:
+        assert re.search(rf"^{group}\b", template, re.MULTILINE), group

@@ -1,0 +1,95 @@
+import hashlib
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+from src import fingerprints
+
+
+@pytest.fixture(autouse=True)
+def forget():
+    fingerprints.folder.cache_clear()  # a job reads a folder once
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    for name, size in {"train/a/1.png": 3, "train/b/1.png": 4, "test/a/10.png": 0}.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x" * size)
+    return tmp_path
+
+
+def fresh(root: Path) -> str:
+    fingerprints.folder.cache_clear()
+    return fingerprints.folder(str(root))
+
+
+def test_a_fingerprint_is_the_hash_of_sorted_names_and_sizes(root):
+    lines = "test/a/10.png 0\ntrain/a/1.png 3\ntrain/b/1.png 4\n"
+    assert fresh(root) == hashlib.blake2b(lines.encode(), digest_size=5).hexdigest()
+
+
+def test_the_place_of_a_folder_does_not_matter(root, tmp_path_factory, monkeypatch):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "copy"
+    shutil.copytree(root, elsewhere)
+    assert fresh(elsewhere) == fresh(root)
+    monkeypatch.chdir(root.parent)
+    assert fresh(Path(root.name)) == fresh(root)
+    assert fingerprints.folder(f"{root}/") == fresh(root)
+
+
+def test_contents_and_empty_folders_do_not_matter(root):
+    before = fresh(root)
+    (root / "train/a/1.png").write_bytes(b"yyy")
+    (root / "train/c").mkdir()
+    assert fresh(root) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda root: (root / "train/a/1.png").write_bytes(b"1234"),
+        lambda root: (root / "train/a/1.png").rename(root / "train/a/2.png"),
+        lambda root: (root / "train/a/1.png").rename(root / "train/b/2.png"),
+        lambda root: (root / "train/a/1.png").unlink(),
+        lambda root: (root / "train/a/2.png").write_bytes(b""),
+        lambda root: (root / "train").rename(root / "val"),
+    ],
+    ids=["resized", "renamed", "moved", "removed", "added", "folder renamed"],
+)
+def test_every_other_change_matters(root, change):
+    before = fresh(root)
+    change(root)
+    assert fresh(root) != before
+
+
+def test_a_folder_that_is_not_there_is_absent(tmp_path):
+    assert fresh(tmp_path / "nowhere") == "absent"
+    (tmp_path / "file").write_text("")
+    assert fresh(tmp_path / "file") == "absent"
+
+
+def test_an_empty_folder_is_not_absent(tmp_path):
+    assert fresh(tmp_path) == hashlib.blake2b(digest_size=5).hexdigest()
+
+
+def test_a_linked_folder_is_read_like_a_folder(root, tmp_path_factory):
+    (tmp_path_factory.mktemp("links") / "root").symlink_to(root)
+    linked = tmp_path_factory.mktemp("parts")
+    for part in ("train", "test"):
+        (linked / part).symlink_to(root / part)
+    assert fresh(linked) == fresh(root)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names there must be UTF-8")
+def test_a_name_need_not_be_utf8(tmp_path):
+    Path(os.fsdecode(bytes(tmp_path) + b"/\xff.png")).write_bytes(b"x")
+    assert fresh(tmp_path) == hashlib.blake2b(b"\xff.png 1\n", digest_size=5).hexdigest()
+
+
+def test_a_tilde_is_home(root, monkeypatch):
+    monkeypatch.setenv("HOME", str(root.parent))
+    assert fingerprints.folder(f"~/{root.name}") == fresh(root)

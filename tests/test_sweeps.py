@@ -1,0 +1,151 @@
+import json
+import logging
+import os
+import subprocess
+import sys
+from enum import Enum
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from hydra.core.utils import JobReturn, JobStatus
+
+from src import config, sweeps
+
+ROOT = Path(__file__).parent.parent
+Mode = Enum("Mode", ["RUN", "MULTIRUN"])
+
+
+def hydra_config(sweep_dir: Path, num: int = 0, mode: Mode = Mode.MULTIRUN) -> SimpleNamespace:
+    """What a callback reads of Hydra's configuration."""
+    return SimpleNamespace(
+        hydra=SimpleNamespace(
+            mode=mode,
+            job=SimpleNamespace(num=num),
+            runtime=SimpleNamespace(output_dir=f"outputs/run_{num}"),
+            sweep=SimpleNamespace(dir=str(sweep_dir)),
+        )
+    )
+
+
+def ended(error: Exception | None = None) -> JobReturn:
+    """How a job ended: well, or with an error."""
+    result = JobReturn(overrides=["x=1", "y=[2]"], status=JobStatus.COMPLETED)
+    result.return_value = 3
+    if error is not None:
+        result.status, result.return_value = JobStatus.FAILED, error
+    return result
+
+
+def written(folder: Path) -> list[dict]:
+    return [json.loads(path.read_text()) for path in sorted((folder / "jobs").glob("*"))]
+
+
+def test_a_job_that_is_done_is_written_down_and_keeps_its_value(tmp_path):
+    job = ended()
+    sweeps.Sweep().on_job_end(config=hydra_config(tmp_path, 7), job_return=job)
+    assert (tmp_path / "jobs" / "7.json").exists()
+    assert written(tmp_path) == [
+        {
+            "job": 7,
+            "overrides": ["x=1", "y=[2]"],
+            "folder": "outputs/run_7",
+            "status": "done",
+            "error": None,
+        }
+    ]
+    assert (job.status, job.return_value) == (JobStatus.COMPLETED, 3)
+
+
+def test_a_failed_job_is_written_down_and_does_not_raise_any_more(tmp_path, caplog):
+    job = ended(ZeroDivisionError("by zero"))
+    sweeps.Sweep().on_job_end(config=hydra_config(tmp_path, 2), job_return=job)
+    (note,) = written(tmp_path)
+    assert (note["status"], note["error"]) == ("failed", "ZeroDivisionError: by zero")
+    assert job.status == JobStatus.COMPLETED
+    assert job.return_value is None  # a failed job raises its error here, which ends a sweep
+    assert caplog.messages == ["job #2 failed: by zero"]
+
+
+def test_an_error_of_the_code_is_logged_with_its_traceback_one_of_the_user_without(
+    tmp_path, caplog
+):
+    caplog.set_level(logging.ERROR)
+    for error in (config.ConfigError("lr=x: must be a number"), ZeroDivisionError("by zero")):
+        sweeps.Sweep().on_job_end(config=hydra_config(tmp_path), job_return=ended(error))
+    user, code = caplog.records
+    assert not user.exc_info
+    assert code.exc_info and code.exc_info[0] is ZeroDivisionError
+
+
+def test_a_single_job_is_left_alone(tmp_path):
+    job = ended(ValueError("no"))
+    sweeps.Sweep().on_job_end(config=hydra_config(tmp_path, mode=Mode.RUN), job_return=job)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(ValueError, match="no"):
+        _ = job.return_value
+
+
+def test_the_summary_names_every_failed_job_in_order_and_exits_with_1(tmp_path, capsys):
+    sweep = sweeps.Sweep()
+    for num in range(12):
+        job = ended(ValueError(f"reason {num}") if num in (2, 10) else None)
+        sweep.on_job_end(config=hydra_config(tmp_path, num), job_return=job)
+    with pytest.raises(SystemExit) as exit_:
+        sweep.on_multirun_end(config=hydra_config(tmp_path))
+    assert exit_.value.code == 1
+    assert capsys.readouterr().out == (
+        "\n12 jobs: 10 done, 2 failed\n"
+        "  #2 x=1 y=[2]\n    ValueError: reason 2\n"
+        "  #10 x=1 y=[2]\n    ValueError: reason 10\n"
+    )
+
+
+def test_a_sweep_without_failures_ends_well(tmp_path, capsys):
+    sweep = sweeps.Sweep()
+    sweep.on_job_end(config=hydra_config(tmp_path), job_return=ended())
+    sweep.on_multirun_end(config=hydra_config(tmp_path))
+    assert capsys.readouterr().out == "\n1 jobs: 1 done, 0 failed\n"
+
+
+def test_other_moments_pass_by():
+    sweep = sweeps.Sweep()
+    assert sweep.on_run_start(config=None) is None
+    assert sweep.on_compose_config(config=None, config_name="train", overrides=[]) is None
+    with pytest.raises(AttributeError, match="nothing"):
+        _ = sweep.nothing
+
+
+SCRIPT = """
+import hydra
+
+@hydra.main(version_base="1.3", config_path=None)
+def main(cfg):
+    print(f"job {cfg.x}: {6 / (cfg.x - 2)}")
+
+main()
+"""
+
+
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_failed_job_of_a_real_multirun_stops_no_other_and_the_exit_status_says_so(
+    tmp_path, launcher
+):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    overrides = [f"hydra/launcher={launcher}", "+hydra.callbacks.s._target_=src.sweeps.Sweep"]
+    overrides += ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
+    command = [sys.executable, "script.py", "--multirun", "+x=1,2,5", "hydra.sweep.dir=s"]
+    done = subprocess.run(
+        [*command, *overrides],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "job 1: -6.0" in done.stdout
+    assert "job 5: 2.0" in done.stdout
+    assert done.stdout.endswith(
+        "\n3 jobs: 2 done, 1 failed\n  #1 +x=2\n    ZeroDivisionError: division by zero\n"
+    )
+    assert [note["status"] for note in written(tmp_path / "s")] == ["done", "failed", "done"]

@@ -1,0 +1,68 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from src import state_dicts
+from src.training.evaluator import Evaluator
+from tests import toys
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return toys.Small((2, 4, 4), 3)
+
+
+def evaluator(model, data=None):
+    return Evaluator(model, data or toys.data(), CPU, toys.RUNTIME)
+
+
+def normalized(split):
+    return (split.inputs / 255 - 0.5) / 0.25
+
+
+def test_the_table_equals_a_plain_pass_over_each_split(model):
+    data = toys.data()
+    table = evaluator(model, data).table({"plain": model.state_dict()})
+    assert list(table["plain"]) == ["train", "val", "test"]
+    for name, split in data.splits.items():
+        with torch.no_grad():
+            logits = model.eval()(normalized(split))
+        loss = F.cross_entropy(logits, split.labels).item()
+        accuracy = (logits.argmax(dim=1) == split.labels).double().mean().item()
+        assert table["plain"][name] == pytest.approx({"loss": loss, "accuracy": accuracy})
+
+
+def test_training_images_are_not_augmented(model):
+    one, other = evaluator(model, toys.data(augment=True)), evaluator(model, toys.data(augment=False))
+    models = {"plain": model.state_dict()}
+    assert one.table(models, ["train"]) == other.table(models, ["train"])
+
+
+def test_a_split_that_is_not_there_is_refused(model):
+    with pytest.raises(ValueError, match="splits=val: this data set has train, test"):
+        evaluator(model, toys.data(num_val=0)).table({"plain": model.state_dict()}, ["val"])
+
+
+def test_reset_statistics_are_those_of_the_training_images(model):
+    weights = evaluator(model).reset_batch_norm(model.state_dict())
+    with torch.no_grad():
+        hidden = model.conv(normalized(toys.data().train))  # (examples, 4, height, width)
+    torch.testing.assert_close(weights["bn.running_mean"], hidden.mean(dim=(0, 2, 3)))
+    torch.testing.assert_close(weights["bn.running_var"], hidden.var(dim=(0, 2, 3)))
+
+
+def test_stale_statistics_make_no_difference_after_a_reset(model):
+    stale = state_dicts.copy(model.state_dict())
+    stale["bn.running_mean"] += 5
+    holder = evaluator(model)
+    first, second = (holder.reset_batch_norm(w) for w in (model.state_dict(), stale))
+    assert toys.equal(dict(first), dict(second))
+
+
+def test_without_batch_norm_a_reset_changes_nothing():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32, 3))
+    weights = model.state_dict()
+    assert evaluator(model).reset_batch_norm(weights) is weights

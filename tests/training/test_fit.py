@@ -1,0 +1,277 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from src import runs
+from src.averaging.ema import EMA
+from src.averaging.swa import SWA
+from src.runs import Run
+from src.training import fit as fit_module
+from src.training.fit import fit
+from src.training.loop import Training
+from src.training.optimizers import adam
+from src.training.schedulers import Cosine
+from tests import toys
+
+
+def trained(folder, recipe=None, seeds=toys.SEEDS, data=None, **options):
+    run = Run(folder)
+    folder.mkdir(exist_ok=True)
+    runtime = options.pop("runtime", toys.RUNTIME)
+    fit(run, data or toys.data(), recipe or toys.recipe(), seeds, runtime, **options)
+    return run
+
+
+def weights(run, moment=9, model="plain"):
+    return runs.load_weights(run.weights(moment, model))[0]
+
+
+def table(run):
+    with run.metrics.open() as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture
+def killed(monkeypatch):
+    """Training that is killed before a given optimizer step, its state saved after every step."""
+    original = Training.step
+
+    def arm(iteration):
+        def step(self, inputs, labels):
+            if self.iteration == iteration:
+                raise KeyboardInterrupt
+            original(self, inputs, labels)
+
+        monkeypatch.setattr(Training, "step", step)
+
+    yield arm, lambda: monkeypatch.setattr(Training, "step", original)
+
+
+OFTEN = toys.Runtime(device="cpu", progress=False, tensorboard=False, save_every=0.0)
+
+
+def test_the_same_seeds_give_the_same_files(tmp_path):
+    first, second = trained(tmp_path / "a"), trained(tmp_path / "b")
+    for model in ("plain", "ema_0.5", "ema_0.9"):
+        assert first.weights(9, model).read_bytes() == second.weights(9, model).read_bytes()
+
+
+@pytest.mark.parametrize("stream", ["initialization", "data_order", "augmentation", "dropout"])
+def test_each_stream_of_chance_changes_the_result(tmp_path, stream):
+    other = toys.Seeds(**(vars(toys.SEEDS) | {stream: 2}))
+    first, second = trained(tmp_path / "a"), trained(tmp_path / "b", seeds=other)
+    assert not toys.equal(weights(first), weights(second))
+
+
+def test_a_stream_changes_only_its_own_part(tmp_path):
+    plain = toys.data(augment=False)
+    other = toys.Seeds(**(vars(toys.SEEDS) | {"augmentation": 2}))
+    first = trained(tmp_path / "a", data=plain)
+    second = trained(tmp_path / "b", data=plain, seeds=other)
+    assert toys.equal(weights(first), weights(second))
+
+
+@pytest.mark.parametrize("iteration", [1, 3, 4, 8])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {
+            "optimizer": lambda parameters: adam(parameters, lr=0.01),
+            "averages": lambda: SWA(start="1ep", every="2it"),
+            "scheduler": Cosine,
+        },
+    ],
+    ids=["sgd and ema bank", "adam and swa"],
+)
+def test_a_killed_run_goes_on_bit_for_bit(tmp_path, killed, iteration, changes):
+    recipe = toys.recipe(**changes)
+    whole = trained(tmp_path / "whole", recipe, runtime=OFTEN)
+    arm, disarm = killed
+    arm(iteration)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "parts", recipe, runtime=OFTEN)
+    disarm()
+    parts = trained(tmp_path / "parts", recipe, runtime=OFTEN)
+
+    assert not parts.folder.joinpath("weights/.tmp").exists()
+    for file in whole.folder.glob("weights/*"):
+        assert parts.folder.joinpath("weights", file.name).read_bytes() == file.read_bytes()
+    timed = {"seconds", "images_per_second"}
+    assert [row for row in table(whole) if row["metric"] not in timed] == [
+        row for row in table(parts) if row["metric"] not in timed
+    ]
+    assert whole.predictions.read_bytes() == parts.predictions.read_bytes()
+    assert whole.read_result()["evaluation"] == parts.read_result()["evaluation"]
+
+
+def test_a_member_of_a_bank_equals_the_run_with_that_decay_alone(tmp_path):
+    bank = trained(tmp_path / "bank")
+    alone = trained(tmp_path / "alone", toys.recipe(averages=lambda: EMA(decay=0.9)))
+    assert toys.equal(weights(bank, model="ema_0.9"), weights(alone, model="ema_0.9"))
+
+
+def test_averaging_does_not_change_the_training(tmp_path):
+    with_bank, without = trained(tmp_path / "a"), trained(tmp_path / "b", toys.recipe(averages=None))
+    assert toys.equal(weights(with_bank), weights(without))
+
+
+def test_a_finished_run_is_left_alone(tmp_path, monkeypatch):
+    run = trained(tmp_path / "a")
+    before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
+    monkeypatch.setattr(fit_module, "Session", None)
+    trained(tmp_path / "a")
+    assert before == {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
+
+
+def test_a_snapshot_asked_for_later_is_the_one_that_was_not_kept(tmp_path):
+    kept = trained(tmp_path / "kept", snapshots=["0", "4it", "2ep", "3ep"])
+    assert kept.snapshots() == [0, 4, 6, 9]
+    later = trained(tmp_path / "later")
+    assert later.snapshots() == []
+    trained(tmp_path / "later", snapshots=["2ep"])
+    trained(tmp_path / "later", snapshots=["0ep", "4it", "3ep"])
+    for file in kept.folder.glob("weights/*.safetensors"):
+        assert later.folder.joinpath("weights", file.name).read_bytes() == file.read_bytes()
+    for iteration in kept.snapshots():
+        first = runs.load_state(kept.snapshot_state(iteration))
+        second = runs.load_state(later.snapshot_state(iteration))
+        torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+def test_a_replay_takes_only_the_steps_that_it_needs(tmp_path, monkeypatch):
+    trained(tmp_path / "a", snapshots=["1ep"])
+    steps, original = [], Training.step
+    monkeypatch.setattr(
+        Training, "step", lambda self, *batch: (steps.append(self.iteration), original(self, *batch))
+    )
+    trained(tmp_path / "a", snapshots=["1ep", "5it"])
+    assert steps == [3, 4]
+
+
+def test_the_summary_has_every_model_and_split(tmp_path):
+    result = trained(tmp_path / "a").read_result()
+    assert set(result["evaluation"]) == {"plain", "ema_0.5", "ema_0.9", "best"}
+    for row in result["evaluation"].values():
+        assert set(row) == {"train", "val", "test"}
+    assert result["num_examples"] == {"train": 40, "val": 15, "test": 20}
+    assert (result["iteration"], result["iterations_per_epoch"]) == (9, 3)
+    json.dumps(result, allow_nan=False)
+
+
+def test_the_saved_best_model_is_the_one_of_lowest_validation_loss(tmp_path):
+    run = trained(tmp_path / "a", snapshots="every")
+    losses = {
+        int(row["step"]): float(row["value"])
+        for row in table(run)
+        if (row["split"], row["model"], row["metric"]) == ("val", "plain", "loss")
+    }
+    best = min(losses, key=losses.__getitem__)
+    assert run.read_result()["best_iteration"] == best
+    assert toys.equal(weights(run, "best"), weights(run, best))
+
+
+def test_every_epoch_reports_every_model(tmp_path):
+    rows = [row for row in table(trained(tmp_path / "a")) if row["step"] == "6"]
+    cells = {(row["metric"], row["split"], row["model"]) for row in rows}
+    models = ("plain", "ema_0.5", "ema_0.9")
+    assert cells == {
+        *((metric, "val", model) for metric in ("loss", "accuracy") for model in models),
+        *(("weight_norm", "", model) for model in models),
+        *(("weight_distance", "", model) for model in models[1:]),
+        ("loss", "train", "plain"),
+        ("accuracy", "train", "plain"),
+        *((metric, "", "plain") for metric in ("lr", "seconds", "images_per_second")),
+    }
+
+
+def test_predictions_agree_with_the_accuracies_of_the_table(tmp_path):
+    run = trained(tmp_path / "a")
+    predictions = np.load(run.predictions)
+    assert predictions["indices"].tolist() == list(range(40, 55))
+    for model in ("plain", "ema_0.9"):
+        assert predictions[f"steps/{model}"].tolist() == [0, 3, 6, 9]
+        accuracies = [
+            float(row["value"])
+            for row in table(run)
+            if (row["split"], row["model"], row["metric"]) == ("val", model, "accuracy")
+        ]
+        assert predictions[f"correct/{model}"].mean(axis=1).tolist() == pytest.approx(accuracies)
+
+
+def test_predictions_can_be_left_out(tmp_path):
+    assert not trained(tmp_path / "a", save_predictions=False).predictions.exists()
+
+
+def test_without_validation_there_is_no_best_model(tmp_path):
+    run = trained(tmp_path / "a", data=toys.data(num_val=0))
+    result = run.read_result()
+    assert set(result["evaluation"]) == {"plain", "ema_0.5", "ema_0.9"}
+    assert set(result["evaluation"]["plain"]) == {"train", "test"}
+    assert result["best_iteration"] is None
+    assert not run.predictions.exists()
+
+
+def test_training_stops_when_patience_is_out(tmp_path):
+    recipe = toys.recipe(
+        epochs=50, patience=2, optimizer=lambda parameters: adam(parameters, lr=0.3)
+    )
+    run = trained(tmp_path / "a", recipe)
+    result = run.read_result()
+    assert result["stopped_early"]
+    assert result["iteration"] == result["best_iteration"] + 2 * 3
+    assert run.weights(result["iteration"]).exists()
+
+
+def test_patience_needs_a_validation_split(tmp_path):
+    with pytest.raises(ValueError, match="hparams.patience needs a validation split"):
+        trained(tmp_path / "a", toys.recipe(patience=2), data=toys.data(num_val=0))
+
+
+def test_a_snapshot_after_the_end_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"4ep lies after the end of training, 3ep"):
+        trained(tmp_path / "a", snapshots=["4ep"])
+
+
+def test_a_length_in_steps_takes_the_place_of_epochs(tmp_path):
+    run = trained(tmp_path / "a", toys.recipe(steps="1ep1it"))
+    assert run.read_result()["iteration"] == 4
+    assert [row["step"] for row in table(run) if row["metric"] == "weight_norm"][-1] == "4"
+
+
+def test_a_loss_that_is_not_finite_leaves_the_run_at_its_last_state(tmp_path, monkeypatch):
+    original = Training.step
+
+    def step(self, inputs, labels):
+        original(self, inputs * (float("nan") if self.iteration == 5 else 1.0), labels)
+
+    monkeypatch.setattr(Training, "step", step)
+    with pytest.raises(FloatingPointError, match=r"nan at step 1ep2it \(iteration 5\)"):
+        trained(tmp_path / "a", runtime=OFTEN)
+    state = runs.load_state(tmp_path / "a" / "state.pt")
+    assert state["training"]["iteration"] == 5
+    assert all(tensor.isfinite().all() for tensor in state["model"].values())
+
+
+def test_averaged_models_with_batch_norm_reset_have_statistics_of_their_own(tmp_path):
+    average = trained(tmp_path / "average", toys.recipe(averages=lambda: EMA(0.9)))
+    reset = trained(tmp_path / "reset", toys.recipe(averages=lambda: EMA(0.9, bn="reset")))
+    first, second = weights(average, model="ema_0.9"), weights(reset, model="ema_0.9")
+    same = {name for name in first if torch.equal(first[name], second[name])}
+    assert set(first) - same == {"bn.running_mean", "bn.running_var", "bn.num_batches_tracked"}
+
+
+def test_weights_say_how_to_rebuild_their_model(tmp_path):
+    recipe = toys.recipe(metadata={"config": {"model": "toy"}})
+    _, metadata = runs.load_weights(trained(tmp_path / "a", recipe).weights(9, "ema_0.5"))
+    assert metadata == {
+        "config": {"model": "toy"},
+        "input_shape": [2, 4, 4],
+        "num_classes": 3,
+        "kind": "ema_0.5",
+        "iteration": 9,
+        "iterations_per_epoch": 3,
+    }

@@ -1,0 +1,29 @@
+import logging
+from types import SimpleNamespace
+
+from src.training.progress import Progress
+
+
+def test_without_a_terminal_each_epoch_is_a_line_of_the_log(caplog):
+    caplog.set_level(logging.INFO)
+    report = SimpleNamespace(summary="train loss 0.5")
+    training = SimpleNamespace(iteration=0, iterations_per_epoch=4)
+    progress = Progress(training, 8, report, bar=True)
+    for iteration in (4, 6):
+        training.iteration = iteration
+        progress.advance(training)
+        progress.tell(training)
+    progress.close()
+    assert caplog.messages == ["1ep  train loss 0.5", "1ep2it  train loss 0.5"]
+
+
+def test_on_a_terminal_the_bar_shows_the_numbers(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    report = SimpleNamespace(summary="train loss 0.5")
+    training = SimpleNamespace(iteration=2, iterations_per_epoch=4)
+    progress = Progress(training, 8, report, bar=True)
+    assert (progress.bar.n, progress.bar.total) == (2, 8)
+    progress.advance(training)
+    progress.tell(training)
+    progress.close()
+    assert "train loss 0.5" in capsys.readouterr().err

@@ -1,0 +1,78 @@
+import pytest
+import torch
+
+from src import runs
+from src.averaging.ema import EMA
+from src.runs import Run
+from src.training.loop import train
+from src.training.session import Session
+from tests import toys
+
+
+def session(**changes):
+    return Session(toys.recipe(**changes), toys.data(), toys.SEEDS, toys.RUNTIME)
+
+
+def test_the_planned_length_counts_the_last_small_batch():
+    made = session(epochs=3)
+    assert (made.iterations_per_epoch, made.end) == (3, 9)  # 40 examples in batches of 16
+    assert session(steps="1ep2it").end == 5
+
+
+def test_initial_weights_depend_on_their_seed_alone():
+    torch.manual_seed(1)
+    first = session()
+    torch.manual_seed(2)
+    second = session(batch_size=7)
+    assert toys.equal(first.model.state_dict(), second.model.state_dict())
+
+
+def test_making_a_session_leaves_chance_elsewhere_alone():
+    before = torch.get_rng_state()
+    session()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_models_are_the_network_and_its_averages():
+    made = session(averages=lambda: EMA([0.5, 0.9], bn="reset"))
+    train(made.training, made.batches, 2, [])
+    models = made.models()
+    assert list(models) == ["plain", "ema_0.5", "ema_0.9"]
+    torch.testing.assert_close(models["plain"], made.model.state_dict())
+    reset = made.evaluator.reset_batch_norm(models["ema_0.9"])
+    assert torch.equal(models["ema_0.9"]["bn.running_mean"], reset["bn.running_mean"])
+
+
+def test_a_snapshot_brings_back_weights_averages_and_optimizer(tmp_path):
+    run, first = Run(tmp_path), session()
+    train(first.training, first.batches, 4, [])
+    first.averages.update(4)
+    first.save_snapshot(run)
+    second = session()
+    second.load_snapshot(run, 4)
+    assert second.training.iteration == 4
+    for name, weights in first.models().items():
+        assert toys.equal(dict(weights), dict(second.models()[name]))
+        assert toys.equal(dict(weights), runs.load_weights(run.weights(4, name))[0])
+    states = [made.training.optimizer.state_dict()["state"] for made in (first, second)]
+    torch.testing.assert_close(*states, rtol=0, atol=0)
+
+
+def test_frozen_parts_are_not_trained():
+    made = session(freeze=["others"], freeze_exceptions=["bn.*"])
+    before = made.model.conv.weight.clone()
+    train(made.training, made.batches, 2, [])
+    assert torch.equal(made.model.conv.weight, before)
+    assert not torch.equal(made.model.bn.weight, torch.ones(4))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_trains_to_nearly_the_same_weights():
+    runtime = toys.Runtime(device="cuda", progress=False, tensorboard=False)
+    ours, theirs = session(), Session(toys.recipe(), toys.data(), toys.SEEDS, runtime)
+    ours.model.dropout.p = theirs.model.dropout.p = 0.0
+    for made in (ours, theirs):
+        train(made.training, made.batches, 5, [])
+    cpu = {name: tensor.cpu() for name, tensor in theirs.model.state_dict().items()}
+    torch.testing.assert_close(ours.model.state_dict(), cpu, rtol=1e-2, atol=1e-3)

@@ -1,0 +1,41 @@
+"""Train one network, with averaged models tracked beside it. Options: --help."""
+
+import logging
+
+import hydra
+from omegaconf import DictConfig
+
+from src import config, tables
+from src.runs import Run
+
+log = logging.getLogger(__name__)
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="train")
+def main(cfg: DictConfig) -> None:
+    with config.job(cfg):
+        run = Run(config.folder())
+        if run.is_complete(config.plain(cfg.snapshots)):
+            log.info("done before: nothing to compute")
+        else:
+            train(cfg, run)
+        log.info(tables.result(run.read_result(), config.shown(run.folder)))
+
+
+def train(cfg: DictConfig, run: Run) -> None:
+    import torch  # takes seconds: not for --help, a refused option or a finished run
+
+    from src.training.fit import fit
+    from src.training.recipe import Recipe, Runtime, Seeds
+
+    torch.set_num_threads(config.threads(cfg))
+    seeds = config.seeds(cfg)
+    data = config.build(cfg, "dataset")().load(seeds.pop("label_noise"))
+    recipe, runtime = Recipe(**config.recipe(cfg)), Runtime(**config.runtime(cfg))
+    with run.locked():
+        snapshots = config.plain(cfg.snapshots)
+        fit(run, data, recipe, Seeds(**seeds), runtime, snapshots, cfg.save_predictions)
+
+
+if __name__ == "__main__":
+    main()
