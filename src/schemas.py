@@ -78,7 +78,7 @@ class Train:
     seeds: Seeds = field(default_factory=Seeds)
     runtime: Runtime = field(default_factory=Runtime)
     precision: Literal["fp32", "bf16"] = "fp32"
-    global_seed: int = 1234
+    global_seed: int = 1
     snapshots: str | list[Step] | None = None
     save_predictions: bool = True
     output_dir: str = "outputs"

@@ -41,3 +41,14 @@ def test_the_generator_of_torch_is_left_alone():
     before = torch.get_rng_state()
     torch.rand(5, generator=chance.generator(1, "dropout"))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_started_stream_is_the_same_whatever_was_drawn_before():
+    draws = []
+    for number in range(3):
+        torch.rand(number)
+        chance.start_stream(torch.device("cpu"), 5, "dropout", 7)
+        draws.append(torch.rand(4))
+    assert torch.equal(draws[0], draws[1]) and torch.equal(draws[1], draws[2])
+    chance.start_stream(torch.device("cpu"), 5, "dropout", 8)
+    assert not torch.equal(torch.rand(4), draws[0])

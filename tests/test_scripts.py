@@ -50,7 +50,7 @@ def test_help(script, tmp_path):
 
 def test_train_then_again_then_eval(tmp_path):
     done = run("train.py", *SMALL, cwd=tmp_path)
-    folder = only(tmp_path, "outputs/train_*/seed_1234")
+    folder = only(tmp_path, "outputs/train_*/seed_1")
     assert f"results in {folder.relative_to(tmp_path)}" in done.stdout
     before = {path: path.read_bytes() for path in files(folder)}
 
@@ -117,7 +117,7 @@ def test_bad_input_gets_one_message_and_leaves_nothing(arguments, message, tmp_p
 
 def test_a_missing_or_damaged_checkpoint_is_named(tmp_path):
     run("train.py", *SMALL, *QUIET, cwd=tmp_path)
-    weights = only(tmp_path, "outputs/train_*/seed_1234/weights")
+    weights = only(tmp_path, "outputs/train_*/seed_1/weights")
     message = refused("eval.py", f"checkpoint={weights}/step_7.safetensors", cwd=tmp_path)
     assert "best, step_22" in message
     file = weights / "step_22.safetensors"
@@ -136,8 +136,8 @@ KILLED = {
 def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_bit_for_bit(parts, tmp_path):
     arguments = [
         "dataset=digits", "dataset.augment=true", "dataset.cutout=2", "dataset.val_fraction=0.2",
-        "model=cnn", "hparams.epochs=6", "hparams.batch_size=64", "scheduler=cosine", *parts, *QUIET,
-        "runtime.num_threads=1", "runtime.save_every=0.05", "runtime.compile=false",
+        "model=cnn", "hparams.epochs=6", "hparams.batch_size=64", "scheduler=cosine",
+        *parts, *QUIET, "runtime.num_threads=1", "runtime.save_every=0.05", "runtime.compile=false",
     ]  # fmt: skip
     run("train.py", *arguments, "output_dir=whole", cwd=tmp_path)
 
@@ -185,6 +185,6 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(tmp_path):
         assert "No space left on device" in message
         subprocess.run(["mount", "-o", "remount,size=50m", disk], check=True)
         run("train.py", *arguments, cwd=tmp_path)
-        only(disk, "train_*/seed_1234/result.json")
+        only(disk, "train_*/seed_1/result.json")
     finally:
         subprocess.run(["umount", disk], check=True)

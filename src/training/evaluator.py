@@ -16,7 +16,7 @@ from src.training.recipe import Runtime
 
 CALIBRATION_EXAMPLES = 2048  # on which batch-norm statistics are estimated
 CALIBRATION_VALUES = 2**23  # input values in one pass of it: all of it, up to 36 x 36 pixels
-BATCH_VALUES = 2**21  # input values in one batch of an evaluation
+BATCH_VALUES = 2**20  # input values in one batch of an evaluation
 
 
 class Evaluator:

@@ -10,7 +10,6 @@ import torch
 from src import steps
 from src.data.splits import DataSet
 from src.runs import Run, load_state, save_state, save_weights, write_json
-from src.state_dicts import StateDict
 from src.training import loop
 from src.training.loop import Callback, Training
 from src.training.metrics import Metrics, Number
@@ -140,15 +139,17 @@ def _resume(run: Run, session: Session, report: Report, metrics: Metrics) -> Non
 
 def _finish(run: Run, session: Session, report: Report, metrics: Metrics) -> None:
     """Evaluate and save the final, averaged and best models; the summary comes last."""
-    models: dict[str, StateDict] = session.models()
-    iteration = session.training.iteration
+    models, iteration = session.models(), session.training.iteration
     for name, weights in models.items():
         save_weights(run.weights(iteration, name), weights, session.metadata(name))
+    table = session.evaluator.table(models)
     if report.best:
-        models["best"] = report.best
         metadata = session.metadata("best", report.best_iteration)
         save_weights(run.weights("best"), report.best, metadata)
-    table = session.evaluator.table(models)
+        if report.best_iteration == iteration:
+            table["best"] = table["plain"]
+        else:
+            table |= session.evaluator.table({"best": report.best})
     numbers = [
         Number(f"final_{metric}", value, split, name)
         for name, row in table.items()
@@ -156,8 +157,7 @@ def _finish(run: Run, session: Session, report: Report, metrics: Metrics) -> Non
         for metric, value in cell.items()
     ]
     metrics.write(iteration, numbers)
-    final = {f"hparam/{n.metric}/{n.split}/{n.model}": n.value for n in numbers}
-    metrics.write_hparams(_flat(session.recipe.metadata), final)
+    metrics.write_hparams(_flat(session.recipe.metadata.get("config", {})), numbers)
     report.write_predictions()
     write_json(run.result, _summary(session, report, table))
 

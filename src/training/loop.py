@@ -1,6 +1,5 @@
 """The one training loop."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src import chance, steps
+from src.training.running import Running
 
 CHECK_EVERY = 64  # iterations between two looks at the losses: a look waits for the device
 
@@ -102,13 +102,14 @@ class Training:
         factor = self.scheduler.factor(self.iteration)
         for group, base_lr in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
             group["lr"] = base_lr * factor
-        torch.manual_seed(chance.derive(self.dropout_seed, "dropout", self.iteration))
+        chance.start_stream(inputs.device, self.dropout_seed, "dropout", self.iteration)
         self._full_batch = max(self._full_batch, len(labels))
         # A last, smaller batch runs uncompiled: it is not worth a compilation of its own.
         use_compiled = self._compiled is not None and len(labels) == self._full_batch
         forward = self._compiled if use_compiled and self._compiled else self._forward
         loss, correct = forward(inputs, labels)
-        self.optimizer.zero_grad(set_to_none=True)
+        for parameter in self._parameters:
+            parameter.grad = None
         loss.backward()
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self._parameters, self.clip)
@@ -143,64 +144,6 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.running.load_state_dict(state["running"])
-
-
-class Running:
-    """Loss and accuracy of the training batches of the epoch so far."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.clear()
-
-    def clear(self) -> None:
-        """Forget the batches so far: a new epoch begins."""
-        self.loss_sum, self.num_examples = 0.0, 0  # of the batches that were looked at
-        self.losses: list[Tensor] = []  # of the batches since, still on the device
-        self.sizes: list[int] = []
-        self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
-
-    def add(self, loss: Tensor, correct: Tensor, size: int) -> None:
-        """Count one batch, without waiting for the device."""
-        self.losses.append(loss)
-        self.sizes.append(size)
-        self.correct += correct
-
-    def settle(self) -> tuple[int, float] | None:
-        """Look at the losses since the last look.
-
-        Returns:
-            How many batches ago the first loss was that is not finite, and that loss; or None.
-        """
-        losses = torch.stack(self.losses).tolist() if self.losses else []
-        for position, (loss, size) in enumerate(zip(losses, self.sizes, strict=True)):
-            if not math.isfinite(loss):
-                return len(losses) - position, loss
-            self.loss_sum += loss * size  # one after the other: the same sum wherever one looks
-            self.num_examples += size
-        self.losses, self.sizes = [], []
-        return None
-
-    def loss(self) -> float:
-        """Mean cross-entropy of the settled batches, in nats."""
-        return self.loss_sum / self.num_examples
-
-    def accuracy(self) -> float:
-        """Fraction of the settled batches' examples that were classified correctly."""
-        return self.correct.item() / self.num_examples
-
-    def state_dict(self) -> dict[str, Any]:
-        """The sums, to be taken right after `settle`."""
-        return {
-            "loss_sum": self.loss_sum,
-            "num_examples": self.num_examples,
-            "correct": int(self.correct.item()),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from the sums of an epoch that was interrupted."""
-        self.clear()
-        self.loss_sum, self.num_examples = state["loss_sum"], state["num_examples"]
-        self.correct += state["correct"]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,11 @@ class Number:
     split: str = ""  # train, val, test; empty for what belongs to no split
     model: str = "plain"
 
+    @property
+    def tag(self) -> str:
+        """Name in TensorBoard, which groups by what comes before the first slash."""
+        return "/".join(part for part in (self.metric, self.split, self.model) if part)
+
 
 class Metrics:
     """Appends to a run's metrics.csv and to its TensorBoard events.
@@ -54,20 +59,22 @@ class Metrics:
         writer = self._events(purge_step=None)
         if writer is not None:
             for n in numbers:
-                tag = "/".join(part for part in (n.metric, n.split, n.model) if part)
-                writer.add_scalar(tag, n.value, iteration)
+                writer.add_scalar(n.tag, n.value, iteration)
             writer.flush()
 
-    def write_hparams(self, hparams: dict[str, Any], metrics: dict[str, float]) -> None:
-        """Enter the run into TensorBoard's hparams tab, which compares the runs of a sweep."""
+    def write_hparams(self, hparams: dict[str, Any], numbers: list[Number]) -> None:
+        """Enter the run into TensorBoard's hparams tab, which compares the runs of a sweep.
+
+        Args:
+            hparams: numbers, texts and booleans by name.
+            numbers: written before, by which runs are to be compared.
+        """
         writer = self._events(purge_step=None)
         if writer is not None:
             from torch.utils.tensorboard.summary import hparams as summaries
 
-            for summary in summaries(hparams, metrics):
+            for summary in summaries(hparams, {n.tag: n.value for n in numbers}):
                 writer.file_writer.add_summary(summary)
-            for tag, value in metrics.items():
-                writer.add_scalar(tag, value)
 
     def close(self) -> None:
         """Write out what TensorBoard still holds."""

@@ -7,9 +7,9 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from src.steps import Step, to_iteration
 from src.models.freeze import PARTS
 from src.models.initialize import BN_INITS, INITS
+from src.steps import Step, to_iteration
 from src.training.loop import Scheduler
 
 

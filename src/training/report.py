@@ -38,7 +38,7 @@ class Report:
         self.correct: dict[str, list[Tensor]] = {}  # packed to bits
         self.seconds = 0.0  # of training, without evaluations
         self.summary = ""  # the latest epoch in a few words
-        self._began = time.perf_counter()
+        self._began, self._resumed_at = time.perf_counter(), 0
         self._names = [name for name, _ in session.model.named_parameters()]
 
     def __call__(self, training: Training) -> None:
@@ -51,7 +51,7 @@ class Report:
             numbers += self._of_validation(training, models)
         if self.metrics:
             self.metrics.write(training.iteration, numbers)
-        self._began = time.perf_counter()
+        self._began, self._resumed_at = time.perf_counter(), 0
 
     def _of_epoch(self, training: Training) -> list[Number]:
         """Loss, accuracy and speed of the training batches since the last report."""
@@ -60,7 +60,7 @@ class Report:
             self.summary = ""
             return [Number("lr", training.lr())]
         running = training.running
-        seconds = time.perf_counter() - self._began
+        seconds = time.perf_counter() - self._began  # of the epoch, or of its part since a resume
         self.seconds += seconds
         self.summary = f"train loss {running.loss():.3f}"
         return [
@@ -68,7 +68,7 @@ class Report:
             Number("accuracy", running.accuracy(), "train"),
             Number("lr", float(group["lr"])),
             Number("seconds", seconds),
-            Number("images_per_second", running.num_examples / seconds),
+            Number("images_per_second", (running.num_examples - self._resumed_at) / seconds),
         ]
 
     def _of_weights(self, models: dict[str, StateDict]) -> list[Number]:
@@ -142,7 +142,8 @@ class Report:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on as remembered."""
+        """Go on as remembered, after the session has been loaded."""
+        self._resumed_at = self.session.training.running.num_examples
         self.best = {name: t.to(self.session.device) for name, t in state["best"].items()}
         self.best_loss, self.best_iteration = state["best_loss"], state["best_iteration"]
         self.epochs_since_best = state["epochs_since_best"]

@@ -115,7 +115,8 @@ def test_a_member_of_a_bank_equals_the_run_with_that_decay_alone(tmp_path):
 
 
 def test_averaging_does_not_change_the_training(tmp_path):
-    with_bank, without = trained(tmp_path / "a"), trained(tmp_path / "b", toys.recipe(averages=None))
+    with_bank = trained(tmp_path / "a")
+    without = trained(tmp_path / "b", toys.recipe(averages=None))
     assert toys.equal(weights(with_bank), weights(without))
 
 
@@ -145,9 +146,12 @@ def test_a_snapshot_asked_for_later_is_the_one_that_was_not_kept(tmp_path):
 def test_a_replay_takes_only_the_steps_that_it_needs(tmp_path, monkeypatch):
     trained(tmp_path / "a", snapshots=["1ep"])
     steps, original = [], Training.step
-    monkeypatch.setattr(
-        Training, "step", lambda self, *batch: (steps.append(self.iteration), original(self, *batch))
-    )
+
+    def step(self, inputs, labels):
+        steps.append(self.iteration)
+        original(self, inputs, labels)
+
+    monkeypatch.setattr(Training, "step", step)
     trained(tmp_path / "a", snapshots=["1ep", "5it"])
     assert steps == [3, 4]
 

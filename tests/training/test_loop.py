@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from src.training import loop
-from src.training.loop import CHECK_EVERY, Callback, Running, Training, train
+from src.training.loop import CHECK_EVERY, Callback, Training, train
 from src.training.optimizers import sgd
 from src.training.schedulers import Constant, Cosine
 
@@ -109,19 +109,6 @@ def test_running_means_are_those_of_the_examples_of_the_epoch():
     assert measured.running.accuracy() == pytest.approx(accuracy)
 
 
-def test_the_sum_of_losses_is_the_same_wherever_one_looks():
-    losses = torch.rand(10, generator=torch.Generator().manual_seed(0)) / 3
-    once, often = Running(torch.device("cpu")), Running(torch.device("cpu"))
-    for number, loss in enumerate(losses):
-        for running in (once, often):
-            running.add(loss, torch.tensor(0), 7)
-        if number % 3 == 1:
-            often.settle()
-    once.settle()
-    often.settle()
-    assert once.loss_sum == often.loss_sum
-
-
 def test_a_loss_that_is_not_finite_stops_and_names_its_step():
     broken = training()
     poison = Callback(loop.at([4]), lambda t: t.model[0].weight.data.fill_(float("nan")))
@@ -131,7 +118,7 @@ def test_a_loss_that_is_not_finite_stops_and_names_its_step():
 
 
 def test_a_loss_that_is_not_finite_is_seen_without_anybody_looking():
-    broken = training(lr=float(1e30))
+    broken = training(lr=1e30)
     with pytest.raises(FloatingPointError, match="optimizer.lr"):
         train(broken, FixedBatches(), 2 * CHECK_EVERY, [])
 

@@ -52,7 +52,9 @@ def test_tensorboard_has_the_same_numbers_and_the_hparams(tmp_path):
 
     metrics = Metrics(tmp_path / "metrics.csv", tmp_path / "events", 4)
     metrics.write(4, [Number("loss", 0.5, "val", "ema_0.9"), Number("lr", 0.25)])
-    metrics.write_hparams({"optimizer.lr": 0.25}, {"final_accuracy/test/plain": 0.75})
+    final = [Number("final_accuracy", 0.75, "test")]
+    metrics.write(8, final)
+    metrics.write_hparams({"optimizer.lr": 0.25}, final)
     metrics.close()
     events = EventAccumulator(str(tmp_path / "events"))
     events.Reload()

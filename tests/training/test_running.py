@@ -1,0 +1,55 @@
+import math
+
+import pytest
+import torch
+
+from src.training.running import Running
+
+CPU = torch.device("cpu")
+
+
+def test_means_weigh_each_batch_by_its_size():
+    running = Running(CPU)
+    running.add(torch.tensor(1.0), torch.tensor(3), 4)
+    running.add(torch.tensor(4.0), torch.tensor(1), 2)
+    running.settle()
+    assert running.loss() == 2.0
+    assert running.accuracy() == pytest.approx(4 / 6)
+    running.clear()
+    assert running.num_examples == 0
+
+
+def test_the_sum_of_losses_is_the_same_wherever_one_looks():
+    losses = torch.rand(10, generator=torch.Generator().manual_seed(0)) / 3
+    once, often = Running(torch.device("cpu")), Running(torch.device("cpu"))
+    for number, loss in enumerate(losses):
+        for running in (once, often):
+            running.add(loss, torch.tensor(0), 7)
+        if number % 3 == 1:
+            often.settle()
+    once.settle()
+    often.settle()
+    assert once.loss_sum == often.loss_sum
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_the_first_loss_that_is_not_finite_is_counted_back_to(bad):
+    running = Running(CPU)
+    for loss in (1.0, bad, 1.0, bad):
+        running.add(torch.tensor(loss), torch.tensor(0), 1)
+    ago, loss = running.settle()
+    assert ago == 3
+    assert not math.isfinite(loss)
+
+
+def test_an_interrupted_epoch_goes_on_from_its_sums():
+    whole, first, second = Running(CPU), Running(CPU), Running(CPU)
+    for number in range(6):
+        for running in (whole, first if number < 3 else second):
+            if number == 3 and running is second:
+                first.settle()
+                second.load_state_dict(first.state_dict())
+            running.add(torch.tensor(number / 7), torch.tensor(number % 2), 5)
+    whole.settle()
+    second.settle()
+    assert whole.state_dict() == second.state_dict()
