@@ -1,5 +1,6 @@
 """The options that every data set has, and how they are applied."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,7 +15,7 @@ from src.data.splits import Augmentation, DataSet
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(ABC):
     """How to make a data set ready for training; a child class says how it is read.
 
     Applied in this order, each from a stream of its own: hold out `val`, subsample what is left,
@@ -60,9 +61,9 @@ class Recipe:
         labels = self.unsupervised_labels
         check("unsupervised_labels", labels, labels in (None, "rotation"), "rotation or null")
 
+    @abstractmethod
     def read(self) -> DataSet:
         """The data set as stored, with the augmentation that `augment` stands for."""
-        raise NotImplementedError(f"{type(self).__name__} does not say how it is read")
 
     def load(self, label_noise_seed: int) -> DataSet:
         """The data set with every option applied.

@@ -34,13 +34,6 @@ class Scheduler(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
 
 
-class Stateful(Protocol):
-    """What a callback remembers from one step to the next, and a resumed run must too."""
-
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
-
-
 class Training:
     """A network in training: everything that an optimizer step changes.
 
@@ -52,7 +45,8 @@ class Training:
         dropout_seed: seed of everything random inside the model.
         autocast: type of the matrix products, or None for the weights' own.
         clip: largest L2 norm of the whole gradient, or None.
-        compiled: whether to compile the forward and backward pass.
+        compile_size: size of the batches for which to compile the forward and backward pass;
+            others, the last of an epoch, are not worth a compilation of their own. None: no batch.
     """
 
     def __init__(
@@ -65,7 +59,7 @@ class Training:
         dropout_seed: int,
         autocast: torch.dtype | None = None,
         clip: float | None = None,
-        compiled: bool = False,
+        compile_size: int | None = None,
     ) -> None:
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.iterations_per_epoch, self.dropout_seed = iterations_per_epoch, dropout_seed
@@ -74,8 +68,9 @@ class Training:
         self.stopped = False  # set by a callback to end the training early
         self.running = Running(next(model.parameters()).device)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
-        self._compiled = torch.compile(self._forward, dynamic=False) if compiled else None
-        self._full_batch = 0
+        self.compile_size, self._compiled = compile_size, self._forward
+        if compile_size is not None:  # asking torch to compile alone imports for seconds
+            self._compiled = torch.compile(self._forward, dynamic=False)
         self._base_lrs = [group["lr"] for group in optimizer.param_groups]
 
     def settle(self) -> None:
@@ -103,10 +98,7 @@ class Training:
         for group, base_lr in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
             group["lr"] = base_lr * factor
         chance.start_stream(inputs.device, self.dropout_seed, "dropout", self.iteration)
-        self._full_batch = max(self._full_batch, len(labels))
-        # A last, smaller batch runs uncompiled: it is not worth a compilation of its own.
-        use_compiled = self._compiled is not None and len(labels) == self._full_batch
-        forward = self._compiled if use_compiled and self._compiled else self._forward
+        forward = self._compiled if len(labels) == self.compile_size else self._forward
         loss, correct = forward(inputs, labels)
         for parameter in self._parameters:
             parameter.grad = None

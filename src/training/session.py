@@ -113,6 +113,7 @@ class Session:
     def _make_training(self, dropout_seed: int) -> Training:
         recipe = self.recipe
         trainable = [p for p in self.model.parameters() if p.requires_grad]
+        compiled = compiles(self.runtime.compile, self.model, self.end)
         return Training(
             self.model,
             recipe.optimizer(trainable),
@@ -121,5 +122,5 @@ class Session:
             dropout_seed=dropout_seed,
             autocast=self.evaluator.autocast,
             clip=recipe.grad_clip_max_norm,
-            compiled=compiles(self.runtime.compile, self.model, self.end),
+            compile_size=recipe.batch_size if compiled else None,
         )
