@@ -11,6 +11,8 @@ from torch.func import functional_call
 from src import state_dicts
 from src.state_dicts import StateDict
 
+MANY, SMALL = 8, 100_000  # networks, and parameters of each, where side by side was faster
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -30,8 +32,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate several sets of weights of one model, in evaluation mode.
 
-    The data is gone through once. Fully connected networks are evaluated side by side; for
-    convolutions on a CPU one after the other was faster (bench/README.md).
+    The data is gone through once. Many small fully connected networks are evaluated side by side,
+    others one after the other, which was faster for them (bench/README.md).
 
     Args:
         model: the architecture; its own weights, mode and buffers are left as they are.
@@ -46,9 +48,9 @@ def evaluate(
     for inputs, labels in batches:
         with torch.autocast(inputs.device.type, dtype=autocast, enabled=autocast is not None):
             if stacked is not None:
-                logits = torch.vmap(_logits, in_dims=(None, 0, None))(model, stacked, inputs)
+                logits = logits_together(model, stacked, inputs)
             else:
-                logits = torch.stack([_logits(model, w, inputs) for w in weights])
+                logits = logits_apart(model, weights, inputs)
         losses.append(_sum_of_losses(logits.float(), labels))
         correct.append(logits.argmax(dim=-1) == labels)  # (models, batch)
     model.train(was_training)
@@ -60,8 +62,18 @@ def evaluate(
     )
 
 
-def _logits(model: nn.Module, weights: StateDict, inputs: Tensor) -> Tensor:
-    return functional_call(model, dict(weights), (inputs,))
+def logits_apart(model: nn.Module, weights: Sequence[StateDict], inputs: Tensor) -> Tensor:
+    """(models, batch, classes), one network after the other."""
+    return torch.stack([functional_call(model, dict(w), (inputs,)) for w in weights])
+
+
+def logits_together(model: nn.Module, stacked: StateDict, inputs: Tensor) -> Tensor:
+    """(models, batch, classes), the same from weights stacked on a leading axis."""
+
+    def logits(weights: StateDict) -> Tensor:
+        return functional_call(model, dict(weights), (inputs,))
+
+    return torch.vmap(logits)(stacked)
 
 
 def _sum_of_losses(logits: Tensor, labels: Tensor) -> Tensor:
@@ -74,4 +86,5 @@ def _sum_of_losses(logits: Tensor, labels: Tensor) -> Tensor:
 def _side_by_side(model: nn.Module, weights: Sequence[StateDict]) -> bool:
     convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     has_convolutions = any(isinstance(module, convolutions) for module in model.modules())
-    return len(weights) > 1 and not has_convolutions
+    small = sum(parameter.numel() for parameter in model.parameters()) <= SMALL
+    return len(weights) >= MANY and small and not has_convolutions

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from src.models.mlp import MLP
-from src.training.evaluation import evaluate
+from src.training.evaluation import MANY, evaluate
 from tests import toys
 
 INPUTS = torch.randn(23, 2, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -24,7 +24,7 @@ def networks(make, num):
 
 
 @pytest.mark.parametrize("make", [lambda: toys.Small((2, 4, 4), 3), lambda: MLP((2, 4, 4), 3)])
-@pytest.mark.parametrize("num", [1, 3])
+@pytest.mark.parametrize("num", [1, 3, MANY])
 def test_evaluation_equals_each_network_on_its_own(make, num):
     models = networks(make, num)
     result = evaluate(models[0], [m.state_dict() for m in models], batches(8))
@@ -57,7 +57,7 @@ def test_evaluation_leaves_model_and_chance_as_they_were():
 
 
 def test_bfloat16_changes_the_loss_only_a_little():
-    models = networks(lambda: MLP((2, 4, 4), 3), 2)
+    models = networks(lambda: MLP((2, 4, 4), 3), MANY)
     state_dicts = [m.state_dict() for m in models]
     full = evaluate(models[0], state_dicts, batches(8))
     half = evaluate(models[0], state_dicts, batches(8), autocast=torch.bfloat16)
