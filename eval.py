@@ -6,7 +6,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from src import config, runs, tables
+from src import config, runs, saved, tables
 
 log = logging.getLogger(__name__)
 
@@ -29,11 +29,12 @@ def evaluate(cfg: DictConfig, weights: dict, metadata: dict) -> dict:
     from src.training.recipe import Runtime, resolve_device
 
     torch.set_num_threads(config.threads(cfg))
-    data = config.saved_data(cfg, metadata)
-    model = config.saved_model(metadata)
+    data = saved.data(config.plain(cfg.dataset), metadata, f"{cfg.output_dir}/cache")
+    model = saved.model(metadata)
     runtime = Runtime(**config.runtime(cfg))
     device = resolve_device(runtime.device)
-    evaluator = Evaluator(model.to(device), data, device, runtime, cfg.precision)
+    precision = cfg.precision or metadata["config"]["precision"]
+    evaluator = Evaluator(model.to(device), data, device, runtime, precision)
     weights = {name: tensor.to(device) for name, tensor in weights.items()}
     if cfg.bn == "reset":
         weights = evaluator.reset_batch_norm(weights)

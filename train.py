@@ -29,11 +29,10 @@ def train(cfg: DictConfig, run: Run) -> None:
     from src.training.recipe import Recipe, Runtime, Seeds
 
     torch.set_num_threads(config.threads(cfg))
-    seeds = config.seeds(cfg)
-    data = config.build(cfg, "dataset")().load(seeds.pop("label_noise"))
+    seeds, snapshots = config.seeds(cfg), config.plain(cfg.snapshots)
     recipe, runtime = Recipe(**config.recipe(cfg)), Runtime(**config.runtime(cfg))
     with run.locked():
-        snapshots = config.plain(cfg.snapshots)
+        data = config.data(cfg, seeds.pop("label_noise"))
         fit(run, data, recipe, Seeds(**seeds), runtime, snapshots, cfg.save_predictions)
 
 

@@ -1,6 +1,9 @@
 """Every value of a script's configuration held against the signatures that will take it."""
 
 import dataclasses
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from src import annotations, schemas, signatures, steps
@@ -29,6 +32,21 @@ def section(argument: Argument) -> dict[str, Argument] | None:
 def common(group: str) -> dict[str, Argument]:
     """What every option of a group takes besides the arguments of its own target."""
     return fields("ModelOptions") if group == "model" else {}
+
+
+@contextmanager
+def named(group: str) -> Iterator[None]:
+    """Lead the error of a part, "option: what is wrong", by the group that the option is typed in.
+
+    Raises:
+        ValueError: in place of a ValueError so worded.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if re.match(r"[a-z_]+: ", str(error)):
+            raise ValueError(f"{group}.{error}") from error
+        raise
 
 
 def misfits(values: dict[str, Any], schema: str) -> list[str]:
@@ -124,6 +142,8 @@ def _out_of_range(values: dict[str, Any]) -> list[str]:
             steps.to_iterations(request, 1, end=0)
         except ValueError as error:
             errors.append(f"snapshots={request}: {error}")
+    if values.get("splits") == []:
+        errors.append("splits=[]: must name one of train, val, test, or be null for all")
     length = _select(values, "hparams.steps")
     if length is not None and steps.parse(length) == (0, 0):
         errors.append(f"hparams.steps={length}: must be positive")

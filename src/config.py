@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
@@ -57,6 +58,8 @@ def check(cfg: DictConfig) -> None:
     extra = [str(key) for key in cfg if key not in known]
     errors = [f"{key}: no such option; there are {', '.join(known)}" for key in extra]
     errors += checks.misfits(values(cfg, schema), schema)
+    if errors and HydraConfig.get().runtime.choices.get("experiment"):
+        errors.append("(~group.option on the command line removes what an experiment sets)")
     if errors:
         raise ConfigError("This configuration cannot run:\n  " + "\n  ".join(errors))
 
@@ -99,46 +102,21 @@ def part(group: str, node: dict[str, Any]) -> Callable[..., Any]:
     make_part = instantiate(own, _partial_=True, _convert_="all", _recursive_=False)
 
     def make(*supplied: Any) -> Any:
-        try:
+        with checks.named(group):
             return make_part(*supplied)
-        except ValueError as error:
-            raise ValueError(f"{group}.{error}") from error
 
     return make
 
 
-def saved_model(metadata: dict[str, Any]) -> Any:
-    """The model that weights were saved from, not yet with these weights.
-
-    Args:
-        metadata: of the weights.
-
-    Raises:
-        ConfigError: the model lies outside `src`, or does not take its values any more.
-    """
-    make = _saved_part("model", metadata["config"]["model"])
-    return make(tuple(metadata["input_shape"]), metadata["num_classes"])
+def data(cfg: DictConfig, label_noise_seed: int) -> Any:
+    """The data set that `cfg.dataset` names, read and ready."""
+    return load(plain(cfg.dataset), label_noise_seed)
 
 
-def saved_data(cfg: DictConfig, metadata: dict[str, Any]) -> Any:
-    """The data set that weights were trained on, or the one that `cfg.dataset` names.
-
-    Values in `cfg.dataset` take the place of the saved ones.
-    """
-    node, saved = plain(cfg.dataset), metadata["config"]
-    if "_target_" not in node:
-        node = saved["dataset"] | node
-    noise = saved["seeds"]["label_noise"]
-    return _saved_part("dataset", node)().load(saved["global_seed"] if noise is None else noise)
-
-
-def _saved_part(group: str, node: dict[str, Any]) -> Callable[..., Any]:
-    if not node["_target_"].startswith("src."):  # a file must not name just anything to be called
-        raise ConfigError(f"{group}: {node['_target_']} is not in src; only that can be rebuilt")
-    errors = checks.misfits_of_part(group, node, optional=False)
-    if errors:
-        raise ConfigError("This cannot be rebuilt:\n  " + "\n  ".join(errors))
-    return part(group, node)
+def load(node: dict[str, Any], label_noise_seed: int) -> Any:
+    """The data set of a node of the configuration, read and ready."""
+    with checks.named("dataset"):
+        return part("dataset", node)().load(label_noise_seed)
 
 
 def recipe(cfg: DictConfig) -> dict[str, Any]:
@@ -210,8 +188,8 @@ def _discard_if_empty(folder: Path) -> None:
         return
     names = {path.name for path in folder.iterdir() if path.suffix not in (".log", ".lock")}
     if names <= {".hydra"}:
-        shutil.rmtree(folder, ignore_errors=True)
-        with suppress(OSError):  # not empty, or another job was faster
+        with suppress(OSError, Timeout), FileLock(folder / "run.lock", blocking=False):
+            shutil.rmtree(folder, ignore_errors=True)  # no other job has begun to work in it
             folder.parent.rmdir()
 
 
@@ -226,6 +204,7 @@ def _register() -> None:
                 OmegaConf.set_struct(node[key], False)
         ConfigStore.instance().store(name=f"{script}_schema", node=node)
     OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
+    OmegaConf.register_new_resolver("process", os.getpid, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("absolute", os.path.abspath, replace=True)
     OmegaConf.register_new_resolver("fingerprint", fingerprints.folder, replace=True)
 

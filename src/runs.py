@@ -61,6 +61,10 @@ class Run:
         """File of what training needs, besides the weights, to go on from an iteration."""
         return self.folder / "weights" / f"step_{iteration}.state.pt"
 
+    @property
+    def replay(self) -> Path:
+        return self.folder / "replay.pt"
+
     def snapshots(self) -> list[int]:
         """Iterations from which training can go on, in order."""
         states = (self.folder / "weights").glob("step_*.state.pt")
@@ -78,11 +82,14 @@ class Run:
     def missing_snapshots(self, request: str | list[steps.Step] | None) -> list[int]:
         """Iterations of a request that a finished run did not keep.
 
+        Steps after an early stop are none: there is nothing to keep.
+
         Raises:
-            ValueError: a requested step lies after the end of training.
+            ValueError: a requested step lies after the planned end of training.
         """
-        result = self.read_result() or {}
-        wanted = steps.to_iterations(request, result["iterations_per_epoch"], result["iteration"])
+        result = json.loads(self.result.read_text())
+        wanted = steps.to_iterations(request, result["iterations_per_epoch"], result["end"])
+        wanted = [iteration for iteration in wanted if iteration <= result["iteration"]]
         return sorted(set(wanted) - set(self.snapshots()))
 
     @contextlib.contextmanager

@@ -93,7 +93,7 @@ class Eval:
     dataset: Any = None  # null: the data set that the weights were trained on
     bn: Literal["keep", "reset"] = "keep"
     runtime: Runtime = field(default_factory=Runtime)
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: Literal["fp32", "bf16"] | None = None  # null: that of the training
     output_dir: str = "outputs"
 
 

@@ -4,8 +4,10 @@ Hydra calls these methods (`hydra.callbacks` in the scripts' configuration). Job
 processes of their own, so what they leave behind is a small file each.
 """
 
+import contextlib
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,26 @@ from src.runs import write_json
 
 log = logging.getLogger(__name__)
 
+PROBE = 2**16  # bytes: more than the configuration that Hydra writes
+
 
 class Sweep:
     """Notes how each job of a multirun ended, and says so when all have."""
+
+    def on_run_start(self, config: Any, **_: Any) -> None:
+        """Refuse, before Hydra writes there, a folder for runs that cannot be written to."""
+        probe = Path(config.output_dir) / f".{os.getpid()}.tmp"
+        try:
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            probe.write_bytes(b"." * PROBE)
+        except OSError as error:
+            print(f"output_dir={config.output_dir}: {error.strerror}", file=sys.stderr)
+            sys.exit(1)
+        finally:
+            with contextlib.suppress(OSError):
+                probe.unlink()
+
+    on_multirun_start = on_run_start
 
     def on_job_end(self, config: Any, job_return: Any, **_: Any) -> None:
         """Write down how one job ended; a failure must not end the sweep."""

@@ -3,8 +3,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 import yaml
@@ -308,86 +306,6 @@ def test_a_target_within_a_part_is_a_value_and_is_not_called(tmp_path):
 
 
 MODEL = {"_target_": "src.models.mlp.MLP", "_partial_": True, "width": [3], "init": "orthogonal"}
-
-
-def metadata(model: dict[str, Any]) -> dict[str, Any]:
-    return {"config": {"model": model}, "input_shape": [1, 2, 2], "num_classes": 5}
-
-
-def test_a_saved_model_is_built_as_it_was(composed):
-    model = config.saved_model(metadata(MODEL))
-    assert [layer.in_features for layer in model.hidden] == [4]
-    assert model.output.out_features == 5
-
-
-@pytest.mark.parametrize("target", ["os.system", "torch.hub.load", "srcs.models.mlp.MLP"])
-def test_a_saved_part_outside_src_is_refused(target):
-    text = f"model: {target} is not in src; only that can be rebuilt"
-    with pytest.raises(ConfigError, match=f"^{text}$"):
-        config.saved_model(metadata({"_target_": target}))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"_target_": "src.config.os.system"},
-        {"_args_": [{"_target_": "os.system", "command": "true"}]},
-        {"width": {"_target_": "os.system", "command": "true"}},
-    ],
-)
-def test_a_saved_part_cannot_reach_out_of_src(change):
-    with pytest.raises(ConfigError, match="^This cannot be rebuilt:\n  model"):
-        config.saved_model(metadata(MODEL | change))
-
-
-def test_a_saved_part_that_does_not_fit_the_code_any_more_is_refused():
-    with pytest.raises(ConfigError) as refused:
-        config.saved_model(metadata(MODEL | {"height": 3, "bias": "yes"}))
-    assert str(refused.value) == (
-        "This cannot be rebuilt:\n"
-        "  model.height=3: no such option; model takes activation, bias, bn_init, depth, freeze, "
-        "freeze_exceptions, init, width\n"
-        "  model.bias=yes: must be true or false"
-    )
-
-
-@pytest.fixture
-def loaded(monkeypatch) -> list[tuple[str, dict, int]]:
-    """What would have been loaded: the group, the node and the seed of the label noise."""
-    calls: list[tuple[str, dict, int]] = []
-
-    def stand_in(group: str, node: dict[str, Any]) -> Any:
-        return lambda: SimpleNamespace(load=lambda seed: calls.append((group, node, seed)))
-
-    monkeypatch.setattr(config, "part", stand_in)
-    return calls
-
-
-SAVED = {
-    "config": {
-        "dataset": {"_target_": "src.data.digits.Digits", "val_fraction": 0.3, "cutout": 2},
-        "global_seed": 7,
-        "seeds": {"label_noise": None},
-    }
-}
-
-
-def test_saved_data_is_that_of_the_weights_where_data_lies_now(composed, loaded):
-    config.saved_data(composed("checkpoint=a", "dataset.root=/data", script="eval"), SAVED)
-    assert loaded == [("dataset", SAVED["config"]["dataset"] | {"root": "/data"}, 7)]
-
-
-def test_values_for_the_data_take_the_place_of_the_saved_ones(composed, loaded):
-    config.saved_data(composed("checkpoint=a", "dataset.cutout=0", script="eval"), SAVED)
-    ((_, node, _),) = loaded
-    assert (node["cutout"], node["val_fraction"]) == (0, 0.3)
-
-
-def test_another_data_set_takes_no_saved_value_but_the_seed(composed, loaded):
-    saved = {"config": SAVED["config"] | {"seeds": {"label_noise": 3}}}
-    config.saved_data(composed("checkpoint=a", "+dataset=digits", script="eval"), saved)
-    node = {"_target_": "src.data.digits.Digits", "val_fraction": 0.2, "root": "data"}
-    assert loaded == [("dataset", node, 3)]
 
 
 def test_a_seed_that_is_not_given_is_the_global_one(composed):

@@ -23,6 +23,7 @@ LAYERS = [
         "config",
         "fingerprints",
         "naming",
+        "saved",
         "schemas",
         "signatures",
         "state_dicts",

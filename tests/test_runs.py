@@ -51,7 +51,7 @@ def test_a_run_without_result_is_not_complete(tmp_path):
 
 def test_a_run_with_result_is_complete_once_it_has_the_snapshots_asked_for(tmp_path):
     run = Run(tmp_path)
-    runs.write_json(run.result, {"iteration": 30, "iterations_per_epoch": 10})
+    runs.write_json(run.result, {"iteration": 30, "end": 30, "iterations_per_epoch": 10})
     assert run.is_complete(None)
     assert run.missing_snapshots(["3ep", "1ep", "5it"]) == [5, 10, 30]
     keep(run, 5, 30)
@@ -64,7 +64,7 @@ def test_a_run_with_result_is_complete_once_it_has_the_snapshots_asked_for(tmp_p
 
 def test_a_snapshot_after_the_end_of_a_finished_run_is_refused(tmp_path):
     run = Run(tmp_path)
-    runs.write_json(run.result, {"iteration": 30, "iterations_per_epoch": 10})
+    runs.write_json(run.result, {"iteration": 30, "end": 30, "iterations_per_epoch": 10})
     with pytest.raises(ValueError, match=r"4ep lies after the end of training, 3ep \(30 iter"):
         run.is_complete(["4ep"])
 

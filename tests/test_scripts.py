@@ -75,6 +75,7 @@ def test_a_sweep_runs_all_its_jobs_and_says_which_failed(tmp_path):
     done = run("train.py", *arguments, cwd=tmp_path, check=False)
     assert done.returncode == 1
     assert "4 jobs: 2 done, 2 failed" in done.stdout
+    assert len(list(tmp_path.glob("outputs/sweeps/*/jobs/*.json"))) == 4
     assert done.stdout.count("averaged.decay: must be in [0, 1), got 1.5") >= 2
     assert len(list(tmp_path.glob("outputs/train_*/seed_*/result.json"))) == 2
     assert len(list(tmp_path.glob("outputs/train_*"))) == 1
@@ -84,7 +85,8 @@ def test_a_sweep_over_processes_gives_the_same_files(tmp_path):
     sweep = ["--multirun", *SMALL, *QUIET, "global_seed=1,2", "runtime.num_threads=1"]
     run("train.py", *sweep, "output_dir=a", cwd=tmp_path)
     joblib = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    run("train.py", *sweep, "output_dir=b", *joblib, cwd=tmp_path)
+    done = run("train.py", *sweep, "output_dir=b", *joblib, cwd=tmp_path)
+    assert "2 jobs: 2 done, 0 failed" in done.stdout
     files = sorted((tmp_path / "a").glob("train_*/seed_*/weights/*.safetensors"))
     assert len(files) == 6
     for file in files:
@@ -106,6 +108,9 @@ def test_a_sweep_over_processes_gives_the_same_files(tmp_path):
         (["scheduler=linear", "scheduler.warmup=9ep"], "scheduler.warmup"),
         (["runtime.device=toaster"], "runtime.device=toaster"),
         (["optimizer.lr=1e30"], "the loss is"),
+        (["averaged=swa", "averaged.start=9ep"], "averaged.start: "),
+        (["experiment=quickstart", "model=lenet5"], "removes what an experiment sets"),
+        (["output_dir=/dev/null/runs"], "output_dir=/dev/null/runs: Not a directory"),
     ],
 )
 def test_bad_input_gets_one_message_and_leaves_nothing(arguments, message, tmp_path):
@@ -188,3 +193,31 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(tmp_path):
         only(disk, "train_*/seed_1/result.json")
     finally:
         subprocess.run(["umount", disk], check=True)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="mounting needs root")
+def test_a_disk_that_is_full_from_the_start_is_named(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", disk])
+    if mounted.returncode != 0:
+        pytest.skip("this machine does not let us mount a tmpfs")
+    try:
+        message = refused("train.py", *SMALL, *QUIET, f"output_dir={disk}", cwd=tmp_path)
+        assert message == f"output_dir={disk}: No space left on device\n"
+        assert list(disk.iterdir()) == []
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_refused_job_leaves_the_folder_of_a_running_one_alone(tmp_path):
+    arguments = [*SMALL, *QUIET, "hparams.epochs=300"]
+    command = [sys.executable, str(REPOSITORY / "train.py"), *arguments]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while not list(tmp_path.glob("outputs/*/*/run.lock")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        refused("train.py", *arguments, "runtime.save_every=-1", cwd=tmp_path)
+        assert process.wait(timeout=120) == 0
+    folder = only(tmp_path, "outputs/train_*/seed_1")
+    assert (folder / ".hydra").is_dir() and (folder / "result.json").exists()

@@ -110,10 +110,26 @@ def test_a_sweep_without_failures_ends_well(tmp_path, capsys):
 
 def test_other_moments_pass_by():
     sweep = sweeps.Sweep()
-    assert sweep.on_run_start(config=None) is None
+    assert sweep.on_job_start(config=None, task_function=None) is None
     assert sweep.on_compose_config(config=None, config_name="train", overrides=[]) is None
     with pytest.raises(AttributeError, match="nothing"):
         _ = sweep.nothing
+
+
+@pytest.mark.parametrize("start", ["on_run_start", "on_multirun_start"])
+def test_a_folder_that_cannot_be_written_to_is_refused_at_the_start(start, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    with pytest.raises(SystemExit) as stopped:
+        getattr(sweeps.Sweep(), start)(
+            config=SimpleNamespace(output_dir=tmp_path / "file" / "runs")
+        )
+    assert stopped.value.code == 1
+    assert capsys.readouterr().err == f"output_dir={tmp_path / 'file' / 'runs'}: Not a directory\n"
+
+
+def test_a_folder_that_can_be_written_to_is_left_empty(tmp_path):
+    sweeps.Sweep().on_run_start(config=SimpleNamespace(output_dir=tmp_path / "runs"))
+    assert list((tmp_path / "runs").iterdir()) == []
 
 
 SCRIPT = """

@@ -103,7 +103,7 @@ def cached(cache_dir: str, key: str, build: Callable[[], dict[str, Tensor]]) -> 
         build: makes them.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file, save
 
     path = Path(cache_dir) / f"{key}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -113,11 +113,15 @@ def cached(cache_dir: str, key: str, build: Callable[[], dict[str, Tensor]]) -> 
                 return load_file(path)
             except SafetensorError:
                 pass  # cut short or overwritten: replaced below
+        for leftover in path.parent.glob(f"{key}.*.tmp"):  # of a job that was killed while writing
+            leftover.unlink()
         tensors = build()
         temporary = path.with_suffix(f".{os.getpid()}.tmp")
         try:
-            save_file(tensors, temporary)
+            temporary.write_bytes(save(tensors))  # save_file hides a full disk in its own error
             os.replace(temporary, path)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
         finally:
             temporary.unlink(missing_ok=True)
     return tensors

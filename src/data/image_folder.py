@@ -97,7 +97,6 @@ def decoded(
         class_names=train.class_names,
         normalization=normalization,
         augmentation=Augmentation(padding=side // 8, flip=True),
-        fingerprint=identity,
     )
 
 

@@ -145,8 +145,6 @@ class DataSet:
         class_names: in label order.
         normalization: for every split.
         augmentation: for batches of `train`, or None.
-        fingerprint: tells folders of images apart by file names and sizes; empty where the name
-            of the data set says what it is.
     """
 
     train: Split | StreamedSplit
@@ -155,7 +153,6 @@ class DataSet:
     class_names: tuple[str, ...]
     normalization: Normalization
     augmentation: Augmentation | None = None
-    fingerprint: str = ""
 
     @property
     def num_classes(self) -> int:

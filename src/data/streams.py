@@ -87,6 +87,15 @@ def augmented(
     return pixels.flip(2) if augmentation.flip and mirrored else pixels, centre
 
 
+def _one_line(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
+    """What a loader yields; of a worker's error only its last line, not its traceback."""
+    try:
+        yield from loader
+    except ValueError as error:
+        last = str(error).strip().splitlines()[-1]
+        raise ValueError(last.removeprefix("ValueError: ")) from error
+
+
 class Loader:
     """Makes batches of decoded images, `num_workers` processes ahead of the training.
 
@@ -125,7 +134,7 @@ class Loader:
             generator=torch.Generator(),  # else it would advance the global one
         )
         cutout = samples.augmentation.cutout if samples.augmentation is not None else 0
-        for part, (images, centres) in zip(parts, loader, strict=True):
+        for part, (images, centres) in zip(parts, _one_line(loader), strict=True):
             stored = laid_out(images.to(self.device, non_blocking=True), self.channels_last)
             values = normalize(stored, self.factor, self.offset)
             if cutout:

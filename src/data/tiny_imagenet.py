@@ -25,6 +25,7 @@ class TinyImageNet(Recipe):
         mean: of each channel, for values in [0, 1].
         std: likewise.
         cache_dir: folder for decoded images.
+        fingerprint: what lies in the folder, so that a run is named by it. Changes nothing else.
     """
 
     augment: bool = True
@@ -33,6 +34,7 @@ class TinyImageNet(Recipe):
     mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
     std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
     cache_dir: str = "outputs/cache"
+    fingerprint: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

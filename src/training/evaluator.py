@@ -86,7 +86,8 @@ class Evaluator:
         if not batch_norm.has_batch_norm(self.model):
             return weights
         if self._calibration is None:
-            inputs = data_batches.calibration(self.data, CALIBRATION_EXAMPLES)
+            workers = self.runtime.num_workers
+            inputs = data_batches.calibration(self.data, CALIBRATION_EXAMPLES, workers)
             self._calibration = inputs.to(self.device)
         chunk = max(1, CALIBRATION_VALUES // math.prod(self.data.input_shape))
         return batch_norm.reset(

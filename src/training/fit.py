@@ -43,8 +43,9 @@ def fit(
     """
     if run.read_result() is None:
         _train(run, Session(recipe, data, seeds, runtime), snapshots, save_predictions)
-    for iteration in run.missing_snapshots(snapshots):
-        _replay(run, Session(recipe, data, seeds, runtime), iteration)
+    missing = run.missing_snapshots(snapshots)
+    if missing:
+        _replay(run, Session(recipe, data, seeds, runtime), missing)
 
 
 def _train(run: Run, session: Session, snapshots: Request, save_predictions: bool) -> None:
@@ -75,21 +76,34 @@ def _train(run: Run, session: Session, snapshots: Request, save_predictions: boo
     metrics.close()
 
 
-def _replay(run: Run, session: Session, iteration: int) -> None:
-    """Make a snapshot that was not kept, bit for bit, from the nearest earlier one."""
-    training = session.training
-    earlier = [kept for kept in run.snapshots() if kept < iteration]
-    if earlier:
-        session.load_snapshot(run, earlier[-1])
-    start = steps.to_text(training.iteration, session.iterations_per_epoch)
-    end = steps.to_text(iteration, session.iterations_per_epoch)
-    log.info("replaying %s to %s for a snapshot that was not kept", start, end)
+def _replay(run: Run, session: Session, missing: list[int]) -> None:
+    """Make snapshots that were not kept, bit for bit, each from the nearest earlier one."""
     callbacks = _update_averages(session)
-    if training.scheduler.state_dict():  # its learning rate depends on the validation loss
-        report = Report(session, None, save_predictions=False)
+    report = Report(session, None, save_predictions=False)
+    if session.training.scheduler.state_dict():  # its learning rate depends on the validation loss
         callbacks.append(Callback(loop.every(session.iterations_per_epoch, session.end), report))
-    loop.train(training, session.batches, iteration, callbacks)
-    session.save_snapshot(run)
+    callbacks.append(Callback(loop.after_every_step, _ReplaySaver(run, session)))
+    for iteration in missing:
+        _go_back(run, session, iteration)
+        start, end = (
+            steps.to_text(moment, session.iterations_per_epoch)
+            for moment in (session.training.iteration, iteration)
+        )
+        log.info("replaying %s to %s for a snapshot that was not kept", start, end)
+        loop.train(session.training, session.batches, iteration, callbacks)
+        session.save_snapshot(run)
+    run.replay.unlink(missing_ok=True)
+
+
+def _go_back(run: Run, session: Session, iteration: int) -> None:
+    """Load the latest of what is kept before an iteration, if it is later than the session."""
+    earlier = [kept for kept in run.snapshots() if kept < iteration]
+    replayed = load_state(run.replay) if run.replay.exists() else None
+    reached = replayed["training"]["iteration"] if replayed else -1
+    if replayed and max([session.training.iteration, *earlier]) < reached < iteration:
+        session.load_state_dict(replayed["model"], replayed)
+    elif earlier and earlier[-1] > session.training.iteration:
+        session.load_snapshot(run, earlier[-1])
 
 
 def _update_averages(session: Session) -> list[Callback]:
@@ -120,12 +134,27 @@ class _Saver:
             self.save()
 
     def save(self) -> None:
-        state = self.session.state_dict()
-        state["model"] = self.session.model.state_dict()
-        state["report"] = self.report.state_dict()
-        state["metrics"] = self.metrics.state_dict()
+        state = _going_on(self.session)
+        state["report"], state["metrics"] = self.report.state_dict(), self.metrics.state_dict()
         save_state(self.run.state, state)
         self.saved = time.monotonic()
+
+
+class _ReplaySaver:
+    """Writes replay.pt when the last one is old enough."""
+
+    def __init__(self, run: Run, session: Session) -> None:
+        self.run, self.session, self.saved = run, session, time.monotonic()
+
+    def __call__(self, training: Training) -> None:
+        if time.monotonic() - self.saved >= self.session.runtime.save_every:
+            save_state(self.run.replay, _going_on(self.session))
+            self.saved = time.monotonic()
+
+
+def _going_on(session: Session) -> dict[str, Any]:
+    """Weights, and all that is needed to go on from them."""
+    return session.state_dict() | {"model": session.model.state_dict()}
 
 
 def _resume(run: Run, session: Session, report: Report, metrics: Metrics) -> None:
@@ -150,6 +179,8 @@ def _finish(run: Run, session: Session, report: Report, metrics: Metrics) -> Non
             table["best"] = table["plain"]
         else:
             table |= session.evaluator.table({"best": report.best})
+    for split, cell in table["plain"].items():
+        session.training.require_finite(cell["loss"], f"final {split} loss", iteration)
     numbers = [
         Number(f"final_{metric}", value, split, name)
         for name, row in table.items()
@@ -166,8 +197,9 @@ def _summary(session: Session, report: Report, table: dict[str, Any]) -> dict[st
     return {
         "evaluation": table,
         "iteration": session.training.iteration,
+        "end": session.end,  # as planned
         "iterations_per_epoch": session.iterations_per_epoch,
-        "stopped_early": session.training.stopped,
+        "stopped_early": session.training.iteration < session.end,
         "best_iteration": report.best_iteration if report.best else None,
         "num_parameters": sum(p.numel() for p in session.model.parameters()),
         "num_examples": {name: len(split) for name, split in session.data.splits.items()},

@@ -1,5 +1,6 @@
 """The one training loop."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -81,10 +82,18 @@ class Training:
         """
         bad = self.running.settle()
         if bad is not None:
-            iteration = self.iteration - bad[0]
+            self.require_finite(bad[1], "loss", self.iteration - bad[0])
+
+    def require_finite(self, loss: float, words: str, iteration: int) -> None:
+        """Stop at a loss that is not finite.
+
+        Raises:
+            FloatingPointError: naming the loss and the step.
+        """
+        if not math.isfinite(loss):
             step = steps.to_text(iteration, self.iterations_per_epoch)
             raise FloatingPointError(
-                f"the loss is {bad[1]} at step {step} (iteration {iteration}); a lower "
+                f"the {words} is {loss} at step {step} (iteration {iteration}); a lower "
                 f"optimizer.lr, a warm-up or hparams.grad_clip_max_norm may help"
             )
 
@@ -121,7 +130,6 @@ class Training:
         """All but the weights: what is needed to go on from them."""
         return {
             "iteration": self.iteration,
-            "stopped": self.stopped,
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "running": self.running.state_dict(),
@@ -132,7 +140,7 @@ class Training:
 
         The base learning rate stays that of this training, so that a leg can have its own.
         """
-        self.iteration, self.stopped = state["iteration"], state["stopped"]
+        self.iteration = state["iteration"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.running.load_state_dict(state["running"])

@@ -79,19 +79,22 @@ class Recipe:
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device to run on; "auto" takes a GPU where there is one.
+    """The device to run on; "auto" takes a GPU where there is one. Allows TF32 on it.
 
     Raises:
         ValueError: this machine, or this build of torch, has no such device.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise ValueError(f"runtime.device={name}: this machine has none ({reason})") from error
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
     return device
 
 

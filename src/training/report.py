@@ -36,7 +36,7 @@ class Report:
         self.best_loss, self.best_iteration, self.epochs_since_best = float("inf"), 0, 0
         self.steps: dict[str, list[int]] = {}  # of the predictions, by model
         self.correct: dict[str, list[Tensor]] = {}  # packed to bits
-        self.seconds = 0.0  # of training, without evaluations
+        self.seconds = 0.0  # of training and of writing its states, without evaluations
         self.summary = ""  # the latest epoch in a few words
         self._began, self._resumed_at = time.perf_counter(), 0
         self._names = [name for name, _ in session.model.named_parameters()]
@@ -85,6 +85,7 @@ class Report:
     def _of_validation(self, training: Training, models: dict[str, StateDict]) -> list[Number]:
         result = self.session.evaluator.evaluate(models, "val")
         losses, accuracies = result.loss.tolist(), result.accuracy.tolist()
+        training.require_finite(losses[0], "validation loss", training.iteration)
         numbers = []
         for name, loss, accuracy in zip(models, losses, accuracies, strict=True):
             numbers.append(Number("loss", loss, "val", name))
@@ -136,6 +137,7 @@ class Report:
             "best_loss": self.best_loss,
             "best_iteration": self.best_iteration,
             "epochs_since_best": self.epochs_since_best,
+            "stopped": self.session.training.stopped,
             "steps": self.steps,
             "correct": self.correct,
             "seconds": self.seconds,
@@ -143,9 +145,12 @@ class Report:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on as remembered, after the session has been loaded."""
-        self._resumed_at = self.session.training.running.num_examples
+        training = self.session.training
+        in_epoch = training.iteration % training.iterations_per_epoch > 0
+        self._resumed_at = training.running.num_examples if in_epoch else 0
         self.best = {name: t.to(self.session.device) for name, t in state["best"].items()}
         self.best_loss, self.best_iteration = state["best_loss"], state["best_iteration"]
         self.epochs_since_best = state["epochs_since_best"]
+        self.session.training.stopped = state["stopped"]
         self.steps, self.correct = state["steps"], state["correct"]
         self.seconds = state["seconds"]

@@ -1,17 +1,19 @@
 """The objects of one training, made from its recipe, its data and its seeds."""
 
+import copy
 from typing import Any
 
 import torch
 from torch import nn
 
-from src import chance
+from src import chance, checks
 from src.data import batches as data_batches
 from src.data.splits import DataSet
 from src.models.freeze import freeze
 from src.models.initialize import initialize
 from src.runs import Run, load_state, load_weights, save_state, save_weights
 from src.state_dicts import StateDict
+from src.training import batch_norm
 from src.training.evaluator import Evaluator
 from src.training.loop import Training
 from src.training.recipe import Recipe, Runtime, Seeds, compiles, resolve_device
@@ -30,9 +32,6 @@ class Session:
     def __init__(self, recipe: Recipe, data: DataSet, seeds: Seeds, runtime: Runtime) -> None:
         self.recipe, self.data, self.runtime = recipe, data, runtime
         self.device = resolve_device(runtime.device)
-        if self.device.type == "cuda":
-            torch.set_float32_matmul_precision("high")  # TF32
-            torch.backends.cudnn.allow_tf32 = True
         self.batches = data_batches.train_batches(
             data,
             recipe.batch_size,
@@ -49,7 +48,9 @@ class Session:
         self.training = self._make_training(seeds.dropout)
         self.averages = recipe.averages() if recipe.averages else None
         if self.averages:
-            self.averages.start(self.model, self.end, self.iterations_per_epoch)
+            with checks.named("averaged"):
+                self.averages.start(self.model, self.end, self.iterations_per_epoch)
+        self._check_last_batch()
 
     def models(self) -> dict[str, StateDict]:
         """The network and its averaged models as they are now, by name, ready to be evaluated."""
@@ -103,9 +104,24 @@ class Session:
             torch.manual_seed(chance.derive(seed, "initialization"))
             model = recipe.model(self.data.input_shape, self.data.num_classes)
         initialize(model, recipe.init, recipe.bn_init, seed)
-        freeze(model, recipe.freeze, recipe.freeze_exceptions)
+        with checks.named("model"):
+            freeze(model, recipe.freeze, recipe.freeze_exceptions)
         memory_format = torch.channels_last if self._channels_last() else torch.preserve_format
         return model.to(self.device).to(memory_format=memory_format)  # type: ignore[call-overload]
+
+    def _check_last_batch(self) -> None:
+        """Refuse, before it comes to it, a last batch of one that batch norm cannot normalize."""
+        size, num_examples = self.recipe.batch_size, len(self.data.train)
+        if num_examples % size != 1 and size > 1 or not batch_norm.has_batch_norm(self.model):
+            return
+        inputs = torch.zeros(1, *self.data.input_shape, device=self.device)
+        try:
+            copy.deepcopy(self.model).train()(inputs)
+        except ValueError as error:
+            raise ValueError(
+                f"hparams.batch_size={size}: {num_examples} training examples leave a batch of "
+                f"one, which batch norm cannot normalize ({error})"
+            ) from error
 
     def _channels_last(self) -> bool:
         return self.runtime.channels_last and len(self.data.input_shape) == 3

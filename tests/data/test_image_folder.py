@@ -40,16 +40,15 @@ def test_images_are_decoded_once(tmp_path):
     path.write_bytes(bytes(path.stat().st_size))  # name and size remain
     again = load(tmp_path)
     assert torch.equal(first.train.inputs, again.train.inputs)
-    assert first.fingerprint == again.fingerprint != ""
 
 
 def test_another_image_size_or_other_files_are_decoded_anew(tmp_path):
     made.write_folder(tmp_path)
-    first = load(tmp_path)
+    load(tmp_path)
     assert load(tmp_path, image_size=4).input_shape == (3, 4, 4)
     made.write_image(tmp_path / "train" / "cat" / "7.png")
     more = load(tmp_path)
-    assert len(more.train) + len(more.val) == 7 and more.fingerprint != first.fingerprint
+    assert len(more.train) + len(more.val) == 7
 
 
 def test_val_serves_as_test_where_there_is_no_test(tmp_path):

@@ -17,7 +17,6 @@ def test_imagenet_is_streamed_and_its_val_is_the_test_split(tmp_path):
     assert data.input_shape == (3, 8, 8) and data.class_names == ("cat", "dog")
     assert data.augmentation == Augmentation(resized_crop=True, flip=True)
     assert data.train.path(18).endswith("imagenet/train/dog/9.png")
-    assert len(data.fingerprint) == 16
 
 
 def test_options_of_training_data_apply_to_files(tmp_path):

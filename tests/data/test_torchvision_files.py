@@ -61,7 +61,7 @@ def test_idx_files_are_read_bit_for_bit(tmp_path, recipe):
         assert np.array_equal(split.inputs.squeeze(1).numpy(), images)
         assert split.labels.tolist() == labels.tolist() and split.labels.dtype == torch.int64
         assert split.indices.tolist() == list(range(len(labels)))
-    assert data.input_shape == (1, 28, 28) and data.num_classes == 10 and data.fingerprint == ""
+    assert data.input_shape == (1, 28, 28) and data.num_classes == 10
 
 
 @pytest.mark.parametrize(

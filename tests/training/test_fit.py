@@ -12,7 +12,7 @@ from src.runs import Run
 from src.training import fit as fit_module
 from src.training.fit import fit
 from src.training.loop import Training
-from src.training.optimizers import adam
+from src.training.optimizers import adam, sgd
 from src.training.schedulers import Cosine
 from tests import toys
 
@@ -279,3 +279,100 @@ def test_weights_say_how_to_rebuild_their_model(tmp_path):
         "iteration": 9,
         "iterations_per_epoch": 3,
     }
+
+
+def test_a_snapshot_after_an_early_stop_is_none_but_no_error(tmp_path):
+    recipe = toys.recipe(
+        epochs=50, patience=2, optimizer=lambda parameters: adam(parameters, lr=0.3)
+    )
+    run = trained(tmp_path / "a", recipe, snapshots=["1ep", "49ep"])
+    trained(tmp_path / "a", recipe, snapshots=["1ep", "49ep"])
+    assert run.is_complete(["1ep", "49ep"])
+    assert run.snapshots() == [3]
+    with pytest.raises(ValueError, match="51ep lies after the end of training, 50ep"):
+        run.is_complete(["51ep"])
+
+
+def test_a_kept_snapshot_of_a_run_that_stopped_early_can_be_gone_on_from(tmp_path):
+    recipe = toys.recipe(
+        epochs=50, patience=2, optimizer=lambda parameters: adam(parameters, lr=0.3)
+    )
+    end = trained(tmp_path / "probe", recipe).read_result()["iteration"]
+    kept = trained(tmp_path / "kept", recipe, snapshots=[f"{end}it"])
+    later = trained(tmp_path / "later", recipe)
+    trained(tmp_path / "later", recipe, snapshots=[f"{end}it"])
+    first, second = (runs.load_state(run.snapshot_state(end)) for run in (kept, later))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
+def test_patience_that_runs_out_at_the_planned_end_stops_nothing_early(tmp_path):
+    recipe = toys.recipe(
+        epochs=50, patience=2, optimizer=lambda parameters: adam(parameters, lr=0.3)
+    )
+    epochs = trained(tmp_path / "probe", recipe).read_result()["iteration"] // 3
+    short = toys.recipe(
+        epochs=epochs, patience=2, optimizer=lambda parameters: adam(parameters, lr=0.3)
+    )
+    assert not trained(tmp_path / "a", short).read_result()["stopped_early"]
+
+
+def test_a_killed_replay_goes_on_where_it_was(tmp_path, killed, monkeypatch):
+    whole = trained(tmp_path / "whole", snapshots=["8it"])
+    trained(tmp_path / "a")
+    arm, disarm = killed
+    arm(6)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "a", snapshots=["8it"], runtime=OFTEN)
+    disarm()
+    steps, original = [], Training.step
+
+    def step(self, inputs, labels):
+        steps.append(self.iteration)
+        original(self, inputs, labels)
+
+    monkeypatch.setattr(Training, "step", step)
+    run = trained(tmp_path / "a", snapshots=["8it"], runtime=OFTEN)
+    assert steps == [6, 7]
+    assert toys.equal(weights(whole, 8), weights(run, 8))
+    assert not run.replay.exists()
+
+
+def test_several_late_snapshots_are_made_in_one_go(tmp_path, monkeypatch):
+    trained(tmp_path / "a")
+    steps, original = [], Training.step
+
+    def step(self, inputs, labels):
+        steps.append(self.iteration)
+        original(self, inputs, labels)
+
+    monkeypatch.setattr(Training, "step", step)
+    trained(tmp_path / "a", snapshots=["2it", "5it", "7it"])
+    assert steps == list(range(7))
+
+
+def test_a_run_whose_last_step_diverged_is_not_done(tmp_path):
+    recipe = toys.recipe(steps="1it", optimizer=lambda parameters: sgd(parameters, lr=1e38))
+    with pytest.raises(FloatingPointError, match="validation loss is nan at step 1it"):
+        trained(tmp_path / "a", recipe)
+    with pytest.raises(FloatingPointError, match="final train loss is nan at step 1it"):
+        trained(tmp_path / "b", recipe, data=toys.data(num_val=0))
+    assert not (tmp_path / "b" / "result.json").exists()
+
+
+def test_a_last_batch_of_one_is_refused_before_any_step(tmp_path):
+    class Narrow(toys.Small):
+        def forward(self, inputs):
+            hidden = torch.relu(self.bn(self.conv(inputs).mean(dim=(2, 3), keepdim=True)))
+            return self.output(torch.flatten(hidden.expand(-1, -1, 4, 4), 1))
+
+    with pytest.raises(ValueError, match="hparams.batch_size=13: 40 training examples leave"):
+        trained(tmp_path / "a", toys.recipe(model=Narrow, batch_size=13))
+    trained(tmp_path / "b", toys.recipe(batch_size=13))  # 16 values a channel are enough
+
+
+def test_options_are_named_as_typed(tmp_path):
+    late = toys.recipe(averages=lambda: SWA(start="9ep"))
+    with pytest.raises(ValueError, match=r"^averaged\.start: "):
+        trained(tmp_path / "a", late)
+    with pytest.raises(ValueError, match=r"^model\.freeze_exceptions: "):
+        trained(tmp_path / "a", toys.recipe(freeze=["others"], freeze_exceptions=["nope"]))

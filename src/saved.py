@@ -1,0 +1,68 @@
+"""What saved weights say of themselves: their model and their data set, made again."""
+
+from typing import Any
+
+from src import checks, config, fingerprints, signatures
+from src.config import ConfigError
+
+
+def model(metadata: dict[str, Any]) -> Any:
+    """The model that weights were saved from, not yet with these weights.
+
+    Args:
+        metadata: of the weights.
+
+    Raises:
+        ConfigError: the model lies outside `src`, or does not take its values any more.
+    """
+    node = metadata["config"]["model"]
+    _check("model", node)
+    make = config.part("model", node)
+    return make(tuple(metadata["input_shape"]), metadata["num_classes"])
+
+
+def data(node: dict[str, Any], metadata: dict[str, Any], cache_dir: str) -> Any:
+    """The data set that weights were trained on, or another one for the same model.
+
+    Args:
+        node: of the configuration: another data set, or values that take the place of the saved.
+        metadata: of the weights.
+        cache_dir: folder for decoded images.
+
+    Raises:
+        ConfigError: the folder of images is not the one that the weights were trained on.
+        ValueError: the data does not fit the model.
+    """
+    saved = metadata["config"]
+    if "_target_" not in node:
+        node = saved["dataset"] | node
+        _check("dataset", node)
+        _check_folder(node)
+        if "cache_dir" in signatures.arguments(node["_target_"]):
+            node["cache_dir"] = cache_dir
+    noise = saved["seeds"]["label_noise"]
+    loaded = config.load(node, saved["global_seed"] if noise is None else noise)
+    shape, wanted = list(loaded.input_shape), list(metadata["input_shape"])
+    if shape != wanted or loaded.num_classes != metadata["num_classes"]:
+        raise ValueError(
+            f"dataset: inputs of shape {shape} in {loaded.num_classes} classes do not fit this "
+            f"model, which takes inputs of shape {wanted} in {metadata['num_classes']} classes"
+        )
+    return loaded
+
+
+def _check(group: str, node: dict[str, Any]) -> None:
+    if not node["_target_"].startswith("src."):  # a file must not name just anything to be called
+        raise ConfigError(f"{group}: {node['_target_']} is not in src; only that can be rebuilt")
+    errors = checks.misfits_of_part(group, node, optional=False)
+    if errors:
+        raise ConfigError("This cannot be rebuilt:\n  " + "\n  ".join(errors))
+
+
+def _check_folder(node: dict[str, Any]) -> None:
+    folder = f"{node['root']}/{node.get('folder', '')}"
+    if node.get("fingerprint") not in (None, fingerprints.folder(folder)):
+        raise ConfigError(
+            f"dataset.root={node['root']}: {folder} is not the folder that these weights were "
+            f"trained on; to evaluate them on another one, name its kind too: dataset=imagefolder"
+        )
