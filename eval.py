@@ -1,6 +1,7 @@
 """Evaluate saved weights on chosen splits. Options: --help."""
 
 import logging
+import sys
 from pathlib import Path
 
 import hydra
@@ -42,4 +43,5 @@ def evaluate(cfg: DictConfig, weights: dict, metadata: dict) -> dict:
 
 
 if __name__ == "__main__":
+    sys.argv = config.spell_null_groups(sys.argv)
     main()

@@ -1,6 +1,7 @@
 """Train one network, with averaged models tracked beside it. Options: --help."""
 
 import logging
+import sys
 
 import hydra
 from omegaconf import DictConfig
@@ -31,10 +32,12 @@ def train(cfg: DictConfig, run: Run) -> None:
     torch.set_num_threads(config.threads(cfg))
     seeds, snapshots = config.seeds(cfg), config.plain(cfg.snapshots)
     recipe, runtime = Recipe(**config.recipe(cfg)), Runtime(**config.runtime(cfg))
+    recipe.check()
     with run.locked():
         data = config.data(cfg, seeds.pop("label_noise"))
         fit(run, data, recipe, Seeds(**seeds), runtime, snapshots, cfg.save_predictions)
 
 
 if __name__ == "__main__":
+    sys.argv = config.spell_null_groups(sys.argv)
     main()

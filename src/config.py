@@ -6,6 +6,7 @@ refused option answer in about half a second.
 
 import dataclasses
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,6 +27,18 @@ SCHEMAS = {"train": schemas.Train, "eval": schemas.Eval}  # by script
 
 class ConfigError(CompactHydraException):
     """What the user can mend; Hydra prints its message without a traceback."""
+
+
+def spell_null_groups(arguments: list[str]) -> list[str]:
+    """Command-line arguments with averaged=null as averaged=none, which Hydra understands.
+
+    For a group that cannot be off, Hydra then says which options it has.
+    """
+    groups = "|".join([*schemas.SUPPLIED, "hparams"])
+    return [
+        re.sub(r"\bnull\b", "none", argument) if re.match(rf"({groups})=", argument) else argument
+        for argument in arguments
+    ]
 
 
 @contextmanager

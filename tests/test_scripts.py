@@ -99,10 +99,16 @@ def test_a_sweep_over_processes_gives_the_same_files(tmp_path):
     [
         (["optimizer.lr=fast"], "optimizer.lr=fast: must be a number"),
         (["model=resnet21"], "resnet20"),
+        (["optimizer=null"], "momentum"),
         (["hparams.epoch=3"], "hparams.epoch=3: no such option; hparams takes batch_size, epochs"),
         (["averaged.decay=1.5"], "averaged.decay: must be in [0, 1), got 1.5"),
         (["dataset=imagefolder", "dataset.root=/nowhere"], "/nowhere"),
         (["dataset=cifar10", "dataset.root=/nowhere"], "/nowhere"),
+        (
+            ["dataset=cifar10", "dataset.root=/nowhere", "averaged.decay=1.5"],
+            "averaged.decay: must",
+        ),
+        (["dataset=cifar10", "dataset.root=/nowhere", "optimizer.lr=-1"], "optimizer.lr: must"),
         (["model.freeze=[batch_norm]"], "freeze"),
         (["snapshots=[9ep]"], "9ep lies after the end of training"),
         (["scheduler=linear", "scheduler.warmup=9ep"], "scheduler.warmup"),

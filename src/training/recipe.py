@@ -73,6 +73,16 @@ class Recipe:
     freeze_exceptions: list[str] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)  # saved with the weights
 
+    def check(self) -> None:
+        """Refuse values of the parts that need no data, before any is read or downloaded.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        self.optimizer([nn.Parameter(torch.zeros(1))])
+        if self.averages:
+            self.averages()
+
     def length(self, iterations_per_epoch: int) -> int:
         """Planned optimizer steps."""
         return to_iteration(self.steps or f"{self.epochs}ep", iterations_per_epoch)

@@ -55,18 +55,17 @@ class Report:
 
     def _of_epoch(self, training: Training) -> list[Number]:
         """Loss, accuracy and speed of the training batches since the last report."""
-        group = training.optimizer.param_groups[0]
         if training.iteration == 0:
             self.summary = ""
-            return [Number("lr", training.lr())]
-        running = training.running
+            return [Number("lr", training.lr())]  # of the first step
+        running, lr = training.running, training.optimizer.param_groups[0]["lr"]  # of the last step
         seconds = time.perf_counter() - self._began  # of the epoch, or of its part since a resume
         self.seconds += seconds
         self.summary = f"train loss {running.loss():.3f}"
         return [
             Number("loss", running.loss(), "train"),
             Number("accuracy", running.accuracy(), "train"),
-            Number("lr", float(group["lr"])),
+            Number("lr", float(lr)),
             Number("seconds", seconds),
             Number("images_per_second", (running.num_examples - self._resumed_at) / seconds),
         ]

@@ -2,6 +2,8 @@ import pytest
 import torch
 from torch import nn
 
+from src.averaging.ema import EMA
+from src.training.optimizers import sgd
 from src.training.recipe import compiles, resolve_device
 from tests import toys
 
@@ -37,3 +39,12 @@ def test_auto_takes_a_gpu_where_there_is_one():
 def test_a_device_that_is_not_there_is_named(name):
     with pytest.raises(ValueError, match=f"runtime.device={name}: this machine has none"):
         resolve_device(name)
+
+
+def test_parts_that_need_no_data_are_checked_without_it():
+    toys.recipe().check()
+    toys.recipe(averages=None).check()
+    with pytest.raises(ValueError, match="lr: must be positive, got -1"):
+        toys.recipe(optimizer=lambda parameters: sgd(parameters, lr=-1)).check()
+    with pytest.raises(ValueError, match=r"decay: must be in \[0, 1\), got 1.5"):
+        toys.recipe(averages=lambda: EMA(1.5)).check()
