@@ -3,6 +3,8 @@
 import logging
 import shutil
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -60,7 +62,12 @@ def _train(run: Run, session: Session, snapshots: Request, save_predictions: boo
     else:
         shutil.rmtree(run.tensorboard, ignore_errors=True)  # of a job killed before its first state
     progress = Progress(training, session.end, report, session.runtime.progress)
-    saver = _Saver(run, session, report, metrics)
+
+    def state() -> dict[str, Any]:
+        reported = {"report": report.state_dict(), "metrics": metrics.state_dict()}
+        return _going_on(session) | reported
+
+    saver = _Saver(run.state, session.runtime.save_every, state)
     callbacks = [
         *_update_averages(session),
         Callback(loop.every(per_epoch, session.end), report),
@@ -82,7 +89,8 @@ def _replay(run: Run, session: Session, missing: list[int]) -> None:
     report = Report(session, None, save_predictions=False)
     if session.training.scheduler.state_dict():  # its learning rate depends on the validation loss
         callbacks.append(Callback(loop.every(session.iterations_per_epoch, session.end), report))
-    callbacks.append(Callback(loop.after_every_step, _ReplaySaver(run, session)))
+    saver = _Saver(run.replay, session.runtime.save_every, lambda: _going_on(session))
+    callbacks.append(Callback(loop.after_every_step, saver))
     for iteration in missing:
         _go_back(run, session, iteration)
         start, end = (
@@ -123,33 +131,19 @@ def _check_validation(session: Session) -> None:
 
 
 class _Saver:
-    """Writes state.pt when the last one is old enough."""
+    """Writes a state when the last one is old enough."""
 
-    def __init__(self, run: Run, session: Session, report: Report, metrics: Metrics) -> None:
-        self.run, self.session, self.report, self.metrics = run, session, report, metrics
+    def __init__(self, path: Path, every: float, state: Callable[[], dict[str, Any]]) -> None:
+        self.path, self.every, self.state = path, every, state
         self.saved = time.monotonic()
 
     def __call__(self, training: Training) -> None:
-        if time.monotonic() - self.saved >= self.session.runtime.save_every:
+        if time.monotonic() - self.saved >= self.every:
             self.save()
 
     def save(self) -> None:
-        state = _going_on(self.session)
-        state["report"], state["metrics"] = self.report.state_dict(), self.metrics.state_dict()
-        save_state(self.run.state, state)
+        save_state(self.path, self.state())
         self.saved = time.monotonic()
-
-
-class _ReplaySaver:
-    """Writes replay.pt when the last one is old enough."""
-
-    def __init__(self, run: Run, session: Session) -> None:
-        self.run, self.session, self.saved = run, session, time.monotonic()
-
-    def __call__(self, training: Training) -> None:
-        if time.monotonic() - self.saved >= self.session.runtime.save_every:
-            save_state(self.run.replay, _going_on(self.session))
-            self.saved = time.monotonic()
 
 
 def _going_on(session: Session) -> dict[str, Any]:
