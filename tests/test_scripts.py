@@ -154,10 +154,10 @@ def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_bit_for_bit(parts, tmp_p
 
     command = [sys.executable, str(REPOSITORY / "train.py"), *arguments, "output_dir=parts"]
     with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
-        deadline = time.monotonic() + 120
-        while not list(tmp_path.glob("parts/*/*/state.pt")) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(0.4)
+        deadline, seen = time.monotonic() + 120, set()
+        while len(seen) < 5 and time.monotonic() < deadline:  # states written so far
+            seen |= {path.stat().st_mtime_ns for path in tmp_path.glob("parts/*/*/state.pt")}
+            time.sleep(0.001)
         process.send_signal(signal.SIGKILL)
     assert not list(tmp_path.glob("parts/*/*/result.json")), "killed too late to prove anything"
     done = run("train.py", *arguments, "output_dir=parts", cwd=tmp_path)
