@@ -42,10 +42,6 @@ class Split:
         """(channels, height, width) of an image, or (features,)."""
         return tuple(self.inputs.shape[1:])
 
-    def to(self, device: torch.device | str) -> "Split":
-        """The same examples on `device`."""
-        return Split(self.inputs.to(device), self.labels.to(device), self.indices.to(device))
-
     def take(self, positions: Tensor) -> "Split":
         """The examples at `positions` of this split, in that order."""
         return Split(self.inputs[positions], self.labels[positions], self.indices[positions])

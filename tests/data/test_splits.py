@@ -25,13 +25,6 @@ def test_taking_positions_takes_inputs_labels_and_indices():
     assert taken.indices.tolist() == [12, 0, 12]
 
 
-def test_moving_a_split_keeps_its_values():
-    split = made.split(2)
-    moved = split.to("cpu")
-    assert torch.equal(moved.inputs, split.inputs) and torch.equal(moved.labels, split.labels)
-    assert split.to("meta").inputs.device.type == "meta"
-
-
 def test_a_streamed_split_takes_files_labels_indices_and_turns():
     split = StreamedSplit(
         "/images",
