@@ -4,7 +4,6 @@ import os
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from torch import Tensor
 
 
