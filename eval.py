@@ -7,7 +7,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from src import config, runs, saved, tables
+from src import config, runs, tables
 
 log = logging.getLogger(__name__)
 
@@ -26,17 +26,14 @@ def main(cfg: DictConfig) -> None:
 def evaluate(cfg: DictConfig, weights: dict, metadata: dict) -> dict:
     import torch  # takes seconds: not for --help, a refused option or a missing file
 
-    from src.training.evaluator import Evaluator
-    from src.training.recipe import Runtime, resolve_device
+    from src.training import rebuilt
+    from src.training.recipe import Runtime
 
     torch.set_num_threads(config.threads(cfg))
-    data = saved.data(config.plain(cfg.dataset), metadata, f"{cfg.output_dir}/cache")
-    model = saved.model(metadata)
+    dataset, cache = config.plain(cfg.dataset), f"{cfg.output_dir}/cache"
     runtime = Runtime(**config.runtime(cfg))
-    device = resolve_device(runtime.device)
-    precision = cfg.precision or metadata["config"]["precision"]
-    evaluator = Evaluator(model.to(device), data, device, runtime, precision)
-    weights = {name: tensor.to(device) for name, tensor in weights.items()}
+    evaluator = rebuilt.evaluator(metadata, dataset, cache, runtime, cfg.precision)
+    weights = {name: tensor.to(evaluator.device) for name, tensor in weights.items()}
     if cfg.bn == "reset":
         weights = evaluator.reset_batch_norm(weights)
     return evaluator.table({metadata["kind"]: weights}, config.plain(cfg.splits))

@@ -22,7 +22,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src import checks, fingerprints, naming, schemas
 
-SCHEMAS = {"train": schemas.Train, "eval": schemas.Eval}  # by script
+SCHEMAS = {"train": schemas.Train, "eval": schemas.Eval, "average": schemas.Average}  # by script
 
 
 class ConfigError(CompactHydraException):

@@ -4,11 +4,12 @@ Imports torch only where tensors are read or written, so that a finished run is 
 """
 
 import contextlib
+import csv
 import io
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,6 +43,14 @@ class Run:
     @property
     def result(self) -> Path:
         return self.folder / "result.json"
+
+    @property
+    def average(self) -> Path:
+        return self.folder / "weights.safetensors"
+
+    @property
+    def averages(self) -> Path:
+        return self.folder / "averages.csv"
 
     @property
     def predictions(self) -> Path:
@@ -133,6 +142,13 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table, whole or not at all."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
+    write_bytes(path, text.getvalue().encode())
+
+
 def save_weights(path: Path, state_dict: Mapping[str, "Tensor"], metadata: dict[str, Any]) -> None:
     """Write weights as safetensors, with what is needed to rebuild their model.
 
@@ -162,7 +178,7 @@ def load_weights(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
     import safetensors
 
     if not path.is_file():
-        raise FileNotFoundError(_what_is_there(path))
+        raise FileNotFoundError(what_is_there(path))
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = (file.metadata() or {}).get(METADATA_KEY)
@@ -199,7 +215,8 @@ def load_state(path: Path) -> dict[str, Any]:
             raise ValueError(f"{path} is damaged ({reason}); remove it to start over") from error
 
 
-def _what_is_there(path: Path) -> str:
+def what_is_there(path: Path) -> str:
+    """Why there are no weights at a path: the weights that its folder has instead."""
     if not path.parent.is_dir():
         return f"no checkpoint {path}: there is no folder {path.parent}"
     found = sorted(path.parent.glob("*.safetensors"), key=lambda file: (len(file.name), file.name))

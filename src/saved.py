@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from src import checks, config, fingerprints, signatures
+from src import checks, config, fingerprints, naming, signatures
 from src.config import ConfigError
 
 
@@ -19,6 +19,13 @@ def model(metadata: dict[str, Any]) -> Any:
     _check("model", node)
     make = config.part("model", node)
     return make(tuple(metadata["input_shape"]), metadata["num_classes"])
+
+
+def architecture(metadata: dict[str, Any]) -> dict[str, Any]:
+    """What has to be equal in weights that are combined; how they were initialized has not."""
+    node = naming.part("model", metadata["config"]["model"])
+    own = {f"model.{k}": v for k, v in node.items() if k not in checks.common("model")}
+    return own | {key: metadata[key] for key in ("input_shape", "num_classes")}
 
 
 def data(node: dict[str, Any], metadata: dict[str, Any], cache_dir: str) -> Any:

@@ -97,6 +97,27 @@ class Eval:
     output_dir: str = "outputs"
 
 
+@dataclass
+class Average:
+    """`average.py`."""
+
+    checkpoints: list[str] | None = None  # files or globs
+    run: str | None = None  # folder of a training, instead of `checkpoints`
+    steps: list[Step] | None = None  # of `run`; null: all that were kept
+    method: Literal["uniform", "weighted", "ema", "latest", "greedy_soup", "uniform_soup"] = (
+        "uniform"
+    )
+    weights: list[float] | None = None  # weighted: one a checkpoint
+    decay: float | None = None  # ema
+    num: int | None = None  # latest
+    bn: Literal["reset", "average", "keep"] = "reset"
+    splits: list[Literal["train", "val", "test"]] | None = None  # null: all that there are
+    dataset: Any = None  # null: the data set that the first checkpoint was trained on
+    runtime: Runtime = field(default_factory=Runtime)
+    precision: Literal["fp32", "bf16"] | None = None  # null: that of the training
+    output_dir: str = "outputs"
+
+
 # Groups of a `_target_`: the arguments that the script supplies, which come first and by position.
 SUPPLIED = {"dataset": 0, "model": 2, "optimizer": 1, "scheduler": 2, "averaged": 0}
 

@@ -29,7 +29,7 @@ def composed(script, *overrides):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_script_composes(script):
-    needs = {"eval": ["checkpoint=a.safetensors"]}
+    needs = {"eval": ["checkpoint=a.safetensors"], "average": ["checkpoints=[a.safetensors]"]}
     assert checks.misfits(*composed(script, *needs.get(script, []))) == []
 
 

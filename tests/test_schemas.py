@@ -7,7 +7,7 @@ from src import annotations, schemas, signatures
 from src.models import freeze, initialize
 from src.training import recipe
 
-SCRIPTS = [schemas.Train, schemas.Eval]
+SCRIPTS = [schemas.Train, schemas.Eval, schemas.Average]
 SCHEMAS = [*SCRIPTS, schemas.Hparams, schemas.Seeds, schemas.Runtime, schemas.ModelOptions]
 
 

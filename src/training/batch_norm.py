@@ -16,6 +16,17 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(_is_batch_norm(module) for module in model.modules())
 
 
+def statistics(model: nn.Module) -> list[str]:
+    """Names of the running statistics in the state dict of `model`."""
+    layers = {
+        f"{name}." if name else ""
+        for name, module in model.named_modules()
+        if _is_batch_norm(module)
+    }
+    names = ("running_mean", "running_var", "num_batches_tracked")
+    return [key for key in model.state_dict() for name in names if key.removesuffix(name) in layers]
+
+
 @torch.no_grad()
 def reset(
     model: nn.Module,

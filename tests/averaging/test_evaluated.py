@@ -1,0 +1,79 @@
+import pytest
+import torch
+
+from src import runs
+from src.averaging.evaluated import NAME, Ingredients
+from src.training import batch_norm
+from src.training.evaluator import Evaluator
+from tests import toys
+
+NONE = {"weights": None, "decay": None}
+
+
+def ingredients(folder, num_models=2, bn="average", num_val=15, seed=0):
+    """Networks that differ in everything, statistics too, in files."""
+    generator = torch.Generator().manual_seed(seed)
+    data = toys.data(num_val=num_val)
+    model = toys.Small(data.input_shape, data.num_classes)
+    files = [folder / f"{i}.safetensors" for i in range(num_models)]
+    for position, file in enumerate(files):
+        state = {
+            name: torch.rand(t.shape, generator=generator) - (0 if "running_var" in name else 0.5)
+            if t.is_floating_point()
+            else torch.tensor(position)
+            for name, t in model.state_dict().items()
+        }
+        runs.save_weights(file, state, {})
+    evaluator = Evaluator(model, data, torch.device("cpu"), toys.RUNTIME)
+    return Ingredients(files, evaluator, bn)
+
+
+@pytest.mark.parametrize("bn", ["average", "keep", "reset"])
+def test_batch_norm_statistics_are_those_that_were_asked_for(bn, tmp_path):
+    pot = ingredients(tmp_path, bn=bn)
+    first, second = pot.load(0), pot.load(1)
+    mean = {name: (first[name].double() + second[name]).div(2).float() for name in first}
+    expected = {
+        "average": mean | {"bn.num_batches_tracked": torch.tensor(1)},
+        "keep": mean | {name: t for name, t in second.items() if name in STATISTICS},
+        "reset": pot.evaluator.reset_batch_norm(mean),
+    }[bn]
+    got = pot.average("uniform", NONE, None)
+    assert got.shares == [0.5, 0.5]
+    torch.testing.assert_close(got.weights, expected, check_dtype=False)
+    others = {name: t for name, t in first.items() if name not in STATISTICS}
+    assert all(got.weights[name].equal(mean[name]) for name in others)
+    assert got.evaluation == pot.evaluator.table(
+        {str(pot.files[0]): first, str(pot.files[1]): second, NAME: got.weights}
+    )
+
+
+STATISTICS = ["bn.running_mean", "bn.running_var", "bn.num_batches_tracked"]
+
+
+def test_statistics_are_named_as_in_the_state_dict():
+    assert batch_norm.statistics(toys.Small((2, 4, 4), 3)) == STATISTICS
+    assert batch_norm.statistics(torch.nn.Linear(2, 3)) == []
+    assert batch_norm.statistics(torch.nn.BatchNorm1d(2)) == [n[3:] for n in STATISTICS]
+
+
+@pytest.mark.parametrize("bn", ["average", "keep", "reset"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_greedy_soup_is_never_below_its_best_ingredient(bn, seed, tmp_path):
+    pot = ingredients(tmp_path, num_models=5, bn=bn, seed=seed)
+    got = pot.average("greedy_soup", NONE, ["test"])
+    accuracies = [row["val"]["accuracy"] for row in got.evaluation.values()]
+    assert accuracies[-1] == max(accuracies)
+    kept = [share for share in got.shares if share]
+    assert kept == [1 / len(kept)] * len(kept)
+
+
+def test_a_greedy_soup_needs_a_validation_split(tmp_path):
+    with pytest.raises(ValueError, match="needs a validation split; this data set has train, test"):
+        ingredients(tmp_path, num_val=0).average("greedy_soup", NONE, None)
+
+
+def test_a_file_given_twice_counts_twice(tmp_path):
+    pot = ingredients(tmp_path)
+    pot.files = [pot.files[0], pot.files[0], pot.files[1]]
+    assert pot.average("uniform_soup", NONE, ["test"]).shares == [1 / 3] * 3
