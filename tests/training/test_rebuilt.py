@@ -1,0 +1,32 @@
+import pytest
+import torch
+
+from src.training.rebuilt import evaluator
+from tests import toys
+
+METADATA = {
+    "config": {
+        "model": {"_target_": "src.models.mlp.MLP", "_partial_": True, "width": [3]},
+        "dataset": {"_target_": "src.data.digits.Digits", "val_fraction": 0.3},
+        "seeds": {"label_noise": None},
+        "global_seed": 1,
+        "precision": "bf16",
+    },
+    "input_shape": [1, 8, 8],
+    "num_classes": 10,
+}
+
+
+def test_saved_weights_are_evaluated_on_the_data_of_their_training():
+    made = evaluator(METADATA, {"root": None}, "cache", toys.RUNTIME, None)
+    assert [len(split) for split in made.data.splits.values()] == [1005, 432, 360]
+    table = made.table({"plain": made.model.state_dict()}, ["val"])
+    assert 0 <= table["plain"]["val"]["accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("precision", "autocast"), [(None, torch.bfloat16), ("bf16", torch.bfloat16), ("fp32", None)]
+)
+def test_the_precision_is_that_of_the_training_unless_given(precision, autocast):
+    made = evaluator(METADATA, {"root": None}, "cache", toys.RUNTIME, precision)
+    assert made.autocast == autocast
