@@ -112,8 +112,9 @@ class Run:
             log.info("waiting: another job trains %s", self.folder)
             lock.acquire()
         try:
-            for leftover in self.folder.rglob(".*.tmp"):  # of a job that was killed while writing
-                leftover.unlink(missing_ok=True)
+            for folder in (self.folder, self.folder / "weights"):  # not another run further down
+                for leftover in folder.glob(".*.tmp"):  # of a job that was killed while writing
+                    leftover.unlink(missing_ok=True)
             yield
         finally:
             lock.release()

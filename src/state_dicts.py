@@ -44,3 +44,73 @@ def stack(state_dicts: Sequence[StateDict]) -> dict[str, Tensor]:
         name: torch.stack([state_dict[name] for state_dict in state_dicts])
         for name in state_dicts[0]
     }
+
+
+class Mean:
+    """A weighted mean of networks taken in one after the other, with sums in float64.
+
+    Floating-point tensors are averaged and keep their type, all others are those of the last
+    network. Memory: the sums and, while it is taken in, one network.
+    """
+
+    def __init__(self) -> None:
+        self._weight = 0.0
+        self._sums: dict[str, Tensor] = {}
+
+    def add(self, state_dict: StateDict, weight: float = 1.0) -> None:
+        """Take in one network, whose tensors are read and not kept."""
+        self._weight += weight
+        for name, tensor in state_dict.items():
+            if not tensor.is_floating_point():
+                continue
+            if name not in self._sums:
+                self._sums[name] = torch.zeros_like(tensor, dtype=torch.float64)
+            self._sums[name].add_(tensor, alpha=weight)
+
+    def state_dict(self, last: StateDict) -> dict[str, Tensor]:
+        """The mean, in memory of its own; types and integers are those of `last`."""
+        return {
+            name: (self._sums[name] / self._weight).to(tensor.dtype)
+            if name in self._sums
+            else tensor.clone()
+            for name, tensor in last.items()
+        }
+
+    def state_dict_with(self, state_dict: StateDict) -> dict[str, Tensor]:
+        """The mean that there would be with one more network, which is not taken in."""
+        weight = self._weight + 1
+        return {
+            name: self._sums[name].add(tensor).div_(weight).to(tensor.dtype)
+            if name in self._sums
+            else tensor.clone()
+            for name, tensor in state_dict.items()
+        }
+
+
+def mean(state_dicts: Iterable[StateDict], weights: Sequence[float]) -> dict[str, Tensor]:
+    """The weighted mean of networks of one architecture.
+
+    Args:
+        state_dicts: (models), gone through once; none is held while the next one is made.
+        weights: (models,), with a positive sum, by which they are divided.
+
+    Returns:
+        A state dict in memory of its own; integers are those of the last network.
+
+    Raises:
+        ValueError: there are more or fewer networks than weights, or none, or the sum of the
+            weights is not positive.
+    """
+    if not sum(weights) > 0:
+        raise ValueError(f"weights: their sum must be positive, got {sum(weights):g}")
+    sums, count, result = Mean(), 0, None
+    for state_dict in state_dicts:  # zip and enumerate would hold it while the next one is made
+        if count < len(weights):
+            sums.add(state_dict, weights[count])
+        count += 1
+        if count == len(weights):
+            result = sums.state_dict(state_dict)
+        del state_dict
+    if result is None or count != len(weights):
+        raise ValueError(f"weights: one a network, got {len(weights)} for {count}")
+    return result

@@ -373,11 +373,16 @@ def test_whoever_holds_a_run_first_removes_what_a_killed_job_left(tmp_path):
     (tmp_path / ".state.pt.123.tmp").write_bytes(b"half")
     (tmp_path / "weights" / ".step_3.safetensors.123.tmp").write_bytes(b"half")
     (tmp_path / "notes.tmp").write_text("not ours")
+    (tmp_path / "child" / "weights").mkdir(parents=True)
+    (tmp_path / "child" / "weights" / ".step_3.safetensors.123.tmp").write_bytes(b"in work")
     (tmp_path / ".hydra").mkdir()
     with run.locked():
         left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
     assert left == {
         ".hydra",
+        "child",
+        "child/weights",
+        "child/weights/.step_3.safetensors.123.tmp",  # another run, which another job may hold
         "notes.tmp",
         "run.lock",
         "weights",

@@ -1,3 +1,5 @@
+import weakref
+
 import pytest
 import torch
 
@@ -86,3 +88,88 @@ def test_a_stack_keeps_integers():
     assert state_dicts.stack([{"num_batches_tracked": torch.tensor(3)}])[
         "num_batches_tracked"
     ].dtype == (torch.int64)
+
+
+def states(num_models, dtype=torch.float32):
+    """Networks of a weight, running statistics and a counter, far from each other in size."""
+    generator = torch.Generator().manual_seed(0)
+    return [
+        {
+            "weight": torch.randn(5, 3, generator=generator).mul(10.0 ** (i % 5)).to(dtype),
+            "bn.running_var": torch.rand(3, generator=generator).to(dtype),
+            "bn.num_batches_tracked": torch.tensor(i),
+        }
+        for i in range(num_models)
+    ]
+
+
+def naive(models, weights):
+    """The weighted mean of all at once, in float64."""
+    shares = torch.tensor(weights, dtype=torch.float64) / sum(weights)
+    return {
+        name: torch.tensordot(shares, torch.stack([m[name].double() for m in models]), 1)
+        for name in models[0]
+    }
+
+
+def assert_is(got, models, weights):
+    expected = naive(models, weights)
+    assert list(got) == list(models[0])
+    for name, tensor in got.items():
+        assert tensor.dtype == models[0][name].dtype
+        if tensor.is_floating_point():
+            # equal but where float64 lies on the border between two values of the type
+            torch.testing.assert_close(tensor, expected[name].to(tensor.dtype), rtol=1e-7, atol=0)
+        else:
+            assert tensor.equal(models[-1][name])
+
+
+@pytest.mark.parametrize("num_models", [1, 2, 50])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_mean_is_that_of_all_at_once_in_float64(num_models, dtype):
+    models = states(num_models, dtype)
+    assert_is(state_dicts.mean(iter(models), [1.0] * num_models), models, [1.0] * num_models)
+
+
+def test_weights_are_divided_by_their_sum():
+    models, weights = states(3), [2.0, -0.5, 3.0]
+    assert_is(state_dicts.mean(models, weights), models, weights)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 1.0], [1.0] * 3, [0.1, 0.7]])
+def test_the_mean_of_a_network_with_itself_is_that_network(weights):
+    (model,) = states(1)
+    got = state_dicts.mean([model] * len(weights), weights)
+    for name, tensor in model.items():
+        assert got[name].equal(tensor)
+        assert got[name].data_ptr() != tensor.data_ptr()
+
+
+@pytest.mark.parametrize("num_weights", [1, 3])
+def test_another_number_of_weights_is_refused(num_weights):
+    with pytest.raises(ValueError, match=f"one a network, got {num_weights} for 2"):
+        state_dicts.mean(states(2), [1.0] * num_weights)
+
+
+@pytest.mark.parametrize("weights", [[], [0.0, 0.0], [1.0, -2.0]])
+def test_a_sum_of_weights_that_is_not_positive_is_refused(weights):
+    with pytest.raises(ValueError, match="their sum must be positive"):
+        state_dicts.mean(states(2), weights)
+
+
+class Loader:
+    """Makes networks, and counts those that are still somewhere in memory."""
+
+    def __init__(self):
+        self.alive = weakref.WeakSet()
+
+    def __call__(self, position):
+        assert len(self.alive) == 0, "an earlier network is still held"
+        tensor = torch.full((4,), float(position))
+        self.alive.add(tensor)
+        return {"weight": tensor}
+
+
+def test_a_mean_holds_one_network_at_a_time():
+    got = state_dicts.mean(map(Loader(), range(50)), [1.0] * 50)
+    assert got["weight"].tolist() == [24.5] * 4

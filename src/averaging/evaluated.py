@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from src import state_dicts
 from src.averaging import soups
 from src.runs import load_weights
 from src.state_dicts import StateDict
@@ -83,7 +84,7 @@ class Ingredients:
         else:
             own = _weights(method, len(self.files), options)
             shares = [weight / sum(own) for weight in own]
-            mean = soups.mean(map(self.load, range(len(self.files))), own)
+            mean = state_dicts.mean(map(self.load, range(len(self.files))), own)
             weights = self._finish(mean, len(self.files) - 1)
         return Average(weights, shares, evaluation | self.evaluator.table({NAME: weights}, splits))
 
@@ -105,7 +106,7 @@ class Ingredients:
         shares = [1 / len(kept) if i in kept else 0.0 for i in range(len(accuracies))]
         if len(kept) == 1:  # with the statistics that it was chosen with: resetting may be worse
             return self._on_device(self.load(kept[0])), shares
-        mean = soups.mean(map(self.load, kept), [1.0] * len(kept))
+        mean = state_dicts.mean(map(self.load, kept), [1.0] * len(kept))
         return self._finish(mean, kept[-1]), shares
 
     def _finish(self, mean: StateDict, last: int) -> StateDict:
