@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from functools import partial
 
 import hydra
 from omegaconf import DictConfig
@@ -28,6 +29,7 @@ def train(cfg: DictConfig, run: Run) -> None:
 
     from src.training.fit import fit
     from src.training.recipe import Recipe, Runtime, Seeds
+    from src.training.session import Session
 
     torch.set_num_threads(config.threads(cfg))
     seeds, snapshots = config.seeds(cfg), config.plain(cfg.snapshots)
@@ -35,7 +37,8 @@ def train(cfg: DictConfig, run: Run) -> None:
     recipe.check()
     with run.locked():
         data = config.data(cfg, seeds.pop("label_noise"))
-        fit(run, data, recipe, Seeds(**seeds), runtime, snapshots, cfg.save_predictions)
+        make = partial(Session, recipe, data, Seeds(**seeds), runtime)
+        fit(run, make, snapshots, cfg.save_predictions)
 
 
 if __name__ == "__main__":

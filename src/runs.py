@@ -84,6 +84,13 @@ class Run:
         """The summary, or None while the run is not done."""
         return json.loads(self.result.read_text()) if self.result.exists() else None
 
+    def has_reached(self, end: int | None) -> bool:
+        """Whether the run is done, and was trained to iteration `end` or stopped before it."""
+        result = self.read_result()
+        if result is None or end is None:
+            return result is not None
+        return result["iteration"] >= end or result["stopped_early"]
+
     def is_complete(self, snapshots: str | list[steps.Step] | None) -> bool:
         """Whether the run is done, with every snapshot of a request."""
         return self.result.exists() and not self.missing_snapshots(snapshots)

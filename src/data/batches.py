@@ -1,5 +1,6 @@
 """Batches of a data set: augmented and in the order of an epoch, or as they are for evaluation."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -70,6 +71,12 @@ class TrainBatches:
             )
         crops = Crops(inputs, self.augmentation.padding, self.channels_last)
         return crops.gather, crops
+
+    def seeded(self, order_seed: int, augmentation_seed: int) -> "TrainBatches":
+        """The same training set, in the same memory, in another order and otherwise augmented."""
+        other = copy.copy(self)
+        other.order_seed, other.augmentation_seed = order_seed, augmentation_seed
+        return other
 
     def __len__(self) -> int:
         """Number of examples in an epoch."""

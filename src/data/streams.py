@@ -1,5 +1,6 @@
 """Batches of images that are read from their files, for sets too large for memory."""
 
+import copy
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -182,6 +183,12 @@ class StreamedTrainBatches:
             data.normalization, self.split.size, batch_size, device, channels_last, num_workers
         )
         self.batch_size, self.indices = batch_size, self.split.indices
+
+    def seeded(self, order_seed: int, augmentation_seed: int) -> "StreamedTrainBatches":
+        """The same training set, in another order and otherwise augmented."""
+        other = copy.copy(self)
+        other.order_seed, other.augmentation_seed = order_seed, augmentation_seed
+        return other
 
     def __len__(self) -> int:
         """Number of examples in an epoch."""

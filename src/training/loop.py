@@ -62,17 +62,30 @@ class Training:
         clip: float | None = None,
         compile_size: int | None = None,
     ) -> None:
-        self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
-        self.iterations_per_epoch, self.dropout_seed = iterations_per_epoch, dropout_seed
+        self.model, self.iterations_per_epoch = model, iterations_per_epoch
         self.autocast, self.clip = autocast, clip
-        self.iteration = 0
         self.stopped = False  # set by a callback to end the training early
         self.running = Running(next(model.parameters()).device)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self.compile_size, self._compiled = compile_size, self._forward
         if compile_size is not None:  # asking torch to compile alone imports for seconds
             self._compiled = torch.compile(self._forward, dynamic=False)
+        self.restart(optimizer, scheduler, dropout_seed)
+
+    def restart(
+        self, optimizer: torch.optim.Optimizer, scheduler: Scheduler, dropout_seed: int
+    ) -> None:
+        """Begin anew, from whatever the model holds then; compiled code stays as it is.
+
+        Args:
+            optimizer: a new one over the same parameters, at the base learning rate.
+            scheduler: a new one.
+            dropout_seed: seed of everything random inside the model.
+        """
+        self.optimizer, self.scheduler, self.dropout_seed = optimizer, scheduler, dropout_seed
         self._base_lrs = [group["lr"] for group in optimizer.param_groups]
+        self.iteration, self.stopped = 0, False
+        self.running.clear()
 
     def settle(self) -> None:
         """Look at the losses since the last look, and stop at one that is not finite.

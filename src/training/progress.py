@@ -2,14 +2,18 @@
 
 import logging
 import sys
+import time
 
 from tqdm import tqdm
 
 from src import steps
-from src.training.loop import Training
+from src.training import loop
+from src.training.loop import Callback, Training
 from src.training.report import Report
 
 log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LINES = 10.0  # of one among many trainings, of which a line an epoch is too much
 
 
 class Progress:
@@ -20,24 +24,43 @@ class Progress:
         end: its last iteration.
         report: whose numbers are shown.
         bar: whether to draw a bar where there is a terminal.
+        words: what is trained, where it is one of several; its lines come less often then.
     """
 
-    def __init__(self, training: Training, end: int, report: Report, bar: bool) -> None:
-        self.report = report
+    def __init__(
+        self, training: Training, end: int, report: Report, bar: bool, words: str = ""
+    ) -> None:
+        self.training, self.end, self.report, self.words = training, end, report, words
         hidden = not bar or not sys.stderr.isatty()
-        self.bar = tqdm(total=end, initial=training.iteration, unit="it", disable=hidden)
+        self.bar = tqdm(
+            total=end, initial=training.iteration, unit="it", disable=hidden, desc=words or None
+        )
+        self._told = time.monotonic()
 
-    def advance(self, training: Training) -> None:
+    def callbacks(self) -> list[Callback]:
+        """Count every step, and tell the numbers of every epoch."""
+        per_epoch = self.training.iterations_per_epoch
+        return [
+            Callback(loop.after_every_step, lambda _: self.advance()),
+            Callback(loop.every(per_epoch, self.end), lambda _: self.tell()),
+        ]
+
+    def advance(self) -> None:
         """Count an optimizer step."""
         self.bar.update()
 
-    def tell(self, training: Training) -> None:
+    def tell(self) -> None:
         """Show the numbers of the epoch that has ended."""
-        if self.bar.disable:
-            step = steps.to_text(training.iteration, training.iterations_per_epoch)
-            log.info("%s  %s", step, self.report.summary)
-        else:
+        if not self.bar.disable:
             self.bar.set_postfix_str(self.report.summary)
+            return
+        training, now = self.training, time.monotonic()
+        if self.words and training.iteration < self.end:
+            if now - self._told < SECONDS_BETWEEN_LINES:
+                return
+        self._told = now
+        step = steps.to_text(training.iteration, training.iterations_per_epoch)
+        log.info("%s%s  %s", f"{self.words}: " if self.words else "", step, self.report.summary)
 
     def close(self) -> None:
         """Leave the bar as it is."""

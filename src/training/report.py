@@ -96,8 +96,8 @@ class Report:
                 self.correct.setdefault(name, []).append(packed)
         shown = "  ".join(f"{n} {a:.3f}" for n, a in zip(models, accuracies, strict=True))
         self.summary += f"  val accuracy {shown}"
-        if training.iteration > 0:
-            training.scheduler.observe(losses[0])
+        if training.iteration > 0 and training.iteration % training.iterations_per_epoch == 0:
+            training.scheduler.observe(losses[0])  # not at an end from which one may train on
         self._keep_best(training, losses[0])
         return numbers
 

@@ -15,12 +15,15 @@ from src.runs import Run, load_state, load_weights, save_state, save_weights
 from src.state_dicts import StateDict
 from src.training import batch_norm
 from src.training.evaluator import Evaluator
-from src.training.loop import Training
+from src.training.loop import Scheduler, Training
 from src.training.recipe import Recipe, Runtime, Seeds, compiles, resolve_device
 
 
 class Session:
     """A network in training with its data, its averaged models and its files.
+
+    A study of many trainings of one recipe uses one session, which `restart` begins anew: data,
+    memory and compiled code stay.
 
     Args:
         recipe: how it is trained.
@@ -42,15 +45,38 @@ class Session:
             num_workers=runtime.num_workers,
         )
         self.iterations_per_epoch = self.batches.iterations_per_epoch
-        self.end = recipe.length(self.iterations_per_epoch)
+        self.planned_end = self.end = recipe.length(self.iterations_per_epoch)
+        self.origin: dict[str, Any] = {}
         self.model = self._make_model(seeds.initialization)
         self.evaluator = Evaluator(self.model, data, self.device, runtime, recipe.precision)
         self.training = self._make_training(seeds.dropout)
-        self.averages = recipe.averages() if recipe.averages else None
-        if self.averages:
-            with checks.named("averaged"):
-                self.averages.start(self.model, self.end, self.iterations_per_epoch)
+        self._start_averages()
         self._check_last_batch()
+
+    def restart(
+        self,
+        seeds: Seeds,
+        weights: StateDict,
+        end: int | None = None,
+        origin: dict[str, Any] | None = None,
+    ) -> None:
+        """Begin anew at iteration 0, from given weights, with a fresh optimizer.
+
+        Args:
+            seeds: of the streams of chance; that of the initialization is not used.
+            weights: to begin from; averaged models begin from them too.
+            end: last iteration, which the schedule does not depend on; by default the planned one.
+            origin: what is saved with the weights besides what all of the recipe say.
+        """
+        recipe = self.recipe
+        self.batches = self.batches.seeded(seeds.data_order, seeds.augmentation)
+        self.end = self.planned_end if end is None else end
+        self.origin = origin or {}
+        self.model.load_state_dict(weights)
+        self.training.restart(
+            recipe.optimizer(self._trainable()), self._make_scheduler(), seeds.dropout
+        )
+        self._start_averages()
 
     def models(self) -> dict[str, StateDict]:
         """The network and its averaged models as they are now, by name, ready to be evaluated."""
@@ -90,6 +116,7 @@ class Session:
         """What is saved with the weights of one model: how to rebuild it, and what they are."""
         return {
             **self.recipe.metadata,
+            **self.origin,
             "input_shape": list(self.data.input_shape),
             "num_classes": self.data.num_classes,
             "kind": model,
@@ -123,17 +150,28 @@ class Session:
                 f"one, which batch norm cannot normalize ({error})"
             ) from error
 
+    def _trainable(self) -> list[nn.Parameter]:
+        return [p for p in self.model.parameters() if p.requires_grad]
+
+    def _make_scheduler(self) -> Scheduler:
+        return self.recipe.scheduler(self.planned_end, self.iterations_per_epoch)
+
+    def _start_averages(self) -> None:
+        self.averages = self.recipe.averages() if self.recipe.averages else None
+        if self.averages:
+            with checks.named("averaged"):
+                self.averages.start(self.model, self.planned_end, self.iterations_per_epoch)
+
     def _channels_last(self) -> bool:
         return self.runtime.channels_last and len(self.data.input_shape) == 3
 
     def _make_training(self, dropout_seed: int) -> Training:
         recipe = self.recipe
-        trainable = [p for p in self.model.parameters() if p.requires_grad]
         compiled = compiles(self.runtime.compile, self.model, self.end)
         return Training(
             self.model,
-            recipe.optimizer(trainable),
-            recipe.scheduler(self.end, self.iterations_per_epoch),
+            recipe.optimizer(self._trainable()),
+            self._make_scheduler(),
             iterations_per_epoch=self.iterations_per_epoch,
             dropout_seed=dropout_seed,
             autocast=self.evaluator.autocast,

@@ -1,5 +1,6 @@
 import csv
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from src.training.fit import fit
 from src.training.loop import Training
 from src.training.optimizers import adam, sgd
 from src.training.schedulers import Cosine
+from src.training.session import Session
 from tests import toys
 
 
@@ -21,7 +23,8 @@ def trained(folder, recipe=None, seeds=toys.SEEDS, data=None, **options):
     run = Run(folder)
     folder.mkdir(exist_ok=True)
     runtime = options.pop("runtime", toys.RUNTIME)
-    fit(run, data or toys.data(), recipe or toys.recipe(), seeds, runtime, **options)
+    session = partial(Session, recipe or toys.recipe(), data or toys.data(), seeds, runtime)
+    fit(run, session, **options)
     return run
 
 
@@ -376,3 +379,33 @@ def test_options_are_named_as_typed(tmp_path):
         trained(tmp_path / "a", late)
     with pytest.raises(ValueError, match=r"^model\.freeze_exceptions: "):
         trained(tmp_path / "a", toys.recipe(freeze=["others"], freeze_exceptions=["nope"]))
+
+
+def test_a_finished_run_is_trained_on_to_a_later_end_as_if_in_one_go(tmp_path):
+    def session(end):
+        made = Session(toys.recipe(), toys.data(), toys.SEEDS, toys.RUNTIME)
+        made.restart(toys.SEEDS, made.model.state_dict(), end)
+        return made
+
+    parts, whole = Run(tmp_path / "parts"), Run(tmp_path / "whole")
+    for run, ends in ((parts, [6, 15]), (whole, [15])):
+        for end in ends:
+            run.folder.mkdir(exist_ok=True)
+            fit(run, partial(session, end), ["2ep"], end=end)
+    for model in ("plain", "ema_0.5", "best"):
+        moment = "best" if model == "best" else 15
+        name = "plain" if model == "best" else model
+        assert parts.weights(moment, name).read_bytes() == whole.weights(moment, name).read_bytes()
+    assert parts.read_result()["evaluation"] == whole.read_result()["evaluation"]
+    assert parts.read_result()["end"] == 15
+    assert parts.predictions.read_bytes() == whole.predictions.read_bytes()
+
+
+def test_a_run_that_has_reached_the_end_is_not_trained_again(tmp_path):
+    run = trained(tmp_path / "a")
+
+    def make():
+        raise AssertionError("there is nothing to train")
+
+    fit(run, make, end=9)
+    fit(run, make, [], end=4)

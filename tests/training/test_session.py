@@ -4,7 +4,7 @@ import torch
 from src import runs
 from src.averaging.ema import EMA
 from src.runs import Run
-from src.training.loop import train
+from src.training.loop import Callback, after_every_step, train
 from src.training.session import Session
 from tests import toys
 
@@ -76,3 +76,29 @@ def test_a_gpu_trains_to_nearly_the_same_weights():
         train(made.training, made.batches, 5, [])
     cpu = {name: tensor.cpu() for name, tensor in theirs.model.state_dict().items()}
     torch.testing.assert_close(ours.model.state_dict(), cpu, rtol=1e-2, atol=1e-3)
+
+
+def test_a_session_that_is_restarted_is_as_a_new_one():
+    made, new = session(), session()
+    start = {name: tensor.clone() for name, tensor in new.model.state_dict().items()}
+    train(made.training, made.batches, 5, [])
+    made.restart(toys.SEEDS, start)
+    for each in (made, new):
+        assert each.averages is not None
+        update = each.averages.update
+        callback = Callback(after_every_step, lambda t, update=update: update(t.iteration))
+        train(each.training, each.batches, 4, [callback])
+    for name, weights in new.models().items():
+        assert toys.equal(dict(weights), dict(made.models()[name]))
+    torch.testing.assert_close(made.state_dict(), new.state_dict(), rtol=0, atol=0)
+
+
+def test_a_restart_takes_other_seeds_another_end_and_what_to_save_with_the_weights():
+    made = session()
+    weights = made.model.state_dict()
+    made.restart(toys.Seeds(1, 2, 3, 4), weights, end=20, origin={"child_seed": 2})
+    assert (made.end, made.planned_end) == (20, 9)
+    assert made.metadata("plain")["child_seed"] == 2
+    batches = made.batches
+    seeds = (batches.order_seed, batches.augmentation_seed, made.training.dropout_seed)
+    assert seeds == (2, 3, 4)

@@ -1,0 +1,164 @@
+"""One training under way: what is written while it runs, and when it ends."""
+
+import logging
+import shutil
+from typing import Any
+
+import torch
+
+from src import steps
+from src.runs import Run, save_weights, write_json
+from src.training import loop
+from src.training.loop import Callback
+from src.training.metrics import Metrics, Number
+from src.training.progress import Progress
+from src.training.report import Report
+from src.training.session import Session
+
+log = logging.getLogger(__name__)
+
+Request = str | list[steps.Step] | None  # of several moments, see steps.to_iterations
+
+
+class Leg:
+    """A training from where its session stands to the end of it, with all of its files.
+
+    Args:
+        run: whose files are written.
+        session: in its first state.
+        snapshots: what to keep on the way.
+        save_predictions: whether to keep correctness per validation example.
+        words: what is trained, said before each of its numbers; "" where there is one only.
+
+    Raises:
+        ValueError: a snapshot lies after the end, or a validation split is needed and not there.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        session: Session,
+        snapshots: Request = None,
+        save_predictions: bool = True,
+        words: str = "",
+    ) -> None:
+        self.run, self.session, self.words = run, session, words
+        per_epoch, runtime = session.iterations_per_epoch, session.runtime
+        self.wanted = steps.to_iterations(snapshots, per_epoch, session.end)
+        tensorboard = run.tensorboard if runtime.tensorboard else None
+        self.metrics = Metrics(run.metrics, tensorboard, per_epoch)
+        self.report = Report(session, self.metrics, save_predictions)
+        _check_validation(session)
+
+    def begin(self, state: dict[str, Any] | None) -> None:
+        """Go on from what `state` returned, or begin where the session stands.
+
+        Args:
+            state: None for a training of which nothing was saved yet.
+        """
+        session = self.session
+        if state is None:
+            shutil.rmtree(self.run.tensorboard, ignore_errors=True)  # of a job killed early on
+            return
+        session.load_state_dict(state["model"], state)
+        self.report.load_state_dict(state["report"])
+        iteration = session.training.iteration
+        self.metrics.load_state_dict(state["metrics"], iteration)
+        step = steps.to_text(iteration, session.iterations_per_epoch)
+        log.info("%sgoing on from %s", f"{self.words}: " if self.words else "", step)
+
+    def state(self) -> dict[str, Any]:
+        """Weights, and all that is needed to go on from them."""
+        reported = {"report": self.report.state_dict(), "metrics": self.metrics.state_dict()}
+        return going_on(self.session) | reported
+
+    def progress(self) -> Progress:
+        """A bar, or lines, that show how far it is."""
+        session = self.session
+        bar = session.runtime.progress
+        return Progress(session.training, session.end, self.report, bar, self.words)
+
+    def callbacks(self) -> list[Callback]:
+        """What is done on the way, once averages are up to date."""
+        session = self.session
+        return [
+            Callback(loop.every(session.iterations_per_epoch, session.end), self.report),
+            Callback(loop.at(self.wanted), lambda _: session.save_snapshot(self.run)),
+        ]
+
+    def finish(self) -> None:
+        """Evaluate and save the final, averaged and best models; the summary comes last."""
+        session, report = self.session, self.report
+        models, iteration = session.models(), session.training.iteration
+        for name, weights in models.items():
+            save_weights(self.run.weights(iteration, name), weights, session.metadata(name))
+        table = session.evaluator.table(models)
+        if report.best:
+            metadata = session.metadata("best", report.best_iteration)
+            save_weights(self.run.weights("best"), report.best, metadata)
+            if report.best_iteration == iteration:
+                table["best"] = table["plain"]
+            else:
+                table |= session.evaluator.table({"best": report.best})
+        for split, cell in table["plain"].items():
+            session.training.require_finite(cell["loss"], f"final {split} loss", iteration)
+        numbers = [
+            Number(f"final_{metric}", value, split, name)
+            for name, row in table.items()
+            for split, cell in row.items()
+            for metric, value in cell.items()
+        ]
+        self.metrics.write(iteration, numbers)
+        self.metrics.write_hparams(_flat(session.recipe.metadata.get("config", {})), numbers)
+        report.write_predictions()
+        write_json(self.run.result, _summary(session, report, table))
+        self.metrics.close()
+
+
+def update_averages(session: Session) -> list[Callback]:
+    """The averaged models take in the weights after every step, before anything reads them."""
+    averages = session.averages
+    if averages is None:
+        return []
+    return [Callback(loop.after_every_step, lambda t: averages.update(t.iteration))]
+
+
+def going_on(session: Session) -> dict[str, Any]:
+    """Weights, and all that is needed to train on from them."""
+    return session.state_dict() | {"model": session.model.state_dict()}
+
+
+def _check_validation(session: Session) -> None:
+    if session.data.val is not None:
+        return
+    if session.recipe.patience is not None:
+        raise ValueError("hparams.patience needs a validation split: dataset.val_fraction=0.1")
+    if session.training.scheduler.state_dict():
+        raise ValueError("scheduler=plateau needs a validation split: dataset.val_fraction=0.1")
+
+
+def _summary(session: Session, report: Report, table: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "evaluation": table,
+        "iteration": session.training.iteration,
+        "end": session.end,  # as planned
+        "iterations_per_epoch": session.iterations_per_epoch,
+        "stopped_early": session.training.iteration < session.end,
+        "best_iteration": report.best_iteration if report.best else None,
+        "num_parameters": sum(p.numel() for p in session.model.parameters()),
+        "num_examples": {name: len(split) for name, split in session.data.splits.items()},
+        "train_seconds": round(report.seconds, 3),
+        "device": str(session.device),
+        "torch": torch.__version__,
+    }
+
+
+def _flat(metadata: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level of dotted names, for TensorBoard."""
+    flat: dict[str, Any] = {}
+    for key, value in metadata.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value if isinstance(value, bool | int | float) else str(value)
+    return flat
