@@ -33,10 +33,10 @@ def train(cfg: DictConfig, run: Run) -> None:
 
     torch.set_num_threads(config.threads(cfg))
     seeds, snapshots = config.seeds(cfg), config.plain(cfg.snapshots)
-    recipe, runtime = Recipe(**config.recipe(cfg)), Runtime(**config.runtime(cfg))
+    recipe, runtime = Recipe(**config.recipe(config.training(cfg))), Runtime(**config.runtime(cfg))
     recipe.check()
     with run.locked():
-        data = config.data(cfg, seeds.pop("label_noise"))
+        data = config.load(config.plain(cfg.dataset), seeds.pop("label_noise"))
         make = partial(Session, recipe, data, Seeds(**seeds), runtime)
         fit(run, make, snapshots, cfg.save_predictions)
 

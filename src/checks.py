@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from src import annotations, schemas, signatures, steps
+from src import annotations, pretraining, schemas, signatures, steps
 from src.signatures import REQUIRED, Argument
 
 POSITIVE = (
@@ -66,7 +66,7 @@ def misfits(values: dict[str, Any], schema: str) -> list[str]:
             errors += _misfits_of_section(key, value, nested)
         else:
             errors += _misfit(key, value, argument)
-    return errors or _out_of_range(values)
+    return errors or _out_of_range(values) or _misfits_of_pretraining(values)
 
 
 def misfits_of_part(group: str, node: Any, optional: bool) -> list[str]:
@@ -94,6 +94,15 @@ def _misfits_of_section(name: str, values: Any, known: dict[str, Argument]) -> l
     if not isinstance(values, dict):
         return [f"{name}={_shown(values)}: must have {', '.join(known)}"]
     return _misfits_of_keys(name, dict.fromkeys(known, "???") | values, known)
+
+
+def _misfits_of_pretraining(values: dict[str, Any]) -> list[str]:
+    if "pretrain" not in values:
+        return []
+    errors = pretraining.errors(values)
+    if errors or not pretraining.is_on(values):
+        return errors
+    return [f"pretrain.{error}" for error in misfits(pretraining.merged(values), "Train")]
 
 
 def _misfits_of_keys(group: str, given: dict, known: dict[str, Argument]) -> list[str]:
@@ -136,18 +145,64 @@ def _out_of_range(values: dict[str, Any]) -> list[str]:
     for name in ("runtime.num_workers", "runtime.save_every"):
         if not (_select(values, name) or 0) >= 0:
             errors.append(f"{name}={_select(values, name)}: must not be negative")
-    request = values.get("snapshots")
-    if isinstance(request, str):  # the steps of a list were held against their annotation
-        try:
-            steps.to_iterations(request, 1, end=0)
-        except ValueError as error:
-            errors.append(f"snapshots={request}: {error}")
+    for name in ("snapshots", "spawn_steps", "child_steps"):
+        request = values.get(name)
+        if isinstance(request, str):  # the steps of a list were held against their annotation
+            try:
+                steps.to_iterations(request, 1, end=0)
+            except ValueError as error:
+                errors.append(f"{name}={request}: {error}")
     if values.get("splits") == []:
         errors.append("splits=[]: must name one of train, val, test, or be null for all")
     length = _select(values, "hparams.steps")
     if length is not None and steps.parse(length) == (0, 0):
         errors.append(f"hparams.steps={length}: must be positive")
-    return errors
+    return errors + (_misfits_of_branches(values) if "spawn_steps" in values else [])
+
+
+def _misfits_of_branches(values: dict[str, Any]) -> list[str]:
+    """Requests of `spawn.py` that cannot be met, whatever the data."""
+    errors = []
+    for name in ("spawn_steps", "child_seeds", "child_steps", "num_children", "models", "splits"):
+        if values[name] == [] and name != "splits":
+            errors.append(f"{name}=[]: must hold at least one value")
+    for name in ("spawn_steps", "child_seeds", "averages", "num_children", "models", "vary"):
+        value = values[name]
+        if isinstance(value, list) and len(set(map(str, value))) < len(value):
+            errors.append(f"{name}={_shown(value)}: must not repeat a value")
+    if any(seed < 0 for seed in values["child_seeds"]):  # "1-2" names two of them
+        errors.append(f"child_seeds={_shown(values['child_seeds'])}: must not be negative")
+    num_children = len(values["child_seeds"])
+    for num in values["num_children"] or []:
+        if not 2 <= num <= num_children:
+            errors.append(
+                f"num_children={_shown(values['num_children'])}: must be from 2 to the number of "
+                f"child_seeds, {num_children}, got {num}"
+            )
+    if values["only"] is not None and values["spawn_step"] is not None:
+        errors.append("only and spawn_step both choose one spawn step: give one of them")
+    steps_given = values["spawn_steps"]
+    if (steps_given, values["spawn_step"], values["split_merge"]["num_legs"]) == (None, None, None):
+        errors.append("spawn_steps: needs a value, spawn_steps=...")
+    if values["only"] is not None and isinstance(steps_given, list):
+        if not 0 <= values["only"] < len(steps_given):
+            errors.append(f"only={values['only']}: must be from 0 to {len(steps_given) - 1}")
+    if values["child_length"] is not None and steps.parse(values["child_length"]) == (0, 0):
+        errors.append(f"child_length={values['child_length']}: must be positive")
+    return errors + _misfits_of_legs(values)
+
+
+def _misfits_of_legs(values: dict[str, Any]) -> list[str]:
+    num_legs, strategy = (values["split_merge"][key] for key in ("num_legs", "strategy"))
+    if num_legs is None and strategy is not None:
+        return [f"split_merge.strategy={strategy}: needs split_merge.num_legs"]
+    if num_legs is None:
+        return []
+    if num_legs < 1:
+        return [f"split_merge.num_legs={num_legs}: must be positive"]
+    if values["hparams"]["patience"] is not None:
+        return ["split_merge.num_legs: legs have to be of equal length, without hparams.patience"]
+    return []
 
 
 def _select(values: dict[str, Any], name: str) -> Any:

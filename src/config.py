@@ -20,9 +20,14 @@ from hydra.errors import CompactHydraException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src import checks, fingerprints, naming, schemas
+from src import checks, fingerprints, naming, pretraining, schemas
 
-SCHEMAS = {"train": schemas.Train, "eval": schemas.Eval, "average": schemas.Average}  # by script
+SCHEMAS = {  # by script
+    "train": schemas.Train,
+    "eval": schemas.Eval,
+    "average": schemas.Average,
+    "spawn": schemas.Spawn,
+}
 
 
 class ConfigError(CompactHydraException):
@@ -98,12 +103,6 @@ def plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
 
 
-def build(cfg: DictConfig, group: str) -> Callable[..., Any] | None:
-    """A function that makes a group's part from what the script supplies, or None if it is off."""
-    node = plain(cfg[group])
-    return part(group, node) if node and "_target_" in node else None
-
-
 def part(group: str, node: dict[str, Any]) -> Callable[..., Any]:
     """A function that makes a part from what the script supplies.
 
@@ -121,25 +120,34 @@ def part(group: str, node: dict[str, Any]) -> Callable[..., Any]:
     return make
 
 
-def data(cfg: DictConfig, label_noise_seed: int) -> Any:
-    """The data set that `cfg.dataset` names, read and ready."""
-    return load(plain(cfg.dataset), label_noise_seed)
-
-
 def load(node: dict[str, Any], label_noise_seed: int) -> Any:
     """The data set of a node of the configuration, read and ready."""
     with checks.named("dataset"):
         return part("dataset", node)().load(label_noise_seed)
 
 
-def recipe(cfg: DictConfig) -> dict[str, Any]:
-    """Fields of a training recipe: parts, lengths, and what is saved with the weights."""
-    own = values(cfg, "Train")
+def training(cfg: DictConfig) -> dict[str, Any]:
+    """The values that a training takes, as plain Python."""
+    return values(cfg, "Train")
+
+
+def pretrain(cfg: DictConfig) -> dict[str, Any] | None:
+    """The values of the training that comes before, or None if there is none."""
+    own = values(cfg, _schema(HydraConfig.get().job.config_name or ""))
+    return pretraining.merged(own) if pretraining.is_on(own) else None
+
+
+def recipe(own: dict[str, Any]) -> dict[str, Any]:
+    """Fields of a training recipe: parts, lengths, and what is saved with the weights.
+
+    Args:
+        own: values of a training, as plain Python.
+    """
     groups = ("model", "optimizer", "scheduler")
     options = {key: own["model"][key] for key in checks.common("model") if key in own["model"]}
     return {
-        **{group: build(cfg, group) for group in groups},
-        "averages": build(cfg, "averaged"),
+        **{group: _build(group, own[group]) for group in groups},
+        "averages": _build("averaged", own["averaged"]),
         **own["hparams"],
         **options,
         "precision": own["precision"],
@@ -169,12 +177,17 @@ def threads(cfg: DictConfig) -> int:
     return max(1, cores // workers) if workers > 0 else 1  # -1: as many workers as cores
 
 
+def _build(group: str, node: dict[str, Any] | None) -> Callable[..., Any] | None:
+    """A function that makes a group's part from what the script supplies, or None if it is off."""
+    return part(group, node) if node and "_target_" in node else None
+
+
 def _lasting(own: dict[str, Any]) -> dict[str, Any]:
     """The values that hold wherever and however a job runs."""
     gone = {"runtime", "output_dir", "snapshots"}
     lasting = {key: value for key, value in own.items() if key not in gone}
-    for group, names in schemas.UNNAMED_IN_PARTS.items():
-        lasting[group] = {k: v for k, v in lasting[group].items() if k not in names}
+    unnamed = schemas.UNNAMED_IN_PARTS["dataset"]
+    lasting["dataset"] = {k: v for k, v in own["dataset"].items() if k not in unnamed}
     return lasting
 
 
@@ -215,11 +228,13 @@ def _register() -> None:
             if isinstance(value, dict):
                 # Hydra refuses an unknown key without saying which there are; the check says.
                 OmegaConf.set_struct(node[key], False)
+                node[key].update({part: {} for part in pretraining.PARTS if part in value})
         ConfigStore.instance().store(name=f"{script}_schema", node=node)
     OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
     OmegaConf.register_new_resolver("process", os.getpid, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("absolute", os.path.abspath, replace=True)
     OmegaConf.register_new_resolver("fingerprint", fingerprints.folder, replace=True)
+    OmegaConf.register_new_resolver("content", fingerprints.file, replace=True)
 
 
 _register()

@@ -1,4 +1,4 @@
-"""What a folder of files is, told from names and sizes alone."""
+"""What a file or a folder of files is, in ten hexadecimal digits."""
 
 import functools
 import hashlib
@@ -22,6 +22,20 @@ def folder(root: str) -> str:
     for line in sorted(_lines(root, "")):
         digest.update(os.fsencode(line))  # a name need not be UTF-8
     return digest.hexdigest()
+
+
+def file(path: str | None) -> str | None:
+    """Ten hexadecimal digits that name the content of a file, which is read.
+
+    Args:
+        path: of the file; None has no fingerprint, and what is no file has "absent".
+    """
+    if path is None:
+        return None
+    if not os.path.isfile(path):
+        return "absent"
+    with open(path, "rb") as content:
+        return hashlib.blake2b(content.read(), digest_size=5).hexdigest()
 
 
 def _lines(root: str, prefix: str) -> list[str]:

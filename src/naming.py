@@ -26,13 +26,13 @@ def identity(values: dict[str, Any], schema: str) -> dict[str, Any]:
     """
     named: dict[str, Any] = {}
     for key, argument in checks.fields(schema).items():
-        if key in schemas.UNNAMED:
+        if key in schemas.UNNAMED | schemas.REQUESTS.get(schema, set()):
             continue
         value, nested = values.get(key), checks.section(argument)
         if key in schemas.SUPPLIED:
             value = part(key, value)
         elif nested is not None and isinstance(value, dict):
-            value = _unlike_default(value, nested)
+            value = _section(key, value, nested)
         elif value == argument.default:
             continue
         if value != {}:
@@ -54,6 +54,17 @@ def part(group: str, node: Any) -> dict[str, Any]:
     unnamed = schemas.UNNAMED_IN_PARTS.get(group, set()) | {"_partial_"}
     given = {key: value for key, value in node.items() if key not in unnamed}
     return _unlike_default(given, known)
+
+
+def _section(name: str, values: dict[str, Any], known: dict[str, Argument]) -> dict[str, Any]:
+    """A group of values without a target, some of which may be parts."""
+    unnamed = schemas.UNNAMED_IN_PARTS.get(name, set())
+    named = {
+        key: part(key, value) if key in schemas.SUPPLIED and "_target_" in (value or {}) else value
+        for key, value in values.items()
+        if key not in unnamed
+    }
+    return {k: v for k, v in _unlike_default(named, known).items() if v != {}}  # {}: it is off
 
 
 def _unlike_default(given: dict, known: dict[str, Argument]) -> dict[str, Any]:

@@ -91,20 +91,34 @@ class Run:
             return result is not None
         return result["iteration"] >= end or result["stopped_early"]
 
-    def is_complete(self, snapshots: str | list[steps.Step] | None) -> bool:
-        """Whether the run is done, with every snapshot of a request."""
-        return self.result.exists() and not self.missing_snapshots(snapshots)
+    def kept_models(self, iteration: int) -> list[str]:
+        """Names of the networks whose weights are kept of an iteration: "plain" first."""
+        prefix = f"step_{iteration}."
+        files = (self.folder / "weights").glob(f"{prefix}*safetensors")
+        names = (path.name.removeprefix(prefix).removesuffix("safetensors") for path in files)
+        return sorted((name.removesuffix(".") or "plain" for name in names), key=_plain_first)
 
-    def missing_snapshots(self, request: str | list[steps.Step] | None) -> list[int]:
+    def is_complete(self, snapshots: str | list[steps.Step] | None, end: int | None = None) -> bool:
+        """Whether the run is done, up to an iteration `end`, with every snapshot of a request."""
+        return self.has_reached(end) and not self.missing_snapshots(snapshots, end)
+
+    def missing_snapshots(
+        self, request: str | list[steps.Step] | None, end: int | None = None
+    ) -> list[int]:
         """Iterations of a request that a finished run did not keep.
 
         Steps after an early stop are none: there is nothing to keep.
+
+        Args:
+            request: several moments, see `steps.to_iterations`.
+            end: the planned end of training, if it has changed since.
 
         Raises:
             ValueError: a requested step lies after the planned end of training.
         """
         result = json.loads(self.result.read_text())
-        wanted = steps.to_iterations(request, result["iterations_per_epoch"], result["end"])
+        end = result["end"] if end is None else max(end, result["end"])
+        wanted = steps.to_iterations(request, result["iterations_per_epoch"], end)
         wanted = [iteration for iteration in wanted if iteration <= result["iteration"]]
         return sorted(set(wanted) - set(self.snapshots()))
 
@@ -125,6 +139,10 @@ class Run:
             yield
         finally:
             lock.release()
+
+
+def _plain_first(name: str) -> tuple[bool, str]:
+    return name != "plain", name
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -152,9 +170,14 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """Write a table, whole or not at all."""
+    write_bytes(path, csv_bytes(columns, rows))
+
+
+def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """A table as it stands in its file."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    write_bytes(path, text.getvalue().encode())
+    return text.getvalue().encode()
 
 
 def save_weights(path: Path, state_dict: Mapping[str, "Tensor"], metadata: dict[str, Any]) -> None:

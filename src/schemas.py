@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from src.steps import Step
 
-MISSING = "???"
+MISSING: Any = "???"
 
 
 @dataclass
@@ -85,6 +85,69 @@ class Train:
 
 
 @dataclass
+class Pretrain:
+    """What comes before a training; a value that is not given is that of the training itself."""
+
+    weights: str | None = None  # a file, instead of a training
+    fingerprint: str | None = None  # of that file, by which a run is named
+    dataset: Any = None
+    optimizer: Any = None
+    scheduler: Any = None
+    hparams: Any = None
+
+
+@dataclass
+class SplitMerge:
+    """Legs of parent, children and their average, which is the next leg's parent."""
+
+    num_legs: int | None = None  # null: no legs
+    strategy: (
+        Literal[
+            "restart_optimizer",
+            "decrease_lr",
+            "repeat_increase_batch_size",
+            "decrease_child_batch_size",
+        ]
+        | None
+    ) = None
+
+
+@dataclass
+class SpawnOptions:
+    """How children are trained, not what they become."""
+
+    together: Literal["auto", True, False] = "auto"
+
+
+@dataclass
+class Spawn(Train):
+    """`spawn.py`."""
+
+    pretrain: Pretrain = field(default_factory=Pretrain)
+    vary: list[Literal["data_order", "augmentation", "dropout"]] = field(
+        default_factory=lambda: ["data_order", "augmentation", "dropout"]
+    )
+    spawn_steps: str | list[Step] | None = None
+    spawn_step: Step | None = None  # only this one
+    only: int | None = None  # only this one of `spawn_steps`, counted from 0
+    child_seeds: list[int] = MISSING
+    child_steps: str | list[Step] = "log"
+    child_length: Step | None = None  # null: that of the parent
+    averages: list[Literal["across", "back", "back_plus_one", "back_plus_three", "back_all"]] = (
+        field(default_factory=lambda: ["across", "back"])
+    )
+    num_children: list[int] | None = None  # in an `across` average; null: 2 and more, up to all
+    models: list[Literal["plain", "averaged"]] = field(
+        default_factory=lambda: ["plain", "averaged"]
+    )
+    bn: Literal["reset", "average", "keep"] = "reset"
+    splits: list[Literal["train", "val", "test"]] = field(default_factory=lambda: ["train", "test"])
+    save_averages: bool = False
+    split_merge: SplitMerge = field(default_factory=SplitMerge)
+    spawn: SpawnOptions = field(default_factory=SpawnOptions)
+
+
+@dataclass
 class Eval:
     """`eval.py`."""
 
@@ -123,4 +186,22 @@ SUPPLIED = {"dataset": 0, "model": 2, "optimizer": 1, "scheduler": 2, "averaged"
 
 # Values that do not change what is computed, or ask for more of it: not in a run's name.
 UNNAMED = {"runtime", "global_seed", "snapshots", "output_dir"}
-UNNAMED_IN_PARTS = {"dataset": {"root", "cache_dir"}}
+REQUESTS = {
+    "Spawn": {
+        "spawn_steps",
+        "spawn_step",
+        "only",
+        "child_seeds",
+        "child_steps",
+        "child_length",
+        "averages",
+        "num_children",
+        "models",
+        "bn",
+        "splits",
+        "save_averages",
+        "split_merge",
+        "spawn",
+    }
+}
+UNNAMED_IN_PARTS = {"dataset": {"root", "cache_dir"}, "pretrain": {"weights"}}

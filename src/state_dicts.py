@@ -29,6 +29,20 @@ def distance(first: StateDict, second: StateDict, names: Iterable[str]) -> Tenso
     return torch.linalg.vector_norm(torch.stack(torch._foreach_norm(differences)))
 
 
+def cosine(first: StateDict, second: StateDict, names: Iterable[str]) -> Tensor:
+    """Cosine of the angle between two networks over the tensors called `names`, in float64.
+
+    Returns:
+        (), in [-1, 1]; not a number if one of them is zero.
+    """
+    products = torch.zeros(3, dtype=torch.float64)
+    for name in names:
+        one, other = first[name].flatten().double(), second[name].flatten().double()
+        products += torch.stack([one @ other, one @ one, other @ other]).cpu()
+    across, *squares = products
+    return across / torch.sqrt(squares[0] * squares[1])
+
+
 def copy(state_dict: StateDict) -> dict[str, Tensor]:
     """The same values in memory of their own, out of reach of further training."""
     return {name: tensor.detach().clone() for name, tensor in state_dict.items()}

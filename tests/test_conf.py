@@ -1,5 +1,6 @@
 """Every option of every group of every script can run."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,11 @@ def composed(script, *overrides):
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_script_composes(script):
-    needs = {"eval": ["checkpoint=a.safetensors"], "average": ["checkpoints=[a.safetensors]"]}
+    needs = {
+        "eval": ["checkpoint=a.safetensors"],
+        "average": ["checkpoints=[a.safetensors]"],
+        "spawn": ["spawn_steps=[0ep]", "child_seeds=[1]"],
+    }
     assert checks.misfits(*composed(script, *needs.get(script, []))) == []
 
 
@@ -41,7 +46,9 @@ def test_every_option_fits_what_will_take_it(group, option):
 
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_experiment_fits_what_will_take_it(path):
-    assert checks.misfits(*composed("train", f"experiment={path.stem}")) == []
+    scripts = re.findall(rf"python (\w+)\.py experiment={path.stem}$", path.read_text(), re.M)
+    assert len(scripts) == 1
+    assert checks.misfits(*composed(scripts[0], f"experiment={path.stem}")) == []
 
 
 @pytest.mark.parametrize("option", [o for group, o in OPTIONS if group == "dataset"])

@@ -23,6 +23,7 @@ LAYERS = [
         "config",
         "fingerprints",
         "naming",
+        "pretraining",
         "saved",
         "schemas",
         "signatures",

@@ -7,8 +7,9 @@ from src import annotations, schemas, signatures
 from src.models import freeze, initialize
 from src.training import recipe
 
-SCRIPTS = [schemas.Train, schemas.Eval, schemas.Average]
-SCHEMAS = [*SCRIPTS, schemas.Hparams, schemas.Seeds, schemas.Runtime, schemas.ModelOptions]
+SCRIPTS = [schemas.Train, schemas.Eval, schemas.Average, schemas.Spawn]
+SECTIONS = [schemas.Pretrain, schemas.SplitMerge, schemas.SpawnOptions, schemas.ModelOptions]
+SCHEMAS = [*SCRIPTS, *SECTIONS, schemas.Hparams, schemas.Seeds, schemas.Runtime]
 
 
 def names(schema: type) -> set[str]:
@@ -33,7 +34,9 @@ def test_every_default_is_of_its_own_type(schema):
 
 def test_what_is_left_out_of_names_exists():
     assert schemas.UNNAMED <= set().union(*map(names, SCRIPTS))
-    assert set(schemas.UNNAMED_IN_PARTS) <= set(schemas.SUPPLIED)
+    assert set(schemas.UNNAMED_IN_PARTS) <= set(schemas.SUPPLIED) | {"pretrain"}
+    for script, requests in schemas.REQUESTS.items():
+        assert requests <= names(getattr(schemas, script))
 
 
 def test_the_groups_of_parts_are_values_of_a_script():

@@ -11,7 +11,6 @@ from src import state_dicts
 from src.averaging import soups
 from src.runs import load_weights
 from src.state_dicts import StateDict
-from src.training import batch_norm
 from src.training.evaluator import Evaluator
 
 NAME = "average"  # of the result, among the names of its ingredients
@@ -111,12 +110,8 @@ class Ingredients:
 
     def _finish(self, mean: StateDict, last: int) -> StateDict:
         """A mean on the evaluator's device, with the batch-norm statistics that `bn` asks for."""
-        if self.bn == "keep":
-            names = batch_norm.statistics(self.evaluator.model)
-            own = self.load(last) if names else {}
-            mean = {**mean, **{name: own[name] for name in names}}
-        mean = self._on_device(mean)
-        return self.evaluator.reset_batch_norm(mean) if self.bn == "reset" else mean
+        network = self.load(last) if self.bn == "keep" else mean
+        return self.evaluator.combined(mean, network, self.bn)
 
     def _on_device(self, weights: StateDict) -> StateDict:
         return {name: tensor.to(self.evaluator.device) for name, tensor in weights.items()}

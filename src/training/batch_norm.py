@@ -16,6 +16,11 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(_is_batch_norm(module) for module in model.modules())
 
 
+def with_statistics_of(model: nn.Module, weights: StateDict, other: StateDict) -> StateDict:
+    """`weights` with the running statistics that `other` has."""
+    return {**weights, **{name: other[name] for name in statistics(model)}}
+
+
 def statistics(model: nn.Module) -> list[str]:
     """Names of the running statistics in the state dict of `model`."""
     layers = {

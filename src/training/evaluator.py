@@ -81,6 +81,20 @@ class Evaluator:
                 rows[name][split] = {"loss": loss, "accuracy": accuracy}
         return rows
 
+    def combined(self, weights: StateDict, last: StateDict, bn: str) -> StateDict:
+        """Weights made of several networks, on the device, with fitting batch-norm statistics.
+
+        Args:
+            weights: combined, statistics like all else.
+            last: the network whose statistics "keep" takes.
+            bn: "reset": those that the weights have on the training set; "average": as they are;
+                "keep".
+        """
+        if bn == "keep":
+            weights = batch_norm.with_statistics_of(self.model, weights, last)
+        weights = {name: tensor.to(self.device) for name, tensor in weights.items()}
+        return self.reset_batch_norm(weights) if bn == "reset" else weights
+
     def reset_batch_norm(self, weights: StateDict) -> StateDict:
         """Weights with batch-norm statistics of a fixed, un-augmented part of the training set."""
         if not batch_norm.has_batch_norm(self.model):

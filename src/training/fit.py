@@ -24,7 +24,7 @@ def fit(
     save_predictions: bool = True,
     end: int | None = None,
     words: str = "",
-) -> None:
+) -> int:
     """Train until the run has its result and every snapshot asked for.
 
     Goes on from the run's last state, if there is one; makes a snapshot that a finished run did
@@ -38,20 +38,26 @@ def fit(
         end: an iteration up to which a run that was finished before is trained on.
         words: what is trained, as a person would say it.
 
+    Returns:
+        How many optimizer steps were made.
+
     Raises:
         FloatingPointError: a loss is not finite; the run stays at its last state.
         ValueError: a snapshot lies after the end of training, or a part refuses its values.
     """
+    num_steps = 0
     if not run.has_reached(end):
-        _train(Leg(run, make(), snapshots, save_predictions, words))
-    missing = run.missing_snapshots(snapshots)
+        num_steps += _train(Leg(run, make(), snapshots, save_predictions, words))
+    missing = run.missing_snapshots(snapshots, end)
     if missing:
-        _replay(run, make(), missing, words)
+        num_steps += _replay(run, make(), missing, words)
+    return num_steps
 
 
-def _train(leg: Leg) -> None:
+def _train(leg: Leg) -> int:
     run, session = leg.run, leg.session
     leg.begin(load_state(run.state) if run.state.exists() else None)
+    start = session.training.iteration
     progress = leg.progress()
     saver = Saver(run.state, session.runtime.save_every, leg.state)
     callbacks = [
@@ -64,9 +70,10 @@ def _train(leg: Leg) -> None:
     progress.close()
     saver.save()
     leg.finish()
+    return session.training.iteration - start
 
 
-def _replay(run: Run, session: Session, missing: list[int], words: str) -> None:
+def _replay(run: Run, session: Session, missing: list[int], words: str) -> int:
     """Make snapshots that were not kept, bit for bit, each from the nearest earlier one."""
     callbacks = update_averages(session)
     report = Report(session, None, save_predictions=False)
@@ -74,8 +81,10 @@ def _replay(run: Run, session: Session, missing: list[int], words: str) -> None:
         callbacks.append(Callback(loop.every(session.iterations_per_epoch, session.end), report))
     saver = Saver(run.replay, session.runtime.save_every, lambda: going_on(session))
     callbacks.append(Callback(loop.after_every_step, lambda _: saver.save_in_time()))
+    num_steps = 0
     for iteration in missing:
         _go_back(run, session, iteration)
+        num_steps += iteration - session.training.iteration
         start, end = (
             steps.to_text(moment, session.iterations_per_epoch)
             for moment in (session.training.iteration, iteration)
@@ -85,6 +94,7 @@ def _replay(run: Run, session: Session, missing: list[int], words: str) -> None:
         loop.train(session.training, session.batches, iteration, callbacks)
         session.save_snapshot(run)
     run.replay.unlink(missing_ok=True)
+    return num_steps
 
 
 def _go_back(run: Run, session: Session, iteration: int) -> None:

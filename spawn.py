@@ -1,0 +1,122 @@
+"""Spawn children from a parent's snapshots, average them, and evaluate all. Options: --help."""
+
+import logging
+import sys
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig
+
+from src import config, runs
+from src.branching import cells, pairs, summary, wanted
+from src.branching.legs import Legs
+from src.branching.plan import Plan, Request
+from src.branching.tree import Tree
+
+if TYPE_CHECKING:
+    from src.branching.family import Family
+
+log = logging.getLogger(__name__)
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="spawn")
+def main(cfg: DictConfig) -> None:
+    with config.job(cfg):
+        tree = Tree(config.folder())
+        request = Request(**{name: config.plain(cfg[name]) for name in Request.__annotations__})
+        legs = legs_of(cfg, tree)
+        if is_done(cfg, tree, request, legs):
+            log.info("done before: nothing to compute")
+        else:
+            spawn(cfg, tree, request, legs)
+        report(tree)
+        for text in summary.of(tree, legs):
+            log.info(text)
+        log.info("results in %s", config.shown(tree.folder))
+
+
+def legs_of(cfg: DictConfig, tree: Tree) -> Legs | None:
+    asked = config.plain(cfg.split_merge)
+    if asked["num_legs"] is None:
+        return None
+    shared = {name: config.plain(cfg[name]) for name in ("child_seeds", "child_length", "bn")}
+    return Legs(tree, **asked, **shared)
+
+
+def is_done(cfg: DictConfig, tree: Tree, request: Request, legs: Legs | None) -> bool:
+    parent = tree.parent.read_result()
+    if parent is None or not tree.parent.is_complete(config.plain(cfg.snapshots)):
+        return False
+    plan = Plan(request, parent["iterations_per_epoch"], parent["end"])
+    return wanted.nothing(tree, plan, cfg.save_averages) and (legs is None or legs.are_done())
+
+
+def spawn(cfg: DictConfig, tree: Tree, request: Request, legs: Legs | None) -> None:
+    import torch  # takes seconds: not for --help, a refused option or a finished study
+
+    from src.branching import distances
+    from src.branching.averages import Averages
+    from src.branching.merge import Merging
+
+    torch.set_num_threads(config.threads(cfg))
+    family = family_of(cfg, tree)
+    plan = family.plan(request)
+    merging = Merging(family, legs) if legs else None
+    family.train_parent(plan, config.plain(cfg.snapshots), to_its_end=legs is not None)
+    averages = Averages(tree, plan, family.session.evaluator, cfg.save_averages)
+    for spawn_step in plan.spawn_steps:
+        family.train_children(plan, spawn_step)
+        averages.evaluate(spawn_step)
+        distances.measure(tree, plan, spawn_step, family.parameters())
+    if merging:
+        merging.train()
+    counts = family.num_steps, averages.num_evaluated
+    log.info("%d optimizer steps made, %d networks evaluated", *counts)
+
+
+def family_of(cfg: DictConfig, tree: Tree) -> "Family":
+    from src.branching.family import Family, Origins
+    from src.training.recipe import Recipe, Runtime, Seeds
+
+    seeds, recipe = config.seeds(cfg), Recipe(**config.recipe(config.training(cfg)))
+    recipe.check()
+    weights = begin_with(cfg, tree)
+    data = config.load(config.plain(cfg.dataset), seeds.pop("label_noise"))
+    origins = Origins(recipe, data, Seeds(**seeds), config.plain(cfg.vary), weights)
+    return Family(tree, origins, Runtime(**config.runtime(cfg)), cfg.save_predictions)
+
+
+def begin_with(cfg: DictConfig, tree: Tree) -> Any:
+    """A function of nothing that gives what the parent begins from; None: its initialization."""
+    from src.branching.family import pretrained
+    from src.training.fit import fit
+    from src.training.recipe import Recipe, Runtime, Seeds
+    from src.training.session import Session
+
+    path, values = cfg.pretrain.weights, config.pretrain(cfg)
+    if path is not None:
+        weights, _ = runs.load_weights(Path(path))
+        return lambda: weights
+    if values is None:
+        return None
+    seeds, recipe = config.seeds(cfg), Recipe(**config.recipe(values))
+    recipe.check()
+    with tree.pretrain.locked():
+        data = config.load(values["dataset"], seeds.pop("label_noise"))
+        make = partial(Session, recipe, data, Seeds(**seeds), Runtime(**config.runtime(cfg)))
+        fit(tree.pretrain, make, words="pretraining")
+    return partial(pretrained, tree.pretrain)
+
+
+def report(tree: Tree) -> None:
+    """Put the tables of the whole tree together, and draw what they hold."""
+    with tree.tables.locked():
+        runs.write_csv(tree.averages, cells.COLUMNS, cells.in_order(cells.of_tree(tree)))
+        runs.write_csv(tree.distances, pairs.COLUMNS, pairs.of_tree(tree))
+
+
+if __name__ == "__main__":
+    sys.argv = config.spell_null_groups(sys.argv)
+    main()

@@ -1,0 +1,189 @@
+"""A parent and its children, trained where they are missing."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from src import steps
+from src.branching.plan import Plan, Request
+from src.branching.tree import Tree
+from src.branching.wanted import as_steps
+from src.data.splits import DataSet
+from src.runs import Run, load_weights
+from src.state_dicts import StateDict
+from src.steps import Step
+from src.training.fit import fit
+from src.training.recipe import Recipe, Runtime, Seeds
+from src.training.session import Session
+
+log = logging.getLogger(__name__)
+
+Snapshots = str | list[Step] | None
+
+
+@dataclass(frozen=True)
+class Origins:
+    """What makes the members of a family what they are.
+
+    Args:
+        recipe: how the parent and its children are trained.
+        data: what on.
+        seeds: of the parent's streams of chance.
+        vary: streams of a child that its own seed feeds, in place of the parent's.
+        weights: makes what the parent begins from; None for its own initialization.
+    """
+
+    recipe: Recipe
+    data: DataSet
+    seeds: Seeds
+    vary: Sequence[str] = ("data_order", "augmentation", "dropout")
+    weights: Callable[[], StateDict] | None = None
+
+    def of_child(self, child_seed: int) -> Seeds:
+        """The seeds of a child."""
+        return replace(self.seeds, **dict.fromkeys(self.vary, child_seed))
+
+
+class Family:
+    """Trains the members of a tree that are not there, each once, whoever asks for it.
+
+    Args:
+        tree: where they lie.
+        origins: what they are.
+        runtime: how they run.
+        save_predictions: whether to keep correctness per validation example.
+    """
+
+    def __init__(
+        self, tree: Tree, origins: Origins, runtime: Runtime, save_predictions: bool = True
+    ) -> None:
+        self.tree, self.origins, self.runtime = tree, origins, runtime
+        self.save_predictions = save_predictions
+        self.num_steps = 0  # optimizer steps that were made
+        # One for all: the data is laid out once, and what is compiled is compiled once.
+        self.session = Session(origins.recipe, origins.data, origins.seeds, runtime)
+        self._initial = {k: v.clone() for k, v in self.session.model.state_dict().items()}
+
+    def parameters(self) -> list[str]:
+        """Names of the parameters, without running statistics."""
+        return [name for name, _ in self.session.model.named_parameters()]
+
+    def plan(self, request: Request) -> Plan:
+        """A request in iterations.
+
+        Raises:
+            ValueError: a step lies after the end of the parent, of the children or of the schedule.
+        """
+        session = self.session
+        plan = Plan(request, session.iterations_per_epoch, session.planned_end)
+        if not plan.spawn_steps:
+            return plan
+        last = max(plan.spawn_steps) + plan.child_length
+        try:
+            session.training.scheduler.factor(last - 1)
+        except ValueError as error:
+            longest = plan.text(plan.end - max(plan.spawn_steps))
+            raise ValueError(
+                f"child_length={request.child_length or plan.text(plan.end)}: children of "
+                f"{plan.text(max(plan.spawn_steps))} would be trained to {plan.text(last)}, and "
+                f"there is {error}; at most child_length={longest}, or scheduler=constant"
+            ) from error
+        return plan
+
+    def train_parent(
+        self, plan: Plan, snapshots: Snapshots = None, to_its_end: bool = False
+    ) -> None:
+        """Train the parent to its end, keeping every spawn step.
+
+        Args:
+            plan: with the spawn steps.
+            snapshots: to keep besides.
+            to_its_end: whether its end is to be trained on from.
+
+        Raises:
+            ValueError: the parent stopped early, before a spawn step.
+        """
+        run = self.tree.parent
+        with run.locked():
+            extra = steps.to_iterations(snapshots, plan.iterations_per_epoch, plan.end)
+            extra += [plan.end] if to_its_end else []
+            self.num_steps += fit(
+                run,
+                self._begin_parent,
+                as_steps(sorted({*plan.kept_by_parent, *extra})),
+                self.save_predictions,
+                words="parent",
+            )
+        late = [step for step in plan.spawn_steps if not run.snapshot_state(step).exists()]
+        if late:
+            raise ValueError(
+                f"spawn_steps: {', '.join(map(plan.text, late))} lies after the early stop of the "
+                f"parent (hparams.patience={self.origins.recipe.patience})"
+            )
+
+    def train_children(self, plan: Plan, spawn_step: int) -> None:
+        """Train the children of one spawn step to the length asked for."""
+        for seed in plan.request.child_seeds:
+            run = self.tree.child(plan.text(spawn_step), seed)
+            with run.locked():
+                self.num_steps += fit(
+                    run,
+                    partial(self._begin_child, plan, spawn_step, seed),
+                    as_steps(plan.kept_by_child(spawn_step)),
+                    self.save_predictions,
+                    end=spawn_step + plan.child_length,
+                    words=f"child {seed} of {plan.text(spawn_step)}",
+                )
+
+    def _begin_parent(self) -> Session:
+        weights: StateDict = self._initial
+        if self.origins.weights is not None:
+            weights = fitting(self.origins.weights(), self._initial)
+        self.session.restart(self.origins.seeds, weights)
+        return self.session
+
+    def _begin_child(self, plan: Plan, spawn_step: int, seed: int) -> Session:
+        origin = {
+            "spawn_step": spawn_step,
+            "child_seed": seed,
+            "vary": list(self.origins.vary),
+        }
+        end = spawn_step + plan.child_length
+        self.session.restart(self.origins.of_child(seed), self._initial, end, origin)
+        self.session.load_snapshot(self.tree.parent, spawn_step)
+        return self.session
+
+
+def fitting(weights: StateDict, initial: StateDict) -> StateDict:
+    """Weights for a network, its output layer fresh if it has another number of classes.
+
+    Args:
+        weights: of a network that may have been trained on other data.
+        initial: of the network that they are for, freshly initialized.
+
+    Raises:
+        ValueError: the two differ in more than the output layer, naming the first difference.
+    """
+    if list(weights) != list(initial):
+        names = sorted(set(weights) ^ set(initial))
+        raise ValueError(f"pretrain.weights: of another architecture, which differs in {names[0]}")
+    layer = list(initial)[-1].rpartition(".")[0]
+    result = dict(weights)
+    for name, tensor in initial.items():
+        if weights[name].shape == tensor.shape:
+            continue
+        if name.rpartition(".")[0] != layer:
+            raise ValueError(
+                f"pretrain.weights: {name} has shape {tuple(weights[name].shape)}, and the model "
+                f"takes {tuple(tensor.shape)}; only the output layer may differ"
+            )
+        result |= {key: initial[key] for key in initial if key.rpartition(".")[0] == layer}
+    return result
+
+
+def pretrained(run: Run) -> StateDict:
+    """The weights at the end of a training."""
+    result = run.read_result()
+    assert result is not None  # it was trained before
+    return load_weights(run.weights(result["iteration"]))[0]

@@ -1,0 +1,187 @@
+"""Splitting and merging: a parent, children from its end, and their average as the next parent."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from src import chance, state_dicts
+from src.branching import states
+from src.branching.family import Family
+from src.branching.legs import COLUMNS, Legs, leg_rows
+from src.runs import Run, load_state, load_weights, save_weights, write_csv
+from src.training.fit import fit
+from src.training.recipe import Recipe, Seeds
+from src.training.session import Session
+
+LR_FACTOR = 4  # by which decrease_lr divides, once a leg
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What a strategy makes of the recipe in one leg."""
+
+    batch_size: int
+    lr_factor: float = 1.0
+
+    def of(self, recipe: Recipe) -> Recipe:
+        """The recipe with these changes; its loaded optimizer state does not undo them."""
+        if self.lr_factor == 1:
+            return replace(recipe, batch_size=self.batch_size)
+        optimizer = partial(_scaled, recipe.optimizer, self.lr_factor)
+        return replace(recipe, batch_size=self.batch_size, optimizer=optimizer)
+
+
+def changes(
+    strategy: str | None, recipe: Recipe, leg: int, num_children: int, role: str
+) -> Changes:
+    """What a strategy makes of the recipe for the parent or the children of a leg.
+
+    Args:
+        strategy: one that the schema `SplitMerge` allows.
+        recipe: of the first parent.
+        leg: counted from 0.
+        num_children: of each leg.
+        role: "parent" or "child".
+
+    Raises:
+        ValueError: the batches would be of less than one example.
+    """
+    size = recipe.batch_size
+    if strategy == "decrease_lr":
+        return Changes(size, 1 / LR_FACTOR**leg)
+    if strategy == "repeat_increase_batch_size":
+        return Changes(size * num_children**leg)
+    if strategy == "decrease_child_batch_size" and role == "child":
+        if size < num_children:
+            raise ValueError(
+                f"split_merge.strategy={strategy}: {num_children} children cannot share batches of "
+                f"hparams.batch_size={size}"
+            )
+        return Changes(size // num_children)
+    return Changes(size)
+
+
+class Merging:
+    """Trains the legs that are not there.
+
+    Args:
+        family: whose parent is trained to its end; with its recipe, data and seeds.
+        legs: where they lie and what is asked for.
+    """
+
+    def __init__(self, family: Family, legs: Legs) -> None:
+        self.family, self.legs = family, legs
+        self.origins = family.origins
+        self._sessions: dict[Changes, Session] = {}
+        for role in ("parent", "child"):
+            self._changes(legs.num_legs - 1, role)
+
+    def train(self) -> None:
+        """Train leg after leg, and write their table after each."""
+        rows: list[list[Any]] = []
+        for leg in range(self.legs.num_legs):
+            parent = self.legs.parent(leg)
+            if leg > 0:
+                with parent.locked():
+                    self._fit(parent, partial(self._begin_parent, leg), f"leg {leg}: parent")
+            for seed in self.legs.child_seeds:
+                run = self.legs.child(leg, seed)
+                with run.locked():
+                    begin = partial(self._begin_child, leg, seed)
+                    self._fit(run, begin, f"leg {leg}: child {seed}")
+            with self.legs.average(leg).locked():
+                table = self._merge(leg)
+            batch_sizes = {r: self._changes(leg, r).batch_size for r in ("parent", "child")}
+            rows += leg_rows(self.legs, leg, batch_sizes, table)
+            write_csv(self.legs.table, COLUMNS, rows)
+
+    def _fit(self, run: Run, begin: Callable[[], Session], words: str) -> None:
+        """Train a run to the end of its session, where a snapshot is kept."""
+        if run.read_result() is not None:
+            return
+        session, predictions = begin(), self.family.save_predictions
+        self.family.num_steps += fit(
+            run, lambda: session, [f"{session.end}it"], predictions, words=words
+        )
+
+    def _begin_parent(self, leg: int) -> Session:
+        session = self._session(leg, "parent")
+        before = self.legs.average(leg - 1)
+        (iteration,) = before.snapshots()
+        weights, _ = load_weights(before.weights(iteration))
+        session.restart(_of_leg(self.origins.seeds, leg), weights, origin={"leg": leg})
+        if self.legs.strategy != "restart_optimizer":
+            state = load_state(before.snapshot_state(iteration))
+            session.training.optimizer.load_state_dict(state["training"]["optimizer"])
+        return session
+
+    def _begin_child(self, leg: int, seed: int) -> Session:
+        session, parent = self._session(leg, "child"), self.legs.parent(leg)
+        result = parent.read_result()
+        assert result is not None  # it was trained before
+        epochs = result["iteration"] / result["iterations_per_epoch"]
+        start = round(epochs * session.iterations_per_epoch)
+        seeds = _of_leg(self.origins.of_child(seed), leg)
+        weights, _ = load_weights(parent.weights(result["iteration"]))
+        end = start + self.legs.length(session.iterations_per_epoch, session.planned_end)
+        session.restart(seeds, weights, end, {"leg": leg, "child_seed": seed})
+        session.load_snapshot(parent, result["iteration"])
+        if start != result["iteration"]:  # batches of another size: as many epochs are done
+            session.training.iteration = start
+            session.training.running.clear()
+        session.training.scheduler.factor(end - 1)
+        return session
+
+    def _merge(self, leg: int) -> dict[str, dict[str, float]]:
+        """The average of a leg's children, written with its state, and evaluated."""
+        run, evaluator = self.legs.average(leg), self.family.session.evaluator
+        runs = [self.legs.child(leg, seed) for seed in self.legs.child_seeds]
+        results = [child.read_result() for child in runs]
+        iterations = [result["iteration"] for result in results if result is not None]
+        files = [child.weights(i) for child, i in zip(runs, iterations, strict=True)]
+        last, metadata = load_weights(files[-1])
+        mean = state_dicts.mean((load_weights(file)[0] for file in files), [1.0] * len(files))
+        weights = evaluator.combined(mean, last, self.legs.bn)
+        table = evaluator.table({"average": weights})["average"]
+        metadata.pop("child_seed", None)
+        save_weights(run.weights(iterations[-1]), weights, metadata | {"bn": self.legs.bn})
+        state_files = [child.snapshot_state(i) for child, i in zip(runs, iterations, strict=True)]
+        states.save_mean(run.snapshot_state(iterations[-1]), state_files)
+        return table
+
+    def _session(self, leg: int, role: str) -> Session:
+        made = self._changes(leg, role)
+        if made not in self._sessions:
+            self._sessions.clear()  # each lays out the data for itself
+            family = self.family
+            self._sessions[made] = Session(
+                made.of(self.origins.recipe), self.origins.data, self.origins.seeds, family.runtime
+            )
+        return self._sessions[made]
+
+    def _changes(self, leg: int, role: str) -> Changes:
+        num_children = len(self.legs.child_seeds)
+        return changes(self.legs.strategy, self.origins.recipe, leg, num_children, role)
+
+
+def _of_leg(seeds: Seeds, leg: int) -> Seeds:
+    """Seeds of a leg, which begins at epoch 0 or where an earlier one did, and must not repeat."""
+    if leg == 0:
+        return seeds
+    return Seeds(**{name: chance.derive(seed, "leg", leg) for name, seed in vars(seeds).items()})
+
+
+def _scaled(
+    make: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
+    factor: float,
+    parameters: list[nn.Parameter],
+) -> torch.optim.Optimizer:
+    """An optimizer at a multiple of its learning rate."""
+    optimizer = make(parameters)
+    for group in optimizer.param_groups:
+        group["lr"] *= factor
+    return optimizer
