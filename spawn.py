@@ -3,6 +3,7 @@
 import logging
 import sys
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,10 +112,21 @@ def begin_with(cfg: DictConfig, tree: Tree) -> Any:
 
 
 def report(tree: Tree) -> None:
-    """Put the tables of the whole tree together, and draw what they hold."""
+    """Put the tables of the whole tree together, and draw what they hold if it is new."""
     with tree.tables.locked():
-        runs.write_csv(tree.averages, cells.COLUMNS, cells.in_order(cells.of_tree(tree)))
-        runs.write_csv(tree.distances, pairs.COLUMNS, pairs.of_tree(tree))
+        averages = runs.csv_bytes(cells.COLUMNS, cells.in_order(cells.of_tree(tree)))
+        distances = runs.csv_bytes(pairs.COLUMNS, pairs.of_tree(tree))
+        contents = {tree.distances: distances, tree.averages: averages}
+        if all(path.exists() and path.read_bytes() == new for path, new in contents.items()):
+            return
+        import pandas  # takes a second, and what it is needed for another
+
+        from src.plots import branches
+
+        tables = [pandas.read_csv(BytesIO(content)) for content in (averages, distances)]
+        branches.save(*tables, tree.folder / "figures")
+        for path, content in contents.items():  # last: with them, the figures are whole too
+            runs.write_bytes(path, content)
 
 
 if __name__ == "__main__":

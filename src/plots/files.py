@@ -1,0 +1,48 @@
+"""A figure as files: PNG, PDF, and the numbers that were drawn."""
+
+import io
+import logging
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from src import runs
+from src.plots import style
+
+# Nothing in a file says when or with which version it was made: equal data give equal bytes.
+METADATA: dict[str, dict[str, None]] = {
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+def save(figure: Figure, drawn: pd.DataFrame, folder: Path, name: str) -> list[Path]:
+    """Write a figure as PNG and PDF, and exactly what it shows as CSV beside them.
+
+    Everything is rendered before the first file is written, and each is written whole or not at
+    all.
+
+    Args:
+        figure: by a `draw` of this package.
+        drawn: the table that it was drawn from.
+        folder: made when absent.
+        name: of the files, without an ending.
+
+    Returns:
+        The files: `name`.csv, .png and .pdf.
+    """
+    contents = {"csv": drawn.to_csv(index=False, lineterminator="\n").encode()}
+    contents |= {kind: rendered(figure, kind) for kind in METADATA}
+    for kind, content in contents.items():
+        runs.write_bytes(folder / f"{name}.{kind}", content)
+    return [folder / f"{name}.{kind}" for kind in contents]
+
+
+def rendered(figure: Figure, kind: str) -> bytes:
+    """The bytes of a figure as "png" or "pdf"."""
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # else it tells of each font in a PDF
+    buffer = io.BytesIO()
+    with style.look():
+        figure.savefig(buffer, format=kind, metadata=METADATA[kind])
+    return buffer.getvalue()

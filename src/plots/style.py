@@ -1,0 +1,200 @@
+"""What the figures have in common: sizes, colours, words, and an axis of training steps."""
+
+import math
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib
+import matplotlib.style
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
+
+CHILD_STEP = "child step (iterations)"
+SPAWN_STEP = "spawn step (iterations)"
+UNITS = {"accuracy": "fraction", "loss": "nats"}
+
+LOOK = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "0.9",
+    "grid.linewidth": 0.6,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "figure.labelsize": 10,
+    "legend.frameon": False,
+    "lines.linewidth": 1.2,
+    "lines.markersize": 2.5,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,  # text that can be edited and searched
+}
+
+# In every figure a kind looks the same, and differs from the others in lightness or marker too.
+BACK: dict[str, dict[str, Any]] = {
+    "back": {"color": "#eeaa33", "marker": "s"},
+    "back_plus_one": {"color": "#dd6611", "marker": "^"},
+    "back_plus_three": {"color": "#aa3322", "marker": "v"},
+    "back_all": {"color": "#661133", "marker": "D"},
+}
+EACH_CHILD: dict[str, Any] = {"color": "0.6", "linewidth": 0.7, "marker": ".", "markersize": 2}
+MEAN_CHILD: dict[str, Any] = {"color": "0.1", "linewidth": 2.2, "marker": "o"}
+
+
+def look() -> AbstractContextManager[None]:
+    """The settings under which figures are drawn and saved, whatever the user's own are."""
+    return matplotlib.style.context(["default", LOOK])
+
+
+def line(kind: str, num_models: int) -> dict[str, Any]:
+    """How the mean curve of a kind looks; across darkens with the number of networks."""
+    if kind == "child":
+        return MEAN_CHILD
+    if kind == "across":
+        shade = 0.2 + 0.25 * math.log2(num_models)
+        return {"color": matplotlib.colormaps["Blues"](shade), "marker": "o"}
+    return BACK[kind]
+
+
+def sequential(count: int) -> list[tuple[float, float, float, float]]:
+    """Colours of things that have an order, from dark to light."""
+    colours = matplotlib.colormaps["viridis"]
+    return [colours(0.9 * i / max(count - 1, 1)) for i in range(count)]  # its end is too light
+
+
+def spread(count: int, most: int) -> range:
+    """At most `most` of `count` positions, evenly spaced, the last among them."""
+    stride = math.ceil(count / most)
+    return range((count - 1) % stride, count, stride)
+
+
+def epochs(number: float) -> str:
+    """A number of epochs, short: "0.128ep", "2ep", "1280ep"."""
+    return f"{number:.0f}ep" if number >= 1000 else f"{number:.3g}ep"
+
+
+def moment(iteration: int, per_epoch: float | None) -> str:
+    """A step of training in both its units: "500it (1.28ep)"."""
+    if per_epoch is None or iteration == 0:
+        return f"{iteration}it"
+    return f"{iteration}it ({epochs(iteration / per_epoch)})"
+
+
+def span(smallest: int, largest: int) -> str:
+    """A number that may change from step to step: "2", or "2 to 5"."""
+    return f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
+
+
+def iterations_per_epoch(drawn: pd.DataFrame) -> float | None:
+    """Optimizer steps of an epoch, from the latest moment; None where all are at 0."""
+    for when in ("child", "spawn"):
+        latest = drawn[f"{when}_epoch"].max()
+        if latest > 0:
+            return float(drawn[f"{when}_step"].max() / latest)
+    return None
+
+
+def step_ticks(iterations: Iterable[int], per_epoch: float | None) -> list[float]:
+    """Few ticks for a logarithmic axis: both ends, and round numbers between them.
+
+    Args:
+        iterations: that were measured.
+        per_epoch: optimizer steps of an epoch, or None where unknown; from there on it is the
+            epochs that are round.
+
+    Returns:
+        In order; 0 first where it was measured.
+    """
+    measured = sorted(set(iterations))
+    zero = [0.0] if measured[0] == 0 else []
+    positive = [i for i in measured if i > 0]
+    if not positive:
+        return zero
+    first, last = positive[0], positive[-1]
+    apart = max(math.log10(last / first) / 8, 0.1)  # so that labels do not touch
+    ticks = [float(last)]
+    for tick in [first, *round_numbers(first, last, per_epoch or math.inf)]:
+        if first <= tick < last and all(abs(math.log10(tick / t)) > apart for t in ticks):
+            ticks.append(tick)
+    return zero + sorted(ticks)
+
+
+def round_numbers(first: float, last: float, per_epoch: float) -> list[float]:
+    """Round iterations below an epoch and round epochs above, the roundest first."""
+    decades = [10.0**power for power in range(math.ceil(math.log10(last)) + 1)]
+    numbers = []
+    for digit in (1, 2, 5) if last < 100 * first else (1,):
+        numbers += [digit * decade * per_epoch for decade in decades]
+        numbers += [digit * decade for decade in decades if digit * decade < per_epoch]
+    return numbers
+
+
+def step_label(iteration: float, per_epoch: float | None) -> str:
+    """A tick: its iterations, and from one epoch on its epochs too."""
+    if per_epoch is None or iteration < per_epoch:
+        return f"{iteration:.0f}"
+    return f"{iteration:.0f}\n{epochs(iteration / per_epoch)}"
+
+
+def step_axis(axes: Axes, iterations: Iterable[int], per_epoch: float | None) -> None:
+    """Make the x axis one of training steps: logarithmic, and yet with a 0.
+
+    Args:
+        axes: with its curves.
+        iterations: that were measured.
+        per_epoch: optimizer steps of an epoch, or None where unknown.
+    """
+    ticks = step_ticks(iterations, per_epoch)
+    smallest = min((iteration for iteration in iterations if iteration > 0), default=1)
+    axes.set_xscale("symlog", linthresh=smallest, linscale=0.6)
+    axes.set_xticks(ticks, [step_label(tick, per_epoch) for tick in ticks])
+    axes.set_xticks([], minor=True)
+
+
+def grid(count: int) -> tuple[Figure, list[Axes]]:
+    """A figure of equal panels in rows that wrap, on common axes.
+
+    Args:
+        count: of panels; a single one is larger.
+
+    Returns:
+        The figure, and its panels in reading order.
+    """
+    columns = count if count < 4 else min(math.ceil(math.sqrt(count)), 4)
+    rows = math.ceil(count / columns)
+    width, height = (5.4, 3.2) if count == 1 else (2.9 * columns, 2.1 * rows)
+    figure = Figure(figsize=(width, height + 1.1), layout="constrained")  # 1.1 for the legend
+    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    for place, axes in enumerate(panels):
+        if place >= count:
+            axes.remove()
+        elif place + columns >= count:  # nothing below
+            axes.tick_params(labelbottom=True)
+    return figure, list(panels[:count])
+
+
+def loss_axis(axes: Axes) -> None:
+    """Make the y axis logarithmic, its numbers written out: 0.05, 0.2, 1."""
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_yticks([], minor=True)
+
+
+def legend(figure: Figure, panels: list[Axes], title: str) -> None:
+    """One legend above all panels, with each name once."""
+    lines = {line.get_label(): line for axes in panels for line in axes.get_lines()}
+    columns = max(1, int(figure.get_figwidth() // 2))
+    figure.legend(
+        handles=lines.values(),
+        loc="outside upper left",
+        ncols=columns,
+        title=title,
+        alignment="left",
+    )

@@ -1,0 +1,83 @@
+import io
+import subprocess
+import sys
+
+import matplotlib
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from src import runs
+from src.plots import child_steps, distances, files, gain
+from tests.plots import tables
+
+
+def figures() -> dict[str, tuple[pd.DataFrame, Figure]]:
+    """Each figure with its table, made anew."""
+    tabled = {
+        "child_steps": (child_steps, child_steps.table(tables.study())),
+        "gain": (gain, gain.table(tables.study())),
+        "distances": (distances, distances.table(tables.distances())),
+    }
+    return {name: (drawn, module.draw(drawn)) for name, (module, drawn) in tabled.items()}
+
+
+@pytest.mark.parametrize("name", ["child_steps", "gain", "distances"])
+def test_equal_data_are_equal_bytes_whatever_the_settings_of_the_user(tmp_path, name, monkeypatch):
+    drawn, figure = figures()[name]
+    first = [path.read_bytes() for path in files.save(figure, drawn, tmp_path / "a", name)]
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
+    with matplotlib.rc_context({"font.size": 20, "savefig.dpi": 50, "figure.facecolor": "red"}):
+        drawn, figure = figures()[name]
+        second = [path.read_bytes() for path in files.save(figure, drawn, tmp_path / "b", name)]
+    assert first == second
+
+
+def test_saving_a_figure_again_changes_no_byte(tmp_path):
+    drawn, figure = figures()["child_steps"]
+    first = [path.read_bytes() for path in files.save(figure, drawn, tmp_path, "a")]
+    assert first == [path.read_bytes() for path in files.save(figure, drawn, tmp_path, "a")]
+
+
+def test_the_files_are_a_picture_a_page_and_the_numbers(tmp_path):
+    drawn, figure = figures()["gain"]
+    paths = files.save(figure, drawn, tmp_path / "new", "ema_0.99")
+    assert [path.name for path in paths] == ["ema_0.99.csv", "ema_0.99.png", "ema_0.99.pdf"]
+    table, picture, page = (path.read_bytes() for path in paths)
+    read = pd.read_csv(io.BytesIO(table))
+    pd.testing.assert_frame_equal(read, drawn, check_dtype=False, rtol=1e-12)
+    with Image.open(io.BytesIO(picture)) as image:
+        assert image.width > 500
+    assert page.startswith(b"%PDF") and b"CreationDate" not in page
+    assert not list((tmp_path / "new").glob(".*"))
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_no_file(tmp_path):
+    figure = Figure()
+    figure.text(0, 0, "$\\nothing$")  # mathtext that does not exist
+    with pytest.raises(ValueError, match="nothing"):
+        files.save(figure, pd.DataFrame(), tmp_path, "a")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_write_that_fails_keeps_what_was_there(tmp_path, monkeypatch):
+    drawn, figure = figures()["gain"]
+    before = [path.read_bytes() for path in files.save(figure, drawn, tmp_path, "a")]
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runs.os, "replace", full)
+    with pytest.raises(OSError, match="a.csv"):
+        files.save(figure, drawn[:1], tmp_path, "a")
+    assert [(tmp_path / f"a.{kind}").read_bytes() for kind in ("csv", "png", "pdf")] == before
+
+
+def test_drawing_imports_no_torch_and_no_pyplot():
+    code = (
+        "import sys; from src.plots import child_steps, distances, files, gain; "
+        "print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

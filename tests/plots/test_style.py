@@ -1,0 +1,64 @@
+import pytest
+from matplotlib.figure import Figure
+
+from src import steps
+from src.plots import style
+from tests.plots import tables
+
+
+def test_ticks_are_both_ends_and_round_numbers_between():
+    grid = steps.log_grid(62560)
+    assert style.step_ticks(grid, 391.0) == [0, 1, 10, 391, 3910, 62560]
+    assert style.step_ticks(grid, None) == [0, 1, 10, 100, 1000, 10000, 62560]
+
+
+def test_above_an_epoch_whole_epochs_are_round():
+    every_epoch = [391 * epoch for epoch in range(11)]
+    assert style.step_ticks(every_epoch, 391.0) == [0, 391, 782, 1955, 3910]
+
+
+@pytest.mark.parametrize(
+    ("iterations", "ticks"), [([0], [0]), ([7], [7]), ([0, 7], [0, 7]), ([5, 6, 7], [5, 7])]
+)
+def test_few_steps_have_few_ticks(iterations, ticks):
+    assert style.step_ticks(iterations, None) == ticks
+
+
+def test_a_step_is_read_as_iterations_and_as_epochs():
+    assert style.step_label(390, 391.0) == "390"
+    assert style.step_label(391, 391.0) == "391\n1ep"
+    assert style.step_label(1000, None) == "1000"
+    assert style.moment(0, 391.0) == "0it"
+    assert style.moment(500, 391.0) == "500it (1.28ep)"
+    assert style.moment(391_000, 391.0) == "391000it (1000ep)"
+    assert style.moment(500, None) == "500it"
+
+
+def test_the_axis_of_steps_shows_zero_and_grows_by_ratios():
+    axes = Figure().subplots()
+    axes.plot([0, 1, 10, 100], [0, 0, 0, 0])
+    style.step_axis(axes, [0, 1, 10, 100], None)
+    zero, one, ten, hundred = (axes.transData.transform((x, 0))[0] for x in (0, 1, 10, 100))
+    assert zero < one
+    assert hundred - ten == pytest.approx(ten - one)
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "1", "10", "100"]
+
+
+def test_iterations_of_an_epoch_are_read_from_any_moment():
+    assert style.iterations_per_epoch(tables.study()) == tables.PER_EPOCH
+    assert style.iterations_per_epoch(tables.study((0,), (0, 1))) == tables.PER_EPOCH
+    assert style.iterations_per_epoch(tables.study((8,), (0,))) == tables.PER_EPOCH
+    assert style.iterations_per_epoch(tables.study((0,), (0,))) is None
+
+
+def test_positions_are_evenly_spread_up_to_the_last():
+    assert list(style.spread(3, 5)) == [0, 1, 2]
+    assert list(style.spread(33, 17)) == list(range(0, 33, 2))
+    assert list(style.spread(10, 4)) == [0, 3, 6, 9]
+    assert list(style.spread(1, 1)) == [0]
+
+
+def test_across_darkens_with_the_number_of_networks():
+    lightness = [sum(style.line("across", n)["color"][:3]) for n in (1, 2, 3, 4, 5, 8)]
+    assert lightness == sorted(lightness, reverse=True)
+    assert len(set(lightness)) == len(lightness)
