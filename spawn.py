@@ -86,7 +86,8 @@ def family_of(cfg: DictConfig, tree: Tree) -> "Family":
     weights = begin_with(cfg, tree)
     data = config.load(config.plain(cfg.dataset), seeds.pop("label_noise"))
     origins = Origins(recipe, data, Seeds(**seeds), config.plain(cfg.vary), weights)
-    return Family(tree, origins, Runtime(**config.runtime(cfg)), cfg.save_predictions)
+    runtime = Runtime(**config.runtime(cfg))
+    return Family(tree, origins, runtime, cfg.save_predictions, cfg.spawn.together)
 
 
 def begin_with(cfg: DictConfig, tree: Tree) -> Any:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from src import steps
+from src.branching.children import Children
 from src.branching.plan import Plan, Request
 from src.branching.tree import Tree
 from src.branching.wanted import as_steps
@@ -14,6 +15,7 @@ from src.runs import Run, load_weights
 from src.state_dicts import StateDict
 from src.steps import Step
 from src.training.fit import fit
+from src.training.misfit import misfit, pays
 from src.training.recipe import Recipe, Runtime, Seeds
 from src.training.session import Session
 
@@ -53,13 +55,20 @@ class Family:
         origins: what they are.
         runtime: how they run.
         save_predictions: whether to keep correctness per validation example.
+        together: whether to train children as one stack: True, False, or "auto", where it is
+            faster.
     """
 
     def __init__(
-        self, tree: Tree, origins: Origins, runtime: Runtime, save_predictions: bool = True
+        self,
+        tree: Tree,
+        origins: Origins,
+        runtime: Runtime,
+        save_predictions: bool = True,
+        together: bool | str = "auto",
     ) -> None:
         self.tree, self.origins, self.runtime = tree, origins, runtime
-        self.save_predictions = save_predictions
+        self.save_predictions, self.together = save_predictions, together
         self.num_steps = 0  # optimizer steps that were made
         # One for all: the data is laid out once, and what is compiled is compiled once.
         self.session = Session(origins.recipe, origins.data, origins.seeds, runtime)
@@ -123,18 +132,15 @@ class Family:
             )
 
     def train_children(self, plan: Plan, spawn_step: int) -> None:
-        """Train the children of one spawn step to the length asked for."""
-        for seed in plan.request.child_seeds:
-            run = self.tree.child(plan.text(spawn_step), seed)
-            with run.locked():
-                self.num_steps += fit(
-                    run,
-                    partial(self._begin_child, plan, spawn_step, seed),
-                    as_steps(plan.kept_by_child(spawn_step)),
-                    self.save_predictions,
-                    end=spawn_step + plan.child_length,
-                    words=f"child {seed} of {plan.text(spawn_step)}",
-                )
+        """Train the children of one spawn step to the length asked for.
+
+        Raises:
+            ValueError: they are to be trained together, and cannot be.
+        """
+        begin = partial(self._begin_children, plan)
+        together, predictions = self._go_together, self.save_predictions
+        children = Children(self.tree, plan, spawn_step, begin, together, predictions)
+        self.num_steps += children.train()
 
     def _begin_parent(self) -> Session:
         weights: StateDict = self._initial
@@ -143,16 +149,33 @@ class Family:
         self.session.restart(self.origins.seeds, weights)
         return self.session
 
-    def _begin_child(self, plan: Plan, spawn_step: int, seed: int) -> Session:
-        origin = {
-            "spawn_step": spawn_step,
-            "child_seed": seed,
-            "vary": list(self.origins.vary),
-        }
-        end = spawn_step + plan.child_length
-        self.session.restart(self.origins.of_child(seed), self._initial, end, origin)
-        self.session.load_snapshot(self.tree.parent, spawn_step)
-        return self.session
+    def _begin_children(self, plan: Plan, spawn_step: int, seeds: Sequence[int]) -> list[Session]:
+        """A session for each child: the one of the family if there is one child."""
+        sessions = [self.session]
+        if len(seeds) > 1:
+            sessions = [self.session.twin() for _ in seeds]
+        for seed, session in zip(seeds, sessions, strict=True):
+            origin = {
+                "spawn_step": spawn_step,
+                "child_seed": seed,
+                "vary": list(self.origins.vary),
+                **({"together": list(seeds)} if len(seeds) > 1 else {}),
+            }
+            end = spawn_step + plan.child_length
+            session.restart(self.origins.of_child(seed), self._initial, end, origin)
+            session.load_snapshot(self.tree.parent, spawn_step)
+        return sessions
+
+    def _go_together(self, num_children: int) -> bool:
+        """Whether so many children, begun now, are to be trained together."""
+        if not self.together or num_children < 2:
+            return False
+        if self.together == "auto" and not pays(self.session, num_children):
+            return False
+        reason = misfit(self.session)
+        if reason is not None and self.together != "auto":
+            raise ValueError(f"spawn.together=true: {reason}")
+        return reason is None
 
 
 def fitting(weights: StateDict, initial: StateDict) -> StateDict:

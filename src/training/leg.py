@@ -72,11 +72,15 @@ class Leg:
         reported = {"report": self.report.state_dict(), "metrics": self.metrics.state_dict()}
         return going_on(self.session) | reported
 
-    def progress(self) -> Progress:
-        """A bar, or lines, that show how far it is."""
-        session = self.session
+    def progress(self, words: str | None = None) -> Progress:
+        """A bar, or lines, that show how far it is.
+
+        Args:
+            words: what is trained, if it is more than this leg.
+        """
+        session, words = self.session, self.words if words is None else words
         bar = session.runtime.progress
-        return Progress(session.training, session.end, self.report, bar, self.words)
+        return Progress(session.training, session.end, self.report, bar, words)
 
     def callbacks(self) -> list[Callback]:
         """What is done on the way, once averages are up to date."""
@@ -140,6 +144,7 @@ def _check_validation(session: Session) -> None:
 def _summary(session: Session, report: Report, table: dict[str, Any]) -> dict[str, Any]:
     return {
         "evaluation": table,
+        **session.origin,
         "iteration": session.training.iteration,
         "end": session.end,  # as planned
         "iterations_per_epoch": session.iterations_per_epoch,

@@ -23,19 +23,19 @@ class Lookahead(torch.optim.Optimizer):
             period: inner steps between two synchronizations, at least 1.
             alpha: weight of the fast point in a synchronization, in [0, 1].
         """
-        self._inner = inner
+        self.inner = inner
         lookahead = {"period": period, "alpha": alpha, "num_steps": 0}
         super().__init__(inner.param_groups, {**inner.defaults, **lookahead})
 
     def step(self, closure: Any = None) -> Any:
         """Make one inner step, then synchronize if one is due; return the closure's loss."""
         # Loading a state dict replaces both of these.
-        self._inner.param_groups, self._inner.state = self.param_groups, self.state
+        self.inner.param_groups, self.inner.state = self.param_groups, self.state
         for group in self.param_groups:
             for parameter in group["params"]:
                 if "slow" not in self.state[parameter]:
                     self.state[parameter]["slow"] = parameter.detach().clone()
-        loss = self._inner.step(closure)
+        loss = self.inner.step(closure)
         for group in self.param_groups:
             group["num_steps"] += 1
             if group["num_steps"] % group["period"] == 0:

@@ -78,6 +78,14 @@ class Session:
         )
         self._start_averages()
 
+    def twin(self) -> "Session":
+        """Another network of this recipe, to be restarted: all but its own state is shared."""
+        other = copy.copy(self)
+        other.model = copy.deepcopy(self.model)
+        other.training = other._make_training(self.training.dropout_seed)
+        other._start_averages()
+        return other
+
     def models(self) -> dict[str, StateDict]:
         """The network and its averaged models as they are now, by name, ready to be evaluated."""
         models: dict[str, StateDict] = {"plain": self.model.state_dict()}

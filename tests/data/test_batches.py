@@ -149,6 +149,16 @@ def test_each_seed_and_the_epoch_change_their_own_part():
     assert any(not torch.equal(one[index], other[index]) for index in one)
 
 
+def test_other_seeds_need_no_other_memory():
+    data = made.data_set(made.split(13), EVERYTHING)
+    first = batches_of(data)
+    other = first.seeded(order_seed=7, augmentation_seed=8)
+    expected = joined(batches_of(data, order_seed=7, augmentation_seed=8).epoch(2))
+    assert all(map(torch.equal, joined(other.epoch(2)), expected))
+    assert other.labels is first.labels and other.crops is first.crops
+    assert (first.order_seed, first.augmentation_seed) == (1, 2)
+
+
 def test_epochs_can_be_had_in_any_order_and_again():
     batches = batches_of(made.data_set(made.split(5), EVERYTHING))
     first = joined(batches.epoch(1))

@@ -120,6 +120,12 @@ def test_an_image_is_augmented_by_seed_epoch_and_index_alone(data):
     assert not torch.equal(by_index(data, epoch=1)[0], whole[0])
 
 
+def test_other_seeds_need_no_other_stream(data):
+    other = batches_of(data).seeded(order_seed=7, augmentation_seed=8)
+    expected = joined(batches_of(data, seeds=(7, 8)).epoch(1))
+    assert all(map(torch.equal, joined(other.epoch(1)), expected))
+
+
 def test_streaming_leaves_the_global_generator_alone(data):
     state = torch.get_rng_state()
     joined(batches_of(data).epoch(0))

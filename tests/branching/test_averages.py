@@ -1,0 +1,370 @@
+import itertools
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from src import runs, state_dicts
+from src.branching import averages as averages_module
+from src.branching import cells, pairs
+from src.branching.averages import Averages
+from src.branching.plan import Request
+from src.branching.tree import Tree
+from src.training.loop import train
+from src.training.session import Session
+from tests import toys
+from tests.branching.test_family import RESTLESS, family, grown, trained, weights
+
+KINDS = ["across", "back", "back_plus_one", "back_plus_three", "back_all"]
+SPAWNED = 4  # 1ep1it, in the middle of an epoch
+MODELS = ["plain", "ema_0.5", "ema_0.9"]
+
+# Members of each average at child step 6, by seed and child step; the grid is 0, 1, 2, 3, 4, 6.
+MEMBERS = {
+    ("child", "2"): [(2, 6)],
+    ("across", "1-2"): [(1, 6), (2, 6)],
+    ("across", "1-2-3"): [(1, 6), (2, 6), (3, 6)],
+    ("back", "2"): [(2, 0), (2, 6)],
+    ("back_plus_one", "2"): [(2, 0), (2, 3), (2, 6)],
+    ("back_plus_three", "2"): [(2, 0), (2, 1), (2, 3), (2, 4), (2, 6)],
+    ("back_all", "2"): [(2, step) for step in (0, 1, 2, 3, 4, 6)],
+}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Three children, with every kind of average, under every treatment of batch norm."""
+    made = family(tmp_path_factory.mktemp("study"))
+    for bn in ("reset", "average", "keep"):
+        asked = {"averages": KINDS, "bn": bn, "splits": ["train", "val", "test"]}
+        steps = {"spawn_steps": ["1ep1it"], "child_steps": ["0", "1it", "6it", "2ep2it"]}
+        grown(made, save=bn == "reset", child_seeds=[1, 2, 3], child_length="8it", **asked, **steps)
+    return made
+
+
+@pytest.fixture(scope="module")
+def table(study):
+    names = ("child_step", "kind", "seeds", "model", "bn", "split")
+    rows = cells.of_tree(study.tree)
+    found = {tuple(row[name] for name in names): row for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+def member(tree, seed, child_step, model):
+    if child_step == 0:
+        return weights(tree.parent, SPAWNED, model)
+    return weights(tree.child("1ep1it", seed), SPAWNED + child_step, model)
+
+
+def naive_mean(networks):
+    """All at once, in float64; integers of the last one."""
+    return {
+        name: torch.stack([network[name].double() for network in networks]).mean(0).to(last.dtype)
+        if last.is_floating_point()
+        else last
+        for name, last in networks[-1].items()
+    }
+
+
+def images(split):
+    return (split.inputs / 255 - 0.5) / 0.25
+
+
+def naive(networks, bn, split):
+    """Loss and accuracy of the mean of some networks, by hand."""
+    mean, data = naive_mean(networks), toys.data()
+    model = toys.Small((2, 4, 4), 3)
+    model.load_state_dict(mean)
+    model.eval()
+    with torch.no_grad():
+        if bn == "reset":
+            hidden = model.conv(images(data.train)).transpose(0, 1).flatten(1)  # (channels, values)
+            model.bn.running_mean.copy_(hidden.mean(1))
+            model.bn.running_var.copy_(hidden.var(1))
+        elif bn == "keep":
+            model.bn.running_mean.copy_(networks[-1]["bn.running_mean"])
+            model.bn.running_var.copy_(networks[-1]["bn.running_var"])
+        logits = model(images(data.splits[split]))
+    labels = data.splits[split].labels
+    accuracy = (logits.argmax(1) == labels).double().mean().item()
+    return F.cross_entropy(logits, labels).item(), accuracy
+
+
+@pytest.mark.parametrize("bn", ["reset", "average", "keep"])
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("kind", "seeds"), MEMBERS)
+def test_a_row_is_the_evaluation_of_a_naive_mean(study, table, kind, seeds, model, bn):
+    members = MEMBERS[kind, seeds]
+    networks = [member(study.tree, *place, model) for place in members]
+    bn = "keep" if kind == "child" else bn
+    for split in ("train", "val", "test"):
+        row = table["6", kind, seeds, model, bn, split]
+        found = float(row["loss"]), float(row["accuracy"])
+        assert found == pytest.approx(naive(networks, bn, split), rel=2e-5)
+        assert row["num_models"] == str(len(members))
+
+
+def test_the_treatment_of_batch_norm_makes_a_difference(table):
+    losses = {table["6", "back", "2", "plain", bn, "test"]["loss"] for bn in ("reset", "average")}
+    assert len(losses) == 2
+
+
+@pytest.mark.parametrize("child_step", ["0", "1", "6", "8"])
+@pytest.mark.parametrize("model", MODELS)
+def test_the_row_of_a_child_is_that_of_its_snapshot_bit_for_bit(study, table, child_step, model):
+    network = member(study.tree, 3, int(child_step), model)
+    expected = study.session.evaluator.table({"network": network})["network"]
+    for split in ("train", "val", "test"):
+        row = table[child_step, "child", "3", model, "keep", split]
+        assert {name: float(row[name]) for name in ("loss", "accuracy")} == expected[split]
+
+
+def test_the_table_has_one_row_for_each_thing_that_was_asked_for(table):
+    children = {(step, str(seed)) for step in "0168" for seed in (1, 2, 3)}
+    assert {(key[0], key[2]) for key in table if key[1] == "child"} == children
+    across = {(step, seeds) for step in "168" for seeds in ("1-2", "1-2-3")}
+    assert {(key[0], key[2]) for key in table if key[1] == "across"} == across
+    kinds = [key[1] for key in table]
+    assert kinds.count("child") == 12 * 3 * 3  # models, splits
+    for kind in KINDS:
+        of_kind = [key[4] for key in table if key[1] == kind]
+        assert len(of_kind) == (6 if kind == "across" else 9) * 3 * 3 * 3  # and bn
+
+
+def test_averages_of_identical_children_are_the_child(tmp_path):
+    made = family(tmp_path, vary=[])
+    grown(made, spawn_steps=["1ep"], child_seeds=[1, 2, 3], bn="average", averages=["across"])
+    rows = cells.of_tree(made.tree)
+    values = {(r["child_step"], r["model"], r["split"]): set() for r in rows}
+    for row in rows:
+        cell = (row["child_step"], row["model"], row["split"])
+        values[cell].add((row["loss"], row["accuracy"]))
+    assert all(len(found) == 1 for found in values.values())
+    assert {row["kind"] for row in rows} == {"child", "across"}
+
+
+@pytest.mark.parametrize(("kind", "seeds"), [key for key in MEMBERS if key[0] != "child"])
+@pytest.mark.parametrize("model", MODELS)
+def test_saved_averages_are_the_naive_mean_with_statistics_reset(study, kind, seeds, model):
+    networks = [member(study.tree, *place, model) for place in MEMBERS[kind, seeds]]
+    folder = study.tree.folder / ("avg_across" if kind == "across" else "avg_back") / "1ep1it"
+    folder /= f"seeds_{seeds}" if kind == "across" else f"seed_{seeds}"
+    name = "step_10" if kind in ("across", "back") else f"{kind}_step_10"
+    suffix = "" if model == "plain" else f".{model}"
+    found, metadata = runs.load_weights(folder / "weights" / f"{name}{suffix}.safetensors")
+    expected = study.session.evaluator.reset_batch_norm(naive_mean(networks))
+    for key, tensor in expected.items():
+        torch.testing.assert_close(found[key], tensor, rtol=1e-6, atol=1e-7)
+    said = {
+        "average": kind,
+        "members": [list(place) for place in MEMBERS[kind, seeds]],
+        "bn": "reset",
+        "spawn_step": SPAWNED,
+        "iteration": 10,
+        "kind": model,
+        "num_classes": 3,
+    }
+    assert metadata.items() >= said.items()
+    assert "child_seed" not in metadata
+
+
+def momenta(state):
+    found = state["training"]["optimizer"]["state"]
+    return {i: buffers["momentum_buffer"] for i, buffers in found.items()}
+
+
+@pytest.mark.parametrize("run", ["across", "back"])
+def test_one_can_train_on_from_a_saved_average_with_the_mean_momentum(study, run):
+    tree = study.tree
+    child = tree.child("1ep1it", 2)
+    files = [tree.child("1ep1it", 1).snapshot_state(10), child.snapshot_state(10)]
+    saved = tree.across("1ep1it", [1, 2])
+    if run == "back":
+        files, saved = [tree.parent.snapshot_state(4), files[1]], tree.back("1ep1it", 2)
+    first, second = (momenta(runs.load_state(file)) for file in files)
+
+    made = Session(toys.recipe(), toys.data(), toys.SEEDS, toys.RUNTIME)
+    made.load_snapshot(saved, 10)
+    assert made.training.iteration == 10
+    found = momenta(made.state_dict())
+    assert list(found) == list(first)
+    for i, momentum in found.items():
+        torch.testing.assert_close(momentum, (first[i] + second[i]) / 2)
+    start = state_dicts.copy(made.model.state_dict())
+    assert toys.equal(start, weights(saved, 10))
+    train(made.training, made.batches, 12, [])
+    assert not toys.equal(start, made.model.state_dict())
+    assert all(tensor.isfinite().all() for tensor in made.model.state_dict().values())
+
+
+def test_a_parent_that_has_not_begun_is_left_out_of_the_mean_of_momentum(tmp_path):
+    made = family(tmp_path)
+    grown(made, save=True, child_steps=["1ep"], child_length="1ep", averages=["back", "back_all"])
+    child, back = made.tree.child("0ep", 1), made.tree.back("0ep", 1)
+    own, found = (momenta(runs.load_state(run.snapshot_state(3))) for run in (child, back))
+    torch.testing.assert_close(own, found, rtol=0, atol=0)
+    states = [momenta(runs.load_state(child.snapshot_state(i))) for i in (1, 2, 3)]
+    path = back.folder / "weights" / "back_all_step_3.state.pt"
+    for i, momentum in momenta(runs.load_state(path)).items():
+        torch.testing.assert_close(momentum, sum(state[i] for state in states) / 3)
+
+
+def test_saving_averages_later_changes_no_number_and_evaluates_nothing(tmp_path):
+    made = family(tmp_path)
+    grown(made, child_length="1ep")
+    before = cells.of_tree(made.tree)
+    _, evaluated = grown(made, save=True, child_length="1ep")
+    assert evaluated.num_evaluated == 0
+    assert cells.of_tree(made.tree) == before
+    assert made.tree.across("0ep", [1, 2]).snapshots() == [1, 2, 3]
+
+
+def test_a_finished_study_evaluates_nothing(tmp_path):
+    grown(family(tmp_path))
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    _, evaluated = grown(family(tmp_path))
+    assert evaluated.num_evaluated == 0
+    assert files == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
+
+
+def test_the_beginning_that_children_share_is_evaluated_once(tmp_path):
+    changes = {"child_steps": ["0", "1it", "1ep"], "child_length": "1ep", "averages": []}
+    _, evaluated = grown(family(tmp_path), child_seeds=[1, 2, 3, 4], **changes)
+    # The end of a child was evaluated when it was trained: left are 0 and 1it.
+    assert evaluated.num_evaluated == (1 + 4) * len(MODELS)
+
+
+def test_a_split_asked_for_later_is_added(tmp_path):
+    made = family(tmp_path)
+    grown(made, child_length="1ep", splits=["test"])
+    _, evaluated = grown(made, child_length="1ep", splits=["test", "val"])
+    assert evaluated.num_evaluated > 0
+    assert {row["split"] for row in cells.of_tree(made.tree)} == {"val", "test"}
+
+
+def test_a_model_without_averages_has_plain_rows_alone(tmp_path):
+    made = family(tmp_path, toys.recipe(averages=None))
+    grown(made, child_length="1ep")
+    assert {row["model"] for row in cells.of_tree(made.tree)} == {"plain"}
+    assert grown(made, child_length="1ep", models=["averaged"])[1].num_evaluated == 0
+
+
+def test_children_that_stopped_early_have_no_rows_later(tmp_path):
+    made = family(tmp_path, toys.recipe(**RESTLESS))
+    steps = {"child_length": "40ep", "child_steps": ["1ep", "2ep", "40ep"]}
+    plan, _ = grown(made, **steps)
+    ends = [made.tree.child("0ep", seed).read_result()["iteration"] for seed in (1, 2)]
+    assert max(ends) < 120
+    found = {(int(r["child_step"]), r["kind"], r["seeds"]) for r in cells.of_tree(made.tree)}
+    reached = {
+        str(seed): [s for s in (3, 6) if s <= end] for seed, end in zip("12", ends, strict=True)
+    }
+    for seed, steps_there in reached.items():
+        assert {step for step, _, seeds in found if seeds == seed} == set(steps_there)
+    assert max(step for step, *_ in found) < 120
+    assert all(int(row[1]) < 120 for row in pairs.of_tree(made.tree))
+
+
+def test_a_split_that_the_data_does_not_have_is_refused(tmp_path):
+    made = family(tmp_path, data=toys.data(num_val=0))
+    with pytest.raises(ValueError, match="splits=val: this data set has train, test"):
+        grown(made, child_length="1it", splits=["val"])
+
+
+class Mlp(nn.Sequential):
+    """Small and without convolutions: many of them are evaluated side by side."""
+
+    def __init__(self, input_shape, num_classes):
+        width = input_shape[0] * input_shape[1] * input_shape[2]
+        super().__init__(nn.Flatten(), nn.Linear(width, 33), nn.ReLU(), nn.Linear(33, num_classes))
+
+
+def tables(made):
+    """The tables of the whole tree, as they are written."""
+    return (
+        runs.csv_bytes(cells.COLUMNS, cells.in_order(cells.of_tree(made.tree))),
+        runs.csv_bytes(pairs.COLUMNS, pairs.of_tree(made.tree)),
+    )
+
+
+WHOLE = {
+    "spawn_steps": ["0ep", "4it"],
+    "child_seeds": [1, 2, 3],
+    "averages": ["across", "back", "back_plus_one"],
+    "child_length": "2ep",
+}
+REQUESTS = [
+    {"averages": ["back"], "child_seeds": [1], "splits": ["test"]},
+    {"child_steps": ["0", "2it"], "child_length": "1ep", "child_seeds": [1, 2]},
+    {"spawn_step": "4it", "child_seeds": [3], "averages": ["back_plus_one"]},
+    {"only": 0, "models": ["averaged"], "num_children": [3]},
+]
+
+
+@pytest.mark.parametrize("network", [toys.Small, Mlp], ids=["small", "mlp"])
+@pytest.mark.parametrize("backwards", [False, True])
+def test_tables_do_not_depend_on_the_order_of_requests(tmp_path, network, backwards):
+    at_once = family(tmp_path / "at_once", toys.recipe(model=network))
+    grown(at_once, **WHOLE)
+    bit_by_bit = family(tmp_path / "bit_by_bit", toys.recipe(model=network))
+    for changes in REQUESTS[::-1] if backwards else REQUESTS:
+        grown(bit_by_bit, **(WHOLE | changes))
+    grown(bit_by_bit, **WHOLE)
+    assert tables(bit_by_bit) == tables(at_once)
+
+
+@pytest.mark.parametrize("network", [toys.Small, Mlp], ids=["small", "mlp"])
+def test_tables_do_not_depend_on_how_many_are_evaluated_at_once(tmp_path, monkeypatch, network):
+    found = []
+    for at_once in (1, 5, 16, 100):
+        monkeypatch.setattr(averages_module, "AT_ONCE", at_once)
+        made = family(tmp_path / str(at_once), toys.recipe(model=network))
+        grown(made, child_length="2ep")
+        found.append(tables(made))
+    assert all(one == found[0] for one in found)
+
+
+@pytest.mark.parametrize("network", [toys.Small, Mlp], ids=["small", "mlp"])
+def test_a_study_killed_before_any_of_its_writes_ends_as_an_uninterrupted_one(
+    tmp_path, monkeypatch, network
+):
+    changes = {"spawn_steps": ["0ep", "4it"], "child_length": "1ep"}
+    whole = family(tmp_path / "whole", toys.recipe(model=network))
+    write, written = runs.write_bytes, []
+    monkeypatch.setattr(runs, "write_bytes", lambda p, c: (written.append(p), write(p, c)))
+    grown(whole, save=True, **changes)
+
+    parts = tmp_path / "parts"
+    for survived in itertools.cycle([3, 7, 11, 20]):
+        left = iter(range(survived))
+
+        def killed(path, content, left=left):
+            if next(left, None) is None:
+                raise KeyboardInterrupt
+            write(path, content)
+
+        monkeypatch.setattr(runs, "write_bytes", killed)
+        try:
+            made = family(parts, toys.recipe(model=network))
+            grown(made, save=True, **changes)
+            break
+        except KeyboardInterrupt:
+            continue
+    assert tables(made) == tables(whole)
+    for path in whole.tree.folder.rglob("weights/*.safetensors"):
+        twin = parts / path.relative_to(whole.tree.folder)
+        assert twin.read_bytes() == path.read_bytes()
+    assert len(written) > 60
+
+
+def test_an_average_of_one_network_is_that_network(tmp_path):
+    made = family(tmp_path)
+    plan = trained(made, child_length="1it", averages=["back"])
+    evaluated = Averages(made.tree, plan, made.session.evaluator, save=False)
+    evaluated.evaluate(0)
+    rows = [r for r in cells.of_tree(made.tree) if r["kind"] == "child" and r["child_step"] == "0"]
+    losses = {(row["model"], row["split"], row["loss"]) for row in rows}
+    assert len(losses) == len(MODELS) * 2
+    assert Tree(tmp_path) == made.tree and Request(spawn_steps=[], child_seeds=[]).bn == "reset"

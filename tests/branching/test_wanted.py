@@ -1,0 +1,246 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from src import runs
+from src.branching import cells, pairs, wanted
+from src.branching.plan import Average, Plan, Request
+from src.branching.tree import Tree
+
+SPAWNED = 3  # 1ep
+MODELS = ("plain", "ema_0.9")
+
+
+def plan(**asked):
+    values = {"spawn_steps": ["1ep"], "child_seeds": [1, 2], "child_steps": ["0", "2it", "4it"]}
+    return Plan(Request(**(values | {"child_length": "4it"} | asked)), 3, 9)
+
+
+def trained(run, *kept, models=MODELS, end=None, stopped=None):
+    """A run that looks as if it had been trained."""
+    for iteration in kept:
+        for model in models:
+            runs.write_bytes(run.weights(iteration, model), b"")
+        runs.write_bytes(run.snapshot_state(iteration), b"")
+    end = max(kept) if end is None else end
+    reached = end if stopped is None else stopped
+    summary = {"iteration": reached, "end": end, "iterations_per_epoch": 3}
+    runs.write_json(run.result, summary | {"stopped_early": stopped is not None})
+
+
+def evaluated(tree, asked):
+    """The tables of all that is asked for."""
+    for run, some in wanted.by_folder(tree, asked, SPAWNED).items():
+        rows = []
+        for average in some:
+            for model in wanted.models_of(tree, asked, SPAWNED, average):
+                for split in asked.request.splits:
+                    how = {"model": model, "split": split}
+                    how["bn"] = cells.bn_of(average, asked.request.bn)
+                    cell = {"loss": 1.0, "accuracy": 0.5}
+                    rows.append(cells.row(asked, SPAWNED, average, how, cell))
+        runs.write_csv(run.folder / cells.NAME, cells.COLUMNS, cells.in_order(rows))
+
+
+def measured(tree, asked):
+    missing = pairs.missing(tree, asked, SPAWNED)
+    rows = [(SPAWNED, step, "1", "0", seed, other, "1.0", "") for step, seed, other in missing]
+    runs.write_csv(tree.distance("1ep"), pairs.PAIRS, rows)
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A parent and two children, trained but neither evaluated nor measured."""
+    tree = Tree(tmp_path)
+    trained(tree.parent, 0, SPAWNED, end=9)
+    for seed in (1, 2):
+        trained(tree.child("1ep", seed), 5, 7)
+    return tree
+
+
+@pytest.fixture
+def done(tree):
+    evaluated(tree, plan())
+    measured(tree, plan())
+    return tree
+
+
+def test_a_tree_that_has_everything_lacks_nothing(done):
+    assert wanted.nothing(done, plan(), save=False)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"spawn_steps": ["1ep", "2ep"]},
+        {"spawn_steps": ["1ep", "2ep"], "only": 0},  # the parent keeps them for the other jobs
+        {"spawn_step": "4it"},
+        {"child_seeds": [1, 2, 3]},
+        {"child_seeds": [2, 1]},  # an average in which the other child comes last
+        {"child_steps": ["0", "2it", "3it", "4it"]},
+        {"child_length": "5it"},
+        {"averages": ["across", "back", "back_plus_one"]},
+        {"bn": "average"},
+        {"splits": ["train", "val", "test"]},
+    ],
+    ids=str,
+)
+def test_whoever_asks_for_more_is_given_more(done, asked):
+    assert not wanted.nothing(done, plan(**asked), save=False)
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"child_seeds": [1]},
+        {"child_steps": ["4it"]},
+        {"child_length": "2it", "child_steps": ["2it"]},
+        {"averages": ["back"]},
+        {"averages": []},
+        {"models": ["averaged"]},
+        {"splits": ["test"]},
+    ],
+    ids=str,
+)
+def test_whoever_asks_for_less_has_it(done, asked):
+    assert wanted.nothing(done, plan(**asked), save=False)
+
+
+def test_averages_as_weights_are_more(done):
+    assert not wanted.nothing(done, plan(), save=True)
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [
+        "parent/result.json",
+        "parent/weights/step_3.state.pt",
+        "children/1ep/seed_2/result.json",
+        "children/1ep/seed_2/weights/step_5.safetensors",
+        "children/1ep/seed_1/averages.csv",
+        "avg_back/1ep/seed_2/averages.csv",
+        "avg_across/1ep/seeds_1-2/averages.csv",
+        "distance/1ep/pairs.csv",
+    ],
+)
+def test_a_file_that_is_lost_is_wanted(done, lost):
+    (done.folder / lost).unlink()
+    assert not wanted.nothing(done, plan(), save=False)
+
+
+def test_a_file_of_another_study_in_the_same_tree_is_not_wanted(done):
+    trained(done.child("2ep", 1), 7)
+    assert wanted.nothing(done, plan(), save=False)
+
+
+def test_an_average_has_the_models_that_all_of_its_members_have(tmp_path):
+    tree = Tree(tmp_path)  # with SWA there is no averaged model before it starts
+    trained(tree.parent, 0, SPAWNED, models=["plain"])
+    trained(tree.child("1ep", 1), 5, models=["plain", "swa"])
+    back = Average("back", 2, (1,), ((1, 0), (1, 2)))
+    child = Average("child", 2, (1,), ((1, 2),))
+    assert wanted.models_of(tree, plan(), SPAWNED, back) == ["plain"]
+    assert wanted.models_of(tree, plan(), SPAWNED, child) == ["plain", "swa"]
+    averaged = plan(models=["averaged"])
+    assert wanted.models_of(tree, averaged, SPAWNED, back) == []
+    assert wanted.models_of(tree, averaged, SPAWNED, child) == ["swa"]
+
+
+def test_a_child_that_stopped_early_has_nothing_later(tmp_path):
+    tree, asked = Tree(tmp_path), plan()
+    trained(tree.parent, 0, SPAWNED, end=9)
+    trained(tree.child("1ep", 1), 5, 7)
+    trained(tree.child("1ep", 2), 5, end=7, stopped=6)
+    cells_of = {
+        run.folder.name: {
+            (cell.average.kind, cell.average.child_step)
+            for cell in wanted.averages(tree, asked, SPAWNED, run, some, save=False)
+        }
+        for run, some in wanted.by_folder(tree, asked, SPAWNED).items()
+        if "avg_back" not in run.folder.parts
+    }
+    assert cells_of == {
+        "seed_1": {("child", 0), ("child", 2), ("child", 4)},
+        "seed_2": {("child", 0), ("child", 2)},
+        "seeds_1-2": {("across", 2)},
+    }
+    evaluated(tree, asked)
+    measured(tree, asked)
+    assert wanted.nothing(tree, asked, save=False)
+
+
+def test_only_the_splits_that_are_missing_are_evaluated(tree):
+    evaluated(tree, plan(splits=["test"]))
+    asked = plan(splits=["train", "test"])
+    for run, some in wanted.by_folder(tree, asked, SPAWNED).items():
+        left = wanted.averages(tree, asked, SPAWNED, run, some, save=False)
+        assert {tuple(cell.splits) for cell in left} == {("train",)}
+
+
+def test_weights_that_alone_are_missing_leave_nothing_to_evaluate(tree):
+    evaluated(tree, plan())
+    left = []
+    for run, some in wanted.by_folder(tree, plan(), SPAWNED).items():
+        left += wanted.averages(tree, plan(), SPAWNED, run, some, save=True)
+    assert {cell.average.kind for cell in left} == {"across", "back"}
+    assert not any(cell.splits for cell in left)
+
+
+def test_an_average_killed_between_its_weights_and_its_state_is_saved_again(tree):
+    evaluated(tree, plan())
+    average = Average("across", 2, (1, 2), ((1, 2), (2, 2)))
+    run = tree.across("1ep", [1, 2])
+    for model in MODELS:
+        runs.write_bytes(wanted.weights_of(run, average, 5, model), b"")
+    (cell,) = wanted.averages(tree, plan(), SPAWNED, run, [average], save=True)
+    assert (cell.model, cell.splits) == ("plain", [])
+    runs.write_bytes(wanted.state_of(run, average, 5), b"")
+    assert wanted.averages(tree, plan(), SPAWNED, run, [average], save=True) == []
+
+
+def test_members_lie_with_their_child_and_at_the_spawn_step_with_the_parent(tmp_path):
+    tree = Tree(tmp_path)
+    average = Average("back", 4, (2,), ((2, 0), (2, 1), (2, 4)))
+    child = tree.child("1ep", 2)
+    places = [(tree.parent, 3), (child, 4), (child, 7)]
+    assert wanted.places(tree, plan(), SPAWNED, average) == places
+
+
+def test_kinds_in_one_folder_have_files_of_their_own(tmp_path):
+    run, member = Tree(tmp_path).back("1ep", 1), (1, 2)
+    kinds = [kind for kind in cells.KINDS if kind.startswith("back")]
+    some = [Average(kind, 2, (1,), ((1, 0), member)) for kind in kinds]
+    files = [wanted.weights_of(run, average, 5, model) for average in some for model in MODELS]
+    files += [wanted.state_of(run, average, 5) for average in some]
+    assert len(set(files)) == 3 * len(kinds)
+    assert run.weights(5) in files and run.snapshot_state(5) in files  # to train on from
+
+
+def test_each_folder_is_gone_through_once(tmp_path):
+    tree = Tree(tmp_path)
+    folders = wanted.by_folder(tree, plan(averages=["across", "back", "back_all"]), SPAWNED)
+    assert {run.folder.relative_to(tmp_path).as_posix() for run in folders} == {
+        "children/1ep/seed_1",
+        "children/1ep/seed_2",
+        "avg_back/1ep/seed_1",
+        "avg_back/1ep/seed_2",
+        "avg_across/1ep/seeds_1-2",
+    }
+    kinds = [{average.kind for average in some} for some in folders.values()]
+    assert sorted(map(sorted, kinds)) == [
+        ["across"],
+        *[["back", "back_all"]] * 2,
+        *[["child"]] * 2,
+    ]
+
+
+def test_what_a_finished_study_needs_imports_no_torch():
+    modules = "wanted cells pairs plan tree legs summary".split()
+    code = (
+        f"import sys; from src.branching import {', '.join(modules)}; print('torch' in sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.stdout == "False\n"
