@@ -103,12 +103,13 @@ def begin_with(cfg: DictConfig, tree: Tree) -> Any:
         return lambda: weights
     if values is None:
         return None
-    seeds, recipe = config.seeds(cfg), Recipe(**config.recipe(values))
-    recipe.check()
-    with tree.pretrain.locked():
+    if tree.pretrain.read_result() is None:
+        seeds, recipe = config.seeds(cfg), Recipe(**config.recipe(values))
+        recipe.check()
         data = config.load(values["dataset"], seeds.pop("label_noise"))
         make = partial(Session, recipe, data, Seeds(**seeds), Runtime(**config.runtime(cfg)))
-        fit(tree.pretrain, make, words="pretraining")
+        with tree.pretrain.locked():
+            fit(tree.pretrain, make, words="pretraining")
     return partial(pretrained, tree.pretrain)
 
 

@@ -153,7 +153,8 @@ def _out_of_range(values: dict[str, Any]) -> list[str]:
             except ValueError as error:
                 errors.append(f"{name}={request}: {error}")
     if values.get("splits") == []:
-        errors.append("splits=[]: must name one of train, val, test, or be null for all")
+        all_of_them = "" if "spawn_steps" in values else ", or be null for all"
+        errors.append(f"splits=[]: must name one of train, val, test{all_of_them}")
     length = _select(values, "hparams.steps")
     if length is not None and steps.parse(length) == (0, 0):
         errors.append(f"hparams.steps={length}: must be positive")

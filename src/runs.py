@@ -130,7 +130,7 @@ class Run:
         try:
             lock.acquire(blocking=False)
         except Timeout:
-            log.info("waiting: another job trains %s", self.folder)
+            log.info("waiting: another job works in %s", self.folder)
             lock.acquire()
         try:
             for folder in (self.folder, self.folder / "weights"):  # not another run further down

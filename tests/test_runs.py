@@ -357,7 +357,7 @@ def test_a_second_job_waits_until_the_first_lets_go(tmp_path, caplog):
     finally:
         runs.log.removeHandler(handler)
     assert events == ["first", "second"]
-    assert caplog.messages == [f"waiting: another job trains {run.folder}"]
+    assert caplog.messages == [f"waiting: another job works in {run.folder}"]
 
 
 def test_a_failed_job_lets_go(tmp_path):

@@ -104,7 +104,7 @@ class Children:
             as_steps(self.wanted),
             self.save_predictions,
             end=self.end,
-            words=f"child {seed} of {self.step_text}",
+            words=self._words(seed),
         )
 
     def _fit(self, group: Group) -> int:
@@ -114,14 +114,17 @@ class Children:
         state = runs[0].folder.with_name(f"together_{text(group)}.pt")
         if state.exists() or not all(run.has_reached(self.end) for run in runs):
             legs = [
-                Leg(run, session, request, self.save_predictions)
-                for run, session in zip(runs, self.begin(group), strict=True)
+                Leg(run, session, request, self.save_predictions, self._words(seed))
+                for seed, run, session in zip(group, runs, self.begin(group), strict=True)
             ]
             num_steps += fit_together(legs, state, words)
         missing = {i for run in runs for i in run.missing_snapshots(request, self.end)}
         if missing:
             num_steps += replay_together(runs, partial(self.begin, group), sorted(missing), words)
         return num_steps
+
+    def _words(self, seed: int) -> str:
+        return f"child {seed} of {self.step_text}"
 
     def run(self, seed: int) -> Run:
         """The run of a child."""

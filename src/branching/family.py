@@ -82,23 +82,32 @@ class Family:
         """A request in iterations.
 
         Raises:
-            ValueError: a step lies after the end of the parent, of the children or of the schedule.
+            ValueError: a step lies after the end of the parent, of the children or of the schedule;
+                the data set lacks a split; or children cannot be trained together.
         """
         session = self.session
+        self._go_together(len(request.child_seeds))
+        there = list(session.data.splits)
+        for split in request.splits:
+            if split not in there:
+                raise ValueError(f"splits={split}: this data set has {', '.join(there)}")
         plan = Plan(request, session.iterations_per_epoch, session.planned_end)
-        if not plan.spawn_steps:
-            return plan
-        last = max(plan.spawn_steps) + plan.child_length
-        try:
-            session.training.scheduler.factor(last - 1)
-        except ValueError as error:
-            longest = plan.text(plan.end - max(plan.spawn_steps))
-            raise ValueError(
-                f"child_length={request.child_length or plan.text(plan.end)}: children of "
-                f"{plan.text(max(plan.spawn_steps))} would be trained to {plan.text(last)}, and "
-                f"there is {error}; at most child_length={longest}, or scheduler=constant"
-            ) from error
+        if plan.spawn_steps:
+            self._check_schedule(plan)
         return plan
+
+    def _check_schedule(self, plan: Plan) -> None:
+        latest = max(plan.spawn_steps)
+        try:
+            self.session.training.scheduler.factor(latest + plan.child_length - 1)
+        except ValueError as error:
+            longest = plan.end - latest
+            shorter = f"child_length={plan.text(longest)}" if longest else "an earlier spawn step"
+            raise ValueError(
+                f"child_length={plan.request.child_length or plan.text(plan.end)}: the children of "
+                f"{plan.text(latest)} would outlast the schedule of the parent ({error}); "
+                f"try {shorter} or scheduler=constant"
+            ) from error
 
     def train_parent(
         self, plan: Plan, snapshots: Snapshots = None, to_its_end: bool = False
@@ -188,11 +197,11 @@ def fitting(weights: StateDict, initial: StateDict) -> StateDict:
     Raises:
         ValueError: the two differ in more than the output layer, naming the first difference.
     """
-    if list(weights) != list(initial):
+    if set(weights) != set(initial):
         names = sorted(set(weights) ^ set(initial))
         raise ValueError(f"pretrain.weights: of another architecture, which differs in {names[0]}")
     layer = list(initial)[-1].rpartition(".")[0]
-    result = dict(weights)
+    result = {name: weights[name] for name in initial}
     for name, tensor in initial.items():
         if weights[name].shape == tensor.shape:
             continue

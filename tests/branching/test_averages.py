@@ -1,4 +1,4 @@
-import itertools
+import contextlib
 
 import pytest
 import torch
@@ -8,13 +8,10 @@ from torch import nn
 from src import runs, state_dicts
 from src.branching import averages as averages_module
 from src.branching import cells, pairs
-from src.branching.averages import Averages
-from src.branching.plan import Request
-from src.branching.tree import Tree
 from src.training.loop import train
 from src.training.session import Session
 from tests import toys
-from tests.branching.test_family import RESTLESS, family, grown, trained, weights
+from tests.branching.test_family import RESTLESS, family, grown, weights
 
 KINDS = ["across", "back", "back_plus_one", "back_plus_three", "back_all"]
 SPAWNED = 4  # 1ep1it, in the middle of an epoch
@@ -267,18 +264,12 @@ def test_children_that_stopped_early_have_no_rows_later(tmp_path):
     assert all(int(row[1]) < 120 for row in pairs.of_tree(made.tree))
 
 
-def test_a_split_that_the_data_does_not_have_is_refused(tmp_path):
-    made = family(tmp_path, data=toys.data(num_val=0))
-    with pytest.raises(ValueError, match="splits=val: this data set has train, test"):
-        grown(made, child_length="1it", splits=["val"])
-
-
 class Mlp(nn.Sequential):
-    """Small and without convolutions: many of them are evaluated side by side."""
+    """Without convolutions: many are evaluated side by side, and sums of 400 terms round apart."""
 
     def __init__(self, input_shape, num_classes):
         width = input_shape[0] * input_shape[1] * input_shape[2]
-        super().__init__(nn.Flatten(), nn.Linear(width, 33), nn.ReLU(), nn.Linear(33, num_classes))
+        super().__init__(nn.Flatten(), nn.Linear(width, 400), nn.ReLU(), nn.Linear(400, num_classes))
 
 
 def tables(made):
@@ -326,18 +317,20 @@ def test_tables_do_not_depend_on_how_many_are_evaluated_at_once(tmp_path, monkey
     assert all(one == found[0] for one in found)
 
 
-@pytest.mark.parametrize("network", [toys.Small, Mlp], ids=["small", "mlp"])
-def test_a_study_killed_before_any_of_its_writes_ends_as_an_uninterrupted_one(
-    tmp_path, monkeypatch, network
+@pytest.mark.parametrize(
+    ("network", "together"),
+    [(toys.Small, False), (Mlp, False), (Mlp, True)],
+    ids=["small", "mlp", "mlp together"],
+)
+def test_a_study_killed_again_and_again_ends_as_an_uninterrupted_one(
+    tmp_path, monkeypatch, network, together
 ):
     changes = {"spawn_steps": ["0ep", "4it"], "child_length": "1ep"}
-    whole = family(tmp_path / "whole", toys.recipe(model=network))
-    write, written = runs.write_bytes, []
-    monkeypatch.setattr(runs, "write_bytes", lambda p, c: (written.append(p), write(p, c)))
+    recipe, write = toys.recipe(model=network), runs.write_bytes
+    whole = family(tmp_path / "whole", recipe, together=together)
     grown(whole, save=True, **changes)
 
-    parts = tmp_path / "parts"
-    for survived in itertools.cycle([3, 7, 11, 20]):
+    for survived in (1, 4, 5, 9, 17, 30, 31, 60, 1000):  # files that are written before the kill
         left = iter(range(survived))
 
         def killed(path, content, left=left):
@@ -346,25 +339,12 @@ def test_a_study_killed_before_any_of_its_writes_ends_as_an_uninterrupted_one(
             write(path, content)
 
         monkeypatch.setattr(runs, "write_bytes", killed)
-        try:
-            made = family(parts, toys.recipe(model=network))
-            grown(made, save=True, **changes)
-            break
-        except KeyboardInterrupt:
-            continue
-    assert tables(made) == tables(whole)
-    for path in whole.tree.folder.rglob("weights/*.safetensors"):
-        twin = parts / path.relative_to(whole.tree.folder)
+        parts = family(tmp_path / "parts", recipe, together=together)
+        with contextlib.suppress(KeyboardInterrupt):
+            grown(parts, save=True, **changes)
+    assert tables(parts) == tables(whole)
+    weights_files = list(whole.tree.folder.rglob("weights/*.safetensors"))
+    assert len(weights_files) > 60
+    for path in weights_files:
+        twin = parts.tree.folder / path.relative_to(whole.tree.folder)
         assert twin.read_bytes() == path.read_bytes()
-    assert len(written) > 60
-
-
-def test_an_average_of_one_network_is_that_network(tmp_path):
-    made = family(tmp_path)
-    plan = trained(made, child_length="1it", averages=["back"])
-    evaluated = Averages(made.tree, plan, made.session.evaluator, save=False)
-    evaluated.evaluate(0)
-    rows = [r for r in cells.of_tree(made.tree) if r["kind"] == "child" and r["child_step"] == "0"]
-    losses = {(row["model"], row["split"], row["loss"]) for row in rows}
-    assert len(losses) == len(MODELS) * 2
-    assert Tree(tmp_path) == made.tree and Request(spawn_steps=[], child_seeds=[]).bn == "reset"

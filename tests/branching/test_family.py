@@ -32,10 +32,10 @@ RESTLESS = {  # whose validation loss soon stops falling
 }
 
 
-def family(folder, recipe=None, data=None, seeds=toys.SEEDS, **origins):
-    """Of toys: three epochs of three iterations each."""
+def family(folder, recipe=None, data=None, seeds=toys.SEEDS, together=False, **origins):
+    """Of toys: three epochs of three iterations each; children are trained one after the other."""
     made = Origins(recipe or toys.recipe(), data or toys.data(), seeds, **origins)
-    return Family(Tree(folder), made, toys.RUNTIME)
+    return Family(Tree(folder), made, toys.RUNTIME, together=together)
 
 
 def asked(**changes):
@@ -406,18 +406,37 @@ def test_weights_of_another_shape_are_refused():
         fitting(layers(3, features=5), layers(3))
 
 
-def test_children_longer_than_the_schedule_are_refused_before_any_work(tmp_path):
+@pytest.mark.parametrize(
+    ("spawn_steps", "child_length", "message"),
+    [
+        (
+            ["0ep", "2ep"],
+            "2ep",
+            r"child_length=2ep: the children of 2ep would outlast the schedule of the parent \(no "
+            r"learning rate for the step after \d+ iterations: this schedule ends at 9\); try "
+            r"child_length=1ep or scheduler=constant$",
+        ),
+        (["4it"], None, r"child_length=3ep: the children of 1ep1it would .*try child_length=1ep2it"),
+        (["3ep"], "1ep", r".* of 3ep .*; try an earlier spawn step or scheduler=constant$"),
+    ],
+)
+def test_children_that_would_outlast_the_schedule_are_refused_before_any_work(
+    tmp_path, spawn_steps, child_length, message
+):
     made = family(tmp_path, toys.recipe(**ADAM))
-    message = (
-        r"^child_length=2ep: children of 2ep would be trained to 4ep, and there is no learning "
-        r"rate for the step after \d+ iterations: this schedule ends at 9; at most "
-        r"child_length=1ep, or scheduler=constant$"
-    )
-    with pytest.raises(ValueError, match=message):
-        made.plan(asked(spawn_steps=["0ep", "2ep"], child_length="2ep"))
-    with pytest.raises(ValueError, match="^child_length=3ep: children of 1ep would .* to 4ep"):
-        made.plan(asked(spawn_steps=["1ep"]))
+    with pytest.raises(ValueError, match=f"^{message}"):
+        made.plan(asked(spawn_steps=spawn_steps, child_length=child_length))
+
+
+def test_children_that_end_with_the_schedule_are_not_refused(tmp_path):
+    made = family(tmp_path, toys.recipe(**ADAM))
     assert made.plan(asked(spawn_steps=["2ep"], child_length="1ep")).child_length == 3
+
+
+def test_a_split_that_the_data_does_not_have_is_refused_before_any_work(tmp_path):
+    made = family(tmp_path, data=toys.data(num_val=0))
+    with pytest.raises(ValueError, match="^splits=val: this data set has train, test$"):
+        made.plan(asked(splits=["test", "val"]))
 
 
 def test_no_spawn_step_at_all_is_a_plan_for_the_parent_alone(tmp_path):
