@@ -185,6 +185,8 @@ def _misfits_of_branches(values: dict[str, Any]) -> list[str]:
     steps_given = values["spawn_steps"]
     if (steps_given, values["spawn_step"], values["split_merge"]["num_legs"]) == (None, None, None):
         errors.append("spawn_steps: needs a value, spawn_steps=...")
+    if values["only"] is not None and steps_given is None:
+        errors.append(f"only={values['only']}: chooses one of spawn_steps, which needs a value")
     if values["only"] is not None and isinstance(steps_given, list):
         if not 0 <= values["only"] < len(steps_given):
             errors.append(f"only={values['only']}: must be from 0 to {len(steps_given) - 1}")

@@ -59,11 +59,11 @@ def part(group: str, node: Any) -> dict[str, Any]:
 def _section(name: str, values: dict[str, Any], known: dict[str, Argument]) -> dict[str, Any]:
     """A group of values without a target, some of which may be parts."""
     unnamed = schemas.UNNAMED_IN_PARTS.get(name, set())
-    named = {
-        key: part(key, value) if key in schemas.SUPPLIED and "_target_" in (value or {}) else value
-        for key, value in values.items()
-        if key not in unnamed
-    }
+    named = {}
+    for key, value in values.items():
+        if key not in unnamed:
+            is_part = isinstance(value, dict) and (key == "dataset" or "_target_" in value)
+            named[key] = part(key, value) if is_part else value
     return {k: v for k, v in _unlike_default(named, known).items() if v != {}}  # {}: it is off
 
 

@@ -40,7 +40,8 @@ def cosine(first: StateDict, second: StateDict, names: Iterable[str]) -> Tensor:
         one, other = first[name].flatten().double(), second[name].flatten().double()
         products += torch.stack([one @ other, one @ one, other @ other]).cpu()
     across, *squares = products
-    return across / torch.sqrt(squares[0] * squares[1])
+    cosine = across / torch.sqrt(squares[0] * squares[1])
+    return cosine.clamp(-1, 1)  # beyond which rounding may take it
 
 
 def copy(state_dict: StateDict) -> dict[str, Tensor]:

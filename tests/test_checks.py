@@ -251,3 +251,141 @@ def test_eval_needs_a_checkpoint():
     assert checks.misfits(dataclasses.asdict(schemas.Eval()), "Eval") == [
         "checkpoint: needs a value, checkpoint=..."
     ]
+
+
+def spawn(**changes: Any) -> list[str]:
+    """What is wrong with a configuration of `spawn.py` that can run but for the changes."""
+    values = dataclasses.asdict(schemas.Spawn(child_seeds=[1, 2], spawn_steps=["0ep", "1ep"]))
+    values |= {group: train()[group] for group in schemas.SUPPLIED}
+    for name, change in changes.items():
+        merges = isinstance(change, dict) and isinstance(values[name], dict)
+        values[name] = values[name] | change if merges else change
+    return checks.misfits(values, "Spawn")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"spawn_steps": "log", "only": 99},  # how many there are is not known yet
+        {"spawn_steps": "every_10ep", "child_steps": "every_5it", "child_length": "30it"},
+        {"only": 0},
+        {"spawn_steps": None, "spawn_step": "1ep"},
+        {"spawn_steps": None, "split_merge": {"num_legs": 2, "strategy": "decrease_lr"}},
+        {"child_seeds": [0]},
+        {"num_children": [2]},
+        {"averages": [], "vary": []},
+        {"spawn": {"together": True}},
+        {"pretrain": {"weights": "a.safetensors"}},
+        {"pretrain": {"hparams": {"epochs": 1}, "optimizer": {"lr": 0.5}}},
+        {"hparams": {"patience": 3}},
+    ],
+    ids=str,
+)
+def test_requests_for_branches_that_can_be_met_have_no_misfits(changes):
+    assert spawn(**changes) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "error"),
+    [
+        ({"child_seeds": "???"}, "child_seeds: needs a value, child_seeds=..."),
+        ({"child_seeds": 3}, "child_seeds=3: must be a list of (a whole number)"),
+        ({"spawn_steps": None}, "spawn_steps: needs a value, spawn_steps=..."),
+        ({"spawn_steps": []}, "spawn_steps=[]: must hold at least one value"),
+        ({"child_seeds": []}, "child_seeds=[]: must hold at least one value"),
+        ({"child_steps": []}, "child_steps=[]: must hold at least one value"),
+        ({"num_children": []}, "num_children=[]: must hold at least one value"),
+        ({"models": []}, "models=[]: must hold at least one value"),
+        ({"splits": []}, "splits=[]: must name one of train, val, test"),
+        ({"spawn_steps": ["1ep", "1ep"]}, "spawn_steps=[1ep,1ep]: must not repeat a value"),
+        ({"child_seeds": [3, 1, 3]}, "child_seeds=[3,1,3]: must not repeat a value"),
+        ({"averages": ["back", "back"]}, "averages=[back,back]: must not repeat a value"),
+        ({"num_children": [2, 2]}, "num_children=[2,2]: must not repeat a value"),
+        ({"models": ["plain", "plain"]}, "models=[plain,plain]: must not repeat a value"),
+        ({"vary": ["dropout", "dropout"]}, "vary=[dropout,dropout]: must not repeat a value"),
+        ({"child_seeds": [1, -2]}, "child_seeds=[1,-2]: must not be negative"),
+        (
+            {"num_children": [2, 3]},
+            "num_children=[2,3]: must be from 2 to the number of child_seeds, 2, got 3",
+        ),
+        (
+            {"num_children": [1]},
+            "num_children=[1]: must be from 2 to the number of child_seeds, 2, got 1",
+        ),
+        (
+            {"only": 0, "spawn_step": "1ep"},
+            "only and spawn_step both choose one spawn step: give one of them",
+        ),
+        ({"only": 2}, "only=2: must be from 0 to 1"),
+        ({"only": -1}, "only=-1: must be from 0 to 1"),
+        ({"child_length": "0ep"}, "child_length=0ep: must be positive"),
+        ({"child_length": "0"}, "child_length=0: must be positive"),
+        ({"spawn_steps": "often"}, "spawn_steps=often: 'often' is not a list of steps, log, "),
+        ({"child_steps": "every_0it"}, "child_steps=every_0it: 'every_0it' has no length: write "),
+        ({"spawn_steps": ["soon"]}, "spawn_steps=[soon]: must be text or a list of (a step such "),
+        ({"spawn_step": "5"}, "spawn_step=5: must be a step such as 30ep, 500it or 2ep100it"),
+        (
+            {"averages": ["forward"]},
+            "averages=[forward]: must be a list of (one of across, back, back_plus_one, ",
+        ),
+        ({"vary": ["initialization"]}, "vary=[initialization]: must be a list of (one of data_ord"),
+        ({"bn": "none"}, "bn=none: must be one of reset, average, keep"),
+        ({"spawn": {"together": "often"}}, "spawn.together=often: must be one of auto, true, fals"),
+        (
+            {"split_merge": {"strategy": "decrease_lr"}},
+            "split_merge.strategy=decrease_lr: needs split_merge.num_legs",
+        ),
+        ({"split_merge": {"num_legs": 0}}, "split_merge.num_legs=0: must be positive"),
+        (
+            {"split_merge": {"num_legs": 2, "strategy": "smaller"}},
+            "split_merge.strategy=smaller: must be one of restart_optimizer, decrease_lr, ",
+        ),
+        (
+            {"split_merge": {"num_legs": 2}, "hparams": {"patience": 3}},
+            "split_merge.num_legs: legs have to be of equal length, without hparams.patience",
+        ),
+        (
+            {"pretrain": {"weights": "a.safetensors", "hparams": {"epochs": 1}}},
+            "pretrain.weights=a.safetensors: takes the place of a training, so not "
+            "pretrain.hparams",
+        ),
+        (
+            {"pretrain": {"hparams": {"epoch": 1}}},
+            "pretrain.hparams.epoch=1: no such option; hparams takes batch_size, epochs, ",
+        ),
+        ({"pretrain": {"hparams": {"epochs": 0}}}, "pretrain.hparams.epochs=0: must be positive"),
+        ({"pretrain": {"optimizer": {"lr": "x"}}}, "pretrain.optimizer.lr=x: must be a number"),
+        (
+            {"pretrain": {"dataset": {"_target_": "src.parts.MNIST"}}},
+            "pretrain.dataset._target_: there is no src.parts.MNIST; src.parts has ",
+        ),
+        ({"pretrain": {"model": None}}, "pretrain.model=null: no such option; pretrain takes data"),
+    ],
+    ids=str,
+)
+def test_a_request_for_branches_that_cannot_be_met_is_refused(changes, error):
+    (only,) = spawn(**changes)
+    assert only.startswith(error)
+
+
+def test_all_requests_for_branches_that_cannot_be_met_are_reported_at_once():
+    errors = spawn(child_seeds=[-1, -1], only=5, child_length="0it", num_children=[3])
+    assert [error.partition(":")[0] for error in errors] == [
+        "child_seeds=[-1,-1]",
+        "child_seeds=[-1,-1]",
+        "num_children=[3]",
+        "only=5",
+        "child_length=0it",
+    ]
+
+
+def test_one_of_several_spawn_steps_can_be_chosen_only_if_there_are_some():
+    (error,) = spawn(spawn_steps=None, only=0, split_merge={"num_legs": 1})
+    assert "only=0" in error and "spawn_steps" in error
+
+
+def test_a_pretraining_is_checked_once_the_training_can_run():
+    assert spawn(precision="fp64", pretrain={"hparams": {"epochs": 0}}) == [
+        "precision=fp64: must be one of fp32, bf16"
+    ]

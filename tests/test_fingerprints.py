@@ -93,3 +93,30 @@ def test_a_name_need_not_be_utf8(tmp_path):
 def test_a_tilde_is_home(root, monkeypatch):
     monkeypatch.setenv("HOME", str(root.parent))
     assert fingerprints.folder(f"~/{root.name}") == fresh(root)
+
+
+def test_the_fingerprint_of_a_file_is_the_hash_of_its_content(tmp_path):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"weights")
+    expected = hashlib.blake2b(b"weights", digest_size=5).hexdigest()
+    assert fingerprints.file(str(path)) == expected
+    (tmp_path / "elsewhere").mkdir()
+    moved = path.rename(tmp_path / "elsewhere" / "b")
+    assert fingerprints.file(str(moved)) == expected
+
+
+def test_another_content_of_the_same_size_is_another_file(tmp_path):
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(b"weights")
+    before = fingerprints.file(str(path))
+    path.write_bytes(b"WEIGHTS")
+    assert fingerprints.file(str(path)) != before
+
+
+def test_an_empty_file_is_not_absent_and_no_file_has_no_fingerprint(tmp_path):
+    (tmp_path / "empty").touch()
+    empty = hashlib.blake2b(digest_size=5).hexdigest()
+    assert fingerprints.file(str(tmp_path / "empty")) == empty
+    assert fingerprints.file(str(tmp_path / "nowhere")) == "absent"
+    assert fingerprints.file(str(tmp_path)) == "absent"
+    assert fingerprints.file(None) is None

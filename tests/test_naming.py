@@ -202,3 +202,96 @@ def test_a_target_outside_src_is_named_with_every_value_given():
     optimizer = {"_target_": "torch.optim.RMSprop", "lr": 0.01, "momentum": 0}
     identity = naming.identity(train() | {"optimizer": optimizer}, "Train")
     assert identity["optimizer"] == optimizer
+
+
+def spawned(**changes: Any) -> str:
+    """The name of a run of `spawn.py`."""
+    values = dataclasses.asdict(schemas.Spawn(child_seeds=[1, 2], spawn_steps=["0ep"])) | train()
+    for key, change in changes.items():
+        merges = isinstance(change, dict) and isinstance(values[key], dict)
+        values[key] = values[key] | change if merges else change
+    return naming.run_name(values, "Spawn")
+
+
+@pytest.mark.parametrize("changes", [changes for changes, _ in PINNED])
+def test_a_spawn_of_the_defaults_has_the_name_of_the_training_of_its_parent(changes):
+    assert spawned(**changes) == name(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"spawn_steps": "log"},
+        {"spawn_step": "1ep"},
+        {"only": 3},
+        {"child_seeds": [7]},
+        {"child_steps": ["1ep"]},
+        {"child_length": "2ep"},
+        {"averages": ["back_all"]},
+        {"num_children": [2]},
+        {"models": ["plain"]},
+        {"bn": "keep"},
+        {"splits": ["val"]},
+        {"save_averages": True},
+        {"split_merge": {"num_legs": 3, "strategy": "decrease_lr"}},
+        {"spawn": {"together": True}},
+        {"runtime": {"device": "cuda"}},
+        {"global_seed": 5},
+        {"snapshots": "every"},
+    ],
+    ids=str,
+)
+def test_requests_do_not_rename_a_spawn(changes):
+    assert spawned(**changes) == spawned()
+
+
+def test_every_value_of_spawn_is_a_request_or_is_known_to_rename():
+    own = {f.name for f in dataclasses.fields(schemas.Spawn)}
+    own -= {f.name for f in dataclasses.fields(schemas.Train)}
+    assert own - schemas.REQUESTS["Spawn"] == {"vary", "pretrain"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"vary": ["data_order"]},
+        {"vary": []},
+        {"pretrain": {"hparams": {"epochs": 1}}},
+        {"pretrain": {"optimizer": {"lr": 0.5}}},
+        {"pretrain": {"dataset": {"cutout": 3}}},
+        {"pretrain": {"dataset": {"_target_": "src.parts.Digits"}}},
+        {"pretrain": {"scheduler": {"_target_": "src.parts.constant", "warmup": "1ep"}}},
+        {"pretrain": {"weights": "a.safetensors", "fingerprint": "0123456789"}},
+    ],
+    ids=str,
+)
+def test_what_children_vary_in_and_what_the_parent_begins_from_rename_a_spawn(changes):
+    assert spawned(**changes) != spawned()
+
+
+def test_different_pretrainings_have_different_names():
+    own = [{"hparams": {"epochs": 1}}, {"hparams": {"epochs": 2}}, {"optimizer": {"lr": 1.0}}]
+    assert len({spawned(pretrain=changes) for changes in own}) == len(own)
+
+
+def test_given_weights_name_a_spawn_by_what_they_are_not_by_where_they_lie():
+    def of(path, fingerprint):
+        return spawned(pretrain={"weights": path, "fingerprint": fingerprint})
+
+    assert of("a.safetensors", "0123456789") == of("/moved/b.safetensors", "0123456789")
+    assert of("a.safetensors", "0123456789") != of("a.safetensors", "9876543210")
+
+
+@pytest.mark.parametrize("off", [None, {}])
+def test_no_pretraining_is_one_run_however_it_is_written(off):
+    parts = dict.fromkeys(("dataset", "optimizer", "scheduler", "hparams"), off)
+    assert spawned(pretrain=parts) == spawned()
+
+
+def test_the_place_of_the_data_of_a_pretraining_does_not_rename():
+    target = {"_target_": "src.parts.Digits", "cutout": 3}
+    elsewhere = {"root": "/elsewhere", "cache_dir": "/scratch"}
+    expected = spawned(pretrain={"dataset": target})
+    assert spawned(pretrain={"dataset": target | elsewhere}) == expected
+    expected = spawned(pretrain={"dataset": {"cutout": 3}})
+    assert spawned(pretrain={"dataset": {"cutout": 3} | elsewhere}) == expected

@@ -394,3 +394,70 @@ def test_whoever_holds_a_run_first_removes_what_a_killed_job_left(tmp_path):
 def test_a_summary_is_json_that_anything_can_read(tmp_path):
     runs.write_json(tmp_path / "result.json", {"b": 1, "a": [1.5]})
     assert json.loads((tmp_path / "result.json").read_text()) == {"b": 1, "a": [1.5]}
+
+
+def summarize(run: Run, iteration: int, end: int) -> None:
+    """A summary with what tells how far a run is."""
+    summary = {"iteration": iteration, "end": end, "iterations_per_epoch": 10}
+    runs.write_json(run.result, summary | {"stopped_early": iteration < end})
+
+
+def test_a_run_has_reached_what_it_was_trained_to(tmp_path):
+    run = Run(tmp_path)
+    assert not run.has_reached(None)
+    assert not run.has_reached(0)
+    summarize(run, 30, 30)
+    assert run.has_reached(None)
+    assert [run.has_reached(end) for end in (0, 29, 30, 31)] == [True, True, True, False]
+
+
+def test_a_run_that_stopped_early_goes_no_further(tmp_path):
+    run = Run(tmp_path)
+    summarize(run, 20, 30)
+    assert run.has_reached(30)
+    assert run.has_reached(300)
+
+
+def test_a_run_that_is_trained_on_is_complete_when_it_has_reached_the_new_end(tmp_path):
+    run = Run(tmp_path)
+    summarize(run, 30, 30)
+    keep(run, 10, 30)
+    assert run.is_complete(["1ep", "3ep"], 30)
+    assert not run.is_complete(["1ep", "3ep"], 40)
+    assert run.is_complete(["1ep", "3ep"], 20)  # it has been there
+
+
+def test_snapshots_may_be_asked_for_up_to_a_later_end(tmp_path):
+    run = Run(tmp_path)
+    summarize(run, 30, 30)
+    keep(run, 10)
+    assert run.missing_snapshots(["1ep", "2ep"], 50) == [20]
+    assert run.missing_snapshots(["1ep", "5ep"], 50) == []  # not reached, so not to be replayed
+    assert run.missing_snapshots(["3ep"], 10) == [30]  # an earlier end takes nothing back
+    assert run.missing_snapshots("every", 50) == [0, 20, 30]
+    with pytest.raises(ValueError, match=r"6ep lies after the end of training, 5ep"):
+        run.missing_snapshots(["6ep"], 50)
+
+
+def test_kept_models_are_those_of_one_iteration_the_plain_one_first(tmp_path):
+    run = Run(tmp_path)
+    assert run.kept_models(5) == []
+    for iteration, model in ((5, "swa"), (5, "plain"), (5, "ema_0.9"), (50, "other")):
+        runs.write_bytes(run.weights(iteration, model), b"")
+    for other in (run.snapshot_state(5), run.weights("best"), run.weights("back_all_step_5")):
+        runs.write_bytes(other, b"")
+    runs.write_bytes(run.weights("back_all_step_5", "latest"), b"")
+    assert run.kept_models(5) == ["plain", "ema_0.9", "swa"]
+    assert run.kept_models(50) == ["other"]
+
+
+def test_the_bytes_of_a_table_are_those_of_its_file(tmp_path):
+    columns, rows = ("a", "b"), [[1, "x,y"], (None, 0.1 + 0.2)]
+    content = runs.csv_bytes(columns, rows)
+    assert content == b'a,b\n1,"x,y"\n,0.30000000000000004\n'
+    runs.write_csv(tmp_path / "deep" / "a.csv", columns, iter(rows))
+    assert (tmp_path / "deep" / "a.csv").read_bytes() == content
+
+
+def test_a_table_of_no_rows_has_its_columns():
+    assert runs.csv_bytes(("a", "b"), []) == b"a,b\n"

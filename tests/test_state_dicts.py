@@ -173,3 +173,52 @@ class Loader:
 def test_a_mean_holds_one_network_at_a_time():
     got = state_dicts.mean(map(Loader(), range(50)), [1.0] * 50)
     assert got["weight"].tolist() == [24.5] * 4
+
+
+def test_cosine_takes_the_named_tensors_as_one_vector():
+    first = {"weight": torch.tensor([[3.0, 0.0]]), "bias": torch.tensor(4.0)}
+    second = {"weight": torch.tensor([[0.0, 2.0]]), "bias": torch.tensor(0.0)}
+    names = ["weight", "bias"]
+    assert state_dicts.cosine(first, second, names).item() == 0
+    diagonal = {"weight": torch.tensor([[1.0, 0.0]]), "bias": torch.tensor(0.0)}
+    assert state_dicts.cosine(first, diagonal, names).item() == pytest.approx(3 / 5)
+    assert state_dicts.cosine(first, diagonal, ["weight"]).item() == 1
+    assert state_dicts.cosine(first, diagonal, iter(names)).item() == pytest.approx(3 / 5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_cosine_agrees_with_torch_in_float64_on_one_flat_vector(dtype):
+    generator = torch.Generator().manual_seed(0)
+    shapes = {"a": (3, 2, 1), "b": (), "c": (1,), "d": (17,)}
+    pair = [
+        {name: torch.randn(shape, generator=generator).to(dtype) for name, shape in shapes.items()}
+        for _ in range(2)
+    ]
+    flat = [torch.cat([t.flatten() for t in each.values()]).double() for each in pair]
+    found = state_dicts.cosine(*pair, shapes)
+    assert found.dtype == torch.float64
+    torch.testing.assert_close(found, torch.nn.functional.cosine_similarity(*flat, dim=0))
+
+
+def test_small_angles_are_told_apart():
+    first = {"a": torch.ones(1000)}
+    second = {"a": torch.ones(1000) + torch.eye(1, 1000)[0] * 1e-3}
+    angle = 1e-3 * (1 - 1 / 1000) ** 0.5 / 1000**0.5  # of a step across the diagonal
+    assert 1 - state_dicts.cosine(first, second, ["a"]).item() == pytest.approx(angle**2 / 2, 1e-2)
+
+
+def test_cosine_is_from_minus_1_to_1_and_does_not_depend_on_lengths():
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(1000):
+        vector, scale = torch.randn(17, generator=generator), torch.rand(1, generator=generator)
+        for sign in (1, -1):
+            scaled = {"a": sign * scale * vector}
+            cosine = state_dicts.cosine({"a": vector}, scaled, ["a"]).item()
+            assert -1 <= cosine <= 1
+            assert cosine == pytest.approx(sign)
+
+
+def test_a_network_of_zeros_has_no_direction():
+    zeros, ones = {"a": torch.zeros(3)}, {"a": torch.ones(3)}
+    assert state_dicts.cosine(zeros, ones, ["a"]).isnan()
+    assert state_dicts.cosine(zeros, zeros, ["a"]).isnan()

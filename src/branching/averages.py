@@ -10,11 +10,14 @@ from src.branching.tree import Tree
 from src.branching.wanted import Cell
 from src.runs import Run, load_weights, save_weights, write_csv
 from src.state_dicts import StateDict
+from src.training.evaluation import MANY
 from src.training.evaluator import Evaluator
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 16  # networks evaluated in one go through the data, and before each write of a table
+# Networks evaluated in one go through the data, and before each write of a table: fewer than are
+# evaluated side by side, because there the last digits would depend on who is beside whom.
+AT_ONCE = MANY - 1
 
 
 class Averages:
@@ -90,7 +93,8 @@ class Averages:
         if average.child_step == 0:
             found = self._at_spawn.get((spawn_step, cell.model), {})
         elif result is not None and result["iteration"] == iteration:
-            found = result["evaluation"].get(cell.model, {})
+            evaluation = result["evaluation"]
+            found = evaluation.get(cell.model, {}) if len(evaluation) < MANY else {}
         return found if set(cell.splits) <= set(found) else None
 
     def _make(self, spawn_step: int, cell: Cell) -> StateDict:

@@ -30,7 +30,7 @@ class Children:
         plan: what is asked for.
         spawn_step: an iteration of the parent, which is trained.
         begin: makes sessions of children, from the spawn step and their seeds.
-        go_together: whether so many children that are not begun are to be trained together.
+        go_together: which of the children that are not begun are to be trained together.
         save_predictions: whether to keep correctness per validation example.
     """
 
@@ -40,7 +40,7 @@ class Children:
         plan: Plan,
         spawn_step: int,
         begin: Begin,
-        go_together: Callable[[int], bool],
+        go_together: Callable[[Sequence[int]], Sequence[int]],
         save_predictions: bool,
     ) -> None:
         self.tree, self.step_text = tree, plan.text(spawn_step)
@@ -80,8 +80,8 @@ class Children:
                 begun[seed] = (seed,)
             else:
                 fresh.append(seed)
-        if self.go_together(len(fresh)):
-            begun |= dict.fromkeys(fresh, tuple(fresh))
+        group = tuple(self.go_together(fresh))
+        begun |= dict.fromkeys(group, group)
         return list(dict.fromkeys(begun.get(seed, (seed,)) for seed in seeds))
 
     def _under_way(self) -> list[Group]:

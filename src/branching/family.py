@@ -86,7 +86,7 @@ class Family:
                 the data set lacks a split; or children cannot be trained together.
         """
         session = self.session
-        self._go_together(len(request.child_seeds))
+        self._go_together(request.child_seeds)
         there = list(session.data.splits)
         for split in request.splits:
             if split not in there:
@@ -175,16 +175,21 @@ class Family:
             session.load_snapshot(self.tree.parent, spawn_step)
         return sessions
 
-    def _go_together(self, num_children: int) -> bool:
-        """Whether so many children, begun now, are to be trained together."""
-        if not self.together or num_children < 2:
-            return False
-        if self.together == "auto" and not pays(self.session, num_children):
-            return False
+    def _go_together(self, seeds: Sequence[int]) -> list[int]:
+        """Which of several children, begun now, are to be trained together.
+
+        Not the one that is the parent's continuation: in a stack it would be so only up to
+        rounding.
+        """
+        seeds = [seed for seed in seeds if self.origins.of_child(seed) != self.origins.seeds]
+        if not self.together or len(seeds) < 2:
+            return []
+        if self.together == "auto" and not pays(self.session, len(seeds)):
+            return []
         reason = misfit(self.session)
         if reason is not None and self.together != "auto":
             raise ValueError(f"spawn.together=true: {reason}")
-        return reason is None
+        return seeds if reason is None else []
 
 
 def fitting(weights: StateDict, initial: StateDict) -> StateDict:

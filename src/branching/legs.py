@@ -62,10 +62,13 @@ class Legs:
             return parent_length
         return steps.to_iteration(self.child_length, iterations_per_epoch)
 
+    def done(self) -> set[int]:
+        """Legs that the table has."""
+        return {int(row["leg"]) for row in cells.read_rows(self.table)}
+
     def are_done(self) -> bool:
         """Whether the table has all legs."""
-        legs = {int(row["leg"]) for row in cells.read_rows(self.table)}
-        return set(range(self.num_legs)) <= legs
+        return set(range(self.num_legs)) <= self.done()
 
 
 def leg_rows(

@@ -1,6 +1,6 @@
 """Splitting and merging: a parent, children from its end, and their average as the next parent."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from src import chance, state_dicts
-from src.branching import states
+from src.branching import cells, states
 from src.branching.family import Family
 from src.branching.legs import COLUMNS, Legs, leg_rows
 from src.runs import Run, load_state, load_weights, save_weights, write_csv
@@ -81,23 +81,34 @@ class Merging:
             self._changes(legs.num_legs - 1, role)
 
     def train(self) -> None:
-        """Train leg after leg, and write their table after each."""
-        rows: list[list[Any]] = []
+        """Train the legs that are not in the table, and write it after each."""
         for leg in range(self.legs.num_legs):
-            parent = self.legs.parent(leg)
-            if leg > 0:
-                with parent.locked():
-                    self._fit(parent, partial(self._begin_parent, leg), f"leg {leg}: parent")
-            for seed in self.legs.child_seeds:
-                run = self.legs.child(leg, seed)
-                with run.locked():
-                    begin = partial(self._begin_child, leg, seed)
-                    self._fit(run, begin, f"leg {leg}: child {seed}")
+            if leg in self.legs.done():
+                continue
+            self._train(leg)
             with self.legs.average(leg).locked():
                 table = self._merge(leg)
-            batch_sizes = {r: self._changes(leg, r).batch_size for r in ("parent", "child")}
-            rows += leg_rows(self.legs, leg, batch_sizes, table)
-            write_csv(self.legs.table, COLUMNS, rows)
+            with Run(self.legs.folder).locked():
+                there = [
+                    [row[name] for name in COLUMNS]
+                    for row in cells.read_rows(self.legs.table)
+                    if row["leg"] != str(leg)
+                ]
+                batch_sizes = {r: self._changes(leg, r).batch_size for r in ("parent", "child")}
+                new = leg_rows(self.legs, leg, batch_sizes, table)
+                write_csv(self.legs.table, COLUMNS, sorted(there + new, key=_leg_of))
+
+    def _train(self, leg: int) -> None:
+        """Train the parent and the children of a leg."""
+        parent = self.legs.parent(leg)
+        if leg > 0:
+            with parent.locked():
+                self._fit(parent, partial(self._begin_parent, leg), f"leg {leg}: parent")
+        for seed in self.legs.child_seeds:
+            run = self.legs.child(leg, seed)
+            with run.locked():
+                begin = partial(self._begin_child, leg, seed)
+                self._fit(run, begin, f"leg {leg}: child {seed}")
 
     def _fit(self, run: Run, begin: Callable[[], Session], words: str) -> None:
         """Train a run to the end of its session, where a snapshot is kept."""
@@ -166,6 +177,10 @@ class Merging:
     def _changes(self, leg: int, role: str) -> Changes:
         num_children = len(self.legs.child_seeds)
         return changes(self.legs.strategy, self.origins.recipe, leg, num_children, role)
+
+
+def _leg_of(row: Sequence[Any]) -> int:
+    return int(row[0])
 
 
 def _of_leg(seeds: Seeds, leg: int) -> Seeds:

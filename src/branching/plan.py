@@ -99,7 +99,7 @@ class Plan:
             return []
         seeds = self.request.child_seeds
         numbers = self.request.num_children or range(2, len(seeds) + 1)
-        chosen = [tuple(seeds[:number]) for number in numbers]
+        chosen = [tuple(sorted(seeds[:number])) for number in numbers]
         return [
             Average("across", step, some, tuple((seed, step) for seed in some))
             for some in chosen

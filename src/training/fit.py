@@ -67,9 +67,9 @@ def _train(leg: Leg) -> int:
         *progress.callbacks(),
     ]
     loop.train(session.training, session.batches, session.end, callbacks)
-    progress.close()
     saver.save()
     leg.finish()
+    progress.close()
     return session.training.iteration - start
 
 
@@ -78,7 +78,7 @@ def _replay(run: Run, session: Session, missing: list[int], words: str) -> int:
     callbacks = update_averages(session)
     report = Report(session, None, save_predictions=False)
     if session.training.scheduler.state_dict():  # its learning rate depends on the validation loss
-        callbacks.append(Callback(loop.every(session.iterations_per_epoch, session.end), report))
+        callbacks.append(Callback(loop.every(session.iterations_per_epoch), report))
     saver = Saver(run.replay, session.runtime.save_every, lambda: going_on(session))
     callbacks.append(Callback(loop.after_every_step, lambda _: saver.save_in_time()))
     num_steps = 0

@@ -48,12 +48,12 @@ def fit_together(legs: Sequence[Leg], state: Path, words: str) -> int:
     shared = [Shared(loop.after_every_step, lambda _: saver.save_in_time())]
     shared += [_for_all(callback) for callback in progress.callbacks()]
     train(stacked, end, shared, [leg.callbacks() for leg in legs])
-    progress.close()
     saver.save()
     for leg in legs:
         save_state(leg.run.state, leg.state())
         leg.finish()
     state.unlink()
+    progress.close()
     return (stacked.iteration - start) * len(legs)
 
 

@@ -83,16 +83,22 @@ class Leg:
         return Progress(session.training, session.end, self.report, bar, words)
 
     def callbacks(self) -> list[Callback]:
-        """What is done on the way, once averages are up to date."""
+        """What is done on the way, once averages are up to date: reports of whole epochs."""
         session = self.session
         return [
-            Callback(loop.every(session.iterations_per_epoch, session.end), self.report),
+            Callback(loop.every(session.iterations_per_epoch), self.report),
             Callback(loop.at(self.wanted), lambda _: session.save_snapshot(self.run)),
         ]
 
     def finish(self) -> None:
-        """Evaluate and save the final, averaged and best models; the summary comes last."""
+        """Evaluate and save the final, averaged and best models; the summary comes last.
+
+        An end within an epoch is reported here, after the last state was saved, so that a run
+        that is trained on later goes on as if it had not been evaluated there.
+        """
         session, report = self.session, self.report
+        if session.training.iteration % session.iterations_per_epoch:
+            report(session.training)
         models, iteration = session.models(), session.training.iteration
         for name, weights in models.items():
             save_weights(self.run.weights(iteration, name), weights, session.metadata(name))

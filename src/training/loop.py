@@ -177,9 +177,9 @@ def at(iterations: Iterable[int]) -> Callable[[int], bool]:
     return frozenset(iterations).__contains__
 
 
-def every(period: int, end: int) -> Callable[[int], bool]:
-    """True at the initialization, at each multiple of `period`, and at the end."""
-    return lambda iteration: iteration % period == 0 or iteration == end
+def every(period: int) -> Callable[[int], bool]:
+    """True at the initialization and at each multiple of `period`."""
+    return lambda iteration: iteration % period == 0
 
 
 def train(training: Training, batches: Batches, end: int, callbacks: Sequence[Callback]) -> None:

@@ -42,7 +42,7 @@ class Progress:
         per_epoch = self.training.iterations_per_epoch
         return [
             Callback(loop.after_every_step, lambda _: self.advance()),
-            Callback(loop.every(per_epoch, self.end), lambda _: self.tell()),
+            Callback(loop.every(per_epoch), lambda _: self.tell()),
         ]
 
     def advance(self) -> None:
@@ -63,5 +63,7 @@ class Progress:
         log.info("%s%s  %s", f"{self.words}: " if self.words else "", step, self.report.summary)
 
     def close(self) -> None:
-        """Leave the bar as it is."""
+        """Tell of an end within an epoch, and leave the bar as it is."""
+        if self.training.iteration % self.training.iterations_per_epoch:
+            self.tell()
         self.bar.close()

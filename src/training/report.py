@@ -38,7 +38,8 @@ class Report:
         self.correct: dict[str, list[Tensor]] = {}  # packed to bits
         self.seconds = 0.0  # of training and of writing its states, without evaluations
         self.summary = ""  # the latest epoch in a few words
-        self._began, self._resumed_at = time.perf_counter(), 0
+        self._began = time.perf_counter()
+        self._resumed_at = _examples_of_epoch(session.training)
         self._names = [name for name, _ in session.model.named_parameters()]
 
     def __call__(self, training: Training) -> None:
@@ -96,8 +97,8 @@ class Report:
                 self.correct.setdefault(name, []).append(packed)
         shown = "  ".join(f"{n} {a:.3f}" for n, a in zip(models, accuracies, strict=True))
         self.summary += f"  val accuracy {shown}"
-        if training.iteration > 0 and training.iteration % training.iterations_per_epoch == 0:
-            training.scheduler.observe(losses[0])  # not at an end from which one may train on
+        if training.iteration > 0:
+            training.scheduler.observe(losses[0])
         self._keep_best(training, losses[0])
         return numbers
 
@@ -144,12 +145,16 @@ class Report:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on as remembered, after the session has been loaded."""
-        training = self.session.training
-        in_epoch = training.iteration % training.iterations_per_epoch > 0
-        self._resumed_at = training.running.num_examples if in_epoch else 0
+        self._resumed_at = _examples_of_epoch(self.session.training)
         self.best = {name: t.to(self.session.device) for name, t in state["best"].items()}
         self.best_loss, self.best_iteration = state["best_loss"], state["best_iteration"]
         self.epochs_since_best = state["epochs_since_best"]
         self.session.training.stopped = state["stopped"]
         self.steps, self.correct = state["steps"], state["correct"]
         self.seconds = state["seconds"]
+
+
+def _examples_of_epoch(training: Training) -> int:
+    """Examples that were seen in an epoch before it goes on; 0 at its beginning."""
+    in_epoch = training.iteration % training.iterations_per_epoch > 0
+    return training.running.num_examples if in_epoch else 0

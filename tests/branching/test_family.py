@@ -4,88 +4,24 @@ import pytest
 import torch
 
 from src import runs
-from src.averaging.swa import SWA
-from src.branching import distances
-from src.branching.averages import Averages
-from src.branching.family import Family, Origins, fitting, pretrained
-from src.branching.plan import Request
-from src.branching.tree import Tree
+from src.branching.family import fitting, pretrained
 from src.branching.wanted import as_steps
 from src.runs import Run
 from src.training.fit import fit
-from src.training.loop import Callback, Training, after_every_step, train
-from src.training.optimizers import adam
+from src.training.loop import Callback, after_every_step, train
 from src.training.schedulers import Cosine
 from src.training.session import Session
 from tests import toys
-
-EVERY = "every_1it"
-ADAM = {
-    "optimizer": lambda parameters: adam(parameters, lr=0.01),
-    "averages": lambda: SWA(start="1ep", every="2it"),
-    "scheduler": Cosine,
-}
-RESTLESS = {  # whose validation loss soon stops falling
-    "epochs": 50,
-    "patience": 2,
-    "optimizer": lambda parameters: adam(parameters, lr=0.3),
-}
-
-
-def family(folder, recipe=None, data=None, seeds=toys.SEEDS, together=False, **origins):
-    """Of toys: three epochs of three iterations each; children are trained one after the other."""
-    made = Origins(recipe or toys.recipe(), data or toys.data(), seeds, **origins)
-    return Family(Tree(folder), made, toys.RUNTIME, together=together)
-
-
-def asked(**changes):
-    return Request(**({"spawn_steps": ["0ep"], "child_seeds": [1, 2]} | changes))
-
-
-def trained(made, snapshots=None, **changes):
-    """The plan of a request whose parent and children are there now."""
-    plan = made.plan(asked(**changes))
-    made.train_parent(plan, snapshots)
-    for spawn_step in plan.spawn_steps:
-        made.train_children(plan, spawn_step)
-    return plan
-
-
-def grown(made, save=False, **changes):
-    """A whole study, as `spawn.py` makes it: trained, averaged, evaluated and measured."""
-    plan = trained(made, **changes)
-    averages = Averages(made.tree, plan, made.session.evaluator, save)
-    for spawn_step in plan.spawn_steps:
-        averages.evaluate(spawn_step)
-        distances.measure(made.tree, plan, spawn_step, made.parameters())
-    return plan, averages
-
-
-def weights(run, iteration, model="plain"):
-    return runs.load_weights(run.weights(iteration, model))[0]
-
-
-def assert_same_moment(first, second, iteration):
-    """Two trainings are at one and the same point, bit for bit."""
-    models = first.kept_models(iteration)
-    assert models == second.kept_models(iteration) and "plain" in models
-    for model in models:
-        assert toys.equal(weights(first, iteration, model), weights(second, iteration, model))
-    pair = [runs.load_state(run.snapshot_state(iteration)) for run in (first, second)]
-    torch.testing.assert_close(*pair, rtol=0, atol=0)
-
-
-@pytest.fixture
-def steps_made(monkeypatch):
-    """The iteration before each optimizer step that is made."""
-    made, original = [], Training.step
-
-    def step(self, inputs, labels):
-        made.append(self.iteration)
-        original(self, inputs, labels)
-
-    monkeypatch.setattr(Training, "step", step)
-    return made
+from tests.branching.families import (
+    ADAM,
+    EVERY,
+    RESTLESS,
+    asked,
+    assert_same_moment,
+    family,
+    trained,
+    weights,
+)
 
 
 @pytest.mark.parametrize("changes", [{}, ADAM], ids=["sgd and ema bank", "adam and swa"])
@@ -416,7 +352,11 @@ def test_weights_of_another_shape_are_refused():
             r"learning rate for the step after \d+ iterations: this schedule ends at 9\); try "
             r"child_length=1ep or scheduler=constant$",
         ),
-        (["4it"], None, r"child_length=3ep: the children of 1ep1it would .*try child_length=1ep2it"),
+        (
+            ["4it"],
+            None,
+            r"child_length=3ep: the children of 1ep1it would .*try child_length=1ep2it",
+        ),
         (["3ep"], "1ep", r".* of 3ep .*; try an earlier spawn step or scheduler=constant$"),
     ],
 )

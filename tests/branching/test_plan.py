@@ -119,11 +119,11 @@ def test_a_child_comes_alone_and_with_its_past_at_each_child_step():
 def test_averages_across_take_the_first_children_where_they_differ():
     made = plan(child_seeds=[3, 1, 2], child_steps=["0", "4it"])
     assert made.across() == [
-        Average("across", 4, (3, 1), ((3, 4), (1, 4))),
-        Average("across", 4, (3, 1, 2), ((3, 4), (1, 4), (2, 4))),
+        Average("across", 4, (1, 3), ((1, 4), (3, 4))),
+        Average("across", 4, (1, 2, 3), ((1, 4), (2, 4), (3, 4))),
     ]
     three = plan(child_seeds=[3, 1, 2], child_steps=["0", "4it"], num_children=[3])
-    assert [average.seeds for average in three.across()] == [(3, 1, 2)]
+    assert [average.seeds for average in three.across()] == [(1, 2, 3)]
 
 
 def test_an_only_child_has_no_average_across():

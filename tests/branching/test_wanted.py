@@ -78,7 +78,6 @@ def test_a_tree_that_has_everything_lacks_nothing(done):
         {"spawn_steps": ["1ep", "2ep"], "only": 0},  # the parent keeps them for the other jobs
         {"spawn_step": "4it"},
         {"child_seeds": [1, 2, 3]},
-        {"child_seeds": [2, 1]},  # an average in which the other child comes last
         {"child_steps": ["0", "2it", "3it", "4it"]},
         {"child_length": "5it"},
         {"averages": ["across", "back", "back_plus_one"]},
@@ -95,6 +94,7 @@ def test_whoever_asks_for_more_is_given_more(done, asked):
     "asked",
     [
         {"child_seeds": [1]},
+        {"child_seeds": [2, 1]},
         {"child_steps": ["4it"]},
         {"child_length": "2it", "child_steps": ["2it"]},
         {"averages": ["back"]},

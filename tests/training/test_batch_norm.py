@@ -256,6 +256,33 @@ def test_too_few_inputs_or_a_chunk_of_none_are_refused():
         batch_norm.reset(model, state_dict, torch.ones(4, 2), chunk_size=0)
 
 
+def test_statistics_of_another_network_are_taken_whole_and_nothing_else():
+    first, second = net(0), net(1)
+    second.train()(images())
+    weights, other = first.state_dict(), second.state_dict()
+    got = batch_norm.with_statistics_of(first, weights, other)
+    assert list(got) == list(weights)
+    taken = [name for name, tensor in got.items() if tensor is other[name]]
+    assert taken == batch_norm.statistics(first)
+    assert all(got[name] is weights[name] for name in weights if name not in taken)
+    assert len(taken) == 3 * 3  # layers, and what each has
+
+
+def test_only_batch_norm_has_statistics():
+    class Mean(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("running_mean", torch.zeros(1))
+
+    mixed = nn.Sequential(Mean(), nn.BatchNorm1d(2), nn.BatchNorm1d(2, track_running_stats=False))
+    expected = ["1.running_mean", "1.running_var", "1.num_batches_tracked"]
+    assert batch_norm.statistics(mixed) == expected
+    alone = ["running_mean", "running_var", "num_batches_tracked"]
+    assert batch_norm.statistics(nn.BatchNorm2d(3)) == alone
+    weights = nn.Linear(2, 2).state_dict()
+    assert batch_norm.with_statistics_of(nn.Linear(2, 2), weights, {}) == weights
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("chunk_size", [6, 1000])

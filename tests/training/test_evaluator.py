@@ -69,3 +69,42 @@ def test_without_batch_norm_a_reset_changes_nothing():
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32, 3))
     weights = model.state_dict()
     assert evaluator(model).reset_batch_norm(weights) is weights
+
+
+def changed(model):
+    """Weights, and others with statistics that are neither theirs nor right."""
+    weights = state_dicts.copy(model.state_dict())
+    last = {name: torch.full_like(tensor, 7) for name, tensor in weights.items()}
+    return weights, last
+
+
+def test_combined_weights_keep_the_statistics_of_the_last_network(model):
+    weights, last = changed(model)
+    found = evaluator(model).combined(weights, last, "keep")
+    for name, tensor in found.items():
+        statistic = name in ("bn.running_mean", "bn.running_var", "bn.num_batches_tracked")
+        assert torch.equal(tensor, last[name] if statistic else weights[name])
+
+
+def test_combined_weights_are_as_they_are_or_have_statistics_reset(model):
+    weights, last = changed(model)
+    holder = evaluator(model)
+    assert toys.equal(dict(holder.combined(weights, last, "average")), weights)
+    reset = holder.combined(weights, last, "reset")
+    assert toys.equal(dict(reset), dict(holder.reset_batch_norm(weights)))
+    assert not torch.equal(reset["bn.running_mean"], weights["bn.running_mean"])
+
+
+@pytest.mark.parametrize("bn", ["reset", "average", "keep"])
+def test_combining_leaves_the_networks_as_they_are(model, bn):
+    weights, last = changed(model)
+    evaluator(model).combined(weights, last, bn)
+    again, last_again = changed(model)
+    assert toys.equal(weights, again) and toys.equal(last, last_again)
+
+
+@pytest.mark.parametrize("bn", ["reset", "average", "keep"])
+def test_without_batch_norm_combined_weights_are_as_they_are(bn):
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32, 3))
+    weights = state_dicts.copy(model.state_dict())
+    assert toys.equal(dict(evaluator(model).combined(weights, weights, bn)), weights)

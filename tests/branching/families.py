@@ -1,0 +1,69 @@
+"""Families of toys, and what is asked of them in more than one test."""
+
+import torch
+
+from src import runs
+from src.averaging.swa import SWA
+from src.branching import distances
+from src.branching.averages import Averages
+from src.branching.family import Family, Origins
+from src.branching.plan import Request
+from src.branching.tree import Tree
+from src.training.optimizers import adam
+from src.training.schedulers import Cosine
+from tests import toys
+
+EVERY = "every_1it"
+ADAM = {
+    "optimizer": lambda parameters: adam(parameters, lr=0.01),
+    "averages": lambda: SWA(start="1ep", every="2it"),
+    "scheduler": Cosine,
+}
+RESTLESS = {  # whose validation loss soon stops falling
+    "epochs": 50,
+    "patience": 2,
+    "optimizer": lambda parameters: adam(parameters, lr=0.3),
+}
+
+
+def family(folder, recipe=None, data=None, seeds=toys.SEEDS, together=False, **origins):
+    """Of toys: three epochs of three iterations each; children are trained one after the other."""
+    made = Origins(recipe or toys.recipe(), data or toys.data(), seeds, **origins)
+    return Family(Tree(folder), made, toys.RUNTIME, together=together)
+
+
+def asked(**changes):
+    return Request(**({"spawn_steps": ["0ep"], "child_seeds": [1, 2]} | changes))
+
+
+def trained(made, snapshots=None, **changes):
+    """The plan of a request whose parent and children are there now."""
+    plan = made.plan(asked(**changes))
+    made.train_parent(plan, snapshots)
+    for spawn_step in plan.spawn_steps:
+        made.train_children(plan, spawn_step)
+    return plan
+
+
+def grown(made, save=False, **changes):
+    """A whole study, as `spawn.py` makes it: trained, averaged, evaluated and measured."""
+    plan = trained(made, **changes)
+    averages = Averages(made.tree, plan, made.session.evaluator, save)
+    for spawn_step in plan.spawn_steps:
+        averages.evaluate(spawn_step)
+        distances.measure(made.tree, plan, spawn_step, made.parameters())
+    return plan, averages
+
+
+def weights(run, iteration, model="plain"):
+    return runs.load_weights(run.weights(iteration, model))[0]
+
+
+def assert_same_moment(first, second, iteration):
+    """Two trainings are at one and the same point, bit for bit."""
+    models = first.kept_models(iteration)
+    assert models == second.kept_models(iteration) and "plain" in models
+    for model in models:
+        assert toys.equal(weights(first, iteration, model), weights(second, iteration, model))
+    pair = [runs.load_state(run.snapshot_state(iteration)) for run in (first, second)]
+    torch.testing.assert_close(*pair, rtol=0, atol=0)
