@@ -47,7 +47,11 @@ class Averages:
     def _evaluate(self, spawn_step: int, run: Run, averages: Sequence[Average]) -> None:
         cells_left = wanted.averages(self.tree, self.plan, spawn_step, run, averages, self.save)
         path, bn = run.folder / cells.NAME, self.plan.request.bn
-        log.info("evaluating %d of %s", len(cells_left), run.folder.relative_to(self.tree.folder))
+        log.info(
+            "evaluating %d networks for %s",
+            len(cells_left),
+            run.folder.relative_to(self.tree.folder),
+        )
         for first in range(0, len(cells_left), AT_ONCE):
             some = cells_left[first : first + AT_ONCE]
             made = {str(i): self._make(spawn_step, cell) for i, cell in enumerate(some)}
