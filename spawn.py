@@ -1,16 +1,16 @@
 """Spawn children from a parent's snapshots, average them, and evaluate all. Options: --help."""
 
+import json
 import logging
 import sys
 from functools import partial
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig
 
-from src import config, runs
+from src import config, fingerprints, locks, runs
 from src.branching import cells, pairs, summary, wanted
 from src.branching.legs import Legs
 from src.branching.plan import Plan, Request
@@ -28,12 +28,13 @@ def main(cfg: DictConfig) -> None:
         tree = Tree(config.folder())
         request = Request(**{name: config.plain(cfg[name]) for name in Request.__annotations__})
         legs = legs_of(cfg, tree)
-        if is_done(cfg, tree, request, legs):
-            log.info("done before: nothing to compute")
-        else:
-            spawn(cfg, tree, request, legs)
-        report(tree)
-        for text in summary.of(tree, legs):
+        with locks.shared(tree.folder):
+            if is_done(cfg, tree, request, legs):
+                log.info("done before: nothing to compute")
+            else:
+                spawn(cfg, tree, request, legs)
+            report(tree)
+        for text in summary.of(tree, request, legs):
             log.info(text)
         log.info("results in %s", config.shown(tree.folder))
 
@@ -83,17 +84,16 @@ def family_of(cfg: DictConfig, tree: Tree) -> "Family":
 
     seeds, recipe = config.seeds(cfg), Recipe(**config.recipe(config.training(cfg)))
     recipe.check()
-    weights = begin_with(cfg, tree)
     data = config.load(config.plain(cfg.dataset), seeds.pop("label_noise"))
+    weights = begin_with(cfg, tree, data.input_shape)
     origins = Origins(recipe, data, Seeds(**seeds), config.plain(cfg.vary), weights)
     runtime = Runtime(**config.runtime(cfg))
     return Family(tree, origins, runtime, cfg.save_predictions, cfg.spawn.together)
 
 
-def begin_with(cfg: DictConfig, tree: Tree) -> Any:
-    """A function of nothing that gives what the parent begins from; None: its initialization."""
+def begin_with(cfg: DictConfig, tree: Tree, input_shape: tuple[int, ...]) -> Any:
+    """What makes the weights that the parent begins from; None: those of its initialization."""
     from src.branching.family import pretrained
-    from src.training.fit import fit
     from src.training.recipe import Recipe, Runtime, Seeds
     from src.training.session import Session
 
@@ -101,34 +101,37 @@ def begin_with(cfg: DictConfig, tree: Tree) -> Any:
     if path is not None:
         weights, _ = runs.load_weights(Path(path))
         return lambda: weights
-    if values is None:
-        return None
-    if tree.pretrain.read_result() is None:
-        seeds, recipe = config.seeds(cfg), Recipe(**config.recipe(values))
-        recipe.check()
-        data = config.load(values["dataset"], seeds.pop("label_noise"))
-        make = partial(Session, recipe, data, Seeds(**seeds), Runtime(**config.runtime(cfg)))
-        with tree.pretrain.locked():
-            fit(tree.pretrain, make, words="pretraining")
-    return partial(pretrained, tree.pretrain)
+    if values is None or tree.parent.read_result() is not None:
+        return partial(pretrained, tree.pretrain, None) if values else None
+    seeds, recipe = config.seeds(cfg), Recipe(**config.recipe(values))
+    recipe.check()
+    data = config.load(values["dataset"], seeds.pop("label_noise"))
+    if data.input_shape != input_shape:
+        raise ValueError(
+            f"pretrain.dataset: has inputs of shape {list(data.input_shape)}, and dataset of shape "
+            f"{list(input_shape)}"
+        )
+    make = partial(Session, recipe, data, Seeds(**seeds), Runtime(**config.runtime(cfg)))
+    return partial(pretrained, tree.pretrain, make)
 
 
 def report(tree: Tree) -> None:
     """Put the tables of the whole tree together, and draw what they hold if it is new."""
-    with tree.tables.locked():
-        averages = runs.csv_bytes(cells.COLUMNS, cells.in_order(cells.of_tree(tree)))
-        distances = runs.csv_bytes(pairs.COLUMNS, pairs.of_tree(tree))
-        contents = {tree.distances: distances, tree.averages: averages}
-        if all(path.exists() and path.read_bytes() == new for path, new in contents.items()):
+    with tree.tables_locked():
+        averages, distances = cells.in_order(cells.of_tree(tree)), pairs.of_tree(tree)
+        runs.write_csv(tree.averages, cells.COLUMNS, averages)
+        runs.write_csv(tree.distances, pairs.COLUMNS, distances)
+        stamp = tree.figures / "drawn_from.json"
+        files = (tree.averages, tree.distances)
+        tables = {path.name: fingerprints.file(str(path)) for path in files}
+        if stamp.exists() and json.loads(stamp.read_text()) == tables:
             return
         import pandas  # takes a second, and what it is needed for another
 
         from src.plots import branches
 
-        tables = [pandas.read_csv(BytesIO(content)) for content in (averages, distances)]
-        branches.save(*tables, tree.folder / "figures")
-        for path, content in contents.items():  # last: with them, the figures are whole too
-            runs.write_bytes(path, content)
+        branches.save(*map(pandas.read_csv, files), tree.figures)
+        runs.write_json(stamp, tables)
 
 
 if __name__ == "__main__":

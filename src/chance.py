@@ -36,6 +36,7 @@ def start_stream(device: torch.device, seed: int, *names: str | int) -> None:
     """
     torch.default_generator.manual_seed(derive(seed, *names))
     if device.type == "cuda":
-        torch.cuda.manual_seed(derive(seed, *names))
+        with torch.cuda.device(device):  # else the seed would go to the current one
+            torch.cuda.manual_seed(derive(seed, *names))
     elif device.type == "mps":
         torch.mps.manual_seed(derive(seed, *names))

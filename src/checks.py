@@ -164,8 +164,8 @@ def _out_of_range(values: dict[str, Any]) -> list[str]:
 def _misfits_of_branches(values: dict[str, Any]) -> list[str]:
     """Requests of `spawn.py` that cannot be met, whatever the data."""
     errors = []
-    for name in ("spawn_steps", "child_seeds", "child_steps", "num_children", "models", "splits"):
-        if values[name] == [] and name != "splits":
+    for name in ("spawn_steps", "child_seeds", "child_steps", "num_children", "models"):
+        if values[name] == []:
             errors.append(f"{name}=[]: must hold at least one value")
     for name in ("spawn_steps", "child_seeds", "averages", "num_children", "models", "vary"):
         value = values[name]
@@ -180,6 +180,10 @@ def _misfits_of_branches(values: dict[str, Any]) -> list[str]:
                 f"num_children={_shown(values['num_children'])}: must be from 2 to the number of "
                 f"child_seeds, {num_children}, got {num}"
             )
+    if values["num_children"] is not None and "across" not in values["averages"]:
+        errors.append(f"num_children={_shown(values['num_children'])}: needs averages=[across]")
+    if values["models"] == ["averaged"] and "_target_" not in (values["averaged"] or {}):
+        errors.append("models=[averaged]: there are none with averaged=none")
     if values["only"] is not None and values["spawn_step"] is not None:
         errors.append("only and spawn_step both choose one spawn step: give one of them")
     steps_given = values["spawn_steps"]

@@ -29,11 +29,14 @@ def identity(values: dict[str, Any], schema: str) -> dict[str, Any]:
         if key in schemas.UNNAMED | schemas.REQUESTS.get(schema, set()):
             continue
         value, nested = values.get(key), checks.section(argument)
+        default = argument.default
+        if key in schemas.SETS and isinstance(value, list):
+            value, default = sorted(value), sorted(default)
         if key in schemas.SUPPLIED:
             value = part(key, value)
         elif nested is not None and isinstance(value, dict):
             value = _section(key, value, nested)
-        elif value == argument.default:
+        elif value == default:
             continue
         if value != {}:
             named[key] = value

@@ -7,21 +7,17 @@ import contextlib
 import csv
 import io
 import json
-import logging
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import platform
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
-
-from src import steps
+from src import locks, steps
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-log = logging.getLogger(__name__)
 
 METADATA_KEY = "isthmus"  # one key of sorted JSON, so that equal weights are equal files
 
@@ -96,7 +92,8 @@ class Run:
         prefix = f"step_{iteration}."
         files = (self.folder / "weights").glob(f"{prefix}*safetensors")
         names = (path.name.removeprefix(prefix).removesuffix("safetensors") for path in files)
-        return sorted((name.removesuffix(".") or "plain" for name in names), key=_plain_first)
+        found = [name.removesuffix(".") or "plain" for name in names]
+        return sorted(found, key=lambda name: (name != "plain", name))
 
     def is_complete(self, snapshots: str | list[steps.Step] | None, end: int | None = None) -> bool:
         """Whether the run is done, up to an iteration `end`, with every snapshot of a request."""
@@ -122,27 +119,10 @@ class Run:
         wanted = [iteration for iteration in wanted if iteration <= result["iteration"]]
         return sorted(set(wanted) - set(self.snapshots()))
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> contextlib.AbstractContextManager[None]:
         """Hold the folder: another job that needs the same run waits, then finds it done."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / "run.lock")
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            log.info("waiting: another job works in %s", self.folder)
-            lock.acquire()
-        try:
-            for folder in (self.folder, self.folder / "weights"):  # not another run further down
-                for leftover in folder.glob(".*.tmp"):  # of a job that was killed while writing
-                    leftover.unlink(missing_ok=True)
-            yield
-        finally:
-            lock.release()
-
-
-def _plain_first(name: str) -> tuple[bool, str]:
-    return name != "plain", name
+        # Not what lies further down: that may be another run, which another job holds.
+        return locks.exclusive(self.folder, [self.folder, self.folder / "weights"])
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -151,7 +131,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     Raises:
         OSError: naming `path`; what was there before is still there.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{platform.node()}_{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary.write_bytes(content)

@@ -204,4 +204,5 @@ REQUESTS = {
         "spawn",
     }
 }
+SETS = {"vary"}  # lists whose order says nothing
 UNNAMED_IN_PARTS = {"dataset": {"root", "cache_dir"}, "pretrain": {"weights"}}

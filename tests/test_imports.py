@@ -22,6 +22,7 @@ LAYERS = [
         "checks",
         "config",
         "fingerprints",
+        "locks",
         "naming",
         "pretraining",
         "saved",

@@ -1,7 +1,5 @@
 import json
-import logging
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -328,36 +326,6 @@ def test_a_full_disk_leaves_the_old_state(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space left on device"):
         runs.save_state(path, {"iteration": 2})
     assert runs.load_state(path) == {"iteration": 1}
-
-
-def test_a_second_job_waits_until_the_first_lets_go(tmp_path, caplog):
-    caplog.set_level(logging.INFO)
-    run = Run(tmp_path / "run")
-    events: list[str] = []
-    waiting, done = threading.Event(), threading.Event()
-
-    class Waits(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            waiting.set()
-
-    def second_job() -> None:
-        with Run(run.folder).locked():
-            events.append("second")
-        done.set()
-
-    handler = Waits()
-    runs.log.addHandler(handler)
-    thread = threading.Thread(target=second_job, daemon=True)
-    try:
-        with run.locked():
-            thread.start()
-            assert waiting.wait(timeout=20)
-            events.append("first")
-        assert done.wait(timeout=20)
-    finally:
-        runs.log.removeHandler(handler)
-    assert events == ["first", "second"]
-    assert caplog.messages == [f"waiting: another job works in {run.folder}"]
 
 
 def test_a_failed_job_lets_go(tmp_path):

@@ -1,7 +1,8 @@
 """Children and their averages, evaluated where that has not been done."""
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from src import state_dicts
 from src.branching import cells, states, wanted
@@ -10,6 +11,7 @@ from src.branching.tree import Tree
 from src.branching.wanted import Cell
 from src.runs import Run, load_weights, save_weights, write_csv
 from src.state_dicts import StateDict
+from src.training import batch_norm
 from src.training.evaluation import MANY
 from src.training.evaluator import Evaluator
 
@@ -18,6 +20,9 @@ log = logging.getLogger(__name__)
 # Networks evaluated in one go through the data, and before each write of a table: fewer than are
 # evaluated side by side, because there the last digits would depend on who is beside whom.
 AT_ONCE = MANY - 1
+
+
+Table = dict[str, dict[str, float]]  # loss and accuracy, by split
 
 
 class Averages:
@@ -33,8 +38,8 @@ class Averages:
     def __init__(self, tree: Tree, plan: Plan, evaluator: Evaluator, save: bool) -> None:
         self.tree, self.plan, self.evaluator, self.save = tree, plan, evaluator, save
         self.num_evaluated = 0
-        # By spawn step and model: children have it in common.
-        self._at_spawn: dict[tuple[int, str], dict[str, dict[str, float]]] = {}
+        self._has_batch_norm = batch_norm.has_batch_norm(evaluator.model)
+        self._common: dict[tuple[Any, ...], Table] = {}  # see `_of_all`
 
     def evaluate(self, spawn_step: int) -> None:
         """Evaluate all that is asked for of one spawn step, whose children are trained."""
@@ -45,67 +50,73 @@ class Averages:
                     self._evaluate(spawn_step, run, averages)
 
     def _evaluate(self, spawn_step: int, run: Run, averages: Sequence[Average]) -> None:
-        cells_left = wanted.averages(self.tree, self.plan, spawn_step, run, averages, self.save)
-        path, bn = run.folder / cells.NAME, self.plan.request.bn
-        log.info(
-            "evaluating %d networks for %s",
-            len(cells_left),
-            run.folder.relative_to(self.tree.folder),
-        )
-        for first in range(0, len(cells_left), AT_ONCE):
-            some = cells_left[first : first + AT_ONCE]
-            made = {str(i): self._make(spawn_step, cell) for i, cell in enumerate(some)}
-            rows = cells.read(path)
-            for name, table in self._tables(spawn_step, some, made):
-                cell = some[int(name)]
+        left = wanted.averages(self.tree, self.plan, spawn_step, run, averages, self.save)
+        folder = run.folder.relative_to(self.tree.folder)
+        log.info("evaluating %d networks for %s", len(left), folder)
+        self.num_evaluated += len(left)
+        for first in range(0, len(left), AT_ONCE):
+            some = left[first : first + AT_ONCE]
+            made = [self._make(spawn_step, cell) for cell in some]
+            rows = cells.read(run.folder / cells.NAME)
+            tables = self._tables(spawn_step, some, made)
+            for cell, table in zip(some, tables, strict=True):
                 for split in cell.splits:
-                    key = cells.key(cell.average, cell.model, bn, split)
-                    how = {"model": cell.model, "bn": key[3], "split": split}
+                    how = {"model": cell.model, "bn": cell.bn, "split": split}
+                    key = cells.key(cell.average, cell.model, cell.bn, split)
                     rows[key] = cells.row(self.plan, spawn_step, cell.average, how, table[split])
-            write_csv(path, cells.COLUMNS, cells.in_order(rows.values()))
+            write_csv(run.folder / cells.NAME, cells.COLUMNS, cells.in_order(rows.values()))
             if self.save:
-                for name, weights in made.items():
-                    self._save(spawn_step, run, some[int(name)], weights)
+                for cell, weights in zip(some, made, strict=True):
+                    self._save(spawn_step, run, cell, weights)
 
     def _tables(
-        self, spawn_step: int, some: Sequence[Cell], made: Mapping[str, StateDict]
-    ) -> Iterator[tuple[str, dict[str, dict[str, float]]]]:
-        """Loss and accuracy by split of every cell, by its position as text."""
-        left: dict[tuple[str, ...], dict[str, StateDict]] = {}
-        for name, weights in made.items():
-            cell = some[int(name)]
-            known = self._known(spawn_step, cell)
-            if known is not None:
-                yield name, known
-            elif cell.splits:
-                left.setdefault(tuple(cell.splits), {})[name] = weights
-        for splits, models in left.items():
-            self.num_evaluated += len(models)
-            for name, table in self.evaluator.table(models, list(splits)).items():
-                if some[int(name)].average.child_step == 0:
-                    self._at_spawn[spawn_step, some[int(name)].model] = table
-                yield name, table
+        self, spawn_step: int, some: Sequence[Cell], made: Sequence[StateDict]
+    ) -> list[Table]:
+        """Loss and accuracy by split of every cell."""
+        tables = [self._known(spawn_step, cell) for cell in some]
+        left: dict[tuple[str, ...], list[int]] = {}  # positions, by the splits that are needed
+        for position, (cell, known) in enumerate(zip(some, tables, strict=True)):
+            if known is None:
+                left.setdefault(tuple(cell.splits), []).append(position)
+        for splits, positions in left.items():
+            models = {str(position): made[position] for position in positions}
+            found = self.evaluator.table(models, list(splits)) if splits else {}
+            for name, table in found.items():
+                position = int(name)
+                tables[position] = self._common[self._of_all(spawn_step, some[position])] = table
+        return [table or {} for table in tables]
 
-    def _known(self, spawn_step: int, cell: Cell) -> dict[str, dict[str, float]] | None:
+    def _known(self, spawn_step: int, cell: Cell) -> Table | None:
         """What was evaluated when a child was done, or as another child of the same beginning."""
         average = cell.average
         if average.kind != "child":
             return None
+        found: Table = self._common.get(self._of_all(spawn_step, cell), {})
         ((run, iteration),) = wanted.places(self.tree, self.plan, spawn_step, average)
         result = run.read_result()
-        found: dict[str, dict[str, float]] = {}
-        if average.child_step == 0:
-            found = self._at_spawn.get((spawn_step, cell.model), {})
-        elif result is not None and result["iteration"] == iteration:
+        as_trained = self._treated(cell) == "keep"
+        if average.child_step and as_trained and result and result["iteration"] == iteration:
             evaluation = result["evaluation"]
             found = evaluation.get(cell.model, {}) if len(evaluation) < MANY else {}
         return found if set(cell.splits) <= set(found) else None
 
+    def _of_all(self, spawn_step: int, cell: Cell) -> tuple[Any, ...]:
+        """What a child's numbers depend on: at the spawn step all children are one."""
+        average = cell.average
+        seeds = average.seeds if average.child_step or average.kind != "child" else ()
+        return spawn_step, average.kind, average.child_step, seeds, cell.model, self._treated(cell)
+
+    def _treated(self, cell: Cell) -> str:
+        """What becomes of a network's statistics in effect."""
+        alone = cell.average.kind == "child"
+        if alone and (cell.bn == "average" or not self._has_batch_norm):
+            return "keep"
+        return cell.bn
+
     def _make(self, spawn_step: int, cell: Cell) -> StateDict:
         """The weights of one cell, on the evaluator's device."""
-        average = cell.average
-        mean, last = self._mean(spawn_step, average, cell.model)
-        return self.evaluator.combined(mean, last, cells.bn_of(average, self.plan.request.bn))
+        mean, last = self._mean(spawn_step, cell.average, cell.model)
+        return self.evaluator.combined(mean, last, cell.bn)
 
     def _mean(self, spawn_step: int, average: Average, model: str) -> tuple[StateDict, StateDict]:
         """The mean of an average's networks, and the last one of them."""
@@ -131,9 +142,12 @@ class Averages:
         last_run, iteration = places[-1]
         _, metadata = load_weights(last_run.weights(iteration, cell.model))
         own = {"average": average.kind, "members": [list(m) for m in average.members]}
-        metadata |= own | {"bn": self.plan.request.bn, "spawn_step": spawn_step}
-        metadata.pop("child_seed", None)
-        save_weights(wanted.weights_of(run, average, iteration, cell.model), weights, metadata)
+        metadata |= own | {"bn": cell.bn, "spawn_step": spawn_step}
+        for name in ("child_seed", "together"):  # of the last one of them
+            metadata.pop(name, None)
+        save_weights(
+            wanted.weights_of(run, average, iteration, cell.model, cell.bn), weights, metadata
+        )
         if cell.model == "plain":
-            path = wanted.state_of(run, average, iteration)
+            path = wanted.state_of(run, average, iteration, cell.bn)
             states.save_mean(path, [r.snapshot_state(i) for r, i in places])

@@ -79,12 +79,15 @@ def row(
 
 def key(average: Average, model: str, bn: str, split: str) -> tuple[str, ...]:
     """Of one row within its folder."""
-    return (str(average.child_step), average.kind, model, bn_of(average, bn), split)
+    return (str(average.child_step), average.kind, model, bn, split)
 
 
-def bn_of(average: Average, bn: str) -> str:
-    """What becomes of batch-norm statistics: a child keeps its own."""
-    return "keep" if average.kind == "child" else bn
+def treatments(average: Average, bn: str) -> list[str]:
+    """What becomes of batch-norm statistics: a child is evaluated with its own ones too.
+
+    An average with statistics that were estimated anew is to be held against children with such.
+    """
+    return list(dict.fromkeys(["keep", bn])) if average.kind == "child" else [bn]
 
 
 def folder(tree: Tree, spawn_step: str, average: Average) -> Run:
@@ -97,7 +100,8 @@ def folder(tree: Tree, spawn_step: str, average: Average) -> Run:
 
 def of_tree(tree: Tree) -> list[Row]:
     """The rows of all folders of a tree, whoever asked for them."""
-    patterns = ("children/*/seed_*", "avg_back/*/seed_*", "avg_across/*/seeds_*")
+    # Children last: those of an average that another job has just written are there then.
+    patterns = ("avg_across/*/seeds_*", "avg_back/*/seed_*", "children/*/seed_*")
     return [
         row
         for pattern in patterns

@@ -112,6 +112,8 @@ class Children:
         words = f"children {', '.join(map(str, group))} of {self.step_text}"
         request = as_steps(self.wanted)
         state = runs[0].folder.with_name(f"together_{text(group)}.pt")
+        for leftover in state.parent.glob(f".{state.name}.*.tmp"):  # of a job that was killed
+            leftover.unlink()
         if state.exists() or not all(run.has_reached(self.end) for run in runs):
             legs = [
                 Leg(run, session, request, self.save_predictions, self._words(seed))

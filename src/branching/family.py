@@ -93,20 +93,32 @@ class Family:
                 raise ValueError(f"splits={split}: this data set has {', '.join(there)}")
         plan = Plan(request, session.iterations_per_epoch, session.planned_end)
         if plan.spawn_steps:
-            self._check_schedule(plan)
+            self.check_schedule(max(plan.spawn_steps), plan.child_length)
         return plan
 
-    def _check_schedule(self, plan: Plan) -> None:
-        latest = max(plan.spawn_steps)
+    def check_schedule(self, start: int, length: int) -> None:
+        """Refuse children that the schedule of the parent does not provide for.
+
+        Args:
+            start: the latest iteration at which they begin.
+            length: in iterations.
+
+        Raises:
+            ValueError: naming the longest that they can be.
+        """
+        session = self.session
         try:
-            self.session.training.scheduler.factor(latest + plan.child_length - 1)
+            session.training.scheduler.factor(start + length - 1)
         except ValueError as error:
-            longest = plan.end - latest
-            shorter = f"child_length={plan.text(longest)}" if longest else "an earlier spawn step"
+            texts = [
+                steps.to_text(iteration, session.iterations_per_epoch)
+                for iteration in (length, start, session.planned_end - start)
+            ]
+            earlier = start >= session.planned_end
+            shorter = "an earlier spawn step" if earlier else f"child_length={texts[2]}"
             raise ValueError(
-                f"child_length={plan.request.child_length or plan.text(plan.end)}: the children of "
-                f"{plan.text(latest)} would outlast the schedule of the parent ({error}); "
-                f"try {shorter} or scheduler=constant"
+                f"child_length={texts[0]}: the children of {texts[1]} would outlast the schedule "
+                f"of the parent ({error}); try {shorter} or scheduler=constant"
             ) from error
 
     def train_parent(
@@ -219,8 +231,16 @@ def fitting(weights: StateDict, initial: StateDict) -> StateDict:
     return result
 
 
-def pretrained(run: Run) -> StateDict:
-    """The weights at the end of a training."""
+def pretrained(run: Run, make: Callable[[], Session] | None) -> StateDict:
+    """The weights at the end of a training that comes before the parent's.
+
+    Args:
+        run: where it lies.
+        make: its session, to train it first if that has not been done.
+    """
+    if make is not None:
+        with run.locked():
+            fit(run, make, words="pretraining")
     result = run.read_result()
     assert result is not None  # it was trained before
     return load_weights(run.weights(result["iteration"]))[0]

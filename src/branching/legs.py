@@ -11,7 +11,7 @@ from src.branching.tree import Tree, text
 from src.runs import Run
 from src.steps import Step
 
-COLUMNS = ("leg", "role", "seeds", "batch_size", "split", "loss", "accuracy")
+COLUMNS = ("leg", "role", "seeds", "batch_size", "bn", "split", "loss", "accuracy")
 
 
 @dataclass(frozen=True)
@@ -71,30 +71,21 @@ class Legs:
         return set(range(self.num_legs)) <= self.done()
 
 
-def leg_rows(
-    legs: Legs,
+def rows_of(
     leg: int,
-    batch_sizes: Mapping[str, int],
-    average: Mapping[str, Mapping[str, float]],
+    member: tuple[str, str],
+    batch_size: int | str,
+    bn: str,
+    table: Mapping[str, Mapping[str, float]],
 ) -> list[list[Any]]:
-    """The rows of one leg, which is trained.
+    """The rows of one network of a leg.
 
     Args:
-        legs: where it lies.
         leg: counted from 0.
-        batch_sizes: by role.
-        average: loss and accuracy of the average, by split.
+        member: its role, which is parent, child or average, and its seeds as text.
+        batch_size: that it was trained with; empty for an average.
+        bn: what became of batch-norm statistics; keep: as they were trained.
+        table: loss and accuracy by split.
     """
-    results = [("parent", "", legs.parent(leg))]
-    results += [("child", str(seed), legs.child(leg, seed)) for seed in legs.child_seeds]
-    rows: list[list[Any]] = []
-    for role, seed, run in results:
-        result = run.read_result()
-        assert result is not None  # it was trained before
-        for split, cell in result["evaluation"]["plain"].items():
-            numbers = (repr(cell["loss"]), repr(cell["accuracy"]))
-            rows.append([leg, role, seed, batch_sizes[role], split, *numbers])
-    for split, cell in average.items():
-        numbers = (repr(cell["loss"]), repr(cell["accuracy"]))
-        rows.append([leg, "average", text(legs.child_seeds), "", split, *numbers])
-    return rows
+    numbers = {split: (repr(cell["loss"]), repr(cell["accuracy"])) for split, cell in table.items()}
+    return [[leg, *member, batch_size, bn, split, *pair] for split, pair in numbers.items()]

@@ -1,5 +1,6 @@
 """Splitting and merging: a parent, children from its end, and their average as the next parent."""
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -11,8 +12,10 @@ from torch import nn
 from src import chance, state_dicts
 from src.branching import cells, states
 from src.branching.family import Family
-from src.branching.legs import COLUMNS, Legs, leg_rows
+from src.branching.legs import COLUMNS, Legs, rows_of
+from src.branching.tree import text
 from src.runs import Run, load_state, load_weights, save_weights, write_csv
+from src.training import batch_norm
 from src.training.fit import fit
 from src.training.recipe import Recipe, Seeds
 from src.training.session import Session
@@ -29,10 +32,14 @@ class Changes:
 
     def of(self, recipe: Recipe) -> Recipe:
         """The recipe with these changes; its loaded optimizer state does not undo them."""
-        if self.lr_factor == 1:
-            return replace(recipe, batch_size=self.batch_size)
-        optimizer = partial(_scaled, recipe.optimizer, self.lr_factor)
-        return replace(recipe, batch_size=self.batch_size, optimizer=optimizer)
+        optimizer = recipe.optimizer
+        if self.lr_factor != 1:
+            optimizer = partial(_scaled, optimizer, self.lr_factor)
+        metadata = copy.deepcopy(recipe.metadata)
+        if "config" in metadata:
+            metadata["config"]["hparams"]["batch_size"] = self.batch_size
+            metadata["config"]["optimizer"]["lr"] *= self.lr_factor
+        return replace(recipe, batch_size=self.batch_size, optimizer=optimizer, metadata=metadata)
 
 
 def changes(
@@ -79,6 +86,8 @@ class Merging:
         self._sessions: dict[Changes, Session] = {}
         for role in ("parent", "child"):
             self._changes(legs.num_legs - 1, role)
+        end = family.session.planned_end
+        family.check_schedule(end, legs.length(family.session.iterations_per_epoch, end))
 
     def train(self) -> None:
         """Train the legs that are not in the table, and write it after each."""
@@ -87,15 +96,13 @@ class Merging:
                 continue
             self._train(leg)
             with self.legs.average(leg).locked():
-                table = self._merge(leg)
+                new = [*self._rows_of_trained(leg), *self._merge(leg)]
             with Run(self.legs.folder).locked():
                 there = [
                     [row[name] for name in COLUMNS]
                     for row in cells.read_rows(self.legs.table)
                     if row["leg"] != str(leg)
                 ]
-                batch_sizes = {r: self._changes(leg, r).batch_size for r in ("parent", "child")}
-                new = leg_rows(self.legs, leg, batch_sizes, table)
                 write_csv(self.legs.table, COLUMNS, sorted(there + new, key=_leg_of))
 
     def _train(self, leg: int) -> None:
@@ -144,11 +151,28 @@ class Merging:
         if start != result["iteration"]:  # batches of another size: as many epochs are done
             session.training.iteration = start
             session.training.running.clear()
-        session.training.scheduler.factor(end - 1)
         return session
 
-    def _merge(self, leg: int) -> dict[str, dict[str, float]]:
-        """The average of a leg's children, written with its state, and evaluated."""
+    def _rows_of_trained(self, leg: int) -> list[list[Any]]:
+        """Parent and children, with their own statistics, and treated like their average."""
+        evaluator, rows = self.family.session.evaluator, []
+        members = [("parent", "", self.legs.parent(leg))]
+        members += [("child", str(s), self.legs.child(leg, s)) for s in self.legs.child_seeds]
+        for role, seed, run in members:
+            size, result = self._changes(leg, role).batch_size, run.read_result()
+            assert result is not None  # it was trained before
+            table = result["evaluation"]["plain"]
+            rows += rows_of(leg, (role, seed), size, "keep", table)
+            if self.legs.bn == "keep":
+                continue
+            if self.legs.bn == "reset" and batch_norm.has_batch_norm(evaluator.model):
+                weights, _ = load_weights(run.weights(result["iteration"]))
+                table = evaluator.table({role: evaluator.combined(weights, weights, "reset")})[role]
+            rows += rows_of(leg, (role, seed), size, self.legs.bn, table)
+        return rows
+
+    def _merge(self, leg: int) -> list[list[Any]]:
+        """The average of a leg's children, written with its state, and its rows."""
         run, evaluator = self.legs.average(leg), self.family.session.evaluator
         runs = [self.legs.child(leg, seed) for seed in self.legs.child_seeds]
         results = [child.read_result() for child in runs]
@@ -157,12 +181,12 @@ class Merging:
         last, metadata = load_weights(files[-1])
         mean = state_dicts.mean((load_weights(file)[0] for file in files), [1.0] * len(files))
         weights = evaluator.combined(mean, last, self.legs.bn)
-        table = evaluator.table({"average": weights})["average"]
         metadata.pop("child_seed", None)
         save_weights(run.weights(iterations[-1]), weights, metadata | {"bn": self.legs.bn})
         state_files = [child.snapshot_state(i) for child, i in zip(runs, iterations, strict=True)]
         states.save_mean(run.snapshot_state(iterations[-1]), state_files)
-        return table
+        table = evaluator.table({"average": weights})["average"]
+        return rows_of(leg, ("average", text(self.legs.child_seeds)), "", self.legs.bn, table)
 
     def _session(self, leg: int, role: str) -> Session:
         made = self._changes(leg, role)

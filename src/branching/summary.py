@@ -5,17 +5,24 @@ import statistics
 from src.branching import cells
 from src.branching.cells import Row
 from src.branching.legs import Legs
+from src.branching.plan import Request
 from src.branching.tree import Tree
 
 
-def of(tree: Tree, legs: Legs | None = None) -> list[str]:
+def of(tree: Tree, request: Request, legs: Legs | None = None) -> list[str]:
     """What a study found, as tables of text.
 
     Args:
         tree: with its tables.
+        request: whose children and batch-norm statistics are shown.
         legs: of splitting and merging, if there are any.
     """
-    rows = cells.read_rows(tree.averages)
+    seeds = set(map(str, request.child_seeds))
+    rows = [
+        row
+        for row in cells.read_rows(tree.averages)
+        if row["bn"] == request.bn and seeds.issuperset(row["seeds"].split("-"))
+    ]
     return ([_branches(rows)] if rows else []) + ([_legs(legs)] if legs else [])
 
 
@@ -32,7 +39,10 @@ def _branches(rows: list[Row]) -> str:
     kinds = sorted({_kind(row) for row in rows}, key=_place)
     names = [f"{kind} {number}".rstrip() for kind, number in kinds]
     head = ["spawned at", "compared at", *names]
-    lines = [f"mean {split} accuracy of {model} children, and of averages of so many networks"]
+    lines = [
+        f"mean {split} accuracy of {model} children, and of averages of so many networks "
+        f"(bn={rows[0]['bn']})"
+    ]
     lines.append("  ".join(head))
     for spawn_step in sorted({int(row["spawn_step"]) for row in rows}):
         here = [row for row in rows if int(row["spawn_step"]) == spawn_step]
@@ -50,7 +60,8 @@ def _legs(legs: Legs) -> str:
     for leg in range(legs.num_legs):
         means = []
         for role in ("parent", "child", "average"):
-            here = [r for r in rows if (r["leg"], r["role"], r["split"]) == (str(leg), role, split)]
+            which = (str(leg), role, split, legs.bn)
+            here = [r for r in rows if (r["leg"], r["role"], r["split"], r["bn"]) == which]
             means.append(statistics.fmean(float(row["accuracy"]) for row in here))
         lines.append(f"{leg:>3}  {means[0]:>6.4f}  {means[1]:>8.4f}  {means[2]:>7.4f}")
     return "\n".join(lines)

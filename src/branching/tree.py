@@ -1,9 +1,11 @@
 """Where a parent, its children and what is made of them lie."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from src import locks
 from src.runs import Run
 from src.steps import Step
 
@@ -34,9 +36,13 @@ class Tree:
         return self.folder / "distance" / "distance.csv"
 
     @property
-    def tables(self) -> Run:
-        """What is held while the tables of the whole tree are put together."""
-        return Run(self.folder / "distance")
+    def figures(self) -> Path:
+        return self.folder / "figures"
+
+    def tables_locked(self) -> AbstractContextManager[None]:
+        """Hold the tables of the whole tree, and their figures, to put them together."""
+        folder = self.distances.parent
+        return locks.exclusive(folder, [folder, self.folder, self.figures])
 
     def child(self, spawn_step: Step, seed: int) -> Run:
         """One child, of which each moment is counted from the beginning of its parent."""

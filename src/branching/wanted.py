@@ -20,6 +20,7 @@ class Cell:
 
     average: Average
     model: str
+    bn: str
     splits: list[str]  # of which nothing is known yet; none if the weights alone are missing
 
 
@@ -77,17 +78,16 @@ def averages(
     found = []
     for average in some:
         for model in models_of(tree, plan, spawn_step, average):
-            splits = [
-                split
-                for split in request.splits
-                if cells.key(average, model, request.bn, split) not in rows
-            ]
             _, iteration = places(tree, plan, spawn_step, average)[-1]
-            unsaved = save and average.kind != "child"
-            if unsaved and weights_of(run, average, iteration, model).exists():
-                unsaved = model == "plain" and not state_of(run, average, iteration).exists()
-            if splits or unsaved:
-                found.append(Cell(average, model, splits))
+            for bn in cells.treatments(average, request.bn):
+                keys = {split: cells.key(average, model, bn, split) for split in request.splits}
+                splits = [split for split, key in keys.items() if key not in rows]
+                unsaved = save and average.kind != "child"
+                if unsaved and weights_of(run, average, iteration, model, bn).exists():
+                    state = state_of(run, average, iteration, bn)
+                    unsaved = model == "plain" and not state.exists()
+                if splits or unsaved:
+                    found.append(Cell(average, model, bn, splits))
     return found
 
 
@@ -109,15 +109,18 @@ def places(tree: Tree, plan: Plan, spawn_step: int, average: Average) -> list[tu
     ]
 
 
-def weights_of(run: Run, average: Average, iteration: int, model: str) -> Path:
-    """File of a saved average: as a snapshot of its run, or led by its kind where there are two."""
-    if average.kind in ("across", "back"):
-        return run.weights(iteration, model)
-    return run.weights(f"{average.kind}_step_{iteration}", model)
+def weights_of(run: Run, average: Average, iteration: int, model: str, bn: str) -> Path:
+    """File of a saved average."""
+    return run.weights(_moment(average, iteration, bn), model)
 
 
-def state_of(run: Run, average: Average, iteration: int) -> Path:
+def state_of(run: Run, average: Average, iteration: int, bn: str) -> Path:
     """File of the optimizer state that is saved with an average."""
-    if average.kind in ("across", "back"):
-        return run.snapshot_state(iteration)
-    return run.folder / "weights" / f"{average.kind}_step_{iteration}.state.pt"
+    return weights_of(run, average, iteration, "plain", bn).with_suffix(".state.pt")
+
+
+def _moment(average: Average, iteration: int, bn: str) -> int | str:
+    """As a snapshot of its run; led by its kind or treatment where there are others."""
+    before = [] if average.kind in ("across", "back") else [average.kind]
+    before += [] if bn == "reset" else [bn]
+    return "_".join([*before, f"step_{iteration}"]) if before else iteration

@@ -110,5 +110,6 @@ def draw_curves(axes: Axes, panel: pd.DataFrame) -> None:
 
 def about(drawn: pd.DataFrame) -> str:
     """Which networks the figure shows, in words."""
-    model, bn = drawn["model"].iloc[0], drawn.loc[drawn["kind"] != "child", "bn"]
-    return f"model {model}" + (f", batch norm of averages: {bn.iloc[0]}" if len(bn) else "")
+    averages = drawn.loc[drawn["kind"] != "child", "bn"]
+    bn = averages.iloc[0] if len(averages) else drawn["bn"].iloc[0]
+    return f"model {drawn['model'].iloc[0]}, batch norm: {bn}"

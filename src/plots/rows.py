@@ -40,7 +40,8 @@ def select(averages: pd.DataFrame, split: str, model: str, bn: str) -> pd.DataFr
         averages: as `spawn.py` writes it.
         split: train, val or test.
         model: plain, or an averaged model tracked in training: ema_0.999, swa, latest_5.
-        bn: what became of the statistics of averages; children keep their own.
+        bn: what became of the statistics of averages; of children too, if they were evaluated so,
+            else they are those with their own.
 
     Returns:
         The rows, with `seeds` as text.
@@ -52,9 +53,11 @@ def select(averages: pd.DataFrame, split: str, model: str, bn: str) -> pd.DataFr
     found = where(where(averages, "split", split), "model", model)
     found = found.assign(seeds=found["seeds"].astype(str))  # a column of "1" is read as numbers
     alone = found["kind"] == "child"
+    like = alone & (found["bn"] == bn)
+    children = found[like if like.any() else alone & (found["bn"] == "keep")]
     if alone.all():
-        return found
-    return pd.concat([found[alone], where(found[~alone], "bn", bn)])
+        return children
+    return pd.concat([children, where(found[~alone], "bn", bn)])
 
 
 def listed(seeds: Iterable[str]) -> str:

@@ -59,6 +59,8 @@ class Leg:
         session = self.session
         if state is None:
             shutil.rmtree(self.run.tensorboard, ignore_errors=True)  # of a job killed early on
+            if not self.run.result.exists():
+                shutil.rmtree(self.run.folder / "weights", ignore_errors=True)  # likewise
             return
         session.load_state_dict(state["model"], state)
         self.report.load_state_dict(state["report"])

@@ -1,7 +1,8 @@
 """Several trainings of one recipe, which differ in their seeds alone, as one."""
 
+import contextlib
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,7 +63,7 @@ class Stacked:
         states = [session.training.optimizer.state_dict() for session in self.sessions]
         self.optimizer.load_state_dict(_stack(states, common="step"))  # Adam's count of steps
         if self.averages:
-            self.averages.start(self.gradients.stack, first.end, self.iterations_per_epoch)
+            self.averages.start(self.gradients.stack, first.planned_end, self.iterations_per_epoch)
             averages = [each.averages.state_dict() for each in self.sessions if each.averages]
             self.averages.load_state_dict(_stack(averages))
 
@@ -106,7 +107,8 @@ class Stacked:
             if losses is not None:
                 running = session.training.running
                 running.extend(losses[index], self._correct[index], self._sizes)
-                session.training.settle()
+                with led_by(session):
+                    session.training.settle()
         self._begin()
 
     def clear(self) -> None:
@@ -127,6 +129,15 @@ class Stacked:
             session.training.optimizer.load_state_dict(_unstack(optimizer, index))
             if session.averages:
                 session.averages.load_state_dict(_unstack(averages, index))
+
+
+@contextlib.contextmanager
+def led_by(session: Session) -> Iterator[None]:
+    """Say which child an error is of."""
+    try:
+        yield
+    except FloatingPointError as error:
+        raise FloatingPointError(f"child {session.origin.get('child_seed')}: {error}") from error
 
 
 @dataclass(frozen=True)

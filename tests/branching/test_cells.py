@@ -57,10 +57,14 @@ def test_a_table_that_is_not_there_has_no_rows(tmp_path):
     assert cells.read(tmp_path / "a.csv") == {}
 
 
-def test_a_child_keeps_its_statistics_whatever_is_asked_for_averages():
-    assert [cells.bn_of(CHILD, bn) for bn in ("reset", "average", "keep")] == ["keep"] * 3
-    assert [cells.bn_of(BACK, bn) for bn in ("reset", "average")] == ["reset", "average"]
-    assert cells.key(CHILD, "plain", "reset", "test") == cells.key(CHILD, "plain", "keep", "test")
+def test_a_child_is_evaluated_as_trained_and_as_the_averages_it_is_compared_with():
+    treatments = {bn: cells.treatments(CHILD, bn) for bn in ("reset", "average", "keep")}
+    assert treatments == {
+        "reset": ["keep", "reset"],
+        "average": ["keep", "average"],
+        "keep": ["keep"],
+    }
+    assert cells.treatments(BACK, "reset") == ["reset"]
 
 
 def test_the_order_of_a_table_does_not_depend_on_the_order_of_its_rows():

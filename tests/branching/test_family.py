@@ -279,7 +279,19 @@ def test_a_spawn_step_of_a_parent_of_given_weights_is_replayed_from_them(tmp_pat
 def test_the_weights_at_the_end_of_a_pretraining_are_what_comes_next(tmp_path):
     made = family(tmp_path)
     made.train_parent(made.plan(asked()))
-    assert toys.equal(pretrained(made.tree.parent), weights(made.tree.parent, 9))
+    assert toys.equal(pretrained(made.tree.parent, None), weights(made.tree.parent, 9))
+
+
+def test_a_pretraining_that_was_not_made_is_made_first(tmp_path):
+    run, session = Run(tmp_path / "pretrain"), family(tmp_path).session
+    first = pretrained(run, lambda: session)
+    assert run.read_result()["iteration"] == 9
+    assert toys.equal(first, weights(run, 9))
+
+    def again():
+        raise AssertionError("it was trained before")
+
+    assert toys.equal(pretrained(run, again), first)
 
 
 LAYERS = ("body.weight", "body.bias", "output.weight", "output.bias")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from src import runs
-from src.branching.legs import COLUMNS, Legs, leg_rows
+from src.branching.legs import COLUMNS, Legs, rows_of
 from src.branching.tree import Tree
 
 
@@ -53,7 +53,7 @@ def test_children_are_as_long_as_the_parent_unless_asked_otherwise():
 def test_legs_are_done_when_the_table_has_them_all(tmp_path):
     made = legs(tmp_path)
     assert not made.are_done()
-    row = ["child", "1", 16, "test", "0.5", "0.5"]
+    row = ["child", "1", 16, "keep", "test", "0.5", "0.5"]
     runs.write_csv(made.table, COLUMNS, [[1, *row]])
     assert not made.are_done()
     runs.write_csv(made.table, COLUMNS, [[0, *row], [1, *row]])
@@ -62,18 +62,11 @@ def test_legs_are_done_when_the_table_has_them_all(tmp_path):
     assert not legs(tmp_path, num_legs=3).are_done()
 
 
-def test_the_rows_of_a_leg_are_those_of_its_trainings_then_of_its_average(tmp_path):
-    made = legs(tmp_path)
-    for position, run in enumerate([made.parent(1), made.child(1, 1), made.child(1, 2)]):
-        plain = {"test": {"loss": 0.1 * (position + 3), "accuracy": 0.5}}
-        runs.write_json(run.result, {"evaluation": {"plain": plain, "ema_0.9": {}}})
-    average = {"train": {"loss": 4.0, "accuracy": 0.25}, "test": {"loss": 5.0, "accuracy": 1.0}}
-    rows = leg_rows(made, 1, {"parent": 16, "child": 8}, average)
+def test_the_rows_of_a_network_are_its_splits():
+    table = {"train": {"loss": 0.1 * 3, "accuracy": 0.25}, "test": {"loss": 5.0, "accuracy": 1.0}}
+    rows = rows_of(1, ("child", "2"), 8, "keep", table)
     assert rows == [
-        [1, "parent", "", 16, "test", "0.30000000000000004", "0.5"],
-        [1, "child", "1", 8, "test", "0.4", "0.5"],
-        [1, "child", "2", 8, "test", "0.5", "0.5"],
-        [1, "average", "1-2", "", "train", "4.0", "0.25"],
-        [1, "average", "1-2", "", "test", "5.0", "1.0"],
+        [1, "child", "2", 8, "keep", "train", "0.30000000000000004", "0.25"],
+        [1, "child", "2", 8, "keep", "test", "5.0", "1.0"],
     ]
     assert all(len(row) == len(COLUMNS) for row in rows)

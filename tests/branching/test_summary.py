@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from src import runs
@@ -6,7 +8,8 @@ from src.branching.legs import COLUMNS, Legs
 from src.branching.plan import Average, Plan, Request
 from src.branching.tree import Tree
 
-PLAN = Plan(Request(spawn_steps=["0ep"], child_seeds=[1]), 4, 16)
+ASKED = Request(spawn_steps=["0ep"], child_seeds=list(range(10)))
+PLAN = Plan(ASKED, 4, 16)
 
 
 def write(tree, *rows):
@@ -23,7 +26,7 @@ def write(tree, *rows):
 
 def table(tree):
     """The summary of the branches: first line, head, and one list of words a spawn step."""
-    (text,) = summary.of(tree)
+    (text,) = summary.of(tree, ASKED)
     first, head, *lines = text.splitlines()
     return first, head, [line.split() for line in lines]
 
@@ -46,7 +49,9 @@ def test_each_spawn_step_has_its_mean_child_and_mean_averages_at_the_last_child_
         child(10, 2, 0.8),
     )
     first, head, lines = table(tree)
-    assert first == "mean test accuracy of plain children, and of averages of so many networks"
+    assert first == (
+        "mean test accuracy of plain children, and of averages of so many networks (bn=reset)"
+    )
     assert head.split("  ") == ["spawned at", "compared at", "child", "across 2", "across 3"] + [
         "back 2"
     ]
@@ -81,9 +86,9 @@ def test_it_speaks_of_plain_networks_or_else_of_the_first_averaged_model(tmp_pat
 
 
 def test_an_empty_tree_has_nothing_to_say(tmp_path):
-    assert summary.of(Tree(tmp_path)) == []
+    assert summary.of(Tree(tmp_path), ASKED) == []
     write(Tree(tmp_path))
-    assert summary.of(Tree(tmp_path)) == []
+    assert summary.of(Tree(tmp_path), ASKED) == []
 
 
 def test_legs_have_their_parent_mean_child_and_average(tmp_path):
@@ -97,9 +102,11 @@ def test_legs_have_their_parent_mean_child_and_average(tmp_path):
                 ("child", "2", 0.7),
                 ("average", "1-2", 0.8),
             ):
-                rows.append([leg, role, seeds, 16, split, "1.0", accuracy - minus + leg / 100])
+                number = accuracy - minus + leg / 100
+                rows.append([leg, role, seeds, 16, "keep", split, "1.0", 0.0])
+                rows.append([leg, role, seeds, 16, "reset", split, "1.0", number])
     runs.write_csv(legs.table, COLUMNS, rows)
-    (text,) = summary.of(legs.tree, legs)
+    (text,) = summary.of(legs.tree, ASKED, legs)
     lines = text.splitlines()
     assert lines[0] == "test accuracy"
     assert [line.split() for line in lines[1:]] == [
@@ -107,3 +114,12 @@ def test_legs_have_their_parent_mean_child_and_average(tmp_path):
         ["0", "0.4000", "0.5500", "0.7000"],
         ["1", "0.4100", "0.5600", "0.7100"],
     ]
+
+
+def test_other_children_and_other_treatments_of_batch_norm_are_left_out(tmp_path):
+    tree = Tree(tmp_path)
+    write(tree, child(0, 4, 0.2), child(0, 4, 0.4), (0, 4, "across", 2, "plain", "test", 0.9))
+    only_first = replace(ASKED, child_seeds=[0])
+    (text,) = summary.of(tree, only_first)
+    assert text.splitlines()[-1].split() == ["0ep", "1ep", "0.2000"]
+    assert summary.of(tree, replace(ASKED, bn="keep")) == []

@@ -20,10 +20,23 @@ def test_a_tree_has_one_folder_a_training_and_one_a_set_of_averages():
     assert made.legs("plain") == Path("t/legs/plain")
 
 
-def test_the_lock_of_the_tables_is_not_that_of_any_training():
-    made = Tree(Path("t"))
-    trained = [made.parent, made.pretrain, made.child("0ep", 1)]
-    assert made.tables not in [*trained, made.back("0ep", 1), made.across("0ep", [1, 2])]
+def test_the_lock_of_the_tables_is_not_that_of_any_training(tmp_path):
+    made = Tree(tmp_path)
+    with made.tables_locked():
+        for run in (made.parent, made.pretrain, made.child("0ep", 1), made.across("0ep", [1, 2])):
+            with run.locked():
+                pass
+        assert Path(tmp_path / "distance" / "run.lock").exists()
+
+
+def test_whoever_holds_the_tables_removes_what_a_killed_job_left(tmp_path):
+    made = Tree(tmp_path)
+    made.figures.mkdir()
+    left = [tmp_path / ".averages.csv.a_1.tmp", made.figures / ".x.png.a_1.tmp"]
+    for path in left:
+        path.write_text("half")
+    with made.tables_locked():
+        assert not any(path.exists() for path in left)
 
 
 def test_seeds_are_written_in_the_order_given():

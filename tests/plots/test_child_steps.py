@@ -107,7 +107,7 @@ def test_the_words_on_the_figure():
         "spawn step 8it (2ep)",
     ]
     (legend,) = figure.legends
-    assert legend.get_title().get_text() == "model plain, batch norm of averages: reset"
+    assert legend.get_title().get_text() == "model plain, batch norm: reset"
     assert [text.get_text() for text in legend.get_texts()] == [
         "each child",
         "mean child",

@@ -1,0 +1,76 @@
+import logging
+import multiprocessing
+import threading
+
+import pytest
+from filelock import FileLock, Timeout
+
+from src import locks
+
+
+def test_a_second_job_waits_until_the_first_lets_go(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    folder = tmp_path / "run"
+    events: list[str] = []
+    waiting, done = threading.Event(), threading.Event()
+
+    class Waits(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            waiting.set()
+
+    def second_job() -> None:
+        with locks.exclusive(folder, []):
+            events.append("second")
+        done.set()
+
+    handler = Waits()
+    locks.log.addHandler(handler)
+    thread = threading.Thread(target=second_job, daemon=True)
+    try:
+        with locks.exclusive(folder, []):
+            thread.start()
+            assert waiting.wait(timeout=20)
+            events.append("first")
+        assert done.wait(timeout=20)
+    finally:
+        locks.log.removeHandler(handler)
+    assert events == ["first", "second"]
+    assert caplog.messages == [f"waiting: another job works in {folder}"]
+
+
+def test_leftovers_are_removed_only_where_the_lock_says(tmp_path):
+    for name in ("mine", "theirs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / ".a.csv.host_1.tmp").write_text("half")
+    with locks.exclusive(tmp_path, [tmp_path / "mine", tmp_path / "not_there"]):
+        pass
+    assert list(tmp_path.glob("*/.*.tmp")) == [tmp_path / "theirs" / ".a.csv.host_1.tmp"]
+
+
+def test_a_folder_that_is_shared_can_be_shared_again_and_not_be_held_alone(tmp_path):
+    pytest.importorskip("fcntl")
+    alone = FileLock(tmp_path / locks.NAME, blocking=False)
+    with locks.shared(tmp_path), locks.shared(tmp_path), pytest.raises(Timeout):
+        alone.acquire()
+    with alone:
+        pass
+
+
+def test_a_job_that_is_killed_shares_no_longer(tmp_path):
+    pytest.importorskip("fcntl")
+    started = multiprocessing.get_context("spawn").Event()
+    job = multiprocessing.get_context("spawn").Process(target=share, args=(tmp_path, started))
+    job.start()
+    assert started.wait(timeout=60)
+    with pytest.raises(Timeout):
+        FileLock(tmp_path / locks.NAME, blocking=False).acquire()
+    job.kill()
+    job.join()
+    with FileLock(tmp_path / locks.NAME, timeout=10):
+        pass
+
+
+def share(folder, started):
+    with locks.shared(folder):
+        started.set()
+        threading.Event().wait()
