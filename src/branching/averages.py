@@ -72,32 +72,28 @@ class Averages:
     def _tables(
         self, spawn_step: int, some: Sequence[Cell], made: Sequence[StateDict]
     ) -> list[Table]:
-        """Loss and accuracy by split of every cell."""
-        tables = [self._known(spawn_step, cell) for cell in some]
-        left: dict[tuple[str, ...], list[int]] = {}  # positions, by the splits that are needed
-        for position, (cell, known) in enumerate(zip(some, tables, strict=True)):
-            if known is None:
-                left.setdefault(tuple(cell.splits), []).append(position)
-        for splits, positions in left.items():
-            models = {str(position): made[position] for position in positions}
-            found = self.evaluator.table(models, list(splits)) if splits else {}
-            for name, table in found.items():
-                position = int(name)
-                tables[position] = self._common[self._of_all(spawn_step, some[position])] = table
-        return [table or {} for table in tables]
+        """Loss and accuracy by split of every cell; what is the same is evaluated once."""
+        for splits in dict.fromkeys(tuple(cell.splits) for cell in some if cell.splits):
+            left = {
+                self._of_all(spawn_step, cell): weights
+                for cell, weights in zip(some, made, strict=True)
+                if tuple(cell.splits) == splits and self._known(spawn_step, cell) is None
+            }
+            models = {str(position): weights for position, weights in enumerate(left.values())}
+            tables = self.evaluator.table(models, list(splits)) if models else {}
+            for key, table in zip(left, tables.values(), strict=True):
+                self._common[key] = self._common.get(key, {}) | table
+        return [self._known(spawn_step, cell) or {} for cell in some]
 
     def _known(self, spawn_step: int, cell: Cell) -> Table | None:
-        """What was evaluated when a child was done, or as another child of the same beginning."""
+        """What has been evaluated, here or when a child was done."""
         average = cell.average
-        if average.kind != "child":
-            return None
         found: Table = self._common.get(self._of_all(spawn_step, cell), {})
-        ((run, iteration),) = wanted.places(self.tree, self.plan, spawn_step, average)
-        result = run.read_result()
-        as_trained = self._treated(cell) == "keep"
-        if average.child_step and as_trained and result and result["iteration"] == iteration:
-            evaluation = result["evaluation"]
-            found = evaluation.get(cell.model, {}) if len(evaluation) < MANY else {}
+        if average.kind == "child" and average.child_step and self._treated(cell) == "keep":
+            ((run, iteration),) = wanted.places(self.tree, self.plan, spawn_step, average)
+            result = run.read_result()
+            if result and result["iteration"] == iteration and len(result["evaluation"]) < MANY:
+                found = result["evaluation"].get(cell.model, {})
         return found if set(cell.splits) <= set(found) else None
 
     def _of_all(self, spawn_step: int, cell: Cell) -> tuple[Any, ...]:

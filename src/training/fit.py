@@ -46,11 +46,14 @@ def fit(
         ValueError: a snapshot lies after the end of training, or a part refuses its values.
     """
     num_steps = 0
-    if not run.has_reached(end):
-        num_steps += _train(Leg(run, make(), snapshots, save_predictions, words))
-    missing = run.missing_snapshots(snapshots, end)
-    if missing:
-        num_steps += _replay(run, make(), missing, words)
+    try:
+        if not run.has_reached(end):
+            num_steps += _train(Leg(run, make(), snapshots, save_predictions, words))
+        missing = run.missing_snapshots(snapshots, end)
+        if missing:
+            num_steps += _replay(run, make(), missing, words)
+    except FloatingPointError as error:
+        raise FloatingPointError(f"{words}: {error}" if words else str(error)) from error
     return num_steps
 
 

@@ -1,4 +1,5 @@
 import contextlib
+from collections import Counter
 
 import pytest
 import torch
@@ -9,10 +10,11 @@ from src import runs, state_dicts
 from src.averaging.ema import EMA
 from src.branching import averages as averages_module
 from src.branching import cells, pairs
+from src.training.evaluator import Evaluator
 from src.training.loop import train
 from src.training.session import Session
 from tests import toys
-from tests.branching.families import RESTLESS, family, grown, weights
+from tests.branching.families import RESTLESS, family, grown, trained, weights
 
 KINDS = ["across", "back", "back_plus_one", "back_plus_three", "back_all"]
 SPAWNED = 4  # 1ep1it, in the middle of an epoch
@@ -96,7 +98,6 @@ def naive(networks, bn, split):
 def test_a_row_is_the_evaluation_of_a_naive_mean(study, table, kind, seeds, model, bn):
     members = MEMBERS[kind, seeds]
     networks = [member(study.tree, *place, model) for place in members]
-    bn = "keep" if kind == "child" else bn
     for split in ("train", "val", "test"):
         row = table["6", kind, seeds, model, bn, split]
         found = float(row["loss"]), float(row["accuracy"])
@@ -106,6 +107,8 @@ def test_a_row_is_the_evaluation_of_a_naive_mean(study, table, kind, seeds, mode
 
 def test_the_treatment_of_batch_norm_makes_a_difference(table):
     losses = {table["6", "back", "2", "plain", bn, "test"]["loss"] for bn in ("reset", "average")}
+    assert len(losses) == 2
+    losses = {table["6", "child", "2", "plain", bn, "test"]["loss"] for bn in ("reset", "keep")}
     assert len(losses) == 2
 
 
@@ -119,28 +122,68 @@ def test_the_row_of_a_child_is_that_of_its_snapshot_bit_for_bit(study, table, ch
         assert {name: float(row[name]) for name in ("loss", "accuracy")} == expected[split]
 
 
+@pytest.mark.parametrize("child_step", ["0", "1", "6", "8"])
+@pytest.mark.parametrize("model", MODELS)
+def test_the_row_of_a_child_like_averages_is_that_of_its_snapshot_with_statistics_reset(
+    study, table, child_step, model
+):
+    for seed in (1, 2, 3):
+        network = member(study.tree, seed, int(child_step), model)
+        for split in ("train", "val", "test"):
+            row = table[child_step, "child", str(seed), model, "reset", split]
+            found = float(row["loss"]), float(row["accuracy"])
+            assert found == pytest.approx(naive([network], "reset", split), rel=2e-5)
+            assert row["num_models"] == "1"
+
+
+@pytest.mark.parametrize("child_step", ["0", "1", "6", "8"])
+@pytest.mark.parametrize("model", MODELS)
+def test_an_average_of_one_has_the_statistics_that_it_was_trained_with(table, child_step, model):
+    for seed in "123":
+        for split in ("train", "val", "test"):
+            keys = [(child_step, "child", seed, model, bn, split) for bn in ("average", "keep")]
+            first, second = ({**table[key], "bn": ""} for key in keys)
+            assert first == second
+
+
+@pytest.mark.parametrize("bn", ["reset", "average", "keep"])
+def test_children_are_evaluated_as_trained_and_as_their_averages_are(tmp_path, bn):
+    made = family(tmp_path)
+    grown(made, bn=bn, child_length="1ep", averages=["across", "back"])
+    found = {(row["kind"], row["bn"]) for row in cells.of_tree(made.tree)}
+    assert found == {("child", "keep"), ("child", bn), ("across", bn), ("back", bn)}
+
+
 def test_the_table_has_one_row_for_each_thing_that_was_asked_for(table):
     children = {(step, str(seed)) for step in "0168" for seed in (1, 2, 3)}
     assert {(key[0], key[2]) for key in table if key[1] == "child"} == children
     across = {(step, seeds) for step in "168" for seeds in ("1-2", "1-2-3")}
     assert {(key[0], key[2]) for key in table if key[1] == "across"} == across
     kinds = [key[1] for key in table]
-    assert kinds.count("child") == 12 * 3 * 3  # models, splits
+    assert kinds.count("child") == 12 * 3 * 3 * 3  # models, splits, treatments
     for kind in KINDS:
         of_kind = [key[4] for key in table if key[1] == kind]
         assert len(of_kind) == (6 if kind == "across" else 9) * 3 * 3 * 3  # and bn
 
 
-def test_averages_of_identical_children_are_the_child(tmp_path):
+@pytest.mark.parametrize("bn", ["reset", "average", "keep"])
+def test_averages_of_identical_children_are_the_child(tmp_path, bn):
     made = family(tmp_path, vary=[])
-    grown(made, spawn_steps=["1ep"], child_seeds=[1, 2, 3], bn="average", averages=["across"])
-    rows = cells.of_tree(made.tree)
-    values = {(r["child_step"], r["model"], r["split"]): set() for r in rows}
-    for row in rows:
-        cell = (row["child_step"], row["model"], row["split"])
-        values[cell].add((row["loss"], row["accuracy"]))
+    grown(made, spawn_steps=["1ep"], child_seeds=[1, 2, 3], bn=bn, averages=["across"])
+    values = {}
+    for row in cells.of_tree(made.tree):
+        reset = row["bn"] == "reset"
+        cell = (row["child_step"], row["model"], row["split"], reset)
+        values.setdefault(cell, {}).setdefault((row["loss"], row["accuracy"]), set())
+        values[cell][row["loss"], row["accuracy"]].add(row["kind"])
     assert all(len(found) == 1 for found in values.values())
-    assert {row["kind"] for row in rows} == {"child", "across"}
+    compared = 0
+    for (child_step, _, _, reset), found in values.items():
+        (kinds,) = found.values()
+        averaged = child_step != "0" and reset == (bn == "reset")
+        assert kinds == ({"child", "across"} if averaged else {"child"})
+        compared += averaged
+    assert compared > 0
 
 
 @pytest.mark.parametrize(("kind", "seeds"), [key for key in MEMBERS if key[0] != "child"])
@@ -165,7 +208,60 @@ def test_saved_averages_are_the_naive_mean_with_statistics_reset(study, kind, se
         "num_classes": 3,
     }
     assert metadata.items() >= said.items()
-    assert "child_seed" not in metadata
+    assert not metadata.keys() & {"child_seed", "together"}
+
+
+def test_a_saved_average_of_children_trained_together_is_not_said_to_be_one_of_them(tmp_path):
+    made = family(tmp_path, toys.recipe(model=Mlp), together=True)
+    grown(made, save=True, child_seeds=[2, 3, 4], child_length="1ep")
+    _, own = runs.load_weights(made.tree.child("0ep", 3).weights(3))
+    assert (own["child_seed"], own["together"]) == (3, [2, 3, 4])
+    files = [path for name in ("avg_across", "avg_back") for path in saved_in(tmp_path / name)]
+    assert len(files) == (2 + 3) * 3 * len(MODELS)  # folders, child steps
+    for path in files:
+        _, metadata = runs.load_weights(path)
+        assert not metadata.keys() & {"child_seed", "together"}
+
+
+def saved_in(folder):
+    return list(folder.rglob("weights/*.safetensors"))
+
+
+def test_averages_saved_under_several_treatments_are_all_kept(tmp_path, evaluations):
+    made = family(tmp_path)
+    changes = {"child_length": "1ep", "child_steps": ["2it", "1ep"], "averages": ["across", "back"]}
+    grown(made, save=True, bn="reset", **changes)
+    files = [path for name in ("avg_across", "avg_back") for path in (tmp_path / name).rglob("*")]
+    first = {path: path.read_bytes() for path in files if path.parent.name == "weights"}
+    assert len(first) == 3 * 2 * (len(MODELS) + 1)  # folders, child steps
+    grown(made, save=True, bn="keep", **changes)
+    second = {path.with_name(f"keep_{path.name}"): content for path, content in first.items()}
+    assert all(path.exists() for path in second)
+    evaluations.clear()
+    grown(made, save=True, bn="reset", **changes)
+    assert evaluations == []
+    assert {path: path.read_bytes() for path in first} == first
+
+    for path in first:
+        twin = path.with_name(f"keep_{path.name}")
+        if path.name.endswith(".state.pt"):
+            pair = runs.load_state(path), runs.load_state(twin)
+            torch.testing.assert_close(*pair, rtol=0, atol=0)
+            continue
+        (reset, of_reset), (kept, of_kept) = map(runs.load_weights, (path, twin))
+        assert (of_reset["bn"], of_kept["bn"]) == ("reset", "keep")
+        assert {**of_reset, "bn": ""} == {**of_kept, "bn": ""}
+        seed, last_step = of_kept["members"][-1]
+        model = of_kept["kind"]
+        last = weights(made.tree.child("0ep", seed), last_step, model)
+        assert list(reset) == list(kept) == list(last)
+        for name, tensor in kept.items():
+            if "running" in name or "tracked" in name:
+                assert torch.equal(tensor, last[name])
+            else:
+                assert torch.equal(tensor, reset[name])
+        for name in ("bn.running_mean", "bn.running_var"):
+            assert not torch.equal(kept[name], reset[name])
 
 
 def momenta(state):
@@ -209,44 +305,126 @@ def test_a_parent_that_has_not_begun_is_left_out_of_the_mean_of_momentum(tmp_pat
         torch.testing.assert_close(momentum, sum(state[i] for state in states) / 3)
 
 
-def test_saving_averages_later_changes_no_number_and_evaluates_nothing(tmp_path):
+@pytest.fixture
+def evaluations(monkeypatch):
+    """Split and networks of each evaluation that is made."""
+    made, original = [], Evaluator.evaluate
+
+    def evaluate(self, models, split):
+        made.append((split, [state_dicts.copy(model) for model in models.values()]))
+        return original(self, models, split)
+
+    monkeypatch.setattr(Evaluator, "evaluate", evaluate)
+    return made
+
+
+def num_networks(evaluations):
+    """Networks that were evaluated, by split."""
+    counts = Counter()
+    for split, networks in evaluations:
+        counts[split] += len(networks)
+    return counts
+
+
+@pytest.mark.parametrize("bn", ["reset", "average", "keep"])
+def test_saving_averages_later_changes_no_number_and_evaluates_nothing(tmp_path, evaluations, bn):
     made = family(tmp_path)
-    grown(made, child_length="1ep")
+    grown(made, child_length="1ep", bn=bn)
     before = cells.of_tree(made.tree)
-    _, evaluated = grown(made, save=True, child_length="1ep")
-    assert evaluated.num_evaluated == 0
+    assert evaluations
+    evaluations.clear()
+    _, evaluated = grown(made, save=True, child_length="1ep", bn=bn)
+    assert evaluations == []
     assert cells.of_tree(made.tree) == before
-    assert made.tree.across("0ep", [1, 2]).snapshots() == [1, 2, 3]
+    run = made.tree.across("0ep", [1, 2])
+    assert run.snapshots() == ([1, 2, 3] if bn == "reset" else [])  # to train on from
+    files = saved_in(tmp_path / "avg_across") + saved_in(tmp_path / "avg_back")
+    assert evaluated.num_evaluated == len(files) == 3 * 3 * len(MODELS)  # worked on, all the same
 
 
-def test_a_finished_study_evaluates_nothing(tmp_path):
+def test_a_finished_study_evaluates_nothing(tmp_path, evaluations):
     grown(family(tmp_path))
     files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert evaluations
+    evaluations.clear()
     _, evaluated = grown(family(tmp_path))
+    assert evaluations == []
     assert evaluated.num_evaluated == 0
     assert files == {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
 
 
-def test_the_beginning_that_children_share_is_evaluated_once(tmp_path):
+def test_the_beginning_that_children_share_is_evaluated_once(tmp_path, evaluations):
     changes = {"child_steps": ["0", "1it", "1ep"], "child_length": "1ep", "averages": []}
-    _, evaluated = grown(family(tmp_path), child_seeds=[1, 2, 3, 4], **changes)
-    # The end of a child was evaluated when it was trained: left are 0 and 1it.
-    assert evaluated.num_evaluated == (1 + 4) * len(MODELS)
+    changes["child_seeds"] = [1, 2, 3, 4]
+    made = family(tmp_path)
+    trained(made, **changes)
+    evaluations.clear()
+    _, evaluated = grown(made, **changes)
+    # The end of a child was evaluated when it was trained: as trained, 0 and 1it are left.
+    as_trained, reset = 1 + 4, 1 + 4 + 4
+    expected = (as_trained + reset) * len(MODELS)
+    assert num_networks(evaluations) == {"train": expected, "test": expected}
+    assert evaluated.num_evaluated == 4 * 3 * 2 * len(MODELS)  # with those that were known
 
 
-def test_a_split_asked_for_later_is_added(tmp_path):
+@pytest.mark.parametrize(
+    ("network", "bn"), [("mlp", "reset"), ("mlp", "average"), ("small", "average")]
+)
+def test_children_that_no_treatment_changes_are_not_evaluated_twice(
+    tmp_path, evaluations, network, bn
+):
+    changes = {"child_steps": ["0", "1it", "1ep"], "child_length": "1ep", "averages": []}
+    changes |= {"child_seeds": [1, 2, 3, 4], "bn": bn}
+    made = family(tmp_path, toys.recipe(model={"mlp": Mlp, "small": toys.Small}[network]))
+    trained(made, **changes)
+    evaluations.clear()
+    grown(made, **changes)
+    expected = (1 + 4) * len(MODELS)
+    assert num_networks(evaluations) == {"train": expected, "test": expected}
+
+
+def test_ends_evaluated_anew_because_many_were_side_by_side_are_not_evaluated_twice(
+    tmp_path, evaluations
+):
+    decays = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]
+    made = family(tmp_path, toys.recipe(model=Mlp, averages=lambda: EMA(decays)))
+    changes = {"child_steps": ["1it", "1ep"], "child_length": "1ep", "averages": []}
+    trained(made, **changes)
+    evaluations.clear()
+    grown(made, **changes)
+    expected = 2 * 2 * 9  # children, child steps, models
+    assert num_networks(evaluations) == {"train": expected, "test": expected}
+
+
+@pytest.mark.parametrize(
+    ("network", "bn"), [("mlp", "reset"), ("mlp", "average"), ("small", "average")]
+)
+def test_children_that_no_treatment_changes_have_the_same_numbers_twice(tmp_path, network, bn):
+    made = family(tmp_path, toys.recipe(model={"mlp": Mlp, "small": toys.Small}[network]))
+    grown(made, child_length="1ep", bn=bn)
+    rows = [row for row in cells.of_tree(made.tree) if row["kind"] == "child"]
+    sides = [[{**row, "bn": ""} for row in rows if row["bn"] == side] for side in ("keep", bn)]
+    assert sides[0] == sides[1]
+    assert len(sides[0]) == len(rows) / 2 > 0
+
+
+def test_a_split_asked_for_later_is_added(tmp_path, evaluations):
     made = family(tmp_path)
     grown(made, child_length="1ep", splits=["test"])
+    evaluations.clear()
     _, evaluated = grown(made, child_length="1ep", splits=["test", "val"])
     assert evaluated.num_evaluated > 0
+    assert set(num_networks(evaluations)) == {"val"}
     assert {row["split"] for row in cells.of_tree(made.tree)} == {"val", "test"}
 
 
-def test_a_model_without_averages_has_plain_rows_alone(tmp_path):
+def test_a_model_without_averages_has_plain_rows_alone(tmp_path, evaluations):
     made = family(tmp_path, toys.recipe(averages=None))
     grown(made, child_length="1ep")
     assert {row["model"] for row in cells.of_tree(made.tree)} == {"plain"}
+    evaluations.clear()
     assert grown(made, child_length="1ep", models=["averaged"])[1].num_evaluated == 0
+    assert evaluations == []
 
 
 def test_children_that_stopped_early_have_no_rows_later(tmp_path):

@@ -1,12 +1,15 @@
 import csv
+import math
 
 import pytest
 import torch
+from torch import nn
 
 from src import runs, state_dicts
 from src.branching import cells
 from src.branching.legs import Legs
 from src.branching.merge import Changes, Merging, changes
+from src.training.evaluator import Evaluator
 from src.training.loop import Training
 from src.training.optimizers import adam
 from src.training.schedulers import Cosine
@@ -66,6 +69,18 @@ def rates(run):
 def momenta(path):
     found = runs.load_state(path)["training"]["optimizer"]["state"]
     return {i: buffers["momentum_buffer"] for i, buffers in found.items()}
+
+
+def by_key(legs):
+    """The rows of the table, each there once."""
+    names, rows = ("leg", "role", "seeds", "bn", "split"), cells.read_rows(legs.table)
+    found = {tuple(row[name] for name in names): row for row in rows}
+    assert len(found) == len(rows) > 0
+    return found
+
+
+def numbers(row):
+    return {name: float(row[name]) for name in ("loss", "accuracy")}
 
 
 def trained_runs(legs, leg):
@@ -197,23 +212,79 @@ def test_parents_are_as_long_as_the_first_and_children_as_asked_in_epochs(legs):
 
 
 def test_the_table_has_the_evaluations_of_all(legs):
-    rows = cells.read_rows(legs.table)
-    keys = [(row["leg"], row["role"], row["seeds"], row["split"]) for row in rows]
-    assert len(set(keys)) == len(keys) == 3 * 4 * 3
+    rows = by_key(legs)
+    networks = {("parent", "", bn) for bn in ("keep", "reset")}
+    networks |= {("child", seed, bn) for seed in "12" for bn in ("keep", "reset")}
+    networks |= {("average", "1-2", "reset")}
+    assert set(rows) == {
+        (str(leg), *network, split)
+        for leg in range(3)
+        for network in networks
+        for split in ("train", "val", "test")
+    }
     evaluator = family(legs.tree.folder).session.evaluator
     for leg in range(3):
         (iteration,) = legs.average(leg).snapshots()
-        networks = {
-            "parent": weights(legs.parent(leg), end(legs.parent(leg))),
-            "child": weights(legs.child(leg, 2), end(legs.child(leg, 2))),
-            "average": weights(legs.average(leg), iteration),
+        parent = weights(legs.parent(leg), end(legs.parent(leg)))
+        children = {seed: weights(c, end(c)) for seed in "12" for c in [legs.child(leg, int(seed))]}
+        models = {
+            ("parent", "", "keep"): parent,
+            ("parent", "", "reset"): evaluator.reset_batch_norm(parent),
+            ("average", "1-2", "reset"): weights(legs.average(leg), iteration),
         }
-        seeds = {"parent": "", "child": "2", "average": "1-2"}
-        for role, table in evaluator.table(networks).items():
+        for seed, child in children.items():
+            models["child", seed, "keep"] = child
+            models["child", seed, "reset"] = evaluator.reset_batch_norm(child)
+        assert set(models) == networks
+        for network, table in evaluator.table(models).items():
             for split, cell in table.items():
-                row = rows[keys.index((str(leg), role, seeds[role], split))]
-                found = {name: float(row[name]) for name in ("loss", "accuracy")}
-                assert found == pytest.approx(cell, rel=1e-6)
+                row = rows[(str(leg), *network, split)]
+                assert numbers(row) == pytest.approx(cell, rel=1e-6)
+        for role, seed in (("parent", ""), ("child", "1"), ("child", "2")):
+            pair = [rows[str(leg), role, seed, bn, "train"]["loss"] for bn in ("keep", "reset")]
+            assert len(set(pair)) == 2, "the treatment makes a difference"
+
+
+class WithoutBatchNorm(nn.Sequential):
+    """A linear layer."""
+
+    def __init__(self, input_shape, num_classes):
+        super().__init__(nn.Flatten(), nn.Linear(math.prod(input_shape), num_classes))
+
+
+@pytest.mark.parametrize(
+    ("network", "bn"),
+    [
+        (toys.Small, "keep"),
+        (toys.Small, "average"),
+        (WithoutBatchNorm, "reset"),
+        (WithoutBatchNorm, "average"),
+        (WithoutBatchNorm, "keep"),
+    ],
+)
+def test_what_no_treatment_changes_has_the_same_number_and_is_not_evaluated_again(
+    tmp_path, monkeypatch, network, bn
+):
+    tables, original = [], Evaluator.table
+
+    def table(self, models, *args):
+        tables.append(list(models))
+        return original(self, models, *args)
+
+    merger = merging(tmp_path, num_legs=1, recipe=toys.recipe(model=network), bn=bn)
+    merger._train(0)
+    monkeypatch.setattr(Evaluator, "table", table)
+    merger.train()
+    assert tables == [["average"]]
+    rows = by_key(merger.legs)
+    trained = [("parent", ""), ("child", "1"), ("child", "2")]
+    treatments = {"keep", bn}
+    keys = {("0", *member, treatment) for member in trained for treatment in treatments}
+    assert {key[:-1] for key in rows} == keys | {("0", "average", "1-2", bn)}
+    for role, seed in trained:
+        for split in ("train", "val", "test"):
+            found = [numbers(rows["0", role, seed, treatment, split]) for treatment in treatments]
+            assert all(cell == found[0] for cell in found)
 
 
 def test_legs_do_not_repeat_each_other(by_strategy):
@@ -324,11 +395,25 @@ def test_as_many_children_as_examples_in_a_batch_have_batches_of_one():
     assert changes("decrease_child_batch_size", recipe, 5, 3, "parent") == Changes(3)
 
 
-def test_children_past_the_end_of_the_schedule_are_refused(tmp_path):
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize(
+    ("child_length", "named"), [("1ep", "1ep"), ("4it", "1ep1it"), (None, "3ep")]
+)
+def test_children_past_the_end_of_the_schedule_are_refused_before_any_work(
+    tmp_path, steps_made, strategy, child_length, named
+):
     recipe = toys.recipe(scheduler=Cosine, optimizer=lambda p: adam(p, lr=0.01))
-    merger = merging(tmp_path, recipe=recipe)
-    with pytest.raises(ValueError, match="no learning rate for the step after"):
-        merger.train()
+    made = family(tmp_path, recipe)
+    legs = Legs(made.tree, 2, strategy, [1, 2], child_length, "reset")
+    message = (
+        rf"^child_length={named}: the children of 3ep would outlast the schedule of the parent "
+        r"\(no learning rate for the step after \d+ iterations: this schedule ends at 9\); "
+        r"try .* or scheduler=constant$"
+    )
+    with pytest.raises(ValueError, match=message):
+        Merging(made, legs)
+    assert steps_made == []
+    assert list(tmp_path.rglob("*")) == []
 
 
 def test_a_scaled_optimizer_keeps_its_rate_when_state_is_loaded():

@@ -11,6 +11,7 @@ from src.branching.tree import Tree
 
 SPAWNED = 3  # 1ep
 MODELS = ("plain", "ema_0.9")
+BNS = ("reset", "average", "keep")
 
 
 def plan(**asked):
@@ -36,11 +37,11 @@ def evaluated(tree, asked):
         rows = []
         for average in some:
             for model in wanted.models_of(tree, asked, SPAWNED, average):
-                for split in asked.request.splits:
-                    how = {"model": model, "split": split}
-                    how["bn"] = cells.bn_of(average, asked.request.bn)
-                    cell = {"loss": 1.0, "accuracy": 0.5}
-                    rows.append(cells.row(asked, SPAWNED, average, how, cell))
+                for bn in cells.treatments(average, asked.request.bn):
+                    for split in asked.request.splits:
+                        how = {"model": model, "bn": bn, "split": split}
+                        cell = {"loss": 1.0, "accuracy": 0.5}
+                        rows.append(cells.row(asked, SPAWNED, average, how, cell))
         runs.write_csv(run.folder / cells.NAME, cells.COLUMNS, cells.in_order(rows))
 
 
@@ -82,6 +83,8 @@ def test_a_tree_that_has_everything_lacks_nothing(done):
         {"child_length": "5it"},
         {"averages": ["across", "back", "back_plus_one"]},
         {"bn": "average"},
+        {"bn": "average", "averages": []},  # children are treated as averages would be
+        {"bn": "keep"},
         {"splits": ["train", "val", "test"]},
     ],
     ids=str,
@@ -99,6 +102,7 @@ def test_whoever_asks_for_more_is_given_more(done, asked):
         {"child_length": "2it", "child_steps": ["2it"]},
         {"averages": ["back"]},
         {"averages": []},
+        {"averages": [], "bn": "keep"},  # which every child has
         {"models": ["averaged"]},
         {"splits": ["test"]},
     ],
@@ -177,6 +181,31 @@ def test_only_the_splits_that_are_missing_are_evaluated(tree):
     for run, some in wanted.by_folder(tree, asked, SPAWNED).items():
         left = wanted.averages(tree, asked, SPAWNED, run, some, save=False)
         assert {tuple(cell.splits) for cell in left} == {("train",)}
+        treatments = {"keep", "reset"} if "children" in run.folder.parts else {"reset"}
+        assert {cell.bn for cell in left} == treatments
+
+
+def lacking(tree, asked, seed):
+    """What the table of a child lacks."""
+    run = tree.child("1ep", seed)
+    some = wanted.by_folder(tree, asked, SPAWNED)[run]
+    return wanted.averages(tree, asked, SPAWNED, run, some, save=False)
+
+
+def test_a_child_that_was_evaluated_as_trained_alone_lacks_the_treatment_of_averages(tree):
+    expected = [(step, model) for step in (0, 2, 4) for model in MODELS]
+    for bn in ("reset", "average"):
+        left = lacking(tree, plan(bn=bn), 1)
+        for treatment in ("keep", bn):
+            of_it = [cell for cell in left if cell.bn == treatment]
+            assert [(cell.average.child_step, cell.model) for cell in of_it] == expected
+        assert len(left) == 2 * len(expected)
+    evaluated(tree, plan(bn="keep"))
+    for bn in ("reset", "average"):
+        left = lacking(tree, plan(bn=bn), 1)
+        assert [(cell.average.child_step, cell.model) for cell in left] == expected
+        assert {cell.bn for cell in left} == {bn}
+    assert lacking(tree, plan(bn="keep"), 1) == []
 
 
 def test_weights_that_alone_are_missing_leave_nothing_to_evaluate(tree):
@@ -188,16 +217,31 @@ def test_weights_that_alone_are_missing_leave_nothing_to_evaluate(tree):
     assert not any(cell.splits for cell in left)
 
 
-def test_an_average_killed_between_its_weights_and_its_state_is_saved_again(tree):
-    evaluated(tree, plan())
+@pytest.mark.parametrize("bn", BNS)
+def test_an_average_killed_between_its_weights_and_its_state_is_saved_again(tree, bn):
+    asked = plan(bn=bn)
+    evaluated(tree, asked)
     average = Average("across", 2, (1, 2), ((1, 2), (2, 2)))
     run = tree.across("1ep", [1, 2])
     for model in MODELS:
-        runs.write_bytes(wanted.weights_of(run, average, 5, model), b"")
-    (cell,) = wanted.averages(tree, plan(), SPAWNED, run, [average], save=True)
-    assert (cell.model, cell.splits) == ("plain", [])
-    runs.write_bytes(wanted.state_of(run, average, 5), b"")
-    assert wanted.averages(tree, plan(), SPAWNED, run, [average], save=True) == []
+        runs.write_bytes(wanted.weights_of(run, average, 5, model, bn), b"")
+    (cell,) = wanted.averages(tree, asked, SPAWNED, run, [average], save=True)
+    assert (cell.model, cell.bn, cell.splits) == ("plain", bn, [])
+    runs.write_bytes(wanted.state_of(run, average, 5, bn), b"")
+    assert wanted.averages(tree, asked, SPAWNED, run, [average], save=True) == []
+
+
+@pytest.mark.parametrize("saved", BNS)
+@pytest.mark.parametrize("bn", BNS)
+def test_an_average_saved_under_one_treatment_is_not_saved_under_another(tree, saved, bn):
+    evaluated(tree, plan(bn=bn))
+    average = Average("across", 2, (1, 2), ((1, 2), (2, 2)))
+    run = tree.across("1ep", [1, 2])
+    for model in MODELS:
+        runs.write_bytes(wanted.weights_of(run, average, 5, model, saved), b"")
+    runs.write_bytes(wanted.state_of(run, average, 5, saved), b"")
+    left = wanted.averages(tree, plan(bn=bn), SPAWNED, run, [average], save=True)
+    assert [cell.model for cell in left] == ([] if saved == bn else list(MODELS))
 
 
 def test_members_lie_with_their_child_and_at_the_spawn_step_with_the_parent(tmp_path):
@@ -208,14 +252,37 @@ def test_members_lie_with_their_child_and_at_the_spawn_step_with_the_parent(tmp_
     assert wanted.places(tree, plan(), SPAWNED, average) == places
 
 
-def test_kinds_in_one_folder_have_files_of_their_own(tmp_path):
+def test_kinds_and_treatments_in_one_folder_have_files_of_their_own(tmp_path):
     run, member = Tree(tmp_path).back("1ep", 1), (1, 2)
     kinds = [kind for kind in cells.KINDS if kind.startswith("back")]
     some = [Average(kind, 2, (1,), ((1, 0), member)) for kind in kinds]
-    files = [wanted.weights_of(run, average, 5, model) for average in some for model in MODELS]
-    files += [wanted.state_of(run, average, 5) for average in some]
-    assert len(set(files)) == 3 * len(kinds)
+    files = []
+    for bn in BNS:
+        for average in some:
+            files += [wanted.weights_of(run, average, 5, model, bn) for model in MODELS]
+            files.append(wanted.state_of(run, average, 5, bn))
+    assert len(set(files)) == 3 * len(kinds) * len(BNS)
     assert run.weights(5) in files and run.snapshot_state(5) in files  # to train on from
+
+
+@pytest.mark.parametrize(
+    ("kind", "bn", "name"),
+    [
+        ("across", "reset", "step_12"),
+        ("across", "keep", "keep_step_12"),
+        ("back", "reset", "step_12"),
+        ("back", "average", "average_step_12"),
+        ("back_all", "reset", "back_all_step_12"),
+        ("back_all", "keep", "back_all_keep_step_12"),
+    ],
+)
+def test_a_file_says_the_treatment_unless_statistics_were_reset(tmp_path, kind, bn, name):
+    run, average = runs.Run(tmp_path), Average(kind, 2, (1,), ((1, 1), (1, 2)))
+    folder = tmp_path / "weights"
+    assert wanted.weights_of(run, average, 12, "plain", bn) == folder / f"{name}.safetensors"
+    ema = wanted.weights_of(run, average, 12, "ema_0.9", bn)
+    assert ema == folder / f"{name}.ema_0.9.safetensors"
+    assert wanted.state_of(run, average, 12, bn) == folder / f"{name}.state.pt"
 
 
 def test_each_folder_is_gone_through_once(tmp_path):

@@ -273,3 +273,12 @@ def test_the_gradients_of_each_are_clipped_by_its_own_norm():
         expected = torch.stack([parameters[index].grad for parameters in each])
         torch.testing.assert_close(stacked[index].grad, expected)
     assert stacked[2].grad is None
+
+
+def test_averages_that_begin_late_in_the_planned_training_go_with_short_children():
+    made = sessions(2, averages=lambda: SWA(start="2ep", every="1it"))  # of three epochs
+    for session in made:
+        weights = {name: t.clone() for name, t in session.model.state_dict().items()}
+        session.restart(Seeds(1, 2, 3, 4), weights, end=4)
+        session.batches = made[0].batches.seeded(2, 3)
+    train(Stacked(made), 4, [], [[], []])
