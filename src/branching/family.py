@@ -87,10 +87,7 @@ class Family:
         """
         session = self.session
         self._go_together(request.child_seeds)
-        there = list(session.data.splits)
-        for split in request.splits:
-            if split not in there:
-                raise ValueError(f"splits={split}: this data set has {', '.join(there)}")
+        session.evaluator.check_splits(request.splits)
         plan = Plan(request, session.iterations_per_epoch, session.planned_end)
         if plan.spawn_steps:
             self.check_schedule(max(plan.spawn_steps), plan.child_length)

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from src.state_dicts import StateDict
+from src.training import moments
+from src.training.moments import Moments
 
 
 def has_batch_norm(model: nn.Module) -> bool:
@@ -129,7 +131,7 @@ def _measure_together(model: nn.Module, layers: list[_BatchNorm], inputs: Tensor
 
     def fix(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
         assert isinstance(layer, _BatchNorm)
-        counts.append(_fix(layer, [_moments(args[0])]))
+        counts.append(_fix(layer, [moments.of(args[0])]))
 
     hooks = [layer.register_forward_pre_hook(fix) for layer in layers]
     model(inputs)
@@ -146,10 +148,10 @@ def _measure(
     model: nn.Module, layer: _BatchNorm, chunks: Sequence[Tensor], device: torch.device
 ) -> int:
     """Give `layer` the statistics of what reaches it from all chunks; values per channel."""
-    parts: list[tuple[Tensor, Tensor, int]] = []
+    parts: list[Moments] = []
 
     def stop(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-        parts.append(_moments(args[0]))
+        parts.append(moments.of(args[0]))
         raise _Reached
 
     hook = layer.register_forward_pre_hook(stop)
@@ -160,32 +162,11 @@ def _measure(
     return _fix(layer, parts)
 
 
-def _moments(values: Tensor) -> tuple[Tensor, Tensor, int]:
-    """Mean and biased variance over all axes but that of the channels, and values per channel.
-
-    Two plain reductions: `torch.var_mean` takes twice as long on a CPU.
-    """
-    if values.dtype in (torch.float16, torch.bfloat16):
-        values = values.float()
-    rows = values.movedim(1, -1)  # (batch, *space, channels)
-    axes = tuple(range(rows.dim() - 1))
-    mean = rows.mean(axes)
-    variance = (rows - mean).square_().mean(axes)
-    return mean, variance, values.numel() // values.shape[1]
-
-
-def _fix(layer: _BatchNorm, parts: list[tuple[Tensor, Tensor, int]]) -> int:
+def _fix(layer: _BatchNorm, parts: list[Moments]) -> int:
     """Make `layer` normalize by the mean and biased variance of all parts; values per channel."""
-    count = sum(part[2] for part in parts)
+    mean, variance, count = moments.merged(parts)
     if count < 2:
         raise ValueError(f"inputs: batch norm needs two or more values per channel, got {count}")
-    mean, variance, _ = parts[0]
-    if len(parts) > 1:  # the parallel formula of Chan et al. (1979)
-        means = torch.stack([part[0] for part in parts]).cpu().double()  # (chunks, channels)
-        variances = torch.stack([part[1] for part in parts]).cpu().double()
-        shares = torch.tensor([part[2] / count for part in parts], dtype=torch.float64)
-        mean = shares @ means
-        variance = shares @ (variances + (means - mean).square())
     _buffer(layer.running_mean).copy_(mean)
     _buffer(layer.running_var).copy_(variance)
     return count

@@ -1,6 +1,7 @@
 """Loss and accuracy of many networks of one architecture on one split."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -41,19 +42,47 @@ def evaluate(
         batches: inputs (batch, *input_shape), labels (batch,).
         autocast: type of the matrix products, or None for the weights' own.
     """
+    stacked = state_dicts.stack(weights) if _side_by_side(model, weights) else None
+
+    def logits(inputs: Tensor) -> Tensor:
+        if stacked is not None:
+            return logits_together(model, stacked, inputs)
+        return logits_apart(model, weights, inputs)
+
+    with evaluating(model):
+        return measure(logits, batches, autocast)
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Puts a model into evaluation mode, and afterwards back into the one it was in."""
     was_training = model.training
     model.eval()
-    stacked = state_dicts.stack(weights) if _side_by_side(model, weights) else None
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
+@torch.no_grad()
+def measure(
+    logits: Callable[[Tensor], Tensor],
+    batches: Iterable[tuple[Tensor, Tensor]],
+    autocast: torch.dtype | None = None,
+) -> Evaluation:
+    """Loss and accuracy of whatever makes logits of inputs.
+
+    Args:
+        logits: makes (models, batch, classes) of (batch, *input_shape).
+        batches: inputs (batch, *input_shape), labels (batch,).
+        autocast: type of the matrix products, or None for the weights' own.
+    """
     losses, correct = [], []
     for inputs, labels in batches:
         with torch.autocast(inputs.device.type, dtype=autocast, enabled=autocast is not None):
-            if stacked is not None:
-                logits = logits_together(model, stacked, inputs)
-            else:
-                logits = logits_apart(model, weights, inputs)
-        losses.append(_sum_of_losses(logits.float(), labels))
-        correct.append(logits.argmax(dim=-1) == labels)  # (models, batch)
-    model.train(was_training)
+            made = logits(inputs)
+        losses.append(_sum_of_losses(made.float(), labels))
+        correct.append(made.argmax(dim=-1) == labels)  # (models, batch)
     hits = torch.cat(correct, dim=1)  # (models, examples)
     return Evaluation(
         loss=torch.stack(losses).sum(dim=0) / hits.shape[1],
@@ -77,10 +106,13 @@ def logits_together(model: nn.Module, stacked: StateDict, inputs: Tensor) -> Ten
 
 
 def _sum_of_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy summed over a batch in float64: (models, batch, classes) -> (models,)."""
+    """Cross-entropy summed over a batch in float64: (models, batch, classes) -> (models,).
+
+    One sum a model: its last bit does not depend on which others are evaluated beside it.
+    """
     models, batch, _ = logits.shape
     each = F.cross_entropy(logits.flatten(0, 1), labels.repeat(models), reduction="none")
-    return each.view(models, batch).double().sum(dim=1)
+    return torch.stack([row.sum() for row in each.view(models, batch).double()])
 
 
 def _side_by_side(model: nn.Module, weights: Sequence[StateDict]) -> bool:

@@ -1,14 +1,15 @@
 """Any weights of one model on any split of one data set."""
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from src.data import batches as data_batches
+from src.data.batches import EvalBatches
 from src.data.splits import DataSet
+from src.data.streams import StreamedEvalBatches
 from src.state_dicts import StateDict
 from src.training import batch_norm
 from src.training.evaluation import Evaluation, evaluate
@@ -40,22 +41,40 @@ class Evaluator:
     ) -> None:
         self.model, self.data, self.device, self.runtime = model, data, device, runtime
         self.autocast = torch.bfloat16 if precision == "bf16" else None
-        self._splits: dict[str, Any] = {}
+        self._splits: dict[str, EvalBatches | StreamedEvalBatches] = {}
         self._calibration: Tensor | None = None
+
+    @property
+    def batch_size(self) -> int:
+        """Examples in a batch of any split, but for the last."""
+        return min(1000, max(32, BATCH_VALUES // math.prod(self.data.input_shape)))
 
     def evaluate(self, models: Mapping[str, StateDict], split: str) -> Evaluation:
         """Evaluate weights on a split, un-augmented and in its fixed order."""
+        return evaluate(self.model, list(models.values()), self.batches(split), self.autocast)
+
+    def batches(self, split: str) -> EvalBatches | StreamedEvalBatches:
+        """A split, un-augmented and in its fixed order; it can be gone through again and again."""
         if split not in self._splits:
-            values = math.prod(self.data.input_shape)
             self._splits[split] = data_batches.eval_batches(
                 self.data.splits[split],
                 self.data.normalization,
-                batch_size=min(1000, max(32, BATCH_VALUES // values)),
+                batch_size=self.batch_size,
                 device=self.device,
                 channels_last=self.runtime.channels_last,
                 num_workers=self.runtime.num_workers,
             )
-        return evaluate(self.model, list(models.values()), self._splits[split], self.autocast)
+        return self._splits[split]
+
+    def check_splits(self, splits: Sequence[str]) -> None:
+        """Refuse splits that the data set has not.
+
+        Raises:
+            ValueError: naming the first.
+        """
+        for split in splits:
+            if split not in self.data.splits:
+                raise ValueError(f"splits={split}: this data set has {', '.join(self.data.splits)}")
 
     def table(
         self, models: Mapping[str, StateDict], splits: list[str] | None = None
@@ -70,9 +89,7 @@ class Evaluator:
             ValueError: the data set has no such split.
         """
         there = list(self.data.splits)
-        for split in splits or []:
-            if split not in there:
-                raise ValueError(f"splits={split}: this data set has {', '.join(there)}")
+        self.check_splits(splits or [])
         rows: dict[str, dict[str, dict[str, float]]] = {name: {} for name in models}
         for split in splits or there:
             result = self.evaluate(models, split)
@@ -99,11 +116,25 @@ class Evaluator:
         """Weights with batch-norm statistics of a fixed, un-augmented part of the training set."""
         if not batch_norm.has_batch_norm(self.model):
             return weights
+        chunk = self._calibration_chunk
+        return batch_norm.reset(
+            self.model, dict(weights), self.calibration, chunk_size=chunk, autocast=self.autocast
+        )
+
+    @property
+    def calibrates_at_once(self) -> bool:
+        """Whether one pass estimates all batch-norm statistics; else the inputs are too large."""
+        return min(CALIBRATION_EXAMPLES, len(self.data.train)) <= self._calibration_chunk
+
+    @property
+    def _calibration_chunk(self) -> int:
+        return max(1, CALIBRATION_VALUES // math.prod(self.data.input_shape))
+
+    @property
+    def calibration(self) -> Tensor:
+        """The part of the training set on which batch-norm statistics are estimated."""
         if self._calibration is None:
             workers = self.runtime.num_workers
             inputs = data_batches.calibration(self.data, CALIBRATION_EXAMPLES, workers)
             self._calibration = inputs.to(self.device)
-        chunk = max(1, CALIBRATION_VALUES // math.prod(self.data.input_shape))
-        return batch_norm.reset(
-            self.model, dict(weights), self._calibration, chunk_size=chunk, autocast=self.autocast
-        )
+        return self._calibration

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from src.models.mlp import MLP
-from src.training.evaluation import MANY, evaluate
+from src.training.evaluation import MANY, evaluate, measure
 from tests import toys
 
 INPUTS = torch.randn(23, 2, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -45,6 +45,25 @@ def test_evaluation_does_not_depend_on_the_batch_size(size):
     once, parts = (evaluate(models[0], state_dicts, batches(s)) for s in (23, size))
     torch.testing.assert_close(once.loss, parts.loss, rtol=1e-6, atol=1e-7)
     assert torch.equal(once.correct, parts.correct)
+
+
+def test_loss_of_a_network_is_the_same_whatever_is_evaluated_beside_it():
+    models = networks(lambda: toys.Small((2, 4, 4), 3), 5)
+    state_dicts = [m.state_dict() for m in models]
+    together = evaluate(models[0], state_dicts, batches(8))
+    for number, state_dict in enumerate(state_dicts):
+        alone = evaluate(models[0], [state_dict], batches(8))
+        assert alone.loss.equal(together.loss[number : number + 1])
+
+
+def test_logits_of_any_origin_can_be_measured():
+    logits = torch.randn(2, 23, 3, generator=torch.Generator().manual_seed(1))
+    parts = iter(logits.split(8, dim=1))
+    result = measure(lambda inputs: next(parts), batches(8))
+    for number in range(2):
+        expected = F.cross_entropy(logits[number], LABELS).item()
+        assert result.loss[number].item() == pytest.approx(expected)
+        assert result.correct[number].equal(logits[number].argmax(dim=1) == LABELS)
 
 
 def test_evaluation_leaves_model_and_chance_as_they_were():

@@ -108,3 +108,13 @@ def test_without_batch_norm_combined_weights_are_as_they_are(bn):
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32, 3))
     weights = state_dicts.copy(model.state_dict())
     assert toys.equal(dict(evaluator(model).combined(weights, weights, bn)), weights)
+
+
+def test_batches_of_a_split_are_its_normalized_images_again_and_again(model):
+    holder = evaluator(model)
+    for _ in range(2):
+        inputs, labels = zip(*holder.batches("test"), strict=True)
+        split = toys.data().test
+        torch.testing.assert_close(torch.cat(inputs), normalized(split))
+        assert torch.cat(labels).equal(split.labels)
+        assert len(inputs[0]) == min(holder.batch_size, len(split))

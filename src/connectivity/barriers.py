@@ -1,0 +1,165 @@
+"""What a curve of losses or errors along a line says: barriers, by either definition, and gaps."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over seeds and where the mean of all seeds lies with some confidence."""
+
+    mean: Tensor  # (*batch,)
+    low: Tensor  # (*batch,), not a number for one seed
+    high: Tensor  # (*batch,), likewise
+
+
+def excess(values: Tensor, alphas: Tensor) -> Tensor:
+    """How far a curve lies above the straight line between its two end values, its chord.
+
+    Args:
+        values: (*batch, points), losses or errors.
+        alphas: (points,), increasing from 0 to 1.
+
+    Returns:
+        (*batch, points), in the unit of `values`, negative below the chord and 0 at both ends.
+
+    Raises:
+        ValueError: there are more or fewer values than alphas, or these do not go from 0 to 1.
+    """
+    if values.shape[-1:] != alphas.shape:
+        raise ValueError(
+            f"alphas: one per value, got {tuple(alphas.shape)} for values {tuple(values.shape)}"
+        )
+    rising = len(alphas) >= 2 and bool((alphas.diff() > 0).all())
+    if not (rising and alphas[0] == 0 and alphas[-1] == 1):
+        raise ValueError(f"alphas: must increase from 0 to 1, got {alphas.tolist()}")
+    chord = values[..., :1].lerp(values[..., -1:], alphas.to(values))  # (*batch, points)
+    return values - chord
+
+
+def barrier(values: Tensor, alphas: Tensor) -> Tensor:
+    """Height of the barrier along linear paths (Entezari et al., 2022, definition 2.1).
+
+    The largest excess over the straight line between the two end values; 0 means linearly mode
+    connected, up to the resolution of `alphas`.
+
+    Args:
+        values: (*batch, points), losses or errors.
+        alphas: (points,), increasing from 0 to 1.
+
+    Returns:
+        (*batch,), in the unit of `values`, never negative.
+
+    Raises:
+        ValueError: as in `excess`.
+    """
+    return excess(values, alphas).amax(dim=-1)
+
+
+def barrier_frankle(values: Tensor) -> Tensor:
+    """Height of the barrier as the maximum minus the mean of the two ends (Frankle et al., 2020).
+
+    Above `barrier` where the ends differ: half their difference is counted even on a straight line.
+
+    Args:
+        values: (*batch, points), losses or errors from one end to the other.
+
+    Returns:
+        (*batch,), in the unit of `values`, never negative.
+    """
+    return values.amax(dim=-1) - _mean_of_ends(values)
+
+
+def midpoint_gap(values: Tensor, alphas: Tensor) -> Tensor:
+    """Value half way minus the mean of the two ends: negative where the middle is better.
+
+    If 1/2 is not among `alphas`, the value there is that of the straight line between the values at
+    the alphas next to it.
+
+    Args:
+        values: (*batch, points), losses or errors.
+        alphas: (points,), increasing from 0 to 1.
+
+    Returns:
+        (*batch,), in the unit of `values`.
+
+    Raises:
+        ValueError: as in `excess`.
+    """
+    above_chord = excess(values, alphas)
+    right = int(torch.searchsorted(alphas, torch.tensor(0.5, dtype=alphas.dtype)))  # never 0
+    left = right - 1
+    share = float((0.5 - alphas[left]) / (alphas[right] - alphas[left]))
+    # The chord is straight: on it, too, the value at 1/2 is the mean of the ends.
+    return above_chord[..., left].lerp(above_chord[..., right], share)
+
+
+def interval(values: Tensor, confidence: float = 0.95) -> Interval:
+    """Mean over seeds with the interval of Student's t distribution.
+
+    Args:
+        values: (*batch, seeds), independent of each other.
+        confidence: probability that the interval holds the mean of all seeds, in (0, 1).
+
+    Raises:
+        ValueError: `confidence` is no such probability, or there is no seed.
+    """
+    from scipy.special import stdtrit  # scipy.stats.t.ppf, without the second that stats imports
+
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence: must be between 0 and 1, got {confidence}")
+    num_seeds = values.shape[-1]
+    if num_seeds < 1:
+        raise ValueError("values: an interval needs at least one seed, got none")
+    mean = values.mean(dim=-1)
+    if num_seeds == 1:
+        unknown = torch.full_like(mean, math.nan)
+        return Interval(mean, unknown, unknown)
+    quantile = float(stdtrit(num_seeds - 1, (1 + confidence) / 2))
+    half = quantile * values.std(dim=-1) / math.sqrt(num_seeds)
+    return Interval(mean, mean - half, mean + half)
+
+
+def refined(alphas: Tensor, values: Tensor, num: int) -> Tensor:
+    """Further alphas around the one of largest excess, to find the height of a barrier better.
+
+    They lie on either side of it, evenly between it and the alpha next to it; of an odd number, one
+    more on the side whose neighbour has the larger excess. Both ends have an excess of 0 by
+    definition, so the largest is looked for among the others; without others, the further alphas
+    divide the whole line evenly.
+
+    Args:
+        alphas: (points,), increasing from 0 to 1.
+        values: (points,), losses or errors there.
+        num: of further alphas, at least 1.
+
+    Returns:
+        (num,) float64, increasing, none of them in `alphas`.
+
+    Raises:
+        ValueError: `num` is below 1, or as in `excess`.
+    """
+    if num < 1:
+        raise ValueError(f"refine: must be at least 1, got {num}")
+    heights, places = excess(values, alphas), alphas.double()
+    if len(places) == 2:
+        return _between(places[0], places[1], num)
+    peak = 1 + int(heights[1:-1].argmax())
+    num_left = num // 2
+    if num % 2 and heights[peak - 1] >= heights[peak + 1]:
+        num_left += 1
+    left = _between(places[peak - 1], places[peak], num_left)
+    return torch.cat([left, _between(places[peak], places[peak + 1], num - num_left)])
+
+
+def _mean_of_ends(values: Tensor) -> Tensor:
+    return values[..., 0].lerp(values[..., -1], 0.5)
+
+
+def _between(first: Tensor, last: Tensor, num: int) -> Tensor:
+    """(num,), evenly spaced, without `first` and `last`."""
+    shares = torch.arange(1, num + 1, dtype=torch.float64) / (num + 1)
+    return first.lerp(last, shares)

@@ -1,0 +1,224 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from src.connectivity import combinations, line, points
+from src.connectivity.folding import FoldedNetwork
+from src.connectivity.points import PointEvaluator
+from src.connectivity.statistics import BatchNormStatistics
+from src.data.splits import DataSet, Normalization, Split
+from src.models.lenet import LeNet5
+from src.models.mlp import MLP
+from src.training import evaluator as evaluators
+from tests import toys
+from tests.connectivity import small as networks
+from tests.connectivity.test_traced import Branching
+from tests.models.test_every_model import SMALL, read
+
+
+class Conditional(nn.Module):
+    """Batch norm in a network that depends on values, so that it cannot be traced."""
+
+    def __init__(self):
+        super().__init__()
+        self.small = toys.Small((2, 4, 4), 3)
+
+    def forward(self, inputs):
+        return self.small(inputs) if inputs.sum() < 1e9 else inputs
+
+
+BUILDS = {
+    "first layer": lambda: MLP((2, 4, 4), 3, [8, 5]),
+    "folded": lambda: toys.Small((2, 4, 4), 3),
+    "plain": Conditional,
+}
+ALPHAS = line.parse_alphas(6)
+
+
+def two(build):
+    return [networks.make(build, seed).state_dict() for seed in (0, 1)]
+
+
+@pytest.mark.parametrize("way", BUILDS)
+def test_the_way_follows_from_the_architecture_and_stands_the_check(way):
+    evaluator = networks.evaluator(BUILDS[way]())
+    found = PointEvaluator(evaluator, ["test"])
+    assert found.way == way
+    found.evaluate(two(BUILDS[way]), line.shares(ALPHAS), "reset")
+    assert found.way == way
+
+
+def test_a_convolution_without_batch_norm_is_compiled_or_plain(monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda network, dynamic: network)
+    model = LeNet5((1, 12, 12), 3)
+    for request, num_points, way in (
+        (False, 10**6, "plain"),
+        ("auto", 1, "plain"),
+        ("auto", 10**6, "folded"),
+    ):
+        evaluator = networks.evaluator(model, compile=request)
+        assert PointEvaluator(evaluator, ["test"], num_points).way == way
+
+
+@pytest.mark.parametrize("way", BUILDS)
+@pytest.mark.parametrize("bn", ["reset", "average", "keep"])
+def test_points_of_a_plane_equal_each_network_on_its_own(way, bn):
+    build = BUILDS[way]
+    three = [networks.make(build, seed).state_dict() for seed in range(3)]
+    shares = torch.tensor([[0.2, 0.3, 0.5], [0, 1, 0], [0.6, 0.4, 0]], dtype=torch.float64)
+    data, model = toys.data(), build()
+    found = PointEvaluator(networks.evaluator(build()), ["train", "test"])
+    curves = found.evaluate(three, shares, bn)
+    for split, curve in curves.items():
+        for number, row in enumerate(shares):
+            weights, nearest = combinations.combination(three, row), three[int(row.argmax())]
+            if bn == "keep" or row.max() == 1:
+                weights |= {name: nearest[name] for name in nearest if "running" in name}
+            model = build()
+            model.load_state_dict(weights)
+            if bn == "reset" and row.max() < 1:
+                networks.reset(model, data)
+            with torch.no_grad():
+                logits = model.eval()(networks.normalized(data.splits[split]))
+            labels = data.splits[split].labels
+            loss = F.cross_entropy(logits, labels).item()
+            accuracy = (logits.argmax(dim=1) == labels).double().mean().item()
+            assert curve.loss[number].item() == pytest.approx(loss, abs=1e-6)
+            assert curve.accuracy[number].item() == pytest.approx(accuracy)
+
+
+@pytest.mark.parametrize("way", BUILDS)
+def test_how_many_points_are_in_memory_at_once_makes_no_difference(way, monkeypatch):
+    ends, shares = two(BUILDS[way]), line.shares(ALPHAS)
+    evaluator = networks.evaluator(BUILDS[way]())
+    whole = PointEvaluator(evaluator, ["test"]).evaluate(ends, shares, "reset")["test"]
+    monkeypatch.setattr(points, "HELD_VALUES", 1)
+    alone = PointEvaluator(evaluator, ["test"]).evaluate(ends, shares, "reset")["test"]
+    torch.testing.assert_close(whole.loss, alone.loss, rtol=0, atol=1e-6)
+    assert whole.accuracy.equal(alone.accuracy)
+
+
+@pytest.mark.parametrize("way", BUILDS)
+def test_batches_of_other_sizes_make_no_difference(way, monkeypatch):
+    ends, shares = two(BUILDS[way]), line.shares(ALPHAS)
+
+    def curve():
+        evaluator = networks.evaluator(BUILDS[way]())
+        return PointEvaluator(evaluator, ["train"]).evaluate(ends, shares, "average")["train"]
+
+    whole = curve()
+    monkeypatch.setattr(evaluators, "BATCH_VALUES", 32 * 32)  # 32 images, then 8
+    assert networks.evaluator(BUILDS[way]()).batch_size == 32
+    torch.testing.assert_close(curve().loss, whole.loss, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("way", ["first layer", "folded"])
+def test_bfloat16_is_near_full_precision_and_the_ends_are_exact(way):
+    ends = two(BUILDS[way])
+    full, half = (
+        PointEvaluator(networks.evaluator(BUILDS[way](), precision=p), ["test"]).evaluate(
+            ends, line.shares(ALPHAS), "reset"
+        )["test"]
+        for p in ("fp32", "bf16")
+    )
+    assert not full.loss.equal(half.loss)
+    torch.testing.assert_close(full.loss, half.loss, rtol=0.03, atol=0.03)
+    table = networks.evaluator(BUILDS[way](), precision="bf16").table(
+        dict(zip("ab", ends, strict=True)), ["test"]
+    )
+    assert half.loss[0].item() == table["a"]["test"]["loss"]
+    assert half.loss[-1].item() == table["b"]["test"]["loss"]
+
+
+def test_a_fast_way_that_makes_other_logits_is_given_up(monkeypatch):
+    ends, shares = two(BUILDS["folded"]), line.shares(ALPHAS)
+    evaluator = networks.evaluator(BUILDS["folded"]())
+    right = PointEvaluator(evaluator, ["test"]).evaluate(ends, shares, "average")["test"]
+    load = FoldedNetwork.load
+    monkeypatch.setattr(
+        FoldedNetwork, "load", lambda self, w: load(self, w | {"bn.bias": w["bn.bias"] + 0.01})
+    )
+    wrong = PointEvaluator(evaluator, ["test"])
+    found = wrong.evaluate(ends, shares, "average")["test"]
+    assert wrong.way == "plain"
+    torch.testing.assert_close(found.loss, right.loss, rtol=0, atol=1e-6)
+
+
+def test_batch_norm_is_reset_once_a_point_and_never_for_a_network(monkeypatch):
+    count, reset = [], BatchNormStatistics.reset
+
+    def counted(self, weights):
+        count.append(1)
+        return reset(self, weights)
+
+    monkeypatch.setattr(BatchNormStatistics, "reset", counted)
+    found = PointEvaluator(networks.evaluator(BUILDS["folded"]()), ["train", "val", "test"])
+    found.evaluate(two(BUILDS["folded"]), line.shares(ALPHAS), "reset")
+    assert len(count) == len(ALPHAS) - 2
+
+
+def test_calibration_inputs_too_large_for_one_pass_give_the_same(monkeypatch):
+    def curve():
+        found = PointEvaluator(networks.evaluator(BUILDS["folded"]()), ["test"])
+        ends = two(BUILDS["folded"])
+        return found.evaluate(ends, line.shares(ALPHAS), "reset")["test"].loss
+
+    at_once = curve()
+    monkeypatch.setattr(evaluators, "CALIBRATION_VALUES", 7 * 32)
+    monkeypatch.setattr(BatchNormStatistics, "reset", None)
+    torch.testing.assert_close(curve(), at_once, rtol=0, atol=1e-6)
+
+
+def test_a_negative_variance_is_refused():
+    ends = two(BUILDS["folded"])
+    shares = torch.tensor([[-9.0, 10.0]], dtype=torch.float64)
+    ends[1]["bn.running_var"] = ends[0]["bn.running_var"] / 100
+    found = PointEvaluator(networks.evaluator(BUILDS["folded"]()), ["test"])
+    with pytest.raises(
+        ValueError, match=r"^bn=average: with shares \[-9.0, 10.0\] .* bn.running_var becomes neg"
+    ):
+        found.evaluate(ends, shares, "average")
+    assert found.evaluate(ends, shares, "reset")["test"].loss.isfinite().all()
+
+
+def test_a_network_of_another_architecture_than_the_evaluators_is_refused():
+    found = PointEvaluator(networks.evaluator(BUILDS["folded"]()), ["test"])
+    ends = two(BUILDS["first layer"])
+    with pytest.raises(ValueError, match="^network 1 lacks conv.weight, which the evaluator's"):
+        found.evaluate(ends, line.shares(ALPHAS), "reset")
+
+
+WAYS = {
+    "mlp": "first layer",
+    "lenet5": "plain",
+    "cnn": "plain",
+    "conv4": "plain",
+    "resnet_pad": "folded",
+    "resnet_projection": "plain",  # with layer norm
+    "resnet18": "folded",
+    "resnet50": "folded",
+    "vgg11": "folded",
+    "alexnet": "folded",
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_model_has_its_way_and_keeps_it(name):
+    file, input_shape, options = SMALL[name]
+    target, values = read(file)
+    torch.manual_seed(0)
+    models = [target(input_shape, 3, **(values | options)) for _ in range(2)]
+    inputs = torch.randint(256, (8, *input_shape)).to(torch.uint8)
+    split = Split(inputs, torch.arange(8) % 3, torch.arange(8))
+    data = DataSet(split, None, split, ("a", "b", "c"), Normalization((0.5,), (0.25,)))
+    found = PointEvaluator(networks.evaluator(models[0], data), ["test"])
+    assert found.way == WAYS[name]
+    ends = [model.state_dict() for model in models]
+    found.evaluate(ends, torch.tensor([[0.5, 0.5]], dtype=torch.float64), "average")
+    assert found.way == WAYS[name]
+
+
+def test_a_split_that_is_not_there_is_refused():
+    with pytest.raises(ValueError, match="^splits=val: this data set has train, test$"):
+        PointEvaluator(networks.evaluator(Branching(), toys.data(num_val=0)), ["val"])

@@ -1,0 +1,173 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from src.connectivity.pre_activations import Statistics, lerp, statistics
+from src.connectivity.repair import repaired
+from src.models.mlp import MLP
+from src.training import batch_norm
+from tests.connectivity import networks
+
+NAMES = [
+    *("mlp", "mlp_of_images", "lenet5", "conv2"),
+    *("resnet8_pad", "resnet8_projection", "resnet8_projection_layer_norm", "resnet50"),
+]
+
+
+def between(start, end, alpha):
+    """The interpolated network, statistics of batch norm too."""
+    return {
+        name: tensor.lerp(end[name], alpha) if tensor.is_floating_point() else tensor
+        for name, tensor in start.items()
+    }
+
+
+def case(name, num=12):
+    """A model, two random ends, inputs, and the ends' statistics."""
+    make, input_shape = networks.MODELS[name]
+    model, inputs = make().double().eval(), networks.inputs(num, input_shape)
+    ends = [networks.weights(model, seed) for seed in (1, 2)]
+    return model, ends, inputs, [statistics(model, end, inputs) for end in ends]
+
+
+def logits(model, state_dict, inputs):
+    model = copy.deepcopy(model).eval()
+    model.load_state_dict(state_dict)
+    with torch.no_grad():
+        return model(inputs)
+
+
+@pytest.mark.parametrize("chunk_size", [5000, 5])
+@pytest.mark.parametrize("name", NAMES)
+def test_every_channel_gets_the_interpolated_mean_and_deviation(name, chunk_size):
+    model, ends, inputs, (start, end) = case(name)
+    targets = lerp(start, end, 0.3)
+    result = repaired(model, between(*ends, 0.3), targets, inputs, chunk_size)
+    measured = statistics(model, result, inputs)
+    for layer, target in targets.items():
+        torch.testing.assert_close(measured[layer].mean, target.mean, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(measured[layer].std, target.std, rtol=1e-9, atol=1e-9)
+
+
+def test_biases_before_a_normalization_stay():
+    model, ends, inputs, (start, end) = case("vgg11")
+    middle, targets = between(*ends, 0.5), lerp(start, end, 0.5)
+    result = repaired(model, middle, targets, inputs)
+    measured = statistics(model, result, inputs)
+    for layer, target in targets.items():
+        torch.testing.assert_close(measured[layer].std, target.std, rtol=1e-9, atol=1e-9)
+    assert torch.equal(result["features.0.0.bias"], middle["features.0.0.bias"])
+
+
+def test_a_hidden_layer_is_repaired_by_the_closed_form():
+    """Where y = Wx + b has statistics (m, s) and should have (m', s'): s'/s (Wx + b - m) + m'."""
+    model = MLP((6,), 5, width=8, depth=1).double()
+    ends, inputs = [networks.weights(model, seed) for seed in (1, 2)], networks.inputs(30, (6,))
+
+    def hidden(state_dict):
+        values = inputs @ state_dict["hidden.0.weight"].T + state_dict["hidden.0.bias"]
+        return values, values.mean(dim=0), values.std(dim=0, correction=0)
+
+    middle = between(*ends, 0.5)
+    (values, mean, std), (_, *start), (_, *end) = (hidden(each) for each in (middle, *ends))
+    wanted = (values - mean) / std * (start[1] + end[1]) / 2 + (start[0] + end[0]) / 2
+    targets = lerp(*(statistics(model, each, inputs) for each in ends), 0.5)
+    result = repaired(model, middle, targets, inputs)
+    torch.testing.assert_close(hidden(result)[0], wanted)
+    for name in ("output.weight", "output.bias"):
+        assert torch.equal(result[name], middle[name])
+
+
+@pytest.mark.parametrize("alpha", [0, 1])
+@pytest.mark.parametrize("name", NAMES)
+def test_an_end_computes_what_it_did(name, alpha):
+    model, ends, inputs, measured = case(name)
+    result = repaired(model, between(*ends, alpha), lerp(*measured, alpha), inputs)
+    before = logits(model, ends[alpha], inputs)
+    torch.testing.assert_close(logits(model, result, inputs), before, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["resnet8_projection", "lenet5"])
+def test_the_middle_varies_less_than_the_ends_until_it_is_repaired(name):
+    model, ends, inputs, (start, end) = case(name)
+    middle, targets = between(*ends, 0.5), lerp(start, end, 0.5)
+    last = list(targets)[-1]
+    result = repaired(model, batch_norm.reset(model, middle, inputs), targets, inputs)
+    collapsed = statistics(model, middle, inputs)[last].std.mean()
+    assert collapsed < 0.9 * targets[last].std.mean()
+    torch.testing.assert_close(statistics(model, result, inputs)[last].std, targets[last].std)
+
+
+def test_running_statistics_are_those_of_training():
+    model, ends, inputs, (start, end) = case("resnet8_pad")
+    result = repaired(model, between(*ends, 0.5), lerp(start, end, 0.5), inputs)
+    first = nn.functional.conv2d(inputs, result["stem.0.weight"], padding=1)
+    torch.testing.assert_close(result["stem.1.running_mean"], first.mean(dim=(0, 2, 3)))
+    torch.testing.assert_close(result["stem.1.running_var"], first.var(dim=(0, 2, 3)))
+    assert result["stem.1.num_batches_tracked"] == 1
+
+
+def test_stale_running_statistics_do_not_matter():
+    model, ends, inputs, (start, end) = case("resnet8_pad")
+    middle, targets = between(*ends, 0.5), lerp(start, end, 0.5)
+    stale = {n: t + 1 if "running" in n else t for n, t in middle.items()}
+    first, second = (repaired(model, each, targets, inputs) for each in (middle, stale))
+    for name, tensor in first.items():
+        torch.testing.assert_close(second[name], tensor)
+
+
+def test_keys_types_and_the_arguments_stay():
+    model, ends, inputs, (start, end) = case("resnet8_projection")
+    middle = {n: t.float() if t.dtype == torch.float64 else t for n, t in ends[0].items()}
+    model, before = model.float().train(), {n: t.clone() for n, t in middle.items()}
+    own = {n: t.clone() for n, t in model.state_dict().items()}
+    result = repaired(model, middle, lerp(start, end, 0.5), inputs.float())
+    assert {n: t.dtype for n, t in result.items()} == {n: t.dtype for n, t in middle.items()}
+    assert all(torch.equal(tensor, before[name]) for name, tensor in middle.items())
+    assert all(torch.equal(tensor, own[name]) for name, tensor in model.state_dict().items())
+    assert model.training
+
+
+@pytest.mark.parametrize("make", [lambda: nn.Identity(), lambda: nn.BatchNorm1d(4)])
+def test_a_constant_channel_is_only_shifted(make):
+    model = nn.Sequential(nn.Linear(3, 4), make(), nn.ReLU(), nn.Linear(4, 2))
+    state_dict = networks.weights(model, seed=0)
+    state_dict["0.weight"][1] = 0  # its output is its bias, 0.3 or so, on every input
+    inputs = networks.inputs(1000, (3,)).float()
+    layer = "1" if "1.weight" in state_dict else "0"
+    targets = {layer: Statistics(mean=torch.full((4,), 5.0), std=torch.full((4,), 2.0))}
+    result = repaired(model, state_dict, targets, inputs)
+    measured = statistics(model, result, inputs)[layer]
+    torch.testing.assert_close(measured.mean, torch.full((4,), 5.0), atol=1e-4, rtol=0)
+    torch.testing.assert_close(measured.std, torch.tensor([2.0, 0.0, 2.0, 2.0]), atol=1e-5, rtol=0)
+    assert torch.equal(result[f"{layer}.weight"][1], state_dict[f"{layer}.weight"][1].float())
+
+
+def test_a_channel_that_batch_norm_scales_by_zero_is_only_shifted():
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 2))
+    state_dict, inputs = networks.weights(model, seed=0), networks.inputs(9, (3,)).float()
+    state_dict["1.weight"][0] = 0
+    targets = {"1": Statistics(mean=torch.tensor([5.0, 5.0]), std=torch.tensor([2.0, 2.0]))}
+    measured = statistics(model, repaired(model, state_dict, targets, inputs), inputs)["1"]
+    torch.testing.assert_close(measured.mean, torch.tensor([5.0, 5.0]))
+    torch.testing.assert_close(measured.std, torch.tensor([0.0, 2.0]))
+
+
+def test_one_value_per_channel_is_not_enough_for_batch_norm():
+    model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+    inputs = torch.ones(1, 3)
+    targets = statistics(model, model.state_dict(), inputs)
+    with pytest.raises(
+        ValueError, match="^inputs: batch norm needs two or more values per channel"
+    ):
+        repaired(model, model.state_dict(), targets, inputs)
+
+
+def test_an_example_and_a_chunk_size_are_needed():
+    model, ends, inputs, (start, _) = case("mlp")
+    with pytest.raises(ValueError, match="^inputs: activations need at least one example, got no"):
+        repaired(model, ends[0], start, inputs[:0])
+    with pytest.raises(ValueError, match="^chunk_size: must be at least 1, got 0$"):
+        repaired(model, ends[0], start, inputs, chunk_size=0)
