@@ -1,6 +1,5 @@
 """A parent and its children, trained where they are missing."""
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,8 +17,6 @@ from src.training.fit import fit
 from src.training.misfit import misfit, pays
 from src.training.recipe import Recipe, Runtime, Seeds
 from src.training.session import Session
-
-log = logging.getLogger(__name__)
 
 Snapshots = str | list[Step] | None
 

@@ -38,7 +38,8 @@ class Changes:
         metadata = copy.deepcopy(recipe.metadata)
         if "config" in metadata:
             metadata["config"]["hparams"]["batch_size"] = self.batch_size
-            metadata["config"]["optimizer"]["lr"] *= self.lr_factor
+            if "lr" in metadata["config"]["optimizer"]:  # else its own default, which is not known
+                metadata["config"]["optimizer"]["lr"] *= self.lr_factor
         return replace(recipe, batch_size=self.batch_size, optimizer=optimizer, metadata=metadata)
 
 

@@ -172,6 +172,6 @@ def about(drawn: pd.DataFrame) -> str:
     letter = "n" if first["kind"] == "across" else "m"
     return (
         f"{first['kind']} ({letter} = {number}) minus mean child\n"
-        f"model {first['model']}, batch norm of averages: {first['bn']}\n"
+        f"model {first['model']}, batch norm: {first['bn']}\n"
         f"{first['split']} accuracy (fraction)"
     )

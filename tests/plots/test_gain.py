@@ -78,9 +78,7 @@ def test_the_map_shows_exactly_what_was_tabled():
         "16it (4ep)",
     ]
     assert scale.get_xlabel() == (
-        "across (n = 3) minus mean child\n"
-        "model plain, batch norm of averages: reset\n"
-        "test accuracy (fraction)"
+        "across (n = 3) minus mean child\nmodel plain, batch norm: reset\ntest accuracy (fraction)"
     )
 
 
