@@ -3,9 +3,6 @@
 import json
 import logging
 import sys
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig
@@ -15,9 +12,6 @@ from src.branching import cells, pairs, summary, wanted
 from src.branching.legs import Legs
 from src.branching.plan import Plan, Request
 from src.branching.tree import Tree
-
-if TYPE_CHECKING:
-    from src.branching.family import Family
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +52,12 @@ def is_done(cfg: DictConfig, tree: Tree, request: Request, legs: Legs | None) ->
 def spawn(cfg: DictConfig, tree: Tree, request: Request, legs: Legs | None) -> None:
     import torch  # takes seconds: not for --help, a refused option or a finished study
 
-    from src.branching import distances
+    from src.branching import distances, founding
     from src.branching.averages import Averages
     from src.branching.merge import Merging
 
     torch.set_num_threads(config.threads(cfg))
-    family = family_of(cfg, tree)
+    family = founding.family(config.values(cfg, "Family"), tree, cfg.spawn.together)
     plan = family.plan(request)
     merging = Merging(family, legs) if legs else None
     family.train_parent(plan, config.plain(cfg.snapshots), to_its_end=legs is not None)
@@ -76,43 +70,6 @@ def spawn(cfg: DictConfig, tree: Tree, request: Request, legs: Legs | None) -> N
         merging.train()
     counts = family.num_steps, averages.num_evaluated
     log.info("%d optimizer steps made, %d networks evaluated", *counts)
-
-
-def family_of(cfg: DictConfig, tree: Tree) -> "Family":
-    from src.branching.family import Family, Origins
-    from src.training.recipe import Recipe, Runtime, Seeds
-
-    seeds, recipe = config.seeds(cfg), Recipe(**config.recipe(config.training(cfg)))
-    recipe.check()
-    data = config.load(config.plain(cfg.dataset), seeds.pop("label_noise"))
-    weights = begin_with(cfg, tree, data.input_shape)
-    origins = Origins(recipe, data, Seeds(**seeds), config.plain(cfg.vary), weights)
-    runtime = Runtime(**config.runtime(cfg))
-    return Family(tree, origins, runtime, cfg.save_predictions, cfg.spawn.together)
-
-
-def begin_with(cfg: DictConfig, tree: Tree, input_shape: tuple[int, ...]) -> Any:
-    """What makes the weights that the parent begins from; None: those of its initialization."""
-    from src.branching.family import pretrained
-    from src.training.recipe import Recipe, Runtime, Seeds
-    from src.training.session import Session
-
-    path, values = cfg.pretrain.weights, config.pretrain(cfg)
-    if path is not None:
-        weights, _ = runs.load_weights(Path(path))
-        return lambda: weights
-    if values is None or tree.parent.read_result() is not None:
-        return partial(pretrained, tree.pretrain, None) if values else None
-    seeds, recipe = config.seeds(cfg), Recipe(**config.recipe(values))
-    recipe.check()
-    data = config.load(values["dataset"], seeds.pop("label_noise"))
-    if data.input_shape != input_shape:
-        raise ValueError(
-            f"pretrain.dataset: has inputs of shape {list(data.input_shape)}, and dataset of shape "
-            f"{list(input_shape)}"
-        )
-    make = partial(Session, recipe, data, Seeds(**seeds), Runtime(**config.runtime(cfg)))
-    return partial(pretrained, tree.pretrain, make)
 
 
 def report(tree: Tree) -> None:

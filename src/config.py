@@ -126,15 +126,11 @@ def load(node: dict[str, Any], label_noise_seed: int) -> Any:
         return part("dataset", node)().load(label_noise_seed)
 
 
-def training(cfg: DictConfig) -> dict[str, Any]:
-    """The values that a training takes, as plain Python."""
-    return values(cfg, "Train")
-
-
-def pretrain(cfg: DictConfig) -> dict[str, Any] | None:
-    """The values of the training that comes before, or None if there is none."""
-    own = values(cfg, _schema(HydraConfig.get().job.config_name or ""))
-    return pretraining.merged(own) if pretraining.is_on(own) else None
+def training(own: DictConfig | dict[str, Any]) -> dict[str, Any]:
+    """The values that a training takes, as plain Python, of all those of a script."""
+    if isinstance(own, DictConfig):
+        return values(own, "Train")
+    return {key: own[key] for key in checks.fields("Train")}
 
 
 def recipe(own: dict[str, Any]) -> dict[str, Any]:
@@ -155,15 +151,16 @@ def recipe(own: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def seeds(cfg: DictConfig) -> dict[str, int]:
+def seeds(own: DictConfig | dict[str, Any]) -> dict[str, int]:
     """The seed of every stream of chance."""
-    own = plain(cfg.seeds)
-    return {name: cfg.global_seed if seed is None else seed for name, seed in own.items()}
+    given, main = plain(own["seeds"]), own["global_seed"]
+    return {name: main if seed is None else seed for name, seed in given.items()}
 
 
-def runtime(cfg: DictConfig) -> dict[str, Any]:
+def runtime(own: DictConfig | dict[str, Any]) -> dict[str, Any]:
     """How a job runs, without the number of threads, which is set for the whole process."""
-    return {key: value for key, value in plain(cfg.runtime).items() if key != "num_threads"}
+    given = plain(own["runtime"])
+    return {key: value for key, value in given.items() if key != "num_threads"}
 
 
 def threads(cfg: DictConfig) -> int:

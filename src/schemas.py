@@ -120,13 +120,19 @@ class SpawnOptions:
 
 
 @dataclass
-class Spawn(Train):
-    """`spawn.py`."""
+class Family(Train):
+    """A parent and what its children have of it: all that names the store of branches."""
 
     pretrain: Pretrain = field(default_factory=Pretrain)
     vary: list[Literal["data_order", "augmentation", "dropout"]] = field(
         default_factory=lambda: ["data_order", "augmentation", "dropout"]
     )
+
+
+@dataclass
+class Spawn(Family):
+    """`spawn.py`."""
+
     spawn_steps: str | list[Step] | None = None
     spawn_step: Step | None = None  # only this one
     only: int | None = None  # only this one of `spawn_steps`, counted from 0

@@ -8,7 +8,13 @@ from src.models import freeze, initialize
 from src.training import recipe
 
 SCRIPTS = [schemas.Train, schemas.Eval, schemas.Average, schemas.Spawn]
-SECTIONS = [schemas.Pretrain, schemas.SplitMerge, schemas.SpawnOptions, schemas.ModelOptions]
+SECTIONS = [
+    schemas.Family,
+    schemas.Pretrain,
+    schemas.SplitMerge,
+    schemas.SpawnOptions,
+    schemas.ModelOptions,
+]
 SCHEMAS = [*SCRIPTS, *SECTIONS, schemas.Hparams, schemas.Seeds, schemas.Runtime]
 
 
