@@ -50,5 +50,5 @@ def average(cfg: DictConfig, run: runs.Run, files: list, digests: list[str]) -> 
 
 
 if __name__ == "__main__":
-    sys.argv = config.spell_null_groups(sys.argv)
+    sys.argv = config.arguments(sys.argv)
     main()

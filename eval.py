@@ -40,5 +40,5 @@ def evaluate(cfg: DictConfig, weights: dict, metadata: dict) -> dict:
 
 
 if __name__ == "__main__":
-    sys.argv = config.spell_null_groups(sys.argv)
+    sys.argv = config.arguments(sys.argv)
     main()

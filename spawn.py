@@ -1,17 +1,17 @@
 """Spawn children from a parent's snapshots, average them, and evaluate all. Options: --help."""
 
-import json
 import logging
 import sys
 
 import hydra
 from omegaconf import DictConfig
 
-from src import config, fingerprints, locks, runs
+from src import config, locks, runs
 from src.branching import cells, pairs, summary, wanted
 from src.branching.legs import Legs
 from src.branching.plan import Plan, Request
 from src.branching.tree import Tree
+from src.plots import studies
 
 log = logging.getLogger(__name__)
 
@@ -78,19 +78,9 @@ def report(tree: Tree) -> None:
         averages, distances = cells.in_order(cells.of_tree(tree)), pairs.of_tree(tree)
         runs.write_csv(tree.averages, cells.COLUMNS, averages)
         runs.write_csv(tree.distances, pairs.COLUMNS, distances)
-        stamp = tree.figures / "drawn_from.json"
-        files = (tree.averages, tree.distances)
-        tables = {path.name: fingerprints.file(str(path)) for path in files}
-        if stamp.exists() and json.loads(stamp.read_text()) == tables:
-            return
-        import pandas  # takes a second, and what it is needed for another
-
-        from src.plots import branches
-
-        branches.save(*map(pandas.read_csv, files), tree.figures)
-        runs.write_json(stamp, tables)
+        studies.branches(tree.averages, tree.distances, tree.figures)
 
 
 if __name__ == "__main__":
-    sys.argv = config.spell_null_groups(sys.argv)
+    sys.argv = config.arguments(sys.argv)
     main()

@@ -42,5 +42,5 @@ def train(cfg: DictConfig, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv = config.spell_null_groups(sys.argv)
+    sys.argv = config.arguments(sys.argv)
     main()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from src import annotations, pretraining, schemas, signatures, steps
+from src import annotations, interpolation, pretraining, schemas, signatures, steps
 from src.signatures import REQUIRED, Argument
 
 POSITIVE = (
@@ -66,6 +66,8 @@ def misfits(values: dict[str, Any], schema: str) -> list[str]:
             errors += _misfits_of_section(key, value, nested)
         else:
             errors += _misfit(key, value, argument)
+    if schema.startswith("Interpolate"):
+        errors = errors or interpolation.errors(values)
     return errors or _out_of_range(values) or _misfits_of_pretraining(values)
 
 

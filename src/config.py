@@ -17,33 +17,40 @@ from filelock import FileLock, Timeout
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
+from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src import checks, fingerprints, naming, pretraining, schemas
+from src import checks, fingerprints, modes, naming, pretraining, schemas
 
 SCHEMAS = {  # by script
     "train": schemas.Train,
     "eval": schemas.Eval,
     "average": schemas.Average,
     "spawn": schemas.Spawn,
+    "interpolate": schemas.Interpolate,
 }
+
+
+FLAGS = {"--multirun", "-m", "--run", "-r", "--resolve", "--help", "-h"}  # of Hydra, without value
 
 
 class ConfigError(CompactHydraException):
     """What the user can mend; Hydra prints its message without a traceback."""
 
 
-def spell_null_groups(arguments: list[str]) -> list[str]:
-    """Command-line arguments with averaged=null as averaged=none, which Hydra understands.
+def arguments(typed: list[str]) -> list[str]:
+    """Command-line arguments as Hydra understands them.
 
-    For a group that cannot be off, Hydra then says which options it has.
+    A flag such as --multirun goes before all overrides, wherever it was typed. averaged=null
+    becomes averaged=none; for a group that cannot be off, Hydra then says which options it has.
     """
     groups = "|".join([*schemas.SUPPLIED, "hparams"])
-    return [
+    spelled = [
         re.sub(r"\bnull\b", "none", argument) if re.match(rf"({groups})=", argument) else argument
-        for argument in arguments
+        for argument in typed
     ]
+    return spelled[:1] + sorted(spelled[1:], key=lambda argument: argument not in FLAGS)
 
 
 @contextmanager
@@ -71,11 +78,12 @@ def check(cfg: DictConfig) -> None:
         ConfigError: naming every missing value, unknown option and value of a wrong type at once,
             as the user typed it, with what is allowed.
     """
-    schema = _schema(HydraConfig.get().job.config_name or "")
-    known = list(checks.fields(schema))
+    script = _schema(HydraConfig.get().job.config_name or "")
+    known, schema = list(checks.fields(script)), mode(cfg)
     extra = [str(key) for key in cfg if key not in known]
     errors = [f"{key}: no such option; there are {', '.join(known)}" for key in extra]
-    errors += checks.misfits(values(cfg, schema), schema)
+    errors += modes.strangers(schema, script, _typed())
+    errors += modes.undecided(cfg, script) or checks.misfits(values(cfg, schema), schema)
     if errors and HydraConfig.get().runtime.choices.get("experiment"):
         errors.append("(~group.option on the command line removes what an experiment sets)")
     if errors:
@@ -94,8 +102,21 @@ def shown(path: Path) -> str:
 
 def values(cfg: DictConfig, schema: str) -> dict[str, Any]:
     """A script's configuration as plain Python, "???" where a value is missing."""
-    keys = list(checks.fields(schema))
-    return OmegaConf.to_container(OmegaConf.masked_copy(cfg, keys), resolve=True)  # type: ignore
+    is_of_saved = modes.is_of_saved(schema)
+    keys = list(map(str, cfg)) if is_of_saved else list(checks.fields(schema))
+    keys = [key for key in keys if key != "hydra"]
+    own: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, keys), resolve=True)
+    return modes.of_saved(own, schema, _typed()) if is_of_saved else own
+
+
+def mode(cfg: DictConfig) -> str:
+    """The schema of what the script that runs is to do; see `modes`."""
+    return modes.chosen(_schema(HydraConfig.get().job.config_name or ""), cfg)
+
+
+def is_in_sweep() -> bool:
+    """Whether the job that is running is one of a multirun."""
+    return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
 def plain(node: Any) -> Any:
@@ -193,10 +214,18 @@ def _schema(script: str) -> str:
 
 
 def _run_dir(script: str, *, _root_: DictConfig) -> str:
-    schema = _schema(script)
+    schema = modes.chosen(_schema(script), _root_)
     name = naming.run_name(values(_root_, schema), schema)
     folder = f"{_root_.output_dir}/{script}_{name}"
-    return f"{folder}/seed_{_root_.global_seed}" if "global_seed" in _root_ else folder
+    seeded = "global_seed" in checks.fields(schema)
+    return f"{folder}/seed_{_root_.global_seed}" if seeded else folder
+
+
+def _typed() -> list[str]:
+    """Names of the options on the command line."""
+    if not HydraConfig.initialized():  # a configuration that was composed without a script
+        return []
+    return [text.lstrip("+~").partition("=")[0] for text in HydraConfig.get().overrides.task]
 
 
 def _message(error: Exception) -> str:

@@ -154,6 +154,70 @@ class Spawn(Family):
 
 
 @dataclass
+class LineOptions:
+    """Where on a line to look, and what becomes of the networks before."""
+
+    alphas: int | list[float] = 25
+    refine: int | None = None  # further alphas around the largest excess of the loss
+    align: Literal["none", "weights", "activations"] = "none"
+    bn: Literal["reset", "average", "keep", "repair"] = "reset"
+    splits: list[Literal["train", "val", "test"]] = field(default_factory=lambda: ["train", "test"])
+
+
+@dataclass
+class SavedOptions:
+    """How saved weights are evaluated."""
+
+    dataset: Any = None  # null: the data set that the first weights were trained on
+    contents: list[str] = field(default_factory=list)  # fingerprints of the weights, made of them
+    runtime: Runtime = field(default_factory=Runtime)
+    precision: Literal["fp32", "bf16"] | None = None  # null: that of the training
+    output_dir: str = "outputs"
+
+
+@dataclass
+class InterpolateBranches(LineOptions, Family):
+    """`interpolate.py` between a main branch and others that leave it after k1."""
+
+    k1: Step | int | list[Step | int] = MISSING  # a whole number: epochs
+    k2: Step | int | list[Step | int] = MISSING
+    child_seeds: list[int] | None = None  # null: one more than the global seed
+
+
+@dataclass
+class InterpolateLine(LineOptions, SavedOptions):
+    """`interpolate.py` between two saved networks."""
+
+    start: str = MISSING
+    end: str = MISSING
+
+
+@dataclass
+class InterpolatePlane(SavedOptions):
+    """`interpolate.py` in the plane of three saved networks."""
+
+    plane: list[str] = MISSING
+    project: list[str] = field(default_factory=list)
+    points: int = 21  # each way
+    margin: float = 0.2  # of the extent of the three, on all four sides
+    align: Literal["none", "weights", "activations"] = "none"
+    bn: Literal["reset", "average", "keep"] = "reset"
+    splits: list[Literal["train", "val", "test"]] = field(default_factory=lambda: ["train", "test"])
+
+
+@dataclass
+class Interpolate(InterpolateBranches):
+    """`interpolate.py`: all that can be typed."""
+
+    start: str | None = None
+    end: str | None = None
+    plane: list[str] | None = None
+    project: list[str] = field(default_factory=list)
+    points: int = 21
+    margin: float = 0.2
+
+
+@dataclass
 class Eval:
     """`eval.py`."""
 
@@ -190,6 +254,8 @@ class Average:
 # Groups of a `_target_`: the arguments that the script supplies, which come first and by position.
 SUPPLIED = {"dataset": 0, "model": 2, "optimizer": 1, "scheduler": 2, "averaged": 0}
 
+DERIVED = {"contents"}  # from other values, not typed
+
 # Values that do not change what is computed, or ask for more of it: not in a run's name.
 UNNAMED = {"runtime", "global_seed", "snapshots", "output_dir"}
 REQUESTS = {
@@ -208,6 +274,27 @@ REQUESTS = {
         "save_averages",
         "split_merge",
         "spawn",
+    },
+    "InterpolateBranches": {
+        "k1",
+        "k2",
+        "child_seeds",
+        "alphas",
+        "refine",
+        "align",
+        "bn",
+        "splits",
+    },
+    "InterpolateLine": {"start", "end", "alphas", "refine", "align", "bn", "splits"},
+    "InterpolatePlane": {"plane", "project", "splits"},
+}
+# A script that does one of several things: the options that say which, by its schema. Without any
+# of them it is the first.
+MODES = {
+    "Interpolate": {
+        "InterpolateBranches": ("k1", "k2"),
+        "InterpolateLine": ("start", "end"),
+        "InterpolatePlane": ("plane",),
     }
 }
 SETS = {"vary"}  # lists whose order says nothing

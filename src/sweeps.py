@@ -8,6 +8,7 @@ import contextlib
 import json
 import logging
 import os
+import pydoc
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,15 @@ PROBE = 2**16  # bytes: more than the configuration that Hydra writes
 
 
 class Sweep:
-    """Notes how each job of a multirun ended, and says so when all have."""
+    """Notes how each job of a multirun ended, and says so when all have.
+
+    Args:
+        at_end: dotpath of a function that takes the folder of a run; called then for each folder
+            in which a job was done, once.
+    """
+
+    def __init__(self, at_end: str | None = None) -> None:
+        self.at_end = at_end
 
     def on_run_start(self, config: Any, **_: Any) -> None:
         """Refuse, before Hydra writes there, a folder for runs that cannot be written to."""
@@ -59,6 +68,10 @@ class Sweep:
     def on_multirun_end(self, config: Any, **_: Any) -> None:
         """Say how many jobs are done, and which failed and why; exit with 1 if any did."""
         jobs = [json.loads(path.read_text()) for path in _jobs(config).glob("*.json")]
+        if self.at_end is not None:
+            finish: Any = pydoc.locate(self.at_end)
+            for folder in sorted({job["folder"] for job in jobs if job["status"] == "done"}):
+                finish(Path(folder))
         failed = sorted((job for job in jobs if job["status"] == "failed"), key=lambda j: j["job"])
         print(f"\n{len(jobs)} jobs: {len(jobs) - len(failed)} done, {len(failed)} failed")
         for job in failed:

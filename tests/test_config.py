@@ -429,4 +429,4 @@ def test_help_says_what_a_script_does_and_names_every_group(script):
 def test_null_switches_a_group_off_as_none_does():
     typed = ["averaged=null", "averaged=ema,null", "optimizer.lr=null", "snapshots=null", "-m"]
     spelt = ["averaged=none", "averaged=ema,none", "optimizer.lr=null", "snapshots=null", "-m"]
-    assert config.spell_null_groups(typed) == spelt
+    assert config.arguments(typed) == spelt

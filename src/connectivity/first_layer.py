@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.func import functional_call
 
-from src.connectivity import traced
+from src.connectivity.graph import finish, used_once
 from src.state_dicts import StateDict
 
 
@@ -71,7 +71,7 @@ def split(graph: fx.GraphModule) -> SplitNetwork | None:
     """Take a network apart behind its first layer.
 
     Args:
-        graph: a network from `traced.trace`, which becomes the rest.
+        graph: a network from `graph.trace`, which becomes the rest.
 
     Returns:
         None, and the graph as it was, if the inputs do not go, flattened or not, into just one
@@ -84,14 +84,14 @@ def split(graph: fx.GraphModule) -> SplitNetwork | None:
     if len(passed[-1].users) != 1:
         return None
     first = next(iter(passed[-1].users))
-    if type(traced.used_once(graph).get(first)) is not nn.Linear:
+    if type(used_once(graph).get(first)) is not nn.Linear:
         return None
     with graph.graph.inserting_before(inputs):
         units = graph.graph.placeholder("units")
     first.replace_all_uses_with(units)
     for node in (first, *reversed(passed)):
         graph.graph.erase_node(node)
-    return SplitNetwork(str(first.target), len(passed) > 1, traced.finish(graph))
+    return SplitNetwork(str(first.target), len(passed) > 1, finish(graph))
 
 
 def _flattens(graph: fx.GraphModule, node: fx.Node) -> bool:

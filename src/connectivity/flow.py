@@ -32,7 +32,7 @@ class Flow:
     """Goes through a traced model once and notes where its units are.
 
     Args:
-        model: what `graph.traced` returns.
+        model: what `graph.with_shapes` returns.
         names: one name for each tensor of the state dict, the same for tied tensors.
 
     Attributes:

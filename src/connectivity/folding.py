@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from src.connectivity import traced
+from src.connectivity.graph import finish, used_once
 from src.state_dicts import StateDict
 
 _LAYERS: dict[type[nn.Module], type[nn.Module]] = {  # batch norms, by what can take them in
@@ -28,7 +28,7 @@ class FoldedNetwork:
     in float64; in float32 the logits differ by rounding only.
 
     Args:
-        graph: a network from `traced.trace`, which becomes the folded one.
+        graph: a network from `graph.trace`, which becomes the folded one.
         compile_size: examples in a batch that runs as compiled code; others, the last of a split,
             are not worth a compilation of their own. None: no batch.
     """
@@ -70,7 +70,7 @@ def fold(graph: fx.GraphModule) -> dict[str, tuple[str, float]]:
         batch norm.
     """
     pairs: dict[str, tuple[str, float]] = {}
-    modules = traced.used_once(graph)
+    modules = used_once(graph)
     for node in list(graph.graph.nodes):
         norm = modules.get(node)
         before = node.args[0] if node.args else None
@@ -84,7 +84,7 @@ def fold(graph: fx.GraphModule) -> dict[str, tuple[str, float]]:
         pairs[str(before.target)] = (str(node.target), norm.eps)
         node.replace_all_uses_with(before)
         graph.graph.erase_node(node)
-    traced.finish(graph)
+    finish(graph)
     return pairs
 
 

@@ -1,5 +1,10 @@
-"""A model's forward pass as a graph of layers and functions."""
+"""A model's forward pass as a graph of layers and functions.
 
+Torch's own layers and the normalization layers of `src.models.norms` are one node each; other
+modules are opened.
+"""
+
+from collections import Counter
 from copy import deepcopy
 from typing import Any
 
@@ -9,11 +14,43 @@ from torch import Tensor, fx, nn
 from src.models.norms import NORMS
 
 
-def traced(model: nn.Module, inputs: Tensor) -> fx.GraphModule:
-    """The forward pass of `model` in evaluation mode, one node a layer or function.
+def trace(model: nn.Module) -> fx.GraphModule | None:
+    """A copy of a network in evaluation mode, which can be taken apart; None if none can be made.
 
-    Every node that makes a tensor has its shape as `meta["shape"]`. Torch's own layers and the
-    normalization layers of `src.models.norms` are one node each; other modules are opened.
+    Its tensors have the names that they have in `model`, and the memory format.
+    """
+    copy = deepcopy(model).eval().requires_grad_(False)
+    try:
+        graph = _Tracer().trace(copy)
+    except Exception:  # the model's own code meets stand-ins for tensors: anything can happen
+        return None
+    found = fx.GraphModule(copy, graph)
+    return found if sum(node.op == "placeholder" for node in graph.nodes) == 1 else None
+
+
+def used_once(graph: fx.GraphModule) -> dict[fx.Node, nn.Module]:
+    """The modules that a graph calls just once, under whatever name, by where it does so."""
+    called = {
+        node: graph.get_submodule(str(node.target))
+        for node in graph.graph.nodes
+        if node.op == "call_module"
+    }
+    counts = Counter(called.values())
+    return {node: module for node, module in called.items() if counts[module] == 1}
+
+
+def finish(graph: fx.GraphModule) -> fx.GraphModule:
+    """The same network after its graph was changed, without the modules that it no longer calls."""
+    graph.graph.lint()
+    graph.recompile()
+    graph.delete_all_unused_submodules()
+    return graph
+
+
+def with_shapes(model: nn.Module, inputs: Tensor) -> fx.GraphModule:
+    """The forward pass of `model` in evaluation mode, without its numbers.
+
+    Every node that makes a tensor has its shape as `meta["shape"]`.
 
     Args:
         model: any mode and device; neither it nor the global random state changes.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from src.connectivity import graph
 from src.connectivity.flow import Flow
-from src.connectivity.graph import traced
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def find(model: nn.Module, inputs: Tensor) -> list[Group]:
     for name, tensor in tensors.items():
         names[id(tensor)].append(name)
     tied = {name: names[id(tensor)] for name, tensor in tensors.items()}
-    flow = Flow(traced(model, inputs), {name: same[0] for name, same in tied.items()})
+    flow = Flow(graph.with_shapes(model, inputs), {name: same[0] for name, same in tied.items()})
     reads = set(flow.reads.values())
     groups = []
     for places in _places(flow):

@@ -43,7 +43,12 @@ def shares(alphas: Tensor) -> Tensor:
 
 
 def evaluate(
-    points: PointEvaluator, start: StateDict, end: StateDict, alphas: Tensor, bn: str
+    points: PointEvaluator,
+    start: StateDict,
+    end: StateDict,
+    alphas: Tensor,
+    bn: str,
+    splits: Sequence[str] | None = None,
 ) -> dict[str, Curve]:
     """Loss and accuracy along the line from `start` to `end`.
 
@@ -57,6 +62,7 @@ def evaluate(
         alphas: (alphas,) in [0, 1], in any order; those of `barriers.refined` need no ends.
         bn: as in `PointEvaluator.evaluate`; "keep" takes the statistics of the nearer end, at
             alpha 1/2 those of `start`.
+        splits: some of those of `points`; None for all.
 
     Returns:
         By split, loss and accuracy of shape (alphas,).
@@ -64,4 +70,4 @@ def evaluate(
     Raises:
         ValueError: the networks differ in architecture, or `bn` is none there is.
     """
-    return points.evaluate([start, end], shares(alphas), bn)
+    return points.evaluate([start, end], shares(alphas), bn, splits)

@@ -8,8 +8,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from src.connectivity import combinations, first_layer, traced
+from src.connectivity import combinations, first_layer
 from src.connectivity.folding import FoldedNetwork
+from src.connectivity.graph import trace
 from src.connectivity.statistics import BatchNormStatistics
 from src.models import arguments
 from src.state_dicts import StateDict
@@ -60,8 +61,8 @@ class PointEvaluator:
         self._statistics: BatchNormStatistics | None = None
         self._checked = False
         has_batch_norm = batch_norm.has_batch_norm(evaluator.model)
-        self._graph = traced.trace(evaluator.model) if has_batch_norm else None
-        graph = traced.trace(evaluator.model)
+        self._graph = trace(evaluator.model) if has_batch_norm else None
+        graph = trace(evaluator.model)
         if graph is None:
             return
         self._split = first_layer.split(graph)
@@ -81,7 +82,13 @@ class PointEvaluator:
         return "plain" if self._folded is None else "folded"
 
     @torch.no_grad()
-    def evaluate(self, networks: Sequence[StateDict], shares: Tensor, bn: str) -> dict[str, Curve]:
+    def evaluate(
+        self,
+        networks: Sequence[StateDict],
+        shares: Tensor,
+        bn: str,
+        splits: Sequence[str] | None = None,
+    ) -> dict[str, Curve]:
         """Loss and accuracy of combinations of networks.
 
         A combination whose parameters are those of the network that has the largest share in it,
@@ -95,6 +102,7 @@ class PointEvaluator:
             bn: batch-norm statistics of all other points. "reset": those that its weights have on
                 the training set, estimated once a point; "average": combined like weights; "keep":
                 those of the network of the largest share, the first if several have it.
+            splits: some of those that this one was made for; None for all.
 
         Returns:
             By split, loss and accuracy of shape (points,).
@@ -109,7 +117,7 @@ class PointEvaluator:
         for name in self.evaluator.model.state_dict():
             if name not in networks[0]:
                 raise ValueError(f"network 1 lacks {name}, which the evaluator's architecture has")
-        device = self.evaluator.device
+        device, splits = self.evaluator.device, self.splits if splits is None else splits
         networks = [{name: t.to(device) for name, t in n.items()} for n in networks]
         if not self._checked:
             self._check(networks)
@@ -117,9 +125,9 @@ class PointEvaluator:
         parts = []
         for part in shares.split(max(1, HELD_VALUES // num_values)):
             points = self._make(networks, part, bn)
-            parts.append(torch.stack([self._measure(points, split) for split in self.splits]))
+            parts.append(torch.stack([self._measure(points, split) for split in splits]))
         numbers = torch.cat(parts, dim=-1).unbind()  # one a split: (2, points)
-        return {split: Curve(*two) for split, two in zip(self.splits, numbers, strict=True)}
+        return {split: Curve(*two) for split, two in zip(splits, numbers, strict=True)}
 
     def _make(self, networks: Sequence[StateDict], shares: Tensor, bn: str) -> "_Points":
         """Combinations with the batch-norm statistics that are asked for."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from src.connectivity.forward import chunks, device_of, loaded
-from src.connectivity.graph import traced
+from src.connectivity.graph import with_shapes
 from src.models.norms import NORMS
 from src.state_dicts import StateDict
 from src.training import moments
@@ -85,7 +85,7 @@ def statistics(
 
 def _layers(model: nn.Module, inputs: Tensor) -> list[str]:
     """Names of the layers whose outputs are hidden pre-activations, in order of use."""
-    graph = traced(model, inputs)
+    graph = with_shapes(model, inputs)
     names: list[str] = []
     for node in graph.graph.nodes:
         if not _is_pre_activation(graph, node):

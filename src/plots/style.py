@@ -157,16 +157,18 @@ def step_axis(axes: Axes, iterations: Iterable[int], per_epoch: float | None) ->
     axes.set_xticks([], minor=True)
 
 
-def grid(count: int) -> tuple[Figure, list[Axes]]:
+def grid(count: int, columns: int | None = None) -> tuple[Figure, list[Axes]]:
     """A figure of equal panels in rows that wrap, on common axes.
 
     Args:
         count: of panels; a single one is larger.
+        columns: by default as many as give a figure of a good shape.
 
     Returns:
         The figure, and its panels in reading order.
     """
-    columns = count if count < 4 else min(math.ceil(math.sqrt(count)), 4)
+    if columns is None:
+        columns = count if count < 4 else min(math.ceil(math.sqrt(count)), 4)
     rows = math.ceil(count / columns)
     width, height = (5.4, 3.2) if count == 1 else (2.9 * columns, 2.1 * rows)
     figure = Figure(figsize=(width, height + 1.1), layout="constrained")  # 1.1 for the legend

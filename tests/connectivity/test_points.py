@@ -13,7 +13,7 @@ from src.models.mlp import MLP
 from src.training import evaluator as evaluators
 from tests import toys
 from tests.connectivity import small as networks
-from tests.connectivity.test_traced import Branching
+from tests.connectivity.test_graph import Branching
 from tests.models.test_every_model import SMALL, read
 
 

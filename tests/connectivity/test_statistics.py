@@ -2,11 +2,12 @@ import pytest
 import torch
 from torch import nn
 
-from src.connectivity import traced
-from src.connectivity.statistics import BatchNormStatistics, merged, moments_of
+from src.connectivity.graph import trace
+from src.connectivity.statistics import BatchNormStatistics, moments_of
 from src.models.resnet_cifar import ResNetCifar
 from src.models.vgg import VGG
 from src.training import batch_norm
+from src.training.moments import merged
 from tests import toys
 
 BUILDS = {
@@ -21,7 +22,7 @@ INPUTS = torch.randn(23, 2, 16, 16, generator=torch.Generator().manual_seed(0)).
 
 
 def estimated(model, part_size, inputs=INPUTS):
-    return BatchNormStatistics(traced.trace(model), inputs, part_size)
+    return BatchNormStatistics(trace(model), inputs, part_size)
 
 
 @pytest.mark.parametrize("name", BUILDS)
@@ -72,4 +73,4 @@ def test_one_layer_used_twice_is_refused():
     layer = nn.BatchNorm1d(2)
     model = nn.Sequential(nn.Linear(2, 2), layer, nn.Linear(2, 2), layer)
     with pytest.raises(ValueError, match="^model: the batch-norm layer '1' is used twice$"):
-        BatchNormStatistics(traced.trace(model), torch.randn(7, 2), 3)
+        BatchNormStatistics(trace(model), torch.randn(7, 2), 3)

@@ -9,39 +9,47 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from src import runs
-from src.plots import child_steps, distances, files, gain
-from tests.plots import tables
+from src.plots import barrier_map, barriers, child_steps, distances, files, gain, line, plane
+from tests.plots import connected, tables
+
+LINES, PER_CHILD, INTERVALS = connected.tables(connected.study((0.0, 1.0), splits=("test",)))
+FIGURES = {
+    "child_steps": (child_steps, tables.study()),
+    "gain": (gain, tables.study()),
+    "distances": (distances, tables.distances()),
+    "line": (line, LINES, (0, 5)),
+    "barriers": (barriers, INTERVALS, PER_CHILD),
+    "barrier_map": (barrier_map, INTERVALS),
+    "plane": (plane, connected.plane(), connected.networks()),
+}
 
 
-def figures() -> dict[str, tuple[pd.DataFrame, Figure]]:
-    """Each figure with its table, made anew."""
-    tabled = {
-        "child_steps": (child_steps, child_steps.table(tables.study())),
-        "gain": (gain, gain.table(tables.study())),
-        "distances": (distances, distances.table(tables.distances())),
-    }
-    return {name: (drawn, module.draw(drawn)) for name, (module, drawn) in tabled.items()}
+def made(name: str) -> tuple[pd.DataFrame, Figure]:
+    """A figure with its table, made anew."""
+    module, *arguments = FIGURES[name]
+    drawn = module.table(*arguments)
+    return drawn, module.draw(drawn)
 
 
-@pytest.mark.parametrize("name", ["child_steps", "gain", "distances"])
+@pytest.mark.parametrize("name", FIGURES)
 def test_equal_data_are_equal_bytes_whatever_the_settings_of_the_user(tmp_path, name, monkeypatch):
-    drawn, figure = figures()[name]
+    drawn, figure = made(name)
     first = [path.read_bytes() for path in files.save(figure, drawn, tmp_path / "a", name)]
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
     with matplotlib.rc_context({"font.size": 20, "savefig.dpi": 50, "figure.facecolor": "red"}):
-        drawn, figure = figures()[name]
+        drawn, figure = made(name)
         second = [path.read_bytes() for path in files.save(figure, drawn, tmp_path / "b", name)]
     assert first == second
 
 
 def test_saving_a_figure_again_changes_no_byte(tmp_path):
-    drawn, figure = figures()["child_steps"]
+    drawn, figure = made("child_steps")
     first = [path.read_bytes() for path in files.save(figure, drawn, tmp_path, "a")]
     assert first == [path.read_bytes() for path in files.save(figure, drawn, tmp_path, "a")]
 
 
 def test_the_files_are_a_picture_a_page_and_the_numbers(tmp_path):
-    drawn, figure = figures()["gain"]
+    drawn, figure = made("gain")
     paths = files.save(figure, drawn, tmp_path / "new", "ema_0.99")
     assert [path.name for path in paths] == ["ema_0.99.csv", "ema_0.99.png", "ema_0.99.pdf"]
     table, picture, page = (path.read_bytes() for path in paths)
@@ -62,7 +70,7 @@ def test_a_figure_that_cannot_be_drawn_leaves_no_file(tmp_path):
 
 
 def test_a_write_that_fails_keeps_what_was_there(tmp_path, monkeypatch):
-    drawn, figure = figures()["gain"]
+    drawn, figure = made("gain")
     before = [path.read_bytes() for path in files.save(figure, drawn, tmp_path, "a")]
 
     def full(*_):

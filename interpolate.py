@@ -1,0 +1,170 @@
+"""Walk in a straight line from one network to another, or over a plane. Options: --help."""
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import hydra
+from omegaconf import DictConfig
+
+from src import config, interpolation, locks, naming, runs
+from src.averaging import ingredients
+from src.branching.tree import Tree
+from src.connectivity import planes, records, summary
+from src.connectivity.records import Pair, Records, Request
+from src.plots import studies
+
+if TYPE_CHECKING:
+    from src.connectivity.points import PointEvaluator
+    from src.training.evaluator import Evaluator
+
+log = logging.getLogger(__name__)
+Values = dict[str, Any]
+
+
+@hydra.main(version_base="1.3", config_path="conf", config_name="interpolate")
+def main(cfg: DictConfig) -> None:
+    does = {
+        "InterpolateBranches": between_branches,
+        "InterpolateLine": between_saved,
+        "InterpolatePlane": over_plane,
+    }
+    with config.job(cfg):
+        run, mode, threads = runs.Run(config.folder()), config.mode(cfg), config.threads(cfg)
+        was_missing = does[mode](config.values(cfg, mode), run, threads)
+        if not was_missing:
+            log.info("done before: nothing to compute")
+        if not config.is_in_sweep():  # which draws when it ends
+            with run.locked():
+                studies.connectivity(run.folder)
+        log.info("results in %s", config.shown(run.folder))
+
+
+def between_branches(own: Values, run: runs.Run, threads: int) -> bool:
+    """Lines from a main branch to those that left it k2 before; whether any was missing."""
+    name = f"spawn_{naming.run_name(own, 'Spawn')}"  # the store of legs, common with spawn.py
+    tree = Tree(Path(own["output_dir"]).absolute() / name / f"seed_{own['global_seed']}")
+    seeds, request, store = interpolation.child_seeds(own), Request.of(own), Records(run.folder)
+    main_branch, pairs = tree.parent.read_result(), list[Pair]()
+    if main_branch is not None:
+        pairs = pairs_of(own, main_branch["iterations_per_epoch"], main_branch["end"])
+    lines = [store.line(pair, seed, request) for pair in pairs for seed in seeds]
+    missing = not lines or not all(map(request.is_met, lines))
+    if missing:
+        tree.folder.mkdir(parents=True, exist_ok=True)
+        with locks.shared(tree.folder):
+            pairs = measure_branches(own, run, tree, threads)
+    log.info(summary.of(run.folder, pairs, request))
+    return missing
+
+
+def measure_branches(own: Values, run: runs.Run, tree: Tree, threads: int) -> list[Pair]:
+    import torch  # takes seconds: not for --help, a refused option or a finished study
+
+    from src.branching import departures, founding
+
+    torch.set_num_threads(threads)
+    seeds, request = interpolation.child_seeds(own), Request.of(own)
+    family = founding.family(own, tree)
+    session = family.session
+    session.evaluator.check_splits(request.splits)
+    pairs = pairs_of(own, session.iterations_per_epoch, session.planned_end)
+    departures.train(family, [(pair.k1, pair.k2) for pair in pairs], seeds, own["snapshots"])
+    log.info("%d optimizer steps made", family.num_steps)
+    lines = [
+        (pair, seed, [tree.parent.weights(pair.total), branch.weights(pair.total)])
+        for pair in pairs
+        for seed in seeds
+        for branch in [tree.child(pair.text(pair.k1), seed)]
+    ]
+    measure_lines(run, session.evaluator, request, lines)
+    return pairs
+
+
+def pairs_of(own: Values, iterations_per_epoch: int, end: int) -> list[Pair]:
+    k1, k2 = (interpolation.listed(own[name]) for name in ("k1", "k2"))
+    return records.pairs(k1, k2, iterations_per_epoch, end)
+
+
+def between_saved(own: Values, run: runs.Run, threads: int) -> bool:
+    """The line between two saved networks; whether any of it was missing."""
+    files = [existing(name, own[name]) for name in ("start", "end")]
+    request = Request.of(own)
+    missing = not request.is_met(Records(run.folder).line(None, None, request))
+    if missing:
+        measure_lines(run, evaluator_of(own, files, threads), request, [(None, None, files)])
+    log.info(summary.of(run.folder, [None], request))
+    return missing
+
+
+def measure_lines(
+    run: runs.Run,
+    evaluator: "Evaluator",
+    request: Request,
+    lines: list[tuple[Pair | None, int | None, list[Path]]],
+) -> None:
+    """Evaluate what is missing of lines, each kept as soon as it is done."""
+    from src.connectivity import line_tables
+    from src.connectivity.measuring import Ends, measured
+    from src.connectivity.points import PointEvaluator
+
+    store = Records(run.folder)
+    points = PointEvaluator(evaluator, request.splits, request.num_alphas * len(lines))
+    for pair, seed, files in lines:
+        known = store.line(pair, seed, request)
+        if request.is_met(known):
+            continue
+        start, end = (runs.load_weights(file)[0] for file in files)
+        line = measured(Ends(points, start, end, request.align), known, request, seed)
+        with run.locked():
+            store.write(pair, line, about(points, request.splits, files))
+            line_tables.write(run.folder)
+
+
+def about(points: "PointEvaluator", splits: list[str], files: list[Path]) -> Values:
+    """What is written down besides the numbers."""
+    evaluator = points.evaluator
+    return {
+        "networks": [config.shown(file.absolute()) for file in files],
+        "precision": "bf16" if evaluator.autocast else "fp32",
+        "num_examples": {split: len(evaluator.data.splits[split]) for split in splits},
+    }
+
+
+def over_plane(own: Values, run: runs.Run, threads: int) -> bool:
+    """A grid of the plane through three saved networks; whether any point of it was missing."""
+    three, others = ([existing(name, f) for f in own[name]] for name in ("plane", "project"))
+    request, files = planes.Request.of(own), planes.Files(run.folder)
+    with run.locked():
+        missing = not files.is_done(request.splits, others)
+        if missing:
+            from src.connectivity import measured_plane
+
+            evaluator = evaluator_of(own, [*three, *others], threads)
+            measured_plane.measure(files, evaluator, three, others, request)
+    return missing
+
+
+def existing(option: str, file: str) -> Path:
+    if not Path(file).is_file():
+        raise FileNotFoundError(f"{option}: {runs.what_is_there(Path(file))}")
+    return Path(file)
+
+
+def evaluator_of(own: Values, files: list[Path], threads: int) -> "Evaluator":
+    """Evaluates networks of the architecture that all these files have."""
+    import torch
+
+    from src.training import rebuilt
+    from src.training.recipe import Runtime
+
+    torch.set_num_threads(threads)
+    metadata, cache = ingredients.check(files), f"{own['output_dir']}/cache"
+    runtime = Runtime(**config.runtime(own))
+    return rebuilt.evaluator(metadata, own["dataset"], cache, runtime, own["precision"])
+
+
+if __name__ == "__main__":
+    sys.argv = config.arguments(sys.argv)
+    main()

@@ -1,0 +1,74 @@
+"""The plane through three saved networks, measured where it is not known yet."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+from src.connectivity import alignment, planes, surface
+from src.connectivity.plane import Plane
+from src.connectivity.points import PointEvaluator
+from src.connectivity.surface import Surface
+from src.runs import load_weights, write_csv, write_json
+from src.state_dicts import StateDict
+from src.training.evaluator import Evaluator
+
+
+def measure(
+    files: planes.Files,
+    evaluator: Evaluator,
+    three: Sequence[Path],
+    others: Sequence[Path],
+    request: planes.Request,
+) -> None:
+    """Fill the tables of a plane with what they lack; `result.json` is written last.
+
+    Args:
+        files: where they lie; held.
+        evaluator: of the architecture of all networks.
+        three: A, B and C.
+        others: to be projected.
+        request: which points to evaluate, and how.
+
+    Raises:
+        ValueError: A, B and C lie on one line, or `points` or `margin` is too small.
+    """
+    networks = _Networks(evaluator, three[0], request.align)
+    corners = [networks.load(file) for file in three]
+    plane = Plane(corners, [name for name, _ in evaluator.model.named_parameters()])
+    known = files.run.read_result() or {"splits": []}
+    splits = [s for s in ("train", "val", "test") if s in {*known["splits"], *request.splits}]
+    points = PointEvaluator(evaluator, splits, request.points**2)
+    x, y = plane.grid(request.points, request.margin)
+    grid = Surface(points, plane, corners, x, y)
+    grid.measure(files.grid, request.bn, splits, evaluator.runtime.progress)
+    names = [*"ABC", *surface.short_names(others)]
+    named = [
+        (name, partial(networks.load, file))
+        for name, file in zip(names, [*three, *others], strict=True)
+    ]
+    rows = surface.networks_table(plane, named, points, splits)
+    write_csv(files.networks, surface.NETWORK_COLUMNS, rows)
+    result = {
+        **asdict(request),
+        "splits": splits,
+        "precision": "bf16" if evaluator.autocast else "fp32",
+        "num_examples": {split: len(evaluator.data.splits[split]) for split in splits},
+        "plane": planes.digests(three),
+        "projected": planes.digests(others),
+    }
+    write_json(files.run.result, result)
+
+
+class _Networks:
+    """Saved networks, aligned with the first one."""
+
+    def __init__(self, evaluator: Evaluator, first: Path, align: str) -> None:
+        self.evaluator, self.align = evaluator, align
+        self.first = load_weights(first)[0]
+
+    def load(self, file: Path) -> StateDict:
+        weights, _ = load_weights(file)
+        evaluator = self.evaluator
+        inputs = evaluator.calibration
+        return alignment.aligned(evaluator.model, self.first, weights, self.align, inputs)

@@ -1,0 +1,107 @@
+"""All figures of lines, or of a plane, in one folder."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from src.plots import (
+    barrier_map,
+    barriers,
+    compared,
+    files,
+    further_steps,
+    line,
+    lines,
+    measures,
+    pairs,
+    plane,
+)
+
+PANELS = 24  # that one figure of many pairs has; more pairs have several
+
+Drawn = tuple[str, Figure, pd.DataFrame]  # name, figure and what is drawn
+
+
+def save_lines(
+    points: pd.DataFrame, per_child: pd.DataFrame, intervals: pd.DataFrame, folder: Path
+) -> list[Path]:
+    """Draw what the tables of lines allow, and write it.
+
+    A single pair is drawn in detail, several as small panels. Figures against k1 or k2 are drawn
+    where there are several of them.
+
+    Args:
+        points: of the lines, as `interpolate.py` writes them: lines.csv.
+        per_child: barriers of each child, likewise: barriers.csv.
+        intervals: over children, likewise: intervals.csv.
+        folder: made when absent.
+
+    Returns:
+        The files, see `files.save`.
+    """
+    return _save([*_of_lines(points), *_of_grid(per_child, intervals)], folder)
+
+
+def save_plane(points: pd.DataFrame, networks: pd.DataFrame, folder: Path) -> list[Path]:
+    """Draw a plane, and write it.
+
+    Args:
+        points: of the plane, as `interpolate.py` writes them: plane.csv.
+        networks: in the plane or projected into it, likewise: plane_networks.csv.
+        folder: made when absent.
+
+    Returns:
+        The files, see `files.save`.
+    """
+    drawn = plane.table(points, networks)
+    return files.save(plane.draw(drawn), drawn, folder, "plane")
+
+
+def _save(drawn: Iterable[Drawn], folder: Path) -> list[Path]:
+    return [
+        path for name, figure, table in drawn for path in files.save(figure, table, folder, name)
+    ]
+
+
+def _of_lines(points: pd.DataFrame) -> Iterator[Drawn]:
+    found = pairs.found(points)
+    treatments = pairs.treatments(points)
+    if len(found) == 1:
+        (pair,) = found
+        of_pair = [pairs.file_name(points, pair)] if pair else []
+        for treatment in treatments:
+            drawn = line.table(points, pair, *treatment)
+            yield "_".join(["line", *of_pair, *treatment]), line.draw(drawn), drawn
+        if len(treatments) > 1:
+            drawn = compared.table(points, pair)
+            yield "_".join(["compared", *of_pair]), compared.draw(drawn), drawn
+        return
+    for treatment in treatments:
+        for metric in measures.METRICS:
+            drawn = lines.table(points, metric, *treatment)
+            name = "_".join(["lines", *treatment, metric])
+            several = pairs.found(drawn)
+            for start in range(0, len(several), PANELS):
+                page = pairs.among(drawn, several[start : start + PANELS])
+                end = f"_{start // PANELS + 1}" if start else ""
+                yield name + end, lines.draw(page), page
+
+
+def _of_grid(per_child: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[Drawn]:
+    intervals = intervals[intervals["k1"].notna()]
+    for treatment in pairs.treatments(intervals):
+        treated = pairs.treated(intervals, *treatment)
+        several_k1, several_k2 = (treated[k].nunique() > 1 for k in ("k1", "k2"))
+        for split in pairs.splits(treated):
+            of, end = (split, *treatment), "_".join([*treatment, split])
+            if several_k1:
+                drawn = barriers.table(intervals, per_child, *of)
+                yield f"barriers_{end}", barriers.draw(drawn), drawn
+            if several_k2:
+                drawn = further_steps.table(intervals, per_child, *of)
+                yield f"further_steps_{end}", further_steps.draw(drawn), drawn
+            if several_k1 and several_k2:
+                drawn = barrier_map.table(intervals, *of)
+                yield f"barrier_map_{end}", barrier_map.draw(drawn), drawn

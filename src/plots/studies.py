@@ -1,0 +1,63 @@
+"""The figures of a study's folder, drawn when its tables are new.
+
+Imports no matplotlib until there is something to draw.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from src import fingerprints
+from src.runs import write_json
+
+
+def connectivity(folder: Path) -> None:
+    """Draw the lines and barriers, or the plane, of a folder of `interpolate.py`."""
+
+    def lines(*arguments: Any) -> None:
+        from src.plots import connectivity
+
+        connectivity.save_lines(*arguments)
+
+    def plane(*arguments: Any) -> None:
+        from src.plots import connectivity
+
+        connectivity.save_plane(*arguments)
+
+    for names, draw in (
+        (("lines", "barriers", "intervals"), lines),
+        (("plane", "plane_networks"), plane),
+    ):
+        tables = [folder / f"{name}.csv" for name in names]
+        if all(table.exists() for table in tables):
+            if_new(tables, folder / "figures", draw)
+
+
+def branches(averages: Path, distances: Path, folder: Path) -> None:
+    """Draw the tables of a tree of `spawn.py`."""
+
+    def draw(*arguments: Any) -> None:
+        from src.plots import branches
+
+        branches.save(*arguments)
+
+    if_new([averages, distances], folder, draw)
+
+
+def if_new(tables: Sequence[Path], folder: Path, draw: Callable[..., Any]) -> None:
+    """Draw figures of tables unless they were drawn from exactly these.
+
+    Args:
+        tables: files that are there.
+        folder: of the figures; `drawn_from.json` says there what they were drawn from.
+        draw: takes the tables, in order, and the folder.
+    """
+    stamp = folder / "drawn_from.json"
+    contents = {path.name: fingerprints.file(str(path)) for path in tables}
+    if stamp.exists() and json.loads(stamp.read_text()) == contents:
+        return
+    import pandas  # takes a second, and what it is needed for another
+
+    draw(*map(pandas.read_csv, tables), folder)
+    write_json(stamp, contents)

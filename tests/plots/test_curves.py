@@ -1,0 +1,97 @@
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from src.connectivity import barriers as definitions
+from src.plots import curves
+from tests.plots import connected
+from tests.plots.connected import line
+
+
+def test_chords_and_barriers_are_those_of_the_definitions():
+    rng = np.random.default_rng(0)
+    alphas = np.sort([0, 1, *rng.uniform(size=20)])
+    loss, accuracy = rng.uniform(0, 3, 22), rng.uniform(0, 1, 22)
+    drawn = curves.table(line(alphas=alphas, loss=loss, accuracy=accuracy))
+    for metric, values in (("loss", loss), ("accuracy", 1 - accuracy)):
+        curve, of_torch = drawn[drawn["metric"] == metric], torch.tensor(values)
+        excess = definitions.excess(of_torch, torch.tensor(alphas))
+        np.testing.assert_allclose(curve["excess"], excess, atol=1e-12)
+        barrier = definitions.barrier(of_torch, torch.tensor(alphas)).item()
+        frankle = definitions.barrier_frankle(of_torch).item()
+        np.testing.assert_allclose(curve["barrier"], barrier, rtol=1e-12)
+        np.testing.assert_allclose(curve["barrier_frankle"], frankle, rtol=1e-12)
+        assert curve["chord"].iloc[[0, -1]].tolist() == curve["value"].iloc[[0, -1]].tolist()
+
+
+def test_the_curves_of_children_are_the_rows_of_the_table():
+    lines = connected.study(k1=(1.0,), k2=(3.0,), splits=("train",))
+    drawn = curves.table(lines)
+    each = drawn[(drawn["curve"] == "each child") & (drawn["metric"] == "loss")]
+    assert each["value"].tolist() == lines["loss"].tolist()
+    assert each["seeds"].tolist() == lines["child_seed"].astype(str).tolist()
+    assert set(each["k1_step"]) == {8} and set(each["total"]) == {4}
+
+
+def test_a_mean_is_taken_at_the_alphas_of_every_child():
+    one = line(seed=1, alphas=[0, 0.5, 1], loss=[1, 3, 1], accuracy=[1, 1, 1])
+    other = line(seed=2, alphas=[0, 0.25, 1], loss=[1, 4, 1], accuracy=[1, 1, 1])
+    drawn = curves.table(pd.concat([one, other]), ("loss",))
+    mean = drawn[drawn["curve"] == "mean child"]
+    assert mean["alpha"].tolist() == [0, 0.25, 0.5, 1]
+    assert mean["value"].tolist() == [1, 3, 3, 1]  # (2 + 4) / 2 and (3 + 3) / 2
+    assert set(mean["seeds"]) == {"1 2"} and set(mean["barrier"]) == {2}
+    own = drawn[drawn["curve"] == "each child"].groupby("seeds")["barrier"].first()
+    assert own.to_dict() == {"1": 2, "2": 3}  # their mean is not the barrier of the mean
+
+
+def test_each_split_and_each_treatment_has_its_own_mean():
+    others = {"align": "weights", "loss": 9 * [0.25]}
+    table = pd.concat([connected.study((0.0,), (1.0,)), line(split="test", **others)])
+    drawn = curves.main(curves.table(table, ("loss",)))
+    found = drawn.groupby(["split", "align"])["curve"].first().to_dict()
+    assert found == {
+        ("train", "none"): "mean child",
+        ("test", "none"): "mean child",
+        ("test", "weights"): "child",
+    }
+    assert set(drawn.loc[drawn["align"] == "weights", "value"]) == {0.25}
+
+
+def test_curves_are_named_by_what_they_are():
+    children = curves.table(connected.study((0.0,), (1.0,)))
+    assert curves.whose(children) == "mean of 3 children"
+    assert curves.whose(curves.table(line())) == "one child"
+    files = curves.table(line(None, None, None))
+    assert set(files["curve"]) == {"line"} and curves.whose(files) == ""
+
+
+def test_the_order_of_rows_does_not_matter():
+    lines = connected.study((0.0,), (1.0,), seeds=(1,), splits=("test",))
+    shuffled = lines.sample(frac=1, random_state=1)
+    pd.testing.assert_frame_equal(curves.table(shuffled), curves.table(lines))
+
+
+@pytest.mark.parametrize("loss", [0.0, 0.7])
+def test_a_constant_curve_has_no_barrier(loss):
+    drawn = curves.table(line(alphas=[0, 1], loss=[loss, loss]))
+    assert (drawn[["excess", "barrier", "barrier_frankle"]] == 0).all(axis=None)
+    assert not np.signbit(drawn["excess"]).any()
+
+
+def test_a_value_that_is_no_number_makes_the_barrier_none():
+    drawn = curves.table(line(alphas=[0, 0.5, 1], loss=[1, math.nan, 1]), ("loss",))
+    assert drawn[["barrier", "barrier_frankle"]].isna().all(axis=None)
+
+
+def test_a_curve_without_its_ends_or_columns_is_refused():
+    message = "^child 1, split test: alpha must go from 0 to 1, got 0.125 to 1$"
+    with pytest.raises(ValueError, match=message):
+        curves.table(line()[1:])
+    with pytest.raises(ValueError, match="^line, split test: alpha .* got 0 to 0.875$"):
+        curves.table(line(None, None, None)[:-1])
+    with pytest.raises(ValueError, match="no column alpha; it has k1, k2"):
+        curves.table(line().drop(columns="alpha"))

@@ -1,0 +1,165 @@
+"""Of `measures`, and of the two figures whose panels it draws."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from src.plots import barriers, further_steps, pairs, style
+from tests.plots import connected
+
+LINES, PER_CHILD, INTERVALS = connected.tables(connected.study())
+ALONE = connected.tables(connected.study(seeds=(4,)))
+
+
+def at(table: pd.DataFrame, **values) -> pd.DataFrame:
+    for column, value in values.items():
+        table = table[table[column] == value]
+    return table
+
+
+def test_the_numbers_are_those_of_the_tables():
+    drawn = barriers.table(INTERVALS, PER_CHILD, "train")
+    cell = {"k1": 1, "k2": 3, "metric": "error", "measure": "barrier_frankle"}
+    mean = at(drawn, **cell, curve="mean child")
+    expected = at(INTERVALS, **cell, split="train")
+    assert mean[["value", "low", "high"]].to_numpy().tolist() == (
+        expected[["mean", "low", "high"]].to_numpy().tolist()
+    )
+    assert mean["seeds"].item() == "1 2 3"
+    each = at(drawn, **cell, curve="each child")
+    own = at(PER_CHILD, k1=1, k2=3, metric="error", split="train")
+    assert each["seeds"].tolist() == ["1", "2", "3"]
+    assert each["value"].tolist() == own["barrier_frankle"].tolist()
+    assert len(drawn) == 4 * 3 * 2 * 2 * (3 + 1)
+
+
+def test_distances_are_drawn_once_and_not_for_each_metric():
+    drawn = further_steps.table(INTERVALS, PER_CHILD)
+    distance = at(drawn, measure="distance", curve="mean child")
+    assert set(distance["metric"]) == {"loss"} and len(distance) == 4 * 3
+    assert set(drawn["measure"]) == {"barrier", "barrier_frankle", "distance", "cosine"}
+
+
+@pytest.mark.parametrize("module", [barriers, further_steps])
+def test_the_figure_shows_exactly_what_was_tabled(module):
+    drawn = module.table(INTERVALS, PER_CHILD)
+    figure = module.draw(drawn)
+    shown = [curve.get_ydata() for axes in figure.axes for curve in axes.get_lines()]
+    in_lines = sorted(np.concatenate(shown).tolist())
+    bars = drawn[["low", "high"]].dropna().to_numpy().ravel().tolist()  # their caps are lines too
+    assert in_lines == pytest.approx(sorted([*drawn["value"], *bars]))
+    for axes in figure.axes:
+        low, high = axes.get_ylim()
+        for curve in axes.get_lines():
+            assert low < min(curve.get_ydata()) and max(curve.get_ydata()) < high
+
+
+def test_the_words_on_the_figures():
+    first = barriers.draw(barriers.table(INTERVALS, PER_CHILD))
+    assert [axes.get_title(loc="left") for axes in first.axes] == 2 * list(pairs.DEFINITIONS)
+    assert [axes.get_ylabel() for axes in first.axes] == [
+        "barrier of the loss (nats)",
+        "",
+        "barrier of the error (fraction)",
+        "",
+    ]
+    assert first.axes[2].get_xlabel() == "shared epochs k1"
+    (legend,) = first.legends
+    assert [text.get_text() for text in legend.get_texts()] == [
+        "k2 = 1ep",
+        "k2 = 3ep",
+        "k2 = 5ep",
+        "each child",
+        "mean of the children, 95 % interval",
+    ]
+    assert legend.get_title().get_text().splitlines() == [
+        "test, align: none, batch norm: reset",
+        *pairs.DEFINITIONS.values(),
+    ]
+    other = further_steps.draw(further_steps.table(INTERVALS, PER_CHILD))
+    assert other.axes[2].get_ylabel() == "L2 distance"
+    assert other.axes[5].get_ylabel() == "cosine similarity"
+    assert other.axes[5].get_xlabel() == "further epochs k2"
+
+
+def test_single_children_are_points_without_intervals():
+    _, per_child, intervals = ALONE
+    drawn = barriers.table(intervals, per_child)
+    assert set(drawn["curve"]) == {"child"} and set(drawn["seeds"]) == {"4"}
+    assert drawn["low"].isna().all()
+    (legend,) = barriers.draw(drawn).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["k2 = 1ep", "k2 = 3ep", "k2 = 5ep"]
+
+
+@pytest.mark.parametrize("module", [barriers, further_steps])
+def test_the_table_that_was_saved_draws_the_same_figure(tmp_path, module):
+    drawn = module.table(INTERVALS, PER_CHILD)
+    drawn.to_csv(tmp_path / "drawn.csv", index=False)
+    read = pd.read_csv(tmp_path / "drawn.csv")
+    for before, after in zip(module.draw(drawn).axes, module.draw(read).axes, strict=True):
+        for one, other in zip(before.get_lines(), after.get_lines(), strict=True):
+            np.testing.assert_allclose(other.get_xydata(), one.get_xydata(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("module", [barriers, further_steps])
+@pytest.mark.parametrize("seeds", [(1,), (1, 2)])
+@pytest.mark.parametrize("k1", [(0.0,), (0.0, 0.125, 1.0, 50.0), tuple(range(20))])
+@pytest.mark.parametrize("k2", [(1.0,), (1.0, 30.0)])
+def test_figures_of_all_sizes_are_drawn(module, seeds, k1, k2):
+    lines = connected.study(k1, k2, seeds, ("test",), alphas=[0, 0.5, 1])
+    _, per_child, intervals = connected.tables(lines)
+    figure = module.draw(module.table(intervals, per_child))
+    with style.look():
+        figure.canvas.draw()
+
+
+def test_pairs_with_and_without_several_children_are_drawn_together():
+    lines = pd.concat([connected.study((0.0,), (1.0,)), connected.line(1.0, 1.0)])
+    _, per_child, intervals = connected.tables(lines)
+    drawn = barriers.table(intervals, per_child)
+    curves = drawn.groupby("k1")["curve"].unique().map(list).to_dict()
+    assert curves == {0: ["each child", "mean child"], 1: ["child"]}
+    assert math.isnan(at(drawn, k1=1, metric="loss", measure="barrier")["low"].item())
+
+
+def test_what_is_not_in_the_tables_is_refused():
+    with pytest.raises(ValueError, match="with split val; the table has test, train$"):
+        barriers.table(INTERVALS, PER_CHILD, "val")
+    with pytest.raises(ValueError, match="with align weights; the table has none$"):
+        barriers.table(INTERVALS, PER_CHILD, align="weights")
+    with pytest.raises(ValueError, match="no column low; it has k1"):
+        barriers.table(INTERVALS.drop(columns="low"), PER_CHILD)
+    with pytest.raises(ValueError, match="no column cosine; it has k1"):
+        further_steps.table(INTERVALS, PER_CHILD.drop(columns="cosine"))
+    files = connected.tables(connected.line(None, None, None))
+    with pytest.raises(ValueError, match="has a line between two files, but no pairs$"):
+        barriers.table(files[2], files[1])
+    message = "^the table of barriers has no child of k1 = 0ep, k2 = 1ep, but there is its mean$"
+    with pytest.raises(ValueError, match=message):
+        barriers.table(INTERVALS, PER_CHILD[PER_CHILD["k1"] > 0])
+
+
+def test_curves_are_moved_sideways_only_as_far_as_there_is_room():
+    lines = connected.study((0.0, 1.0), tuple(range(1, 31)), (1, 2), ("test",), alphas=[0, 0.5, 1])
+    _, per_child, intervals = connected.tables(lines)
+    figure = barriers.draw(barriers.table(intervals, per_child))
+    with style.look():
+        figure.canvas.draw()
+    axes = figure.axes[0]
+    left, right = axes.bbox.x0, axes.bbox.x1
+    named = [curve for curve in axes.get_lines() if curve.get_label().startswith("k2")]
+    places = [curve.get_transform().transform(curve.get_xydata())[0, 0] for curve in named]
+    assert len(set(places)) == 30 and places == sorted(places)
+    for curve in named:
+        places = curve.get_transform().transform(curve.get_xydata())[:, 0]
+        assert left < places.min() and places.max() < right
+
+
+def test_curves_without_intervals_are_not_moved():
+    axes = barriers.draw(barriers.table(ALONE[2], ALONE[1])).axes[0]
+    named = [curve for curve in axes.get_lines() if curve.get_label().startswith("k2")]
+    places = [curve.get_transform().transform(curve.get_xydata())[:, 0] for curve in named]
+    assert len(places) == 3
+    np.testing.assert_allclose(places, 3 * [places[0]])
