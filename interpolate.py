@@ -63,10 +63,12 @@ def measure_branches(own: Values, run: runs.Run, tree: Tree, threads: int) -> li
     import torch  # takes seconds: not for --help, a refused option or a finished study
 
     from src.branching import departures, founding
+    from src.pruning import masking
 
     torch.set_num_threads(threads)
     seeds, request = interpolation.child_seeds(own), Request.of(own)
-    family = founding.family(own, tree)
+    sparse = masking.of_file(own["pretrain"]["weights"])  # so are all branches of a ticket
+    family = founding.family(own, tree, constraint=sparse)
     session = family.session
     session.evaluator.check_splits(request.splits)
     pairs = pairs_of(own, session.iterations_per_epoch, session.planned_end)

@@ -55,9 +55,12 @@ def spawn(cfg: DictConfig, tree: Tree, request: Request, legs: Legs | None) -> N
     from src.branching import distances, founding
     from src.branching.averages import Averages
     from src.branching.merge import Merging
+    from src.pruning import masking
 
     torch.set_num_threads(config.threads(cfg))
-    family = founding.family(config.values(cfg, "Family"), tree, cfg.spawn.together)
+    values = config.values(cfg, "Family")
+    sparse = masking.of_file(cfg.pretrain.weights)  # so are the parent and children of a ticket
+    family = founding.family(values, tree, cfg.spawn.together, sparse)
     plan = family.plan(request)
     merging = Merging(family, legs) if legs else None
     family.train_parent(plan, config.plain(cfg.snapshots), to_its_end=legs is not None)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from src import annotations, interpolation, pretraining, schemas, signatures, steps
+from src import annotations, interpolation, lottery, pretraining, schemas, signatures, steps
 from src.signatures import REQUIRED, Argument
 
 POSITIVE = (
@@ -68,7 +68,7 @@ def misfits(values: dict[str, Any], schema: str) -> list[str]:
             errors += _misfit(key, value, argument)
     if schema.startswith("Interpolate"):
         errors = errors or interpolation.errors(values)
-    return errors or _out_of_range(values) or _misfits_of_pretraining(values)
+    return errors or _out_of_range(values) or _misfits_of_trainings(values)
 
 
 def misfits_of_part(group: str, node: Any, optional: bool) -> list[str]:
@@ -98,13 +98,14 @@ def _misfits_of_section(name: str, values: Any, known: dict[str, Argument]) -> l
     return _misfits_of_keys(name, dict.fromkeys(known, "???") | values, known)
 
 
-def _misfits_of_pretraining(values: dict[str, Any]) -> list[str]:
-    if "pretrain" not in values:
-        return []
-    errors = pretraining.errors(values)
-    if errors or not pretraining.is_on(values):
-        return errors
-    return [f"pretrain.{error}" for error in misfits(pretraining.merged(values), "Train")]
+def _misfits_of_trainings(values: dict[str, Any]) -> list[str]:
+    """What is wrong with trainings that take some values of their own and the others from here."""
+    errors = pretraining.errors(values) if "pretrain" in values else []
+    for section in ("pretrain", "retrain"):
+        if not errors and pretraining.is_on(values, section):
+            of_it = misfits(pretraining.merged(values, section), "Train")
+            errors += [f"{section}.{error}" for error in of_it]
+    return errors
 
 
 def _misfits_of_keys(group: str, given: dict, known: dict[str, Argument]) -> list[str]:
@@ -160,6 +161,7 @@ def _out_of_range(values: dict[str, Any]) -> list[str]:
     length = _select(values, "hparams.steps")
     if length is not None and steps.parse(length) == (0, 0):
         errors.append(f"hparams.steps={length}: must be positive")
+    errors += lottery.errors(values) if "one_shot" in values else []
     return errors + (_misfits_of_branches(values) if "spawn_steps" in values else [])
 
 

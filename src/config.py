@@ -29,6 +29,7 @@ SCHEMAS = {  # by script
     "average": schemas.Average,
     "spawn": schemas.Spawn,
     "interpolate": schemas.Interpolate,
+    "prune": schemas.Prune,
 }
 
 
@@ -40,7 +41,7 @@ class ConfigError(CompactHydraException):
 
 
 def arguments(typed: list[str]) -> list[str]:
-    """Command-line arguments as Hydra understands them.
+    """What was typed, the script first, as Hydra understands it.
 
     A flag such as --multirun goes before all overrides, wherever it was typed. averaged=null
     becomes averaged=none; for a group that cannot be off, Hydra then says which options it has.

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
 from typing import Any
 
 from src import checks, schemas, signatures
@@ -10,7 +11,34 @@ from src.signatures import Argument
 
 def run_name(values: dict[str, Any], schema: str) -> str:
     """Ten hexadecimal digits of the canonical text of `identity`."""
-    text = json.dumps(_canonical(identity(values, schema)), sort_keys=True)
+    return _digest(identity(values, schema))
+
+
+def section_name(values: dict[str, Any], schema: str, section: str) -> str:
+    """Ten hexadecimal digits of what one section of a configuration says."""
+    return _digest(_identity_of(values, schema, section))
+
+
+def section_words(values: dict[str, Any], schema: str, section: str) -> str:
+    """The values of one section that are not their defaults, as one would type them."""
+    return " ".join(_typed(_identity_of(values, schema, section)))
+
+
+def _identity_of(values: dict[str, Any], schema: str, section: str) -> dict[str, Any]:
+    known = checks.section(checks.fields(schema)[section]) or {}
+    return _section(section, values[section], known)
+
+
+def _typed(content: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _typed(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}={value}"
+
+
+def _digest(content: dict[str, Any]) -> str:
+    text = json.dumps(_canonical(content), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
 
 

@@ -3,39 +3,49 @@
 from typing import Any
 
 from src import schemas, signatures
+from src.steps import Step
 
 PARTS = ("dataset", "optimizer", "scheduler", "hparams")  # that a pretraining can have of its own
 
 
-def is_on(values: dict[str, Any]) -> bool:
-    """Whether there is a training before the main one.
+def is_on(values: dict[str, Any], section: str = "pretrain") -> bool:
+    """Whether a section has values of a training.
 
     Args:
         values: a script's configuration as plain Python.
+        section: "pretrain", a training before the main one; or another with the same parts.
     """
-    own = values.get("pretrain")
+    own = values.get(section)
     return isinstance(own, dict) and any(own.get(part) for part in PARTS)
 
 
-def merged(values: dict[str, Any]) -> dict[str, Any]:
-    """The configuration of the pretraining, a `Train` as plain Python.
+def merged(values: dict[str, Any], section: str = "pretrain") -> dict[str, Any]:
+    """The configuration of the training of a section, a `Train` as plain Python.
 
     A part that names another target replaces that of the training; other values replace one each.
     A data set of its own is looked for where the training's is, if it does not say where.
     """
     result = {key: values[key] for key in signatures.arguments("src.schemas.Train")}
     for part in PARTS:
-        own = values["pretrain"].get(part)
+        own = values[section].get(part)
         if not isinstance(own, dict):
             result[part] = own or values[part]
         elif part != "hparams" and "_target_" in own:
             result[part] = _rooted(own, values[part]) if part == "dataset" else own
         else:
             result[part] = values[part] | own
-    hparams = values["pretrain"].get("hparams") or {}
+    hparams = values[section].get("hparams") or {}
     if "epochs" in hparams and "steps" not in hparams:  # those of the training would win
         result["hparams"]["steps"] = None
     return result
+
+
+def length(values: dict[str, Any]) -> Step:
+    """How long the training before the main one is, "0" if there is none."""
+    if not is_on(values):
+        return "0"
+    hparams = merged(values)["hparams"]
+    return hparams["steps"] or f"{hparams['epochs']}ep"
 
 
 def errors(values: dict[str, Any]) -> list[str]:

@@ -218,6 +218,52 @@ class Interpolate(InterpolateBranches):
 
 
 @dataclass
+class RandomlyPrune:
+    """A branch of a level that keeps as many weights in other places."""
+
+    strategy: Literal["layerwise", "global", "even", "identity"] = "layerwise"
+    start_at: Literal["rewind", "init", "end"] = "rewind"
+    seed: int = 1
+
+
+@dataclass
+class RandomlyReinitialize:
+    """A branch of a level that has its mask and a fresh initialization."""
+
+    start_at: Literal["rewind", "init"] = "rewind"
+    seed: int = 1
+
+
+@dataclass
+class Retrain:
+    """A branch of a level that is trained with other values than the level itself."""
+
+    start_at: Literal["rewind", "init"] = "rewind"
+    dataset: Any = None
+    optimizer: Any = None
+    scheduler: Any = None
+    hparams: Any = None
+
+
+@dataclass
+class Prune(Train):
+    """`prune.py`."""
+
+    pruning: Any = MISSING
+    pretrain: Pretrain = field(default_factory=Pretrain)
+    levels: int | None = None
+    one_shot: float | None = None  # sparsity of the only level
+    rewind: Literal["weights", "lr", "none"] | None = None  # null: as the strategy does
+    rewind_step: Step = 0  # type: ignore[assignment] # where level 0 begins
+    branch: Literal["randomly_prune", "randomly_reinitialize", "retrain"] | None = None
+    branch_levels: list[int] | None = None  # null: all but the dense one
+    randomly_prune: RandomlyPrune = field(default_factory=RandomlyPrune)
+    randomly_reinitialize: RandomlyReinitialize = field(default_factory=RandomlyReinitialize)
+    retrain: Retrain = field(default_factory=Retrain)
+    compare: list[str] = field(default_factory=list)  # folders of other studies, or globs
+
+
+@dataclass
 class Eval:
     """`eval.py`."""
 
@@ -252,13 +298,22 @@ class Average:
 
 
 # Groups of a `_target_`: the arguments that the script supplies, which come first and by position.
-SUPPLIED = {"dataset": 0, "model": 2, "optimizer": 1, "scheduler": 2, "averaged": 0}
+SUPPLIED = {"dataset": 0, "model": 2, "optimizer": 1, "scheduler": 2, "averaged": 0, "pruning": 0}
 
 DERIVED = {"contents"}  # from other values, not typed
 
 # Values that do not change what is computed, or ask for more of it: not in a run's name.
 UNNAMED = {"runtime", "global_seed", "snapshots", "output_dir"}
 REQUESTS = {
+    "Prune": {
+        "levels",
+        "branch",
+        "branch_levels",
+        "randomly_prune",
+        "randomly_reinitialize",
+        "retrain",
+        "compare",
+    },
     "Spawn": {
         "spawn_steps",
         "spawn_step",

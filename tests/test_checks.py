@@ -256,7 +256,7 @@ def test_eval_needs_a_checkpoint():
 def spawn(**changes: Any) -> list[str]:
     """What is wrong with a configuration of `spawn.py` that can run but for the changes."""
     values = dataclasses.asdict(schemas.Spawn(child_seeds=[1, 2], spawn_steps=["0ep", "1ep"]))
-    values |= {group: train()[group] for group in schemas.SUPPLIED}
+    values |= {group: train()[group] for group in schemas.SUPPLIED if group in values}
     for name, change in changes.items():
         merges = isinstance(change, dict) and isinstance(values[name], dict)
         values[name] = values[name] | change if merges else change

@@ -14,6 +14,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 SCRIPTS = [path.stem for path in sorted(CONF.glob("*.yaml"))]
 NO_PARTS = ("experiment", "hydra")
 GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name not in NO_PARTS)
+SCRIPT_OF = {"pruning": "prune"}  # groups that train.py does not take
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 
 
@@ -35,13 +36,16 @@ def test_every_script_composes(script):
         "eval": ["checkpoint=a.safetensors"],
         "average": ["checkpoints=[a.safetensors]"],
         "spawn": ["spawn_steps=[0ep]", "child_seeds=[1]"],
+        "prune": ["levels=1"],
     }
     assert checks.misfits(*composed(script, *needs.get(script, []))) == []
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_fits_what_will_take_it(group, option):
-    assert checks.misfits(*composed("train", f"{group}={option}")) == []
+    script = SCRIPT_OF.get(group, "train")
+    needs = ["levels=1"] if script == "prune" else []
+    assert checks.misfits(*composed(script, f"{group}={option}", *needs)) == []
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)
@@ -60,7 +64,7 @@ def test_options_have_different_names_of_runs():
     names = {
         (group, option): naming.run_name(*composed("train", f"{group}={option}"))
         for group, option in OPTIONS
-        if (group, option) != ("hparams", "default_he")
+        if (group, option) != ("hparams", "default_he") and group not in SCRIPT_OF
     }
     defaults = {
         ("dataset", "cifar10"),
@@ -95,7 +99,7 @@ def test_an_experiment_is_named_by_what_it_says():
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_says_what_it_is_and_how_to_run_it(group, option):
     head = (CONF / group / f"{option}.yaml").read_text().split("_target_")[0]
-    assert "python train.py" in head
+    assert f"python {SCRIPT_OF.get(group, 'train')}.py" in head
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -106,8 +110,9 @@ def test_the_help_names_every_value(script):
 
 
 @pytest.mark.parametrize("group", GROUPS)
-def test_the_help_of_train_names_every_option(group):
-    text = (CONF / "train.yaml").read_text().split("template:")[1]
+def test_the_help_names_every_option(group):
+    script = SCRIPT_OF.get(group, "train")
+    text = (CONF / f"{script}.yaml").read_text().split("template:")[1]
     numbered = text
     for family in (
         "conv2/4/6",

@@ -24,6 +24,7 @@ LAYERS = [
         "fingerprints",
         "interpolation",
         "locks",
+        "lottery",
         "modes",
         "naming",
         "pretraining",

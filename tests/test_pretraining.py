@@ -110,6 +110,19 @@ def test_epochs_of_its_own_take_the_place_of_the_steps_of_the_training():
     assert pretraining.merged(given)["hparams"]["steps"] == "600it"
 
 
+def test_another_section_has_a_training_in_the_same_way():
+    given = values() | {"retrain": dict.fromkeys(pretraining.PARTS) | {"hparams": {"epochs": 1}}}
+    assert pretraining.is_on(given, "retrain") and not pretraining.is_on(given)
+    assert pretraining.merged(given, "retrain")["hparams"]["epochs"] == 1
+
+
+def test_its_length_is_that_of_its_hyperparameters():
+    assert pretraining.length(values()) == "0"
+    assert pretraining.length(values(hparams={"epochs": 2})) == "2ep"
+    assert pretraining.length(values(hparams={"steps": "30it"})) == "30it"
+    assert pretraining.length(values(optimizer={"lr": 1.0})) == "3ep"
+
+
 def test_the_values_of_the_training_are_left_alone():
     given = values(hparams={"epochs": 1}, dataset={"_target_": "src.parts.Folder"})
     given["hparams"]["steps"] = "600it"

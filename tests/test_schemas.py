@@ -7,7 +7,7 @@ from src import annotations, schemas, signatures
 from src.models import freeze, initialize
 from src.training import recipe
 
-SCRIPTS = [schemas.Train, schemas.Eval, schemas.Average, schemas.Spawn]
+SCRIPTS = [schemas.Train, schemas.Eval, schemas.Average, schemas.Spawn, schemas.Prune]
 SECTIONS = [
     schemas.Family,
     schemas.Pretrain,
@@ -15,7 +15,8 @@ SECTIONS = [
     schemas.SpawnOptions,
     schemas.ModelOptions,
 ]
-SCHEMAS = [*SCRIPTS, *SECTIONS, schemas.Hparams, schemas.Seeds, schemas.Runtime]
+BRANCHES = [schemas.RandomlyPrune, schemas.RandomlyReinitialize, schemas.Retrain]
+SCHEMAS = [*SCRIPTS, *SECTIONS, *BRANCHES, schemas.Hparams, schemas.Seeds, schemas.Runtime]
 
 
 def names(schema: type) -> set[str]:

@@ -10,11 +10,11 @@ from src.branching.plan import Plan, Request
 from src.branching.tree import Tree
 from src.branching.wanted import as_steps
 from src.data.splits import DataSet
-from src.runs import Run, load_weights
 from src.state_dicts import StateDict
 from src.steps import Step
 from src.training.fit import fit
 from src.training.misfit import misfit, pays
+from src.training.pretrained import fitting
 from src.training.recipe import Recipe, Runtime, Seeds
 from src.training.session import Session
 
@@ -196,45 +196,3 @@ class Family:
         if reason is not None and self.together != "auto":
             raise ValueError(f"spawn.together=true: {reason}")
         return seeds if reason is None else []
-
-
-def fitting(weights: StateDict, initial: StateDict) -> StateDict:
-    """Weights for a network, its output layer fresh if it has another number of classes.
-
-    Args:
-        weights: of a network that may have been trained on other data.
-        initial: of the network that they are for, freshly initialized.
-
-    Raises:
-        ValueError: the two differ in more than the output layer, naming the first difference.
-    """
-    if set(weights) != set(initial):
-        names = sorted(set(weights) ^ set(initial))
-        raise ValueError(f"pretrain.weights: of another architecture, which differs in {names[0]}")
-    layer = list(initial)[-1].rpartition(".")[0]
-    result = {name: weights[name] for name in initial}
-    for name, tensor in initial.items():
-        if weights[name].shape == tensor.shape:
-            continue
-        if name.rpartition(".")[0] != layer:
-            raise ValueError(
-                f"pretrain.weights: {name} has shape {tuple(weights[name].shape)}, and the model "
-                f"takes {tuple(tensor.shape)}; only the output layer may differ"
-            )
-        result |= {key: initial[key] for key in initial if key.rpartition(".")[0] == layer}
-    return result
-
-
-def pretrained(run: Run, make: Callable[[], Session] | None) -> StateDict:
-    """The weights at the end of a training that comes before the parent's.
-
-    Args:
-        run: where it lies.
-        make: its session, to train it first if that has not been done.
-    """
-    if make is not None:
-        with run.locked():
-            fit(run, make, words="pretraining")
-    result = run.read_result()
-    assert result is not None  # it was trained before
-    return load_weights(run.weights(result["iteration"]))[0]

@@ -35,6 +35,18 @@ class Scheduler(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
 
 
+class Constraint(Protocol):
+    """Keeps a network where it has to be while it is trained."""
+
+    def on_gradients(self) -> None:
+        """Called when gradients are there, before they are clipped or anything else reads them."""
+        ...
+
+    def on_weights(self) -> None:
+        """Called when weights were set, by an optimizer step or a new beginning."""
+        ...
+
+
 class Training:
     """A network in training: everything that an optimizer step changes.
 
@@ -48,6 +60,7 @@ class Training:
         clip: largest L2 norm of the whole gradient, or None.
         compile_size: size of the batches for which to compile the forward and backward pass;
             others, the last of an epoch, are not worth a compilation of their own. None: no batch.
+        constraint: what keeps the network where it has to be, or None.
     """
 
     def __init__(
@@ -61,6 +74,7 @@ class Training:
         autocast: torch.dtype | None = None,
         clip: float | None = None,
         compile_size: int | None = None,
+        constraint: Constraint | None = None,
     ) -> None:
         self.model, self.iterations_per_epoch = model, iterations_per_epoch
         self.autocast, self.clip = autocast, clip
@@ -70,10 +84,14 @@ class Training:
         self.compile_size, self._compiled = compile_size, self._forward
         if compile_size is not None:  # asking torch to compile alone imports for seconds
             self._compiled = torch.compile(self._forward, dynamic=False)
-        self.restart(optimizer, scheduler, dropout_seed)
+        self.restart(optimizer, scheduler, dropout_seed, constraint)
 
     def restart(
-        self, optimizer: torch.optim.Optimizer, scheduler: Scheduler, dropout_seed: int
+        self,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Scheduler,
+        dropout_seed: int,
+        constraint: Constraint | None = None,
     ) -> None:
         """Begin anew, from whatever the model holds then; compiled code stays as it is.
 
@@ -81,7 +99,11 @@ class Training:
             optimizer: a new one over the same parameters, at the base learning rate.
             scheduler: a new one.
             dropout_seed: seed of everything random inside the model.
+            constraint: what keeps the network where it has to be, or None.
         """
+        self.constraint = constraint
+        if constraint:
+            constraint.on_weights()
         self.optimizer, self.scheduler, self.dropout_seed = optimizer, scheduler, dropout_seed
         self._base_lrs = [group["lr"] for group in optimizer.param_groups]
         self.iteration, self.stopped = 0, False
@@ -125,9 +147,13 @@ class Training:
         for parameter in self._parameters:
             parameter.grad = None
         loss.backward()
+        if self.constraint:
+            self.constraint.on_gradients()
         if self.clip is not None:
             nn.utils.clip_grad_norm_(self._parameters, self.clip)
         self.optimizer.step()
+        if self.constraint:
+            self.constraint.on_weights()
         self.running.add(loss.detach(), correct, len(labels))
         self.iteration += 1
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from src.models.freeze import PARTS
 from src.models.initialize import BN_INITS, INITS
 from src.steps import Step, to_iteration
-from src.training.loop import Scheduler
+from src.training.loop import Constraint, Scheduler
 
 
 class Averages(Protocol):
@@ -54,13 +54,14 @@ class Recipe:
 
     The parts are functions, so that each child, level or student of a study gets its own:
     `model(input_shape, num_classes)`, `optimizer(parameters)`,
-    `scheduler(iterations, iterations_per_epoch)`, `averages()`.
+    `scheduler(iterations, iterations_per_epoch)`, `averages()`, `constraint(model)`.
     """
 
     model: Callable[[tuple[int, ...], int], nn.Module]
     optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer]
     scheduler: Callable[[int, int], Scheduler]
     averages: Callable[[], Averages] | None = None
+    constraint: Callable[[nn.Module], Constraint] | None = None
     epochs: int = 1
     steps: Step | None = None  # takes the place of `epochs`
     batch_size: int = 128

@@ -1,6 +1,8 @@
 """The objects of one training, made from its recipe, its data and its seeds."""
 
 import copy
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from src.runs import Run, load_state, load_weights, save_state, save_weights
 from src.state_dicts import StateDict
 from src.training import batch_norm
 from src.training.evaluator import Evaluator
-from src.training.loop import Scheduler, Training
+from src.training.loop import Constraint, Scheduler, Training
 from src.training.recipe import Recipe, Runtime, Seeds, compiles, resolve_device
 
 
@@ -74,9 +76,20 @@ class Session:
         self.origin = origin or {}
         self.model.load_state_dict(weights)
         self.training.restart(
-            recipe.optimizer(self._trainable()), self._make_scheduler(), seeds.dropout
+            recipe.optimizer(self._trainable()),
+            self._make_scheduler(),
+            seeds.dropout,
+            self._make_constraint(),
         )
         self._start_averages()
+
+    def initialized(self, seed: int) -> StateDict:
+        """The weights of this architecture as `seed` initializes them."""
+        return self._make_model(seed).state_dict()
+
+    def constrain(self, make: Callable[[nn.Module], Constraint] | None) -> None:
+        """From the next `restart` on, keep the network where `make(model)` says; None: anywhere."""
+        self.recipe = replace(self.recipe, constraint=make)
 
     def twin(self) -> "Session":
         """Another network of this recipe, to be restarted: all but its own state is shared."""
@@ -164,6 +177,9 @@ class Session:
     def _make_scheduler(self) -> Scheduler:
         return self.recipe.scheduler(self.planned_end, self.iterations_per_epoch)
 
+    def _make_constraint(self) -> Constraint | None:
+        return self.recipe.constraint(self.model) if self.recipe.constraint else None
+
     def _start_averages(self) -> None:
         self.averages = self.recipe.averages() if self.recipe.averages else None
         if self.averages:
@@ -185,4 +201,5 @@ class Session:
             autocast=self.evaluator.autocast,
             clip=recipe.grad_clip_max_norm,
             compile_size=recipe.batch_size if compiled else None,
+            constraint=self._make_constraint(),
         )

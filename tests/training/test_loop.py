@@ -168,3 +168,29 @@ def test_bfloat16_keeps_the_weights_in_float32_and_stays_near():
     assert weights(half).dtype == torch.float32
     assert not torch.equal(weights(full), weights(half))
     torch.testing.assert_close(weights(full), weights(half), atol=0.02, rtol=0.02)
+
+
+class Watching:
+    """A constraint that writes down when it is asked, and clips by hand."""
+
+    def __init__(self, model):
+        self.model, self.told = model, []
+
+    def on_gradients(self):
+        self.told.append("gradients")
+        for parameter in self.model.parameters():
+            parameter.grad.zero_()
+
+    def on_weights(self):
+        self.told.append("weights")
+
+
+def test_a_constraint_is_asked_before_gradients_are_read_and_after_weights_are_set():
+    made = training(clip=0.5)
+    before = weights(made)
+    constraint = Watching(made.model)
+    made.restart(torch.optim.SGD(made.model.parameters(), lr=0.1), Constant(9, 3), 0, constraint)
+    assert constraint.told == ["weights"]
+    train(made, FixedBatches(), 2, [Callback(loop.after_every_step, lambda _: None)])
+    assert constraint.told == ["weights"] + ["gradients", "weights"] * 2
+    assert torch.equal(weights(made), before)  # all gradients were taken away in time

@@ -102,3 +102,48 @@ def test_a_restart_takes_other_seeds_another_end_and_what_to_save_with_the_weigh
     batches = made.batches
     seeds = (batches.order_seed, batches.augmentation_seed, made.training.dropout_seed)
     assert seeds == (2, 3, 4)
+
+
+class Bounded:
+    """A constraint: no weight is above a bound."""
+
+    def __init__(self, model, bound=0.05):
+        self.model, self.bound = model, bound
+
+    def on_gradients(self):
+        pass
+
+    def on_weights(self):
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                parameter.clamp_(max=self.bound)
+
+
+def largest(model):
+    return max(parameter.max().item() for parameter in model.parameters())
+
+
+def test_a_constraint_holds_from_the_beginning_and_in_twins_and_averages():
+    made = Session(toys.recipe(constraint=Bounded), toys.data(), toys.SEEDS, toys.RUNTIME)
+    for each in (made, made.twin()):
+        assert largest(each.model) == pytest.approx(0.05)
+        assert isinstance(each.training.constraint, Bounded)
+        assert each.training.constraint.model is each.model
+        for weights in each.averages.state_dicts().values():
+            assert max(weights[n].max() for n, _ in each.model.named_parameters()) <= 0.0501
+        train(each.training, each.batches, 3, [])
+        assert largest(each.model) <= 0.0501
+
+
+def test_a_constraint_is_changed_by_the_next_restart():
+    made = session()
+    weights = made.initialized(1)
+    assert toys.equal(weights, made.model.state_dict())
+    assert not toys.equal(weights, made.initialized(2))
+    made.constrain(lambda model: Bounded(model, 0.01))
+    assert made.training.constraint is None
+    made.restart(toys.SEEDS, weights)
+    assert largest(made.model) == pytest.approx(0.01)
+    made.constrain(None)
+    made.restart(toys.SEEDS, weights)
+    assert made.training.constraint is None and toys.equal(weights, made.model.state_dict())

@@ -1,0 +1,134 @@
+"""Where the training of a level, or of a branch of it, begins."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from src import state_dicts
+from src.pruning import masking
+from src.pruning.masking import Masking
+from src.pruning.masks import Mask
+from src.pruning.plan import Plan
+from src.pruning.tree import Tree
+from src.runs import load_state, load_weights
+from src.state_dicts import StateDict
+from src.training.loop import Constraint
+from src.training.pretrained import fitting
+from src.training.recipe import Seeds
+from src.training.schedulers import Scheduler
+from src.training.session import Session
+
+
+class Held(Scheduler):
+    """The learning rate that a training ended with, throughout.
+
+    Args:
+        last: that learning rate, relative to the base.
+    """
+
+    def __init__(self, last: float) -> None:
+        self._last = last
+
+    def factor(self, iteration: int) -> float:
+        """See `Scheduler`."""
+        return self._last
+
+
+class Starts:
+    """Brings one session, again and again, to where a training begins.
+
+    Args:
+        session: of the dense network, in its first state.
+        tree: with the levels.
+        plan: of them.
+        seeds: of the streams of chance.
+        weights: makes what level 0 begins from; None for its initialization.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        tree: Tree,
+        plan: Plan,
+        seeds: Seeds,
+        weights: Callable[[], StateDict] | None,
+    ) -> None:
+        self.session, self.tree, self.plan = session, tree, plan
+        self.seeds, self.weights = seeds, weights
+        self.initial = state_dicts.copy(session.model.state_dict())
+
+    def dense(self, mask: Mask | None, origin: dict[str, Any]) -> Session:
+        """The beginning of level 0; of a sparse network if there is a mask."""
+        weights: StateDict = self.initial
+        if self.weights is not None:
+            weights = fitting(self.weights(), self.initial)
+        return self.fresh(weights, self.plan.start, mask, origin)
+
+    def rewound(self, mask: Mask, origin: dict[str, Any]) -> Session:
+        """Where level 0 stood at the rewind step, without the weights that have no place.
+
+        All of its state is as it was there: weights, optimizer, schedule, averaged models.
+        """
+        session = self.dense(mask, origin)
+        if self.plan.rewind > self.plan.start:
+            session.load_snapshot(self.tree.level(0), self.plan.rewind)
+            masking.mask_session_(session, mask)
+        return session
+
+    def rewound_weights(self) -> StateDict:
+        """The dense weights that are rewound to."""
+        if self.plan.rewind > self.plan.start:
+            return load_weights(self.tree.level(0).weights(self.plan.rewind))[0]
+        return self.dense(None, {}).model.state_dict()
+
+    def fresh(
+        self, weights: StateDict, iteration: int, mask: Mask | None, origin: dict[str, Any]
+    ) -> Session:
+        """Given weights at an iteration, with a fresh optimizer and averaged models.
+
+        Args:
+            weights: those without a place are put at 0.
+            iteration: from which the schedule and the data order go on.
+            mask: None for a dense network.
+            origin: what is saved with the weights.
+        """
+        constraint = None if mask is None else partial(Masking, mask=mask)
+        session = restarted(self.session, self.seeds, weights, iteration, constraint, origin)
+        if iteration == self.plan.rewind > self.plan.start:
+            state = load_state(self.tree.level(0).snapshot_state(iteration))
+            session.training.scheduler.load_state_dict(state["training"]["scheduler"])
+        return session
+
+    def going_on(self, weights: StateDict, mask: Mask, origin: dict[str, Any]) -> Session:
+        """Given weights trained as long as level 0, at the learning rate that it ended with."""
+        session = self.fresh(weights, self.plan.start, mask, origin)
+        training, last = session.training, load_state(self.tree.level(0).state)["training"]
+        training.scheduler.load_state_dict(last["scheduler"])
+        training.scheduler = Held(training.scheduler.factor(last["iteration"] - 1))
+        return session
+
+
+def restarted(
+    session: Session,
+    seeds: Seeds,
+    weights: StateDict,
+    iteration: int,
+    constraint: Callable[[nn.Module], Constraint] | None,
+    origin: dict[str, Any],
+) -> Session:
+    """A session at an iteration, with given weights, a fresh optimizer and fresh averaged models.
+
+    Args:
+        session: that is brought there.
+        seeds: of the streams of chance.
+        weights: that the constraint makes sparse.
+        iteration: from which the schedule and the data order go on.
+        constraint: what keeps pruned weights at 0; None in a dense network.
+        origin: what is saved with the weights.
+    """
+    session.constrain(constraint)
+    session.restart(seeds, weights, origin=origin)
+    session.training.iteration = iteration
+    return session

@@ -1,0 +1,177 @@
+"""The levels of a study, trained where they are missing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from src import checks, fingerprints
+from src.pruning import counts, layers, masks, tree
+from src.pruning.masks import Mask
+from src.pruning.plan import Plan
+from src.pruning.starts import Starts
+from src.pruning.strategies import SparseGlobal, prune
+from src.pruning.tree import Tree
+from src.runs import Run, load_weights, write_csv
+from src.state_dicts import StateDict
+from src.steps import Step
+from src.training.fit import fit
+from src.training.session import Session
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How levels are made.
+
+    Args:
+        strategy: which weights are pruned.
+        one_shot: sparsity of the only level, in place of the strategy's fraction; or None.
+        seed: of what is drawn at random.
+    """
+
+    strategy: SparseGlobal
+    one_shot: float | None
+    seed: int
+
+
+class Study:
+    """Trains the levels of a tree that are not there, each once, whoever asks for it.
+
+    Args:
+        tree: where they lie.
+        plan: what is asked for.
+        starts: with the session, in its first state.
+        rules: how they are made.
+        save_predictions: whether to keep correctness per validation example.
+
+    Raises:
+        ValueError: there is nothing to prune, an option matches nothing, or a level would certainly
+            empty a layer.
+    """
+
+    def __init__(
+        self, tree: Tree, plan: Plan, starts: Starts, rules: Rules, save_predictions: bool = True
+    ) -> None:
+        self.tree, self.plan, self.starts, self.rules = tree, plan, starts, rules
+        self.save_predictions = save_predictions
+        self.num_steps = 0  # optimizer steps that were made
+        self.layers = layers.of(starts.session.model)
+        with checks.named("pruning"):
+            groups = rules.strategy.groups(self.layers)
+        self.pruned = [name for group in groups for name in group.layers]
+        sized = [({n: self.layers.sizes[n] for n in g.layers}, g.fraction) for g in groups]
+        counts.check_room(sized, max(plan.levels), self.words_of_fraction())
+
+    def words_of_fraction(self) -> str:
+        """The option that says how much is pruned, as typed."""
+        if self.rules.one_shot is not None:
+            return f"one_shot={self.rules.one_shot}"
+        return f"pruning.fraction={self.rules.strategy.fraction}"
+
+    def train(self, level: int) -> None:
+        """Train a level, the one before being there.
+
+        Raises:
+            ValueError: its mask would empty a layer.
+        """
+        run = self.tree.level(level)
+        with run.locked():
+            mask = self._make_mask(level)
+            origin = self.origin(level, mask) | self.named(run, level)
+            begin = partial(self.begin, level, mask, origin)
+            self.fit(run, begin, f"level {level}", self.plan.kept(level))
+        if level == 0:
+            self._check_rewinding()
+
+    def fit(
+        self, run: Run, begin: Callable[[], Session], words: str, kept: list[Step] | None = None
+    ) -> None:
+        """Train a run of the tree, whose folder is held, if that has not been done."""
+        self.num_steps += fit(run, begin, kept, self.save_predictions, words=words)
+
+    def mask(self, level: int) -> Mask:
+        """The mask of a level that is there.
+
+        Raises:
+            ValueError: it is that of another model.
+        """
+        shapes = {n: p.shape for n, p in self.starts.session.model.named_parameters()}
+        if level == 0:
+            return masks.dense({name: shapes[name] for name in self.layers.sizes})
+        mask = masks.load(tree.mask_of(self.tree.level(level)))
+        masks.check(mask, shapes)
+        return mask
+
+    def final(self, level: int) -> StateDict:
+        """The weights that a level ended with."""
+        run = self.tree.level(level)
+        result = run.read_result()
+        assert result is not None  # it was trained before
+        return load_weights(run.weights(result["iteration"]))[0]
+
+    def save_mask(self, run: Run, mask: Mask, metadata: dict[str, Any]) -> None:
+        """Write the mask of a run, and what it keeps of each layer."""
+        write_csv(tree.sparsity_of(run), masks.COLUMNS, masks.table(mask))
+        masks.save(tree.mask_of(run), mask, metadata)
+
+    def origin(self, level: int, mask: Mask) -> dict[str, Any]:
+        """What is saved with the weights of a level."""
+        return {
+            "level": level,
+            "strategy": self.rules.strategy.name,
+            "rewind": self.plan.request.rewind,
+            "rewind_step": self.plan.rewind,
+            "density": masks.density(mask),
+        }
+
+    def named(self, run: Run, level: int) -> dict[str, Any]:
+        """How weights name the mask of their run, from where they lie; a dense network has none."""
+        if level == 0:
+            return {}
+        path = tree.mask_of(run)
+        return {"mask": {"file": f"../{path.name}", "digest": fingerprints.file(str(path))}}
+
+    def begin(self, level: int, mask: Mask, origin: dict[str, Any]) -> Session:
+        """The session where a level begins, under a mask that may be another one."""
+        starts, rewind = self.starts, self.plan.request.rewind
+        if level == 0:
+            return starts.dense(None, origin)
+        if rewind == "weights":
+            return starts.rewound(mask, origin)
+        weights = self.final(level - 1)
+        if rewind == "lr":
+            return starts.fresh(weights, self.plan.rewind, mask, origin)
+        return starts.going_on(weights, mask, origin)
+
+    def _check_rewinding(self) -> None:
+        """Refuse to rewind to what was never reached."""
+        plan, dense = self.plan, self.tree.level(0)
+        if plan.rewind > plan.start and not dense.snapshot_state(plan.rewind).exists():
+            raise ValueError(
+                f"rewind_step={plan.request.rewind_step}: lies after the early stop of level 0 "
+                f"(hparams.patience={self.starts.session.recipe.patience})"
+            )
+
+    def _make_mask(self, level: int) -> Mask:
+        """The mask of a level, made from the level before if it is not there."""
+        run = self.tree.level(level)
+        if level == 0:
+            dense = self.mask(0)
+            write_csv(tree.sparsity_of(run), masks.COLUMNS, masks.table(dense))
+            return dense
+        if tree.mask_of(run).exists():
+            return self.mask(level)
+        with torch.no_grad():
+            mask = prune(
+                self.rules.strategy,
+                self.layers,
+                self.final(level - 1),
+                self.mask(level - 1),
+                level,
+                self.rules.seed,
+            )
+        masks.check_not_empty(mask, f"{self.words_of_fraction()}: level {level}")
+        self.save_mask(run, mask, self.origin(level, mask))
+        return mask

@@ -1,0 +1,105 @@
+"""Weights that a training begins from and that another one has made."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from src import config, pretraining
+from src.data.splits import DataSet
+from src.runs import Run, load_weights
+from src.state_dicts import StateDict
+from src.training.fit import fit
+from src.training.recipe import Recipe, Runtime, Seeds
+from src.training.session import Session
+
+
+def origin(
+    run: Run, values: dict[str, Any], runtime: Runtime, input_shape: tuple[int, ...]
+) -> Callable[[], StateDict] | None:
+    """What makes the weights that a training begins from; None: those of its initialization.
+
+    Args:
+        run: where a training that comes before lies.
+        values: of the whole configuration as plain Python, with its section `pretrain`.
+        runtime: how it runs.
+        input_shape: of the data of the training itself.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the training that comes before cannot be made, or has other inputs.
+    """
+    file = values["pretrain"]["weights"]
+    if file is not None:
+        weights, _ = load_weights(Path(file))
+        return lambda: weights
+    if not pretraining.is_on(values):
+        return None
+    if run.read_result() is not None:
+        return partial(pretrained, run, None)
+    own, seeds = pretraining.merged(values), config.seeds(values)
+    recipe = Recipe(**config.recipe(own))
+    recipe.check()
+    data = config.load(own["dataset"], seeds.pop("label_noise"))
+    check_inputs("pretrain", data, input_shape)
+    return partial(pretrained, run, partial(Session, recipe, data, Seeds(**seeds), runtime))
+
+
+def check_inputs(section: str, data: DataSet, input_shape: tuple[int, ...]) -> None:
+    """Refuse data for the same network that has other inputs.
+
+    Args:
+        section: whose data set it is, as typed.
+        data: the data set.
+        input_shape: that the network takes.
+
+    Raises:
+        ValueError: naming the option and both shapes.
+    """
+    if data.input_shape != input_shape:
+        raise ValueError(
+            f"{section}.dataset: has inputs of shape {list(data.input_shape)}, and dataset of "
+            f"shape {list(input_shape)}"
+        )
+
+
+def fitting(weights: StateDict, initial: StateDict) -> StateDict:
+    """Weights for a network, its output layer fresh if it has another number of classes.
+
+    Args:
+        weights: of a network that may have been trained on other data.
+        initial: of the network that they are for, freshly initialized.
+
+    Raises:
+        ValueError: the two differ in more than the output layer, naming the first difference.
+    """
+    if set(weights) != set(initial):
+        names = sorted(set(weights) ^ set(initial))
+        raise ValueError(f"pretrain.weights: of another architecture, which differs in {names[0]}")
+    layer = list(initial)[-1].rpartition(".")[0]
+    result = {name: weights[name] for name in initial}
+    for name, tensor in initial.items():
+        if weights[name].shape == tensor.shape:
+            continue
+        if name.rpartition(".")[0] != layer:
+            raise ValueError(
+                f"pretrain.weights: {name} has shape {tuple(weights[name].shape)}, and the model "
+                f"takes {tuple(tensor.shape)}; only the output layer may differ"
+            )
+        result |= {key: initial[key] for key in initial if key.rpartition(".")[0] == layer}
+    return result
+
+
+def pretrained(run: Run, make: Callable[[], Session] | None) -> StateDict:
+    """The weights at the end of a training that comes before the parent's.
+
+    Args:
+        run: where it lies.
+        make: its session, to train it first if that has not been done.
+    """
+    if make is not None:
+        with run.locked():
+            fit(run, make, words="pretraining")
+    result = run.read_result()
+    assert result is not None  # it was trained before
+    return load_weights(run.weights(result["iteration"]))[0]

@@ -1,0 +1,66 @@
+"""Studies of toys, and what is asked of them in more than one test."""
+
+import torch
+
+from src import runs
+from src.pruning import masks
+from src.pruning.plan import Plan, Request
+from src.pruning.starts import Starts
+from src.pruning.strategies import SparseGlobal
+from src.pruning.study import Rules, Study
+from src.pruning.tree import Tree, mask_of
+from src.training.session import Session
+from tests import toys
+
+OFTEN = toys.Runtime(device="cpu", progress=False, tensorboard=False, save_every=0.0)
+
+
+def study(folder, recipe=None, strategy=None, weights=None, one_shot=None, runtime=None, **asked):
+    """Of toys: three epochs of three iterations each; nothing is trained yet."""
+    session = Session(recipe or toys.recipe(), toys.data(), toys.SEEDS, runtime or toys.RUNTIME)
+    request = Request(**({"levels": 2, "rewind": "weights", "rewind_step": "0"} | asked))
+    plan = Plan(request, session.iterations_per_epoch, session.planned_end)
+    tree = Tree(folder)
+    starts = Starts(session, tree, plan, toys.SEEDS, weights)
+    rules = Rules(strategy or SparseGlobal(0.4, ignore=[]), one_shot, seed=1)
+    return Study(tree, plan, starts, rules)
+
+
+def grown(made):
+    """A study whose levels are trained."""
+    for level in made.plan.levels:
+        made.train(level)
+    return made
+
+
+def weights(run, iteration=9, model="plain"):
+    return runs.load_weights(run.weights(iteration, model))[0]
+
+
+def mask(run):
+    return masks.load(mask_of(run))
+
+
+def assert_sparse(state, kept):
+    """0 wherever there is no place, and not everywhere else."""
+    for name, part in kept.items():
+        assert not state[name][~part].any(), name
+        assert state[name][part].any(), name
+
+
+def assert_same(first, second, moment=9):
+    """Two trainings ended with the same networks, bit for bit."""
+    models = [run.kept_models(moment) for run in (first, second)]
+    assert models[0] == models[1] and "plain" in models[0]
+    for model in models[0]:
+        assert toys.equal(weights(first, moment, model), weights(second, moment, model))
+
+
+def some_mask(model, share=0.6):
+    """A mask of the layers of a toy, drawn at random."""
+    generator = torch.Generator().manual_seed(3)
+    return {
+        name: torch.rand(parameter.shape, generator=generator) < share
+        for name, parameter in model.named_parameters()
+        if parameter.ndim > 1
+    }

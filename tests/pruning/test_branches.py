@@ -1,0 +1,184 @@
+import csv
+from dataclasses import replace
+
+import pytest
+import torch
+
+from src import runs
+from src.pruning import masks, tree
+from src.pruning.branches import Branch, Branches
+from src.pruning.strategies import SparseGlobal
+from src.training.loop import Training
+from src.training.session import Session
+from tests import toys
+from tests.pruning.studies import assert_same, assert_sparse, grown, mask, study, weights
+
+PRUNE = {"strategy": "layerwise", "start_at": "rewind", "seed": 1}
+FRESH = {"start_at": "rewind", "seed": 1}
+
+
+def branched(made, kind="randomly_prune", session=None, folder="branch_1", **options):
+    """The branches of all sparse levels, trained."""
+    defaults = {"randomly_prune": PRUNE, "randomly_reinitialize": FRESH}
+    given = defaults.get(kind, {"start_at": "rewind"}) | options
+    branches = Branches(made, Branch(kind, folder, f"{kind} words", given, session))
+    for level in made.plan.levels[1:]:
+        branches.train(level)
+    return [made.tree.branch(level, folder) for level in made.plan.levels[1:]]
+
+
+def begun(made, *arguments, **options):
+    """Iteration and weights of each branch at its first step."""
+    found, original, last = [], Training.step, []
+
+    def step(self, inputs, labels):
+        if not last or self.iteration != last[-1] + 1:
+            found.append(
+                (self.iteration, {k: v.clone() for k, v in self.model.state_dict().items()})
+            )
+        last.append(self.iteration)
+        original(self, inputs, labels)
+
+    Training.step = step
+    try:
+        branched(made, *arguments, **options)
+    finally:
+        Training.step = original
+    return found
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """A study that rewinds to the middle of an epoch."""
+    folder = tmp_path_factory.mktemp("study")
+    return grown(study(folder, toys.recipe(), SparseGlobal(0.3), rewind_step="4it"))
+
+
+@pytest.mark.parametrize(
+    ("rewind", "step"), [("weights", "0"), ("weights", "4it"), ("lr", "4it"), ("none", "0")]
+)
+def test_the_identity_branch_is_the_level_bit_for_bit(tmp_path, rewind, step):
+    made = grown(study(tmp_path, rewind=rewind, rewind_step=step))
+    for level, run in enumerate(branched(made, strategy="identity"), start=1):
+        assert_same(run, made.tree.level(level))
+        own, of_level = run.read_result(), made.tree.level(level).read_result()
+        assert own["evaluation"] == of_level["evaluation"]
+
+
+@pytest.mark.parametrize("strategy", ["layerwise", "global", "even"])
+def test_a_randomly_pruned_level_has_as_many_weights_in_other_places(made, strategy):
+    for level, run in enumerate(
+        branched(made, strategy=strategy, folder=f"prune_{strategy}"), start=1
+    ):
+        kept, of_level = mask(run), mask(made.tree.level(level))
+        assert masks.num_kept(kept) == masks.num_kept(of_level)  # one layer is pruned
+        assert not kept["conv.weight"].equal(of_level["conv.weight"])
+        assert kept["output.weight"].all()
+        assert_sparse(weights(run), kept)
+
+
+def test_random_pruning_depends_on_its_seed_and_on_the_level(made):
+    first = branched(made, folder="prune_a")
+    other = branched(made, folder="prune_b", seed=2)
+    assert not mask(first[0])["conv.weight"].equal(mask(other[0])["conv.weight"])
+    again = branched(made, folder="prune_c")
+    assert mask(first[1])["conv.weight"].equal(mask(again[1])["conv.weight"])
+
+
+def test_a_randomly_pruned_level_starts_where_it_is_told(made):
+    dense = weights(made.tree.level(0), 4)
+    for start_at, iteration in (("rewind", 4), ("init", 0), ("end", 0)):
+        found = begun(made, start_at=start_at, folder=f"prune_{start_at}")
+        assert [place for place, _ in found] == [iteration] * 2
+        for level, (_, state) in enumerate(found, start=1):
+            given = {
+                "rewind": dense,
+                "init": made.starts.initial,
+                "end": weights(made.tree.level(level)),
+            }[start_at]
+            kept = mask(made.tree.branch(level, f"prune_{start_at}"))
+            assert toys.equal(state, masks.applied(given, kept))
+
+
+@pytest.mark.parametrize(("start_at", "iteration"), [("rewind", 4), ("init", 0)])
+def test_a_reinitialized_level_has_its_mask_and_fresh_weights(made, start_at, iteration):
+    kind, name = "randomly_reinitialize", f"fresh_{start_at}"
+    found = begun(made, kind, start_at=start_at, folder=name)
+    assert [place for place, _ in found] == [iteration] * 2
+    for level, (_, state) in enumerate(found, start=1):
+        run, of_level = made.tree.branch(level, name), mask(made.tree.level(level))
+        assert all(mask(run)[layer].equal(of_level[layer]) for layer in of_level)
+        assert_sparse(state, of_level)
+        assert_sparse(weights(run), of_level)
+        kept = of_level["conv.weight"]
+        same = state["conv.weight"][kept] == made.starts.initial["conv.weight"][kept]
+        assert not same.any()
+    other = begun(made, kind, start_at=start_at, folder=f"{name}_b", seed=2)
+    assert not toys.equal(other[0][1], found[0][1])
+
+
+def other_session(classes=3, **changes):
+    data = toys.data()
+    if classes != 3:
+        names = tuple("abcdefg"[:classes])
+        data = replace(data, class_names=names)
+    return lambda: Session(toys.recipe(**changes), data, toys.SEEDS, toys.RUNTIME)
+
+
+def test_a_level_is_retrained_with_other_hyperparameters(made):
+    session = other_session(epochs=2, batch_size=10)  # four iterations an epoch, not three
+    found = begun(made, "retrain", session, folder="retrain_a")
+    assert [place for place, _ in found] == [5, 5]  # 1ep1it
+    dense = weights(made.tree.level(0), 4)
+    for level, (_, state) in enumerate(found, start=1):
+        run, of_level = made.tree.branch(level, "retrain_a"), mask(made.tree.level(level))
+        assert toys.equal(state, masks.applied(dense, of_level))
+        assert_sparse(weights(run, 8), of_level)
+        assert run.read_result()["iteration"] == 8
+
+
+def test_a_level_is_retrained_on_other_classes_with_a_fresh_output_layer(made):
+    session = other_session(classes=5)
+    found = begun(made, "retrain", session, folder="retrain_b", start_at="init")
+    assert [place for place, _ in found] == [0, 0]
+    for level, (_, state) in enumerate(found, start=1):
+        kept = mask(made.tree.branch(level, "retrain_b"))
+        assert kept["output.weight"].shape == (5, 64) and kept["output.weight"].all()
+        expected = masks.applied(made.starts.initial, mask(made.tree.level(level)))
+        assert state["conv.weight"].equal(expected["conv.weight"])
+        assert state["output.weight"].shape == (5, 64)
+
+
+def test_retraining_that_would_begin_after_its_end_is_refused(made):
+    message = (
+        "^retrain: begins at 1ep1it, where levels are rewound to, .* before its end, 1ep; retr"
+    )
+    with pytest.raises(ValueError, match=message):
+        branched(made, "retrain", other_session(epochs=1), folder="retrain_c")
+
+
+def test_a_branch_is_trained_once_and_says_what_it_is(made):
+    branched(made, folder="prune_once")
+    before = made.num_steps
+    runs_made = branched(made, folder="prune_once")
+    assert made.num_steps == before
+    for level, run in enumerate(runs_made, start=1):
+        result = run.read_result()
+        assert (result["level"], result["branch"]) == (level, "randomly_prune words")
+        _, said = runs.load_weights(run.weights(9))
+        assert said["mask"]["file"] == "../mask.safetensors"
+        with tree.sparsity_of(run).open() as file:
+            *_, total = csv.DictReader(file)
+        assert float(total["density"]) == result["density"] == masks.density(mask(run))
+
+
+def test_a_branch_that_empties_a_layer_is_named(tmp_path):
+    made = grown(study(tmp_path, levels=1))
+    few = {name: torch.zeros_like(kept) for name, kept in made.mask(1).items()}
+    few["conv.weight"].view(-1)[0] = True
+    few["output.weight"].view(-1)[:2] = True
+    made.mask = lambda level: few
+    message = "^branch=randomly_prune: level 1 would empty conv.weight: no weight is left of it$"
+    with pytest.raises(ValueError, match=message):
+        for seed in range(30):  # one weight in four goes to the smaller layer
+            branched(made, strategy="global", seed=seed, folder=f"prune_{seed}")

@@ -1,0 +1,145 @@
+"""The table of a tree, what is drawn beside it, its summary, and what it lacks."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from src import runs
+from src.pruning import rows, studies, summary, wanted
+from src.pruning.plan import Plan, Request
+from src.pruning.tree import Tree, sparsity_of
+
+
+def cell(loss):
+    return {"loss": loss, "accuracy": 1 - loss}
+
+
+def done(run, level, branch=None, density=1.0, best=None):
+    """A run as it ends, with evaluations that say where they come from."""
+    loss = level / 10
+    evaluation = {"plain": {"train": cell(loss), "test": cell(loss + 0.05)}}
+    if best is not None:
+        evaluation["best"] = {"train": cell(loss), "test": cell(loss + 0.01)}
+    said = {"level": level, "strategy": "fc19", "rewind": "weights", "rewind_step": 0}
+    said |= {"density": density} | ({"branch": branch} if branch else {})
+    ended = {"iteration": 9, "end": 9, "iterations_per_epoch": 3, "stopped_early": False}
+    told = {"evaluation": evaluation, "best_iteration": best, **said, **ended}
+    runs.write_json(run.result, told)
+    columns = ("layer", "num_weights", "num_kept", "density", "sparsity")
+    runs.write_csv(sparsity_of(run), columns, [("total", 10, 10 * density, density, 1 - density)])
+
+
+@pytest.fixture
+def tree(tmp_path):
+    tree = Tree(tmp_path / "prune_1" / "seed_4")
+    for level in range(11):
+        done(tree.level(level), level, density=0.5**level, best=6)
+    done(tree.branch(2, "retrain_0123456789"), 2, "retrain epochs=1", density=0.25)
+    done(tree.pretrain, 0)
+    runs.write_csv(tree.table, rows.LEVELS, rows.of_tree(tree, seed=4))
+    return tree
+
+
+def test_the_table_has_every_number_once(tree):
+    found = rows.read(tree.table)
+    assert len(found) == 11 * 2 * 2 + 2
+    keys = [(r["level"], r["folder"], r["model"], r["split"]) for r in found]
+    assert len(set(keys)) == len(keys)
+    assert [int(row["level"]) for row in found] == sorted(int(row["level"]) for row in found)
+    (row,) = (r for r in found if r["folder"] and r["split"] == "test")
+    assert row == {
+        "strategy": "fc19",
+        "rewind": "weights",
+        "rewind_step": "0",
+        "seed": "4",
+        "level": "2",
+        "branch": "retrain epochs=1",
+        "folder": "retrain_0123456789",
+        "density": "0.25",
+        "model": "plain",
+        "split": "test",
+        "loss": "0.25",
+        "accuracy": "0.75",
+        "best_step": "",
+    }
+
+
+def test_levels_are_those_that_are_done_in_order(tree):
+    assert tree.levels() == list(range(11))
+    tree.level(3).result.unlink()
+    assert tree.levels() == [0, 1, 2, *range(4, 11)]
+    assert tree.branches(2) == ["retrain_0123456789"] and tree.branches(1) == []
+
+
+def test_what_masks_keep_is_put_together(tree):
+    found = rows.of_masks(tree)
+    assert [row["level"] for row in found] == list(range(11))
+    assert found[2] == {"level": 2, "layer": "total", "density": 0.25}
+
+
+def test_the_summary_shows_levels_and_the_branch_that_was_asked_for(tree):
+    lines = summary.of(tree).splitlines()
+    assert lines[0].split("  ") == [
+        "level", "weights left", "test accuracy", "at lowest val loss", "(iteration)", "branch",
+    ]  # fmt: skip
+    assert len(lines) == 12
+    assert lines[3].split() == ["2", "0.2500", "0.7500", "0.7900", "6"]
+    lines = summary.of(tree, "retrain_0123456789").splitlines()
+    assert len(lines) == 13
+    assert lines[4].split() == ["2", "0.2500", "0.7500", "retrain", "epochs=1"]
+
+
+def test_seeds_of_a_study_and_other_studies_are_drawn_beside_it(tree, tmp_path):
+    other = Tree(tmp_path / "prune_2" / "seed_4")
+    runs.write_csv(other.table, rows.LEVELS, [])
+    second = Tree(tmp_path / "prune_1" / "seed_5")
+    runs.write_csv(second.table, rows.LEVELS, [])
+    assert studies.beside(tree, []) == [tree.table, second.table]
+    for text in (f"{tmp_path}/prune_*", f"{tmp_path}/prune_2/seed_4"):
+        found = studies.beside(tree, studies.find([text]))
+        assert found == [tree.table, second.table, other.table]
+
+
+def test_a_folder_without_a_study_is_named(tmp_path):
+    message = f"^compare={tmp_path}/a*: no levels.csv there, nor in seed_"
+    with pytest.raises(FileNotFoundError, match=message.replace("*", r"\*")):
+        studies.find([f"{tmp_path}/a*"])
+    with pytest.raises(FileNotFoundError, match=f"^compare={tmp_path}: no levels.csv"):
+        studies.find([str(tmp_path)])
+
+
+def plan(**changes):
+    asked = {"levels": 10, "rewind": "weights", "rewind_step": "0"} | changes
+    return Plan(Request(**asked), 3, 9)
+
+
+def test_a_tree_that_has_everything_lacks_nothing(tree):
+    assert wanted.nothing(tree, plan())
+    assert wanted.nothing(tree, plan(levels=3))
+    assert wanted.nothing(tree, plan(branch="retrain_0123456789", branch_levels=[2]))
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"levels": 11},
+        {"snapshots": ["1ep"]},
+        {"branch": "retrain_0123456789"},
+        {"branch": "retrain_0000000000", "branch_levels": [2]},
+    ],
+    ids=str,
+)
+def test_whoever_asks_for_more_is_given_more(tree, asked):
+    assert not wanted.nothing(tree, plan(**asked))
+
+
+def test_what_a_finished_study_needs_imports_no_torch():
+    code = (
+        "import sys; from src.pruning import counts, plan, rows, studies, summary, tree, wanted; "
+        "print('torch' in sys.modules)"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.stdout == "False\n"

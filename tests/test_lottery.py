@@ -1,0 +1,213 @@
+import dataclasses
+from typing import Any
+
+import pytest
+
+from src import checks, lottery, naming, schemas
+
+PARTS = {
+    "parts.py": """
+class Net:
+    def __init__(self, input_shape, num_classes, width: int = 64): ...
+def sgd(parameters, lr: float): ...
+def constant(iterations, iterations_per_epoch): ...
+class Digits:
+    def __init__(self, root: str | None = None, cutout: int = 0): ...
+class SparseGlobal:
+    def __init__(self, fraction: float = 0.2, ignore: list[str] | None = None): ...
+class Han:
+    def __init__(self, fraction: float = 0.2): ...
+"""
+}
+
+
+@pytest.fixture(autouse=True)
+def parts(sources):
+    sources(PARTS)
+
+
+def prune(**changes: Any) -> dict[str, Any]:
+    """A configuration of `prune.py` that can run, with changes."""
+    values = dataclasses.asdict(schemas.Prune())
+    values |= {
+        "dataset": {"_target_": "src.parts.Digits"},
+        "model": {"_target_": "src.parts.Net"},
+        "optimizer": {"_target_": "src.parts.sgd", "lr": 0.1},
+        "scheduler": {"_target_": "src.parts.constant"},
+        "pruning": {"_target_": "src.parts.SparseGlobal"},
+        "levels": 3,
+    }
+    for name, change in changes.items():
+        merges = isinstance(change, dict) and isinstance(values[name], dict)
+        values[name] = values[name] | change if merges else change
+    return values
+
+
+def wrong(**changes: Any) -> list[str]:
+    return checks.misfits(prune(**changes), "Prune")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"levels": 0},
+        {"levels": None, "one_shot": 0.9},
+        {"levels": 1, "one_shot": 0.9},
+        {"rewind": "lr", "rewind_step": "500it"},
+        {"pruning": {"_target_": "src.parts.Han"}},
+        {"branch": "randomly_prune", "randomly_prune": {"strategy": "even", "seed": 3}},
+        {"branch": "retrain", "retrain": {"hparams": {"epochs": 3}}, "branch_levels": [0, 3]},
+        {"pretrain": {"hparams": {"epochs": 3}}},
+    ],
+    ids=str,
+)
+def test_what_can_run_has_no_misfits(changes):
+    assert wrong(**changes) == []
+
+
+HAN = {"_target_": "src.parts.Han"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"levels": None}, "levels: needs a value, levels=..."),
+        ({"levels": -1}, "levels=-1: must not be negative"),
+        ({"levels": 1.5}, "levels=1.5: must be a whole number or null"),
+        ({"pruning": "???"}, "pruning=???: must be an option of the group, see conf/pruning"),
+        ({"pruning": None}, "pruning=null: must be an option of the group, see conf/pruning"),
+        ({"pruning": {"fraction": "x"}}, "pruning.fraction=x: must be a number"),
+        (
+            {"levels": None, "one_shot": 1.0},
+            "one_shot=1.0: must be in (0, 1), the sparsity of the only level",
+        ),
+        ({"one_shot": 0.5}, "one_shot=0.5: prunes once, so not levels=3"),
+        (
+            {"pruning": HAN, "rewind": "lr"},
+            "rewind=lr: pruning=han leaves weights where they are; pruning=sparse_global prunes "
+            "the same ones and rewinds",
+        ),
+        ({"rewind": "all"}, "rewind=all: must be one of weights, lr, none or null"),
+        (
+            {"rewind": "none", "rewind_step": "2ep"},
+            "rewind_step=2ep: nothing is rewound with rewind=none",
+        ),
+        (
+            {"pruning": HAN, "rewind_step": "2ep"},
+            "rewind_step=2ep: nothing is rewound with rewind=none",
+        ),
+        ({"rewind_step": 500}, "rewind_step=500: must be a step such as 30ep, 500it or 2ep100it"),
+        ({"branch_levels": [1]}, "branch_levels=[1]: needs branch=..."),
+        (
+            {"branch": "randomly_prune", "branch_levels": []},
+            "branch_levels=[]: must name each level once, and at least one",
+        ),
+        (
+            {"branch": "randomly_prune", "branch_levels": [1, 1]},
+            "branch_levels=[1,1]: must name each level once, and at least one",
+        ),
+        (
+            {"branch": "randomly_prune", "branch_levels": [1, 4]},
+            "branch_levels=[1,4]: must be from 0 to 3, got 4",
+        ),
+        (
+            {"branch": "instability"},
+            "branch=instability: must be one of randomly_prune, randomly_reinitialize, retrain or "
+            "null",
+        ),
+        (
+            {"branch": "retrain"},
+            "branch=retrain: needs other data or hyperparameters, retrain.hparams.epochs=...",
+        ),
+        ({"randomly_prune": {"seed": 2}}, "randomly_prune.seed: needs branch=randomly_prune"),
+        (
+            {"branch": "randomly_prune", "retrain": {"optimizer": {"lr": 1.0}}},
+            "retrain.optimizer: needs branch=retrain",
+        ),
+        (
+            {"branch": "retrain", "retrain": {"hparams": {"epochs": -1}}},
+            "retrain.hparams.epochs=-1: must be positive",
+        ),
+        (
+            {"branch": "retrain", "retrain": {"optimizer": {"lr": "x"}}},
+            "retrain.optimizer.lr=x: must be a number",
+        ),
+        (
+            {"branch": "randomly_prune", "randomly_prune": {"strategy": "odd"}},
+            "randomly_prune.strategy=odd: must be one of layerwise, global, even, identity",
+        ),
+        (
+            {"branch": "randomly_reinitialize", "randomly_reinitialize": {"start_at": "end"}},
+            "randomly_reinitialize.start_at=end: must be one of rewind, init",
+        ),
+        ({"pretrain": {"hparams": {"epochs": 0}}}, "pretrain.hparams.epochs=0: must be positive"),
+    ],
+    ids=str,
+)
+def test_what_cannot_run_is_named_as_typed(changes, message):
+    assert wrong(**changes) == [message]
+
+
+def test_what_becomes_of_the_weights_is_as_the_strategy_does_if_not_told():
+    assert lottery.rewind(prune()) == "weights"
+    assert lottery.rewind(prune(rewind="lr")) == "lr"
+    assert lottery.rewind(prune(pruning=HAN)) == "none"
+
+
+def test_one_shot_has_one_level():
+    assert lottery.num_levels(prune()) == 3
+    assert lottery.num_levels(prune(levels=None, one_shot=0.5)) == 1
+
+
+def name(**changes: Any) -> str:
+    return naming.run_name(prune(**changes), "Prune")
+
+
+def test_what_is_asked_of_a_study_is_not_in_its_name():
+    asked = [
+        {"levels": 9},
+        {"branch": "retrain", "retrain": {"hparams": {"epochs": 1}}},
+        {"branch": "randomly_prune", "branch_levels": [1], "randomly_prune": {"seed": 3}},
+        {"randomly_reinitialize": {"seed": 3}},
+        {"compare": ["outputs/prune_*"]},
+        {"snapshots": ["1ep"]},
+        {"global_seed": 4},
+    ]
+    assert {name(**changes) for changes in asked} == {name()}
+
+
+def test_what_changes_a_level_is_in_its_name():
+    others = [
+        {"pruning": {"fraction": 0.3}},
+        {"pruning": HAN},
+        {"rewind": "lr"},
+        {"rewind_step": "500it"},
+        {"levels": None, "one_shot": 0.5},
+        {"pretrain": {"hparams": {"epochs": 1}}},
+        {"optimizer": {"lr": 0.2}},
+    ]
+    names = [name(), *(name(**changes) for changes in others)]
+    assert len(set(names)) == len(names)
+    assert name(rewind_step=0) == name()
+
+
+def branch(**changes: Any) -> str:
+    return naming.section_name(prune(**changes), "Prune", next(iter(changes)))
+
+
+def test_a_branch_is_named_by_its_own_options():
+    assert branch(randomly_prune={}) == branch(randomly_prune={"seed": 1})
+    assert branch(randomly_prune={"seed": 2}) != branch(randomly_prune={})
+    first, other = ({"optimizer": {"lr": lr}} for lr in (0.1, 0.2))
+    assert branch(retrain=first) != branch(retrain=other)
+
+
+def test_a_branch_is_told_by_what_is_not_its_default():
+    def words(**changes: Any) -> str:
+        return naming.section_words(prune(**changes), "Prune", next(iter(changes)))
+
+    assert words(randomly_prune={"seed": 1}) == ""
+    assert words(randomly_prune={"seed": 2, "strategy": "even"}) == "strategy=even seed=2"
+    given = {"hparams": {"epochs": 3, "batch_size": 8}, "optimizer": {"lr": 1.0}}
+    assert words(retrain=given) == "optimizer.lr=1.0 hparams.epochs=3 hparams.batch_size=8"

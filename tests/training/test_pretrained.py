@@ -1,0 +1,127 @@
+from functools import partial
+
+import pytest
+import torch
+
+from src import runs
+from src.runs import Run
+from src.training.fit import fit
+from src.training.pretrained import check_inputs, fitting, origin, pretrained
+from src.training.session import Session
+from tests import toys
+
+make = partial(Session, toys.recipe(), toys.data(), toys.SEEDS, toys.RUNTIME)
+
+
+def weights(run, iteration):
+    return runs.load_weights(run.weights(iteration))[0]
+
+
+def test_the_weights_at_the_end_of_a_pretraining_are_what_comes_next(tmp_path):
+    run = Run(tmp_path)
+    fit(run, make)
+    assert toys.equal(pretrained(run, None), weights(run, 9))
+
+
+def test_a_pretraining_that_was_not_made_is_made_first(tmp_path):
+    run = Run(tmp_path / "pretrain")
+    first = pretrained(run, make)
+    assert run.read_result()["iteration"] == 9
+    assert toys.equal(first, weights(run, 9))
+
+    def again():
+        raise AssertionError("it was trained before")
+
+    assert toys.equal(pretrained(run, again), first)
+
+
+def begin_with(run, file=None, **parts):
+    values = {"pretrain": {"weights": file, **parts}}
+    return origin(run, values, toys.RUNTIME, (2, 4, 4))
+
+
+def test_nothing_comes_before_a_training_unless_it_is_asked_for(tmp_path):
+    assert begin_with(Run(tmp_path)) is None
+
+
+def test_a_file_lends_its_weights(tmp_path):
+    run = Run(tmp_path)
+    fit(run, make)
+    given = begin_with(Run(tmp_path / "pretrain"), file=str(run.weights(9)))
+    assert toys.equal(given(), weights(run, 9))
+    with pytest.raises(FileNotFoundError, match="no checkpoint .*step_7.safetensors; that folder"):
+        begin_with(run, file=str(run.weights(7)))
+
+
+def test_a_training_that_was_made_before_needs_no_data(tmp_path):
+    run = Run(tmp_path)
+    fit(run, make)
+    given = begin_with(run, dataset={"root": "not looked at"})
+    assert toys.equal(given(), weights(run, 9))
+
+
+def test_data_with_other_inputs_is_refused():
+    check_inputs("retrain", toys.data(), (2, 4, 4))
+    message = r"^retrain.dataset: has inputs of shape \[2, 4, 4\], and dataset of shape \[3, 4, "
+    with pytest.raises(ValueError, match=message):
+        check_inputs("retrain", toys.data(), (3, 4, 4))
+
+
+LAYERS = ("body.weight", "body.bias", "output.weight", "output.bias")
+
+
+def layers(classes, features=4, fill=0.0):
+    shapes = dict(
+        zip(LAYERS, [(features, 2), (features,), (classes, features), (classes,)], strict=True)
+    )
+    return {name: torch.full(shape, fill) for name, shape in shapes.items()}
+
+
+def test_weights_of_the_same_classes_are_taken_whole():
+    found = fitting(layers(3, fill=1.0), layers(3))
+    assert toys.equal(found, layers(3, fill=1.0))
+
+
+def test_the_order_of_names_in_a_file_does_not_matter():
+    in_file = dict(sorted(layers(3, fill=1.0).items()))
+    assert toys.equal(fitting(in_file, layers(3)), in_file)
+    fresh = fitting(dict(sorted(layers(10, fill=1.0).items())), layers(3))
+    assert fresh["output.bias"].tolist() == [0.0] * 3
+
+
+def test_another_number_of_classes_takes_a_fresh_output_layer_and_all_else_as_it_was():
+    given = layers(10, fill=1.0)
+    found = fitting(given, layers(3))
+    assert set(found) == set(LAYERS)
+    for name in LAYERS:
+        expected = layers(3)[name] if name.startswith("output") else given[name]
+        assert torch.equal(found[name], expected)
+
+
+def test_neither_of_two_networks_is_changed_by_fitting():
+    given, initial = layers(10, fill=1.0), layers(3)
+    fitting(given, initial)
+    assert toys.equal(given, layers(10, fill=1.0)) and toys.equal(initial, layers(3))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (layers(3) | {"more": torch.zeros(1)}, "which differs in more$"),
+        ({name: layers(3)[name] for name in LAYERS[1:]}, "which differs in body.weight$"),
+        ({}, "which differs in body.bias$"),
+    ],
+    ids=["more", "less", "nothing"],
+)
+def test_weights_of_another_architecture_are_refused(given, message):
+    with pytest.raises(ValueError, match=f"^pretrain.weights: of another architecture, {message}"):
+        fitting(given, layers(3))
+
+
+def test_weights_of_another_shape_are_refused():
+    message = (
+        r"^pretrain.weights: body.weight has shape \(5, 2\), and the model takes \(4, 2\); "
+        r"only the output layer may differ$"
+    )
+    with pytest.raises(ValueError, match=message):
+        fitting(layers(3, features=5), layers(3))
