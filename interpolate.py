@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +51,10 @@ def between_branches(own: Values, run: runs.Run, threads: int) -> bool:
     if main_branch is not None:
         pairs = pairs_of(own, main_branch["iterations_per_epoch"], main_branch["end"])
     lines = [store.line(pair, seed, request) for pair in pairs for seed in seeds]
-    missing = not lines or not all(map(request.is_met, lines))
+    missing = not lines or not all(map(request.is_met, lines)) or not store.are_in_tables
+    missing = missing or not tree.parent.is_complete(own["snapshots"])
     if missing:
-        tree.folder.mkdir(parents=True, exist_ok=True)
-        with locks.shared(tree.folder):
+        with config.made(tree.folder), locks.shared(tree.folder):
             pairs = measure_branches(own, run, tree, threads)
     log.info(summary.of(run.folder, pairs, request))
     return missing
@@ -92,8 +93,8 @@ def pairs_of(own: Values, iterations_per_epoch: int, end: int) -> list[Pair]:
 def between_saved(own: Values, run: runs.Run, threads: int) -> bool:
     """The line between two saved networks; whether any of it was missing."""
     files = [existing(name, own[name]) for name in ("start", "end")]
-    request = Request.of(own)
-    missing = not request.is_met(Records(run.folder).line(None, None, request))
+    request, store = Request.of(own), Records(run.folder)
+    missing = not request.is_met(store.line(None, None, request)) or not store.are_in_tables
     if missing:
         measure_lines(run, evaluator_of(own, files, threads), request, [(None, None, files)])
     log.info(summary.of(run.folder, [None], request))
@@ -118,17 +119,24 @@ def measure_lines(
         if request.is_met(known):
             continue
         start, end = (runs.load_weights(file)[0] for file in files)
-        line = measured(Ends(points, start, end, request.align), known, request, seed)
+        ends = Ends(points, start, end, request.align)
+        line = measured(ends, known, request, seed)
         with run.locked():
-            store.write(pair, line, about(points, request.splits, files))
+            latest = store.line(pair, seed, request)
+            if latest != known:  # another job has measured some of it meanwhile
+                line = measured(ends, latest, request, seed)
+            line["networks"] = [config.shown(file.absolute()) for file in files]
+            store.write(pair, line, about(points, request.splits))
+            line_tables.write(run.folder)
+    with run.locked():
+        if not store.are_in_tables:  # a job was killed before it had written them
             line_tables.write(run.folder)
 
 
-def about(points: "PointEvaluator", splits: list[str], files: list[Path]) -> Values:
+def about(points: "PointEvaluator", splits: Sequence[str]) -> Values:
     """What is written down besides the numbers."""
     evaluator = points.evaluator
     return {
-        "networks": [config.shown(file.absolute()) for file in files],
         "precision": "bf16" if evaluator.autocast else "fp32",
         "num_examples": {split: len(evaluator.data.splits[split]) for split in splits},
     }

@@ -156,7 +156,8 @@ def _out_of_range(values: dict[str, Any]) -> list[str]:
             except ValueError as error:
                 errors.append(f"{name}={request}: {error}")
     if values.get("splits") == []:
-        all_of_them = "" if "spawn_steps" in values else ", or be null for all"
+        needed = {"spawn_steps", "align"} & values.keys()  # of scripts whose default is not all
+        all_of_them = "" if needed else ", or be null for all"
         errors.append(f"splits=[]: must name one of train, val, test{all_of_them}")
     length = _select(values, "hparams.steps")
     if length is not None and steps.parse(length) == (0, 0):

@@ -96,6 +96,17 @@ def folder() -> Path:
     return Path(HydraConfig.get().runtime.output_dir)
 
 
+@contextmanager
+def made(folder: Path) -> Iterator[None]:
+    """A folder besides that of the job; if an error leaves nothing in it, it is removed again."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except Exception:
+        _discard_if_empty(folder)
+        raise
+
+
 def shown(path: Path) -> str:
     """A path as one would type it from here."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
@@ -236,11 +247,11 @@ def _message(error: Exception) -> str:
 
 
 def _discard_if_empty(folder: Path) -> None:
-    """Remove the folder of a job that wrote nothing but its configuration and its log."""
+    """Remove the folder of a job that wrote nothing but its configuration, log and locks."""
     if not folder.is_dir():
         return
-    names = {path.name for path in folder.iterdir() if path.suffix not in (".log", ".lock")}
-    if names <= {".hydra"}:
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    if all(".hydra" in file.parts or file.suffix in (".log", ".lock") for file in files):
         with suppress(OSError, Timeout), FileLock(folder / "run.lock", blocking=False):
             shutil.rmtree(folder, ignore_errors=True)  # no other job has begun to work in it
             folder.parent.rmdir()

@@ -1,5 +1,6 @@
 """Requests of `interpolate.py` that cannot be met, whatever the data and the weights."""
 
+import math
 from typing import Any
 
 from src import steps
@@ -80,6 +81,8 @@ def _of_plane(values: dict[str, Any]) -> list[str]:
         found.append(f"points={values['points']}: must be at least 2, each way")
     if not values["margin"] >= 0:
         found.append(f"margin={values['margin']}: must not be negative")
+    if values["margin"] == math.inf:
+        found.append("margin=inf: must be finite")
     return found
 
 

@@ -68,16 +68,27 @@ class Sweep:
     def on_multirun_end(self, config: Any, **_: Any) -> None:
         """Say how many jobs are done, and which failed and why; exit with 1 if any did."""
         jobs = [json.loads(path.read_text()) for path in _jobs(config).glob("*.json")]
-        if self.at_end is not None:
-            finish: Any = pydoc.locate(self.at_end)
-            for folder in sorted({job["folder"] for job in jobs if job["status"] == "done"}):
-                finish(Path(folder))
+        is_finished = self._finish({job["folder"] for job in jobs if job["status"] == "done"})
         failed = sorted((job for job in jobs if job["status"] == "failed"), key=lambda j: j["job"])
         print(f"\n{len(jobs)} jobs: {len(jobs) - len(failed)} done, {len(failed)} failed")
         for job in failed:
             print(f"  #{job['job']} {' '.join(job['overrides'])}\n    {job['error']}")
-        if failed:
+        if failed or not is_finished:
             sys.exit(1)
+
+    def _finish(self, folders: set[str]) -> bool:
+        """Call `at_end` for each folder; whether it did what it does in all of them."""
+        if self.at_end is None:
+            return True
+        is_finished = True
+        for folder in sorted(folders):
+            try:
+                finish: Any = pydoc.locate(self.at_end)
+                finish(Path(folder))
+            except Exception:  # Hydra would make a warning of it, and forget which jobs failed
+                log.exception("%s failed in %s", self.at_end, folder)
+                is_finished = False
+        return is_finished
 
     def __getattr__(self, name: str) -> Any:
         """Hydra's other moments pass by."""

@@ -253,6 +253,29 @@ def test_eval_needs_a_checkpoint():
     ]
 
 
+@pytest.mark.parametrize("schema", ["InterpolateLine", "InterpolatePlane"])
+def test_saved_networks_must_be_named(schema):
+    needed = {"InterpolateLine": ["start", "end"], "InterpolatePlane": ["plane"]}[schema]
+    values = dataclasses.asdict(getattr(schemas, schema)())
+    assert checks.misfits(values, schema) == [f"{n}: needs a value, {n}=..." for n in needed]
+
+
+def test_interpolation_names_the_splits_that_it_evaluates_on():
+    values = dataclasses.asdict(schemas.InterpolateLine(start="a", end="b", splits=[]))
+    assert checks.misfits(values, "InterpolateLine") == [
+        "splits=[]: must name one of train, val, test"
+    ]
+
+
+def test_a_request_of_interpolation_is_held_against_its_types_before_its_values():
+    values = dataclasses.asdict(schemas.InterpolateLine(start="a", end="b", refine=0, bn="none"))
+    assert checks.misfits(values, "InterpolateLine") == [
+        "bn=none: must be one of reset, average, keep, repair"
+    ]
+    values["bn"] = "keep"
+    assert checks.misfits(values, "InterpolateLine") == ["refine=0: must be positive"]
+
+
 def spawn(**changes: Any) -> list[str]:
     """What is wrong with a configuration of `spawn.py` that can run but for the changes."""
     values = dataclasses.asdict(schemas.Spawn(child_seeds=[1, 2], spawn_steps=["0ep", "1ep"]))

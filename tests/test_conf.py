@@ -8,7 +8,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from src import checks, config, naming
+from src import checks, config, modes, naming
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 SCRIPTS = [path.stem for path in sorted(CONF.glob("*.yaml"))]
@@ -26,8 +26,9 @@ def hydra():
 
 
 def composed(script, *overrides):
-    schema = config.SCHEMAS[script].__name__
-    return config.values(compose(script, overrides=list(overrides)), schema), schema
+    cfg = compose(script, overrides=list(overrides))
+    schema = modes.chosen(config.SCHEMAS[script].__name__, cfg)
+    return config.values(cfg, schema), schema
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -37,8 +38,23 @@ def test_every_script_composes(script):
         "average": ["checkpoints=[a.safetensors]"],
         "spawn": ["spawn_steps=[0ep]", "child_seeds=[1]"],
         "prune": ["levels=1"],
+        "interpolate": ["k1=1", "k2=5ep"],
     }
     assert checks.misfits(*composed(script, *needs.get(script, []))) == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "needs"),
+    [
+        ("InterpolateBranches", ["k1=[0,500it]", "k2=[1,2]", "child_seeds=[2,3]", "refine=5"]),
+        ("InterpolateLine", ["start=a", "end=b", "alphas=[0,0.5,1]", "align=weights", "bn=repair"]),
+        ("InterpolatePlane", ["plane=[a,b,c]", "project=[d]", "points=5", "margin=0"]),
+    ],
+)
+def test_interpolation_composes_for_each_thing_that_it_does(mode, needs):
+    cfg = compose("interpolate", overrides=needs)
+    assert modes.chosen("Interpolate", cfg) == mode
+    assert checks.misfits(config.values(cfg, mode), mode) == []
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)

@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src import config, naming
+from src import config, locks, naming
 from src.config import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -44,6 +44,20 @@ dataset:
 hydra:
   run:
     dir: ${run_dir:eval}
+""",
+    "interpolate.yaml": """
+defaults:
+  - interpolate_schema
+  - _self_
+  - dataset: digits
+  - model: mlp
+  - optimizer: sgd
+  - scheduler: constant
+dataset:
+  root: data
+hydra:
+  run:
+    dir: ${run_dir:interpolate}
 """,
     "dataset/digits.yaml": "_target_: src.data.digits.Digits\nval_fraction: 0.2",
     "model/mlp.yaml": "_target_: src.models.mlp.MLP\n_partial_: true\nwidth: [3]",
@@ -218,6 +232,40 @@ def test_a_job_that_ends_well_keeps_its_folder(composed):
     assert folder.exists()
 
 
+@pytest.mark.parametrize("name", ["run.lock", "parent/run.lock", ".hydra/config.yaml"])
+def test_another_folder_in_which_nothing_was_written_is_removed_after_an_error(tmp_path, name):
+    folder = tmp_path / "spawn_0123456789" / "seed_1"
+    with pytest.raises(ValueError, match="^no$"), config.made(folder):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).touch()
+        raise ValueError("no")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["parent/state.pt", "children/0ep/seed_2/weights/step_0.pt"])
+def test_another_folder_in_which_something_was_written_stays_after_an_error(tmp_path, name):
+    folder = tmp_path / "spawn_0123456789" / "seed_1"
+    with pytest.raises(ValueError, match="^no$"), config.made(folder):
+        (folder / name).parent.mkdir(parents=True)
+        (folder / name).touch()
+        raise ValueError("no")
+    assert (folder / name).exists()
+
+
+def test_another_folder_that_is_held_by_another_job_stays_after_an_error(tmp_path):
+    folder = tmp_path / "spawn_0123456789" / "seed_1"
+    folder.mkdir(parents=True)
+    with locks.shared(folder), pytest.raises(ValueError, match="^no$"), config.made(folder):
+        raise ValueError("no")
+    assert folder.exists()
+
+
+def test_another_folder_stays_where_nothing_went_wrong(tmp_path):
+    with config.made(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b").is_dir()
+    assert (tmp_path / "a" / "b").is_dir()
+
+
 def run_dir() -> str:
     return HydraConfig.get().run.dir
 
@@ -251,6 +299,77 @@ def test_editing_a_yaml_value_renames_the_folder(composed, conf):
         file.write_text(FILES["optimizer/sgd.yaml"])
     composed()
     assert run_dir() == before
+
+
+def interpolated(composed, *overrides: str) -> tuple[str, dict, str]:
+    """What is to be done, with which values, and the name of its folder without the seed."""
+    cfg = composed(*overrides, script="interpolate")
+    mode = config.mode(cfg)
+    return mode, config.values(cfg, mode), run_dir()
+
+
+def test_a_script_that_does_several_things_has_the_values_and_the_folder_of_one(composed):
+    mode, values, folder = interpolated(composed, "k1=1", "k2=2", "global_seed=7")
+    assert (mode, values["k1"], values["hparams"]["epochs"]) == ("InterpolateBranches", 1, 180)
+    assert "start" not in values
+    name = naming.run_name(values, "Spawn")
+    assert folder == f"outputs/interpolate_{name}/seed_7"
+    mode, values, folder = interpolated(composed, "start=a", "end=b")
+    assert mode == "InterpolateLine"
+    assert "k1" not in values and "model" not in values
+    assert folder == f"outputs/interpolate_{naming.run_name(values, mode)}"
+
+
+def test_saved_networks_are_evaluated_on_their_own_data_unless_other_data_was_typed(composed):
+    ends = ["start=a", "end=b"]
+    _, plain, folder = interpolated(composed, *ends)
+    assert (plain["dataset"], plain["precision"]) == ({"root": "data"}, None)
+    _, moved, same = interpolated(composed, *ends, "dataset.root=/data")
+    assert (moved["dataset"], same) == ({"root": "/data"}, folder)
+    _, other, another = interpolated(composed, *ends, "dataset=digits", "precision=fp32")
+    assert other["dataset"]["_target_"] == "src.data.digits.Digits"
+    assert other["precision"] == "fp32"
+    assert another != folder
+
+
+def test_saved_networks_name_the_folder_by_their_contents(composed, tmp_path):
+    for name, text in (("a", "first"), ("b", "second"), ("moved", "first")):
+        (tmp_path / name).write_text(text)
+    plain = interpolated(composed, "start=a", "end=b")[2]
+    assert interpolated(composed, "start=moved", "end=b")[2] == plain
+    assert interpolated(composed, f"start={tmp_path}/a", "end=b")[2] == plain
+    assert interpolated(composed, "start=b", "end=a")[2] != plain
+    (tmp_path / "b").write_text("third")
+    assert interpolated(composed, "start=a", "end=b")[2] != plain
+
+
+@pytest.mark.parametrize(
+    ("overrides", "lines"),
+    [
+        ([], ["k1=... and k2=..., or start=... and end=..., or plane=... says what to do; --help "
+              "says what each means"]),
+        (["k1=1"], ["k2: needs a value, k2=..."]),
+        (["start=a"], ["end: needs a value, end=..."]),
+        (["plane=[a,b]"], ["plane=[a,b]: must be three files of weights, got 2"]),
+        (["plane=[a,b,c]", "bn=repair"], ["bn=repair: must be one of reset, average, keep"]),
+        (["k1=1", "k2=0", "alphas=1"], [
+            "k2=0: must be positive; at k1 all branches are one network",
+            "alphas=1: must be at least 2, both ends",
+        ]),
+    ],
+)  # fmt: skip
+def test_a_thing_that_cannot_be_done_is_refused(composed, overrides, lines):
+    assert refusal(composed(*overrides, script="interpolate")) == lines
+
+
+def test_options_of_another_thing_are_refused_if_they_were_typed(composed):
+    ends = ["start=a", "end=b"]
+    errors = refusal(composed(*ends, "k1=1", "model.width=3", script="interpolate"))
+    assert [line.split(",")[0] for line in errors] == [
+        "k1: not with start and end",
+        "model: not with start and end",
+    ]
+    config.check(composed(*ends, script="interpolate"))
 
 
 def test_values_are_plain_and_resolved_and_of_the_schema_alone(composed):

@@ -295,3 +295,113 @@ def test_the_place_of_the_data_of_a_pretraining_does_not_rename():
     assert spawned(pretrain={"dataset": target | elsewhere}) == expected
     expected = spawned(pretrain={"dataset": {"cutout": 3}})
     assert spawned(pretrain={"dataset": {"cutout": 3} | elsewhere}) == expected
+
+
+def interpolated(mode: str = "InterpolateBranches", **changes: Any) -> str:
+    """The name of a run of `interpolate.py`."""
+    if mode == "InterpolateBranches":
+        own = dataclasses.asdict(schemas.InterpolateBranches(k1=1, k2=5)) | train()
+    else:
+        own = dataclasses.asdict(getattr(schemas, mode)(contents=["01", "23", "45"]))
+        own |= {"dataset": {"root": "data"}}
+    for key, change in changes.items():
+        merges = isinstance(change, dict) and isinstance(own[key], dict)
+        own[key] = own[key] | change if merges else change
+    return naming.run_name(own, mode)
+
+
+@pytest.mark.parametrize("changes", [changes for changes, _ in PINNED])
+def test_branches_are_named_as_their_store_of_legs_and_as_the_training_of_the_parent(changes):
+    assert interpolated(**changes) == spawned(**changes) == name(**changes)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"vary": ["dropout"]},
+        {"pretrain": {"hparams": {"epochs": 1}}},
+        {"pretrain": {"weights": "a.safetensors", "fingerprint": "0123456789"}},
+    ],
+    ids=str,
+)
+def test_what_renames_a_spawn_renames_the_lines_between_its_branches(changes):
+    assert interpolated(**changes) == spawned(**changes) != interpolated()
+
+
+def test_the_store_of_legs_has_the_same_name_whatever_is_asked_of_its_lines():
+    own = dataclasses.asdict(schemas.InterpolateBranches(k1=[0], k2=[3], bn="keep")) | train()
+    assert naming.run_name(own, "Spawn") == spawned()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"k1": [0, "500it"]},
+        {"k2": 3},
+        {"child_seeds": [7, 8]},
+        {"alphas": [0, 1]},
+        {"refine": 5},
+        {"align": "weights"},
+        {"bn": "repair"},
+        {"splits": ["val"]},
+        {"runtime": {"device": "cuda"}},
+        {"global_seed": 5},
+        {"snapshots": "every"},
+        {"output_dir": "elsewhere"},
+    ],
+    ids=str,
+)
+def test_requests_do_not_rename_lines_between_branches(changes):
+    assert interpolated(**changes) == interpolated()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"start": "/moved/a.safetensors", "end": "b.safetensors"},
+        {"alphas": 3},
+        {"refine": 5},
+        {"align": "activations"},
+        {"bn": "average"},
+        {"splits": ["val"]},
+        {"runtime": {"device": "cuda"}},
+        {"output_dir": "elsewhere"},
+        {"dataset": {"root": "/data"}},
+    ],
+    ids=str,
+)
+def test_requests_and_paths_do_not_rename_the_line_between_saved_networks(changes):
+    assert interpolated("InterpolateLine", **changes) == interpolated("InterpolateLine")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"plane": ["a", "b", "/moved/c"]}, {"project": ["d"]}, {"splits": ["test"]}],
+    ids=str,
+)
+def test_requests_and_paths_do_not_rename_a_plane(changes):
+    assert interpolated("InterpolatePlane", **changes) == interpolated("InterpolatePlane")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"points": 5}, {"margin": 0.5}, {"align": "weights"}, {"bn": "keep"}],
+    ids=str,
+)
+def test_another_grid_or_other_points_of_a_plane_rename_it(changes):
+    assert interpolated("InterpolatePlane", **changes) != interpolated("InterpolatePlane")
+
+
+@pytest.mark.parametrize("mode", ["InterpolateLine", "InterpolatePlane"])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"contents": ["01", "23", "46"]},
+        {"contents": ["23", "01", "45"]},
+        {"precision": "fp32"},
+        {"dataset": {"cutout": 8}},
+    ],
+    ids=str,
+)
+def test_what_saved_networks_are_and_how_they_are_evaluated_renames(mode, changes):
+    assert interpolated(mode, **changes) != interpolated(mode)

@@ -7,7 +7,15 @@ from src import annotations, schemas, signatures
 from src.models import freeze, initialize
 from src.training import recipe
 
-SCRIPTS = [schemas.Train, schemas.Eval, schemas.Average, schemas.Spawn, schemas.Prune]
+SCRIPTS = [
+    schemas.Train,
+    schemas.Eval,
+    schemas.Average,
+    schemas.Spawn,
+    schemas.Interpolate,
+    schemas.Prune,
+]
+MODES = [getattr(schemas, mode) for modes in schemas.MODES.values() for mode in modes]
 SECTIONS = [
     schemas.Family,
     schemas.Pretrain,
@@ -16,7 +24,7 @@ SECTIONS = [
     schemas.ModelOptions,
 ]
 BRANCHES = [schemas.RandomlyPrune, schemas.RandomlyReinitialize, schemas.Retrain]
-SCHEMAS = [*SCRIPTS, *SECTIONS, *BRANCHES, schemas.Hparams, schemas.Seeds, schemas.Runtime]
+SCHEMAS = [*SCRIPTS, *MODES, *SECTIONS, *BRANCHES, schemas.Hparams, schemas.Seeds, schemas.Runtime]
 
 
 def names(schema: type) -> set[str]:
@@ -44,6 +52,33 @@ def test_what_is_left_out_of_names_exists():
     assert set(schemas.UNNAMED_IN_PARTS) <= set(schemas.SUPPLIED) | {"pretrain"}
     for script, requests in schemas.REQUESTS.items():
         assert requests <= names(getattr(schemas, script))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_script_takes_all_that_each_thing_it_does_takes(mode):
+    script = next(name for name, modes in schemas.MODES.items() if mode.__name__ in modes)
+    taken = {field.name: field for field in dataclasses.fields(getattr(schemas, script))}
+    for field in dataclasses.fields(mode):
+        if field.name in schemas.DERIVED:
+            assert field.name not in taken
+        elif field.name not in schemas.MODES[script][mode.__name__]:  # of which each has its own
+            assert field.name in taken
+
+
+def test_defaults_are_the_same_whatever_a_script_does():
+    both = {
+        mode: signatures.arguments(f"src.schemas.{mode.__name__}")
+        for mode in (*MODES, schemas.Interpolate)
+    }
+    for name in ("points", "margin", "align", "bn", "splits", "alphas", "refine", "output_dir"):
+        defaults = {str(known[name].default) for known in both.values() if name in known}
+        assert len(defaults) == 1, name
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_options_that_choose_what_is_done_are_values_of_it(mode):
+    options = next(modes[mode.__name__] for modes in schemas.MODES.values())
+    assert set(options) <= names(mode)
 
 
 def test_the_groups_of_parts_are_values_of_a_script():

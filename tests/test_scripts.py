@@ -46,7 +46,10 @@ def files(folder):
     return [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".log"]
 
 
-@pytest.mark.parametrize("script", ["train.py", "eval.py", "average.py", "spawn.py", "prune.py"])
+SCRIPTS = ["train.py", "eval.py", "average.py", "spawn.py", "interpolate.py", "prune.py"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
 def test_help(script, tmp_path):
     done = run(script, "--help", cwd=tmp_path)
     assert "dataset" in done.stdout

@@ -108,6 +108,61 @@ def test_a_sweep_without_failures_ends_well(tmp_path, capsys):
     assert capsys.readouterr().out == "\n1 jobs: 1 done, 0 failed\n"
 
 
+FINISHED = []
+
+
+def finish(folder: Path) -> None:
+    """Stands for the function that draws the figures of a study."""
+    if folder.name == "broken":
+        raise ZeroDivisionError("by zero")
+    FINISHED.append(folder)
+
+
+@pytest.fixture
+def finishing():
+    FINISHED.clear()
+    return sweeps.Sweep(at_end="tests.test_sweeps.finish")
+
+
+def job_in(folder: Path, num: int, sweep_dir: Path) -> SimpleNamespace:
+    made = hydra_config(sweep_dir, num)
+    made.hydra.runtime.output_dir = str(folder)
+    return made
+
+
+def test_each_folder_with_a_job_that_was_done_is_finished_once(tmp_path, finishing):
+    folders = ["b", "a", "b", "failed", "mixed", "mixed"]
+    for num, name in enumerate(folders):
+        job = ended(ValueError("no") if name == "failed" or num == 5 else None)
+        finishing.on_job_end(config=job_in(tmp_path / name, num, tmp_path), job_return=job)
+        assert FINISHED == []
+    with pytest.raises(SystemExit):
+        finishing.on_multirun_end(config=hydra_config(tmp_path))
+    assert FINISHED == [tmp_path / name for name in ("a", "b", "mixed")]
+
+
+def test_a_sweep_in_which_all_failed_finishes_nothing(tmp_path, finishing):
+    finishing.on_job_end(config=hydra_config(tmp_path), job_return=ended(ValueError("no")))
+    with pytest.raises(SystemExit):
+        finishing.on_multirun_end(config=hydra_config(tmp_path))
+    assert FINISHED == []
+
+
+@pytest.mark.parametrize("at_end", ["tests.test_sweeps.finish", "tests.nowhere.finish"])
+def test_what_cannot_be_finished_is_said_and_hides_no_other(tmp_path, at_end, capsys, caplog):
+    FINISHED.clear()
+    sweep = sweeps.Sweep(at_end=at_end)
+    for num, name in enumerate(("broken", "whole")):
+        job = ended()
+        sweep.on_job_end(config=job_in(tmp_path / name, num, tmp_path), job_return=job)
+    with pytest.raises(SystemExit) as exit_:
+        sweep.on_multirun_end(config=hydra_config(tmp_path))
+    assert exit_.value.code == 1
+    assert capsys.readouterr().out == "\n2 jobs: 2 done, 0 failed\n"
+    assert caplog.messages[0] == f"{at_end} failed in {tmp_path / 'broken'}"
+    assert FINISHED == ([tmp_path / "whole"] if "nowhere" not in at_end else [])
+
+
 def test_other_moments_pass_by():
     sweep = sweeps.Sweep()
     assert sweep.on_job_start(config=None, task_function=None) is None

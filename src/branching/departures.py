@@ -39,7 +39,8 @@ def train(
     )
     plan = family.plan(request)
     kept = steps.to_iterations(snapshots, session.iterations_per_epoch, session.planned_end)
-    family.train_parent(plan, as_steps(sorted({*kept, *(sum(each) for each in departures)})))
+    compared = {sum(each) for each in departures} - {plan.end}  # whose weights are kept anyway
+    family.train_parent(plan, as_steps(sorted({*kept, *compared})), option="k1")
     for start in plan.spawn_steps:
         family.train_children(plan, start)
     for start, further in departures:

@@ -116,7 +116,11 @@ class Family:
             ) from error
 
     def train_parent(
-        self, plan: Plan, snapshots: Snapshots = None, to_its_end: bool = False
+        self,
+        plan: Plan,
+        snapshots: Snapshots = None,
+        to_its_end: bool = False,
+        option: str = "spawn_steps",
     ) -> None:
         """Train the parent to its end, keeping every spawn step.
 
@@ -124,6 +128,7 @@ class Family:
             plan: with the spawn steps.
             snapshots: to keep besides.
             to_its_end: whether its end is to be trained on from.
+            option: that the spawn steps were typed as, for the message.
 
         Raises:
             ValueError: the parent stopped early, before a spawn step.
@@ -142,7 +147,7 @@ class Family:
         late = [step for step in plan.spawn_steps if not run.snapshot_state(step).exists()]
         if late:
             raise ValueError(
-                f"spawn_steps: {', '.join(map(plan.text, late))} lies after the early stop of the "
+                f"{option}: {', '.join(map(plan.text, late))} lies after the early stop of the "
                 f"parent (hparams.patience={self.origins.recipe.patience})"
             )
 

@@ -12,8 +12,8 @@ from typing import Any, TypeAlias
 from src import steps
 from src.runs import write_json
 
-# {child_seed, align, bn, distance, cosine, curves}, where curves has, by split, {alphas, loss,
-# accuracy, barriers, requests}
+# {child_seed, align, bn, distance, cosine, curves, networks}, where curves has, by split, {alphas,
+# loss, accuracy, barriers, requests}
 Line: TypeAlias = dict[str, Any]
 
 ALIGNS = ("none", "weights", "activations")
@@ -95,6 +95,14 @@ class Records:
     def files(self) -> list[Path]:
         """Those that are there."""
         return sorted([*self.folder.glob("k1_*_k2_*.json"), *self.folder.glob("line.json")])
+
+    @property
+    def are_in_tables(self) -> bool:
+        """Whether the tables, of which `intervals.csv` is written last, hold all that is known."""
+        table = self.folder / "intervals.csv"
+        if not table.exists():
+            return False
+        return all(file.stat().st_mtime_ns <= table.stat().st_mtime_ns for file in self.files)
 
     def file(self, pair: Pair | None) -> Path:
         """Of a pair of moments; of two saved networks: None."""

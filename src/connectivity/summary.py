@@ -24,7 +24,7 @@ def of(folder: Path, pairs: Sequence[Pair | None], request: Request) -> str:
     with (folder / "intervals.csv").open(newline="") as file:
         rows = [row for row in csv.DictReader(file) if _is_meant(row, request)]
     rows = [row for row in rows if (row["k1_step"], row["k2_step"]) in steps]
-    number = int(rows[0]["num_children"])
+    numbers_of_children = sorted({int(row["num_children"]) for row in rows})
     head = ["k1", "k2", "split", "metric", *MEASURES, "distance"]
     lines = [head]
     for _, group in groupby(rows, key=lambda row: [row[name] for name in (*head[:4], "k1_step")]):
@@ -33,7 +33,10 @@ def of(folder: Path, pairs: Sequence[Pair | None], request: Request) -> str:
         where = [f"{row[name]}ep" if row[name] else "" for name in ("k1", "k2")]
         numbers = [_number(measures[measure]) for measure in (*MEASURES, "distance")]
         lines.append([*where, row["split"], row["metric"], *numbers])
-    of_children = f", means of {number} branches +- half the 95 % interval" if number > 1 else ""
+    of_children = ""
+    if numbers_of_children[-1] > 1:
+        several = " or ".join(map(str, numbers_of_children))
+        of_children = f", means of {several} branches +- half the 95 % interval"
     title = f"barriers (align={request.align}, bn={request.bn}){of_children}"
     return "\n".join([title, *_columns(lines)])
 

@@ -17,6 +17,8 @@ from src.state_dicts import StateDict
 COLUMNS = ("x", "y", "split", "loss", "accuracy")
 NETWORK_COLUMNS = ("name", "x", "y", "distance", "split", "loss", "accuracy")
 
+ROUNDING = 1e-6  # of a coordinate, as a fraction of the grid's extent
+
 Numbers = tuple[float, float]  # loss and accuracy
 Place = tuple[float, float]  # x and y
 
@@ -54,7 +56,7 @@ class Surface:
         Returns:
             How many points were evaluated.
         """
-        known = read(table)
+        known = self._known(table)
         parts = [[p for p in part if _lacks(known, p, splits)] for part in self._parts()]
         num_missing = sum(map(len, parts))
         hidden = None if progress else True
@@ -76,6 +78,19 @@ class Surface:
         for y in self.y.tolist():
             row = [(x, y) for x in self.x.tolist()]
             yield from [row] if self.points.way == "first layer" else [[place] for place in row]
+
+    def _known(self, table: Path) -> dict[tuple[Place, str], Numbers]:
+        """What a table holds, its places as they are here: another machine may round otherwise."""
+        known = {}
+        for ((x, y), split), numbers in read(table).items():
+            column, row = _nearest(x, self.x), _nearest(y, self.y)
+            if column is None or row is None:
+                raise ValueError(
+                    f"{table}: has a point at ({x}, {y}), which this grid has not; remove it to "
+                    "start over"
+                )
+            known[(column, row), split] = numbers
+        return known
 
     def _write(self, table: Path, known: dict[tuple[Place, str], Numbers]) -> None:
         order = {place: number for number, place in enumerate(_places(self.x, self.y))}
@@ -144,6 +159,12 @@ def short_names(files: Sequence[Path]) -> list[str]:
         if len(set(names)) == len(set(paths)):
             break
     return names
+
+
+def _nearest(value: float, ticks: Tensor) -> float | None:
+    """The tick that a value is, to rounding."""
+    tick = float(ticks[(ticks - value).abs().argmin()])
+    return tick if abs(tick - value) <= ROUNDING * float(ticks[-1] - ticks[0]) else None
 
 
 def _places(x: Tensor, y: Tensor) -> Iterator[Place]:

@@ -1,0 +1,164 @@
+import dataclasses
+from typing import Any
+
+import pytest
+import torch
+
+from src import config, runs, schemas
+from src.branching import founding
+from src.branching.family import Family, Origins
+from src.branching.tree import Tree
+from src.data.splits import Split
+from src.training.recipe import Recipe, Runtime, Seeds
+from tests import toys
+from tests.branching.families import asked, assert_same_moment, trained, weights
+
+STEPS = {"spawn_steps": ["0ep", "1it"], "child_length": "2it", "child_seeds": [2]}
+
+
+def values(**changes: Any) -> dict[str, Any]:
+    """A configuration of `Family`: one epoch of an MLP on the digits in nine steps."""
+    own = dataclasses.asdict(schemas.Family())
+    own |= {
+        "dataset": {
+            "_target_": "src.data.digits.Digits",
+            "augment": True,
+            "subsample_fraction": 0.4,
+        },
+        "model": {"_target_": "src.models.mlp.MLP", "_partial_": True, "width": 4},
+        "optimizer": {"_target_": "src.training.optimizers.sgd", "_partial_": True, "lr": 0.1},
+        "scheduler": {"_target_": "src.training.schedulers.Constant"},
+        "averaged": None,
+        "runtime": own["runtime"] | {"device": "cpu", "progress": False, "tensorboard": False},
+    }
+    own["model"] |= {"init": "kaiming_normal", "bn_init": "ones", "freeze": []}
+    own["hparams"] |= {"epochs": 1, "batch_size": 64}
+    for name, change in changes.items():
+        merges = isinstance(change, dict) and isinstance(own[name], dict)
+        own[name] = own[name] | change if merges else change
+    return own
+
+
+def founded(folder, **changes):
+    return founding.family(values(**changes), Tree(folder))
+
+
+def test_a_family_is_what_the_parts_make_by_hand(tmp_path):
+    made = founded(tmp_path / "founded", vary=["dropout", "data_order"], global_seed=5)
+    own = values(vary=["dropout", "data_order"], global_seed=5)
+    recipe = Recipe(**config.recipe(config.training(own)))
+    data = config.load(own["dataset"], 5)
+    origins = Origins(recipe, data, Seeds(5, 5, 5, 5), ["dropout", "data_order"])
+    by_hand = Family(Tree(tmp_path / "by_hand"), origins, Runtime(**config.runtime(own)))
+    for family in (made, by_hand):
+        trained(family, ["1ep"], **STEPS)
+    assert_same_moment(made.tree.parent, by_hand.tree.parent, 9)
+    children = (family.tree.child("1it", 2) for family in (made, by_hand))
+    assert_same_moment(*children, 3)
+
+
+@pytest.mark.parametrize("stream", ["initialization", "data_order", "augmentation", "dropout"])
+def test_every_stream_of_chance_has_its_own_seed_or_the_global_one(tmp_path, stream):
+    made = founded(tmp_path, seeds={stream: 9}, global_seed=4)
+    assert made.origins.seeds == dataclasses.replace(Seeds(4, 4, 4, 4), **{stream: 9})
+
+
+def test_weights_say_how_they_were_trained(tmp_path):
+    own = values()
+    made = founding.family(own, Tree(tmp_path))
+    made.train_parent(made.plan(asked(child_length="1it")))
+    _, metadata = runs.load_weights(made.tree.parent.weights(9))
+    assert set(metadata["config"]) == {
+        field.name for field in dataclasses.fields(schemas.Train)
+    } - {"runtime", "output_dir", "snapshots"}
+    assert metadata["config"]["model"] == own["model"]
+
+
+def test_a_part_that_refuses_its_values_is_named_before_the_data_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(config, "load", None)
+    with pytest.raises(ValueError, match="^optimizer.lr: must be "):
+        founded(tmp_path, optimizer={"lr": -1.0})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_pretraining_the_parent_begins_from_its_initialization(tmp_path):
+    assert founded(tmp_path).origins.weights is None
+
+
+@pytest.fixture
+def given(tmp_path):
+    """A file of weights that fit."""
+    made = founded(tmp_path / "given", global_seed=7)
+    path = tmp_path / "given.safetensors"
+    runs.save_weights(path, made.session.model.state_dict(), {})
+    return path
+
+
+def test_given_weights_are_what_the_parent_begins_from(tmp_path, given):
+    made = founded(tmp_path / "tree", pretrain={"weights": str(given)})
+    made.train_parent(made.plan(asked(child_length="1it")))
+    assert toys.equal(weights(made.tree.parent, 0), runs.load_weights(given)[0])
+    assert not made.tree.pretrain.folder.exists()
+
+
+def test_given_weights_that_are_not_there_are_named(tmp_path, given):
+    with pytest.raises(FileNotFoundError, match="no checkpoint .*x.safetensors; that folder has"):
+        founded(tmp_path / "tree", pretrain={"weights": str(given.with_name("x.safetensors"))})
+
+
+def test_given_weights_of_another_architecture_are_refused(tmp_path, given):
+    made = founded(tmp_path / "tree", pretrain={"weights": str(given)}, model={"width": 5})
+    with pytest.raises(ValueError, match="^pretrain.weights: hidden.0.weight has shape"):
+        made.train_parent(made.plan(asked(child_length="1it")))
+
+
+def test_a_pretraining_is_a_training_of_its_own_and_what_the_parent_begins_from(tmp_path):
+    own = {"optimizer": {"lr": 0.5}, "hparams": {"steps": "3it"}}
+    made = founded(tmp_path / "tree", pretrain=own)
+    made.train_parent(made.plan(asked(child_length="1it")))
+    before = made.tree.pretrain
+    assert before.read_result()["iteration"] == 3
+    assert toys.equal(weights(made.tree.parent, 0), weights(before, 3))
+
+    alone = founded(tmp_path / "alone", optimizer={"lr": 0.5}, hparams={"steps": "3it"})
+    alone.train_parent(alone.plan(asked(child_length="1it")))
+    assert toys.equal(weights(before, 3), weights(alone.tree.parent, 3))
+
+
+def test_a_pretraining_on_other_data_is_on_that(tmp_path):
+    own = {"dataset": {"subsample_fraction": 0.1}}
+    made = founded(tmp_path, pretrain=own)
+    made.train_parent(made.plan(asked(child_length="1it")))
+    assert made.tree.pretrain.read_result()["iteration"] == 3
+
+
+def test_the_data_of_a_pretraining_is_not_read_for_a_parent_that_is_there(tmp_path, monkeypatch):
+    own = {"dataset": {"subsample_fraction": 0.1}}
+    trained(founded(tmp_path, pretrain=own), **STEPS)
+    read, load = [], config.load
+    monkeypatch.setattr(config, "load", lambda *a: read.append(a) or load(*a))
+    again = founded(tmp_path, pretrain=own)
+    trained(again, **STEPS)
+    assert again.num_steps == 0
+    assert len(read) == 1
+
+
+def test_a_pretraining_with_inputs_of_another_shape_is_refused(tmp_path, monkeypatch):
+    load = config.load
+
+    def larger(node, seed):
+        data = load(node, seed)
+        if node["subsample_fraction"] == 0.4:
+            return data
+        train = Split(
+            torch.zeros(8, 1, 9, 9, dtype=torch.uint8), data.train.labels[:8], torch.arange(8)
+        )
+        return dataclasses.replace(data, train=train)
+
+    monkeypatch.setattr(config, "load", larger)
+    message = (
+        r"^pretrain.dataset: has inputs of shape \[1, 9, 9\], and dataset of shape \[1, 8, 8\]$"
+    )
+    with pytest.raises(ValueError, match=message):
+        founded(tmp_path, pretrain={"dataset": {"subsample_fraction": 0.1}})
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,251 @@
+import numpy as np
+import pytest
+import torch
+
+from src.connectivity import alignment, line
+from src.connectivity.measuring import Ends, measured
+from src.connectivity.points import PointEvaluator
+from src.connectivity.records import Request
+from src.models.mlp import MLP
+from tests import toys
+from tests.connectivity import small as networks
+from tests.connectivity.lines import bump, known
+
+BUILDS = {
+    "mlp": lambda: MLP((2, 4, 4), 3, [8, 5]),
+    "batch norm": lambda: toys.Small((2, 4, 4), 3),
+}
+TREATMENTS = ["reset", "average", "keep", "repair"]
+SPLITS = ["train", "test"]
+
+
+@pytest.fixture(params=BUILDS)
+def build(request):
+    return BUILDS[request.param]
+
+
+def ends(build, align="none", same=False, splits=SPLITS):
+    """Two networks, or one and itself, and what evaluates them."""
+    start, end = (networks.make(build, seed).state_dict() for seed in (0, 0 if same else 1))
+    return Ends(PointEvaluator(networks.evaluator(build()), splits), start, end, align)
+
+
+def numbers(curve):
+    return torch.tensor([curve["loss"], curve["accuracy"]], dtype=torch.float64)
+
+
+def without_requests(line):
+    """A line without how often it was asked for."""
+    curves = {
+        split: {name: value for name, value in curve.items() if name != "requests"}
+        for split, curve in line["curves"].items()
+    }
+    return line | {"curves": curves}
+
+
+@pytest.mark.parametrize("bn", ["reset", "average", "keep"])
+def test_a_measured_line_equals_the_naive_loop(build, bn):
+    alphas = [0, 0.2, 0.5, 0.7, 1]
+    both = ends(build)
+    found = measured(both, None, Request(alphas=alphas, bn=bn), 7)
+    assert (found["child_seed"], found["align"], found["bn"]) == (7, "none", bn)
+    for split, curve in found["curves"].items():
+        assert curve["alphas"] == alphas
+        grid = line.parse_alphas(alphas)
+        naive = networks.naive(build, both.start, both.end, grid, toys.data(), split, bn)
+        torch.testing.assert_close(numbers(curve), naive, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("bn", TREATMENTS)
+@pytest.mark.parametrize("align", ["none", "weights", "activations"])
+def test_alpha_0_and_1_are_the_plain_evaluation_of_the_networks(build, bn, align):
+    both = ends(build, align)
+    found = measured(both, None, Request(alphas=3, bn=bn, align=align), None)
+    table = networks.evaluator(build()).table({"start": both.start, "end": both.given})
+    for split, curve in found["curves"].items():
+        for place, name in ((0, "start"), (-1, "end")):
+            for metric, value in table[name][split].items():
+                if name == "end" and align != "none":  # the same sums in another order
+                    assert curve[metric][place] == pytest.approx(value, abs=1e-6)
+                else:
+                    assert curve[metric][place] == value
+
+
+@pytest.mark.parametrize("bn", TREATMENTS)
+@pytest.mark.parametrize("align", ["none", "weights", "activations"])
+def test_a_network_and_itself_are_the_same_everywhere_between(build, bn, align):
+    both = ends(build, align, same=True)
+    assert both.start is not both.given
+    found = measured(both, None, Request(alphas=5, refine=3, bn=bn, align=align), None)
+    assert (found["distance"], found["cosine"]) == (0, pytest.approx(1))
+    for curve in found["curves"].values():
+        assert len(curve["alphas"]) == 8
+        assert len(set(curve["loss"])) == len(set(curve["accuracy"])) == 1
+        for barriers in curve["barriers"].values():
+            assert set(barriers.values()) == {0.0}
+
+
+def test_distance_and_cosine_are_of_the_parameters_without_running_statistics():
+    both = ends(BUILDS["batch norm"])
+    names = [name for name in both.start if "running" not in name and "num_batches" not in name]
+    one, other = (
+        np.concatenate([network[name].double().numpy().ravel() for name in names])
+        for network in (both.start, both.given)
+    )
+    assert both.apart["distance"] == pytest.approx(np.linalg.norm(one - other), rel=1e-6)
+    cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
+    assert both.apart["cosine"] == pytest.approx(cosine, rel=1e-9)
+
+
+def test_an_aligned_line_is_the_line_to_the_permuted_network_and_no_longer(build):
+    plain, aligned = ends(build), ends(build, "weights")
+    evaluator = aligned.points.evaluator
+    inputs = evaluator.calibration
+    by_hand = alignment.aligned(evaluator.model, aligned.start, aligned.given, "weights", inputs)
+    assert toys.equal(dict(aligned.end), dict(by_hand))
+    request = Request(alphas=3, align="weights", splits=["test"])
+    found = measured(aligned, None, request, None)
+    naive = networks.naive(
+        build, plain.start, by_hand, line.parse_alphas(3), toys.data(), "test", "reset"
+    )
+    torch.testing.assert_close(numbers(found["curves"]["test"]), naive, rtol=0, atol=1e-6)
+    assert found["distance"] <= plain.apart["distance"]
+
+
+def test_what_is_known_is_not_evaluated_again():
+    both = known()
+    first = measured(both, None, Request(alphas=5), 1)
+    assert both.evaluated == [([0, 0.25, 0.5, 0.75, 1], ["train", "test"])]
+    again = measured(both, first, Request(alphas=5), 1)
+    assert len(both.evaluated) == 1
+    assert again == first
+
+
+def test_only_the_missing_alphas_are_evaluated_and_the_others_stay():
+    both = known()
+    coarse = measured(both, None, Request(alphas=3), 1)
+    fine = measured(both, coarse, Request(alphas=5), 1)
+    assert both.evaluated[1:] == [([0.25, 0.75], ["train", "test"])]
+    assert fine["curves"]["test"]["alphas"] == [0, 0.25, 0.5, 0.75, 1]
+    assert len(fine["curves"]["test"]["requests"]) == 2
+    back = measured(both, fine, Request(alphas=3), 1)
+    assert len(both.evaluated) == 2
+    assert back == fine
+
+
+def test_a_further_split_alone_is_evaluated():
+    both = known()
+    first = measured(both, None, Request(alphas=3, splits=["test"]), 1)
+    second = measured(both, first, Request(alphas=3, splits=["train", "test", "val"]), 1)
+    assert both.evaluated[1:] == [([0, 0.5, 1], ["train", "val"])]
+    assert second["curves"]["test"] == first["curves"]["test"]
+
+
+def test_splits_that_lack_other_alphas_are_evaluated_apart():
+    both = known()
+    first = measured(both, None, Request(alphas=3, splits=["test"]), 1)
+    measured(both, first, Request(alphas=5), 1)
+    assert both.evaluated[1:] == [
+        ([0, 0.25, 0.5, 0.75, 1], ["train"]),
+        ([0.25, 0.75], ["test"]),
+    ]
+
+
+def test_the_order_of_requests_makes_no_difference():
+    requests = [
+        Request(alphas=5, splits=["test"]),
+        Request(alphas=[0, 0.1, 1]),
+        Request(alphas=3, refine=2),
+    ]
+    results = []
+    for order in (requests, requests[::-1], [requests[i] for i in (1, 2, 0)]):
+        result = None
+        for request in order:
+            result = measured(known(), result, request, 1)
+        for curve in result["curves"].values():
+            assert curve["alphas"] == sorted(curve["alphas"])
+        results.append(without_requests(result))
+    assert results[0] == results[1] == results[2]
+
+
+def test_what_was_known_is_not_changed():
+    first = measured(known(), None, Request(alphas=3), 1)
+    copy = torch.tensor(first["curves"]["test"]["alphas"])
+    measured(known(), first, Request(alphas=5, refine=2), 1)
+    assert first["curves"]["test"]["alphas"] == copy.tolist()
+    assert len(first["curves"]["test"]["requests"]) == 1
+
+
+def test_further_alphas_lie_around_the_largest_excess_of_each_split():
+    both = known()
+    found = measured(both, None, Request(alphas=5, refine=4), 1)
+    expected = {
+        "train": [1 / 12, 2 / 12, 4 / 12, 5 / 12],
+        "test": [7 / 12, 8 / 12, 10 / 12, 11 / 12],
+    }
+    grid = [0, 0.25, 0.5, 0.75, 1]
+    for split, further in expected.items():
+        curve = found["curves"][split]
+        assert curve["alphas"] == pytest.approx(sorted([*grid, *further]))
+        losses = bump(torch.tensor(curve["alphas"], dtype=torch.float64), further[1] + 1 / 12, 1.0)
+        assert curve["loss"] == pytest.approx(losses.tolist())
+    assert [splits for _, splits in both.evaluated] == [SPLITS, ["train"], ["test"]]
+
+
+def test_refining_finds_the_height_of_a_barrier_that_the_grid_missed():
+    both = known()
+    coarse = measured(both, None, Request(alphas=3), 1)
+    fine = measured(both, coarse, Request(alphas=3, refine=2), 1)
+    before, after = (
+        each["curves"]["train"]["barriers"]["loss"]["barrier"] for each in (coarse, fine)
+    )
+    assert before == pytest.approx(2 / 3)
+    assert after == pytest.approx(1)
+
+
+def test_refining_later_gives_the_line_that_was_refined_at_once():
+    at_once = measured(known(), None, Request(alphas=5, refine=3), 1)
+    first = measured(known(), None, Request(alphas=5), 1)
+    both = known()
+    later = measured(both, first, Request(alphas=5, refine=3), 1)
+    assert without_requests(later) == without_requests(at_once)
+    assert sorted(len(alphas) for alphas, _ in both.evaluated) == [3, 3]
+
+
+def test_barriers_of_loss_and_error_follow_both_definitions():
+    found = measured(known(height=0.5, slope=0.2), None, Request(alphas=5), 1)
+    loss, error = (found["curves"]["train"]["barriers"][name] for name in ("loss", "error"))
+    alphas = np.array([0, 0.25, 0.5, 0.75, 1])
+    tent = np.minimum(alphas / 0.25, (1 - alphas) / 0.75)
+    for curve, barriers in (
+        (0.5 + 0.2 * alphas + 0.5 * tent, loss),
+        (0.1 + 0.3 * (0.5 - 0.2 * alphas + 0.5 * tent), error),
+    ):
+        chord = curve[0] + alphas * (curve[-1] - curve[0])
+        assert barriers["barrier"] == pytest.approx((curve - chord).max())
+        assert barriers["barrier_frankle"] == pytest.approx(
+            curve.max() - (curve[0] + curve[-1]) / 2
+        )
+        assert barriers["midpoint_gap"] == pytest.approx(curve[2] - (curve[0] + curve[-1]) / 2)
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (Request(alphas=1), "^alphas: at least 2, both ends, are needed, got 1$"),
+        (Request(alphas=[0, 0.5]), r"^alphas: must hold 0 and 1, the two ends, got \[0, 0.5\]$"),
+        (Request(alphas=3, refine=0), "^refine: must be at least 1, got 0$"),
+    ],
+)
+def test_a_line_that_cannot_be_measured_is_refused(request_, message):
+    with pytest.raises(ValueError, match=message):
+        measured(known(), None, request_, 1)
+
+
+def test_networks_of_different_architectures_are_refused():
+    build = BUILDS["mlp"]
+    other = networks.make(lambda: MLP((2, 4, 4), 3, [8, 6]), 1).state_dict()
+    points = PointEvaluator(networks.evaluator(build()), SPLITS)
+    both = Ends(points, networks.make(build, 0).state_dict(), other, "none")
+    with pytest.raises(ValueError, match="^networks 1 and 2 are of different architectures: "):
+        measured(both, None, Request(alphas=3), None)

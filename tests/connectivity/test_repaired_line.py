@@ -1,0 +1,97 @@
+import pytest
+import torch
+
+from src.connectivity import line, pre_activations
+from src.connectivity.points import PointEvaluator
+from src.connectivity.repair import repaired
+from src.connectivity.repaired_line import RepairedLine
+from src.models.mlp import MLP
+from tests import toys
+from tests.connectivity import small as networks
+
+BUILDS = {
+    "mlp": lambda: MLP((2, 4, 4), 3, [8, 5]),
+    "batch norm": lambda: toys.Small((2, 4, 4), 3),
+}
+SPLITS = ["train", "test"]
+
+
+@pytest.fixture(params=BUILDS)
+def build(request):
+    return BUILDS[request.param]
+
+
+@pytest.fixture
+def ends(build):
+    return [networks.make(build, seed).state_dict() for seed in (0, 1)]
+
+
+def along(build, start, end):
+    return RepairedLine(PointEvaluator(networks.evaluator(build()), SPLITS), start, end)
+
+
+def test_a_point_is_the_interpolated_network_repaired_by_hand(build, ends):
+    alphas = line.parse_alphas([0, 0.3, 0.5, 0.9, 1])
+    found = along(build, *ends).evaluate(alphas, SPLITS)
+    evaluator = networks.evaluator(build())
+    inputs = networks.normalized(toys.data().train)  # all of them: there are few
+    start, end = (pre_activations.statistics(build(), network, inputs) for network in ends)
+    for number, alpha in enumerate(alphas.tolist()):
+        between = {
+            name: ends[0][name].lerp(ends[1][name], alpha)
+            if ends[0][name].is_floating_point()
+            else ends[0][name]
+            for name in ends[0]
+        }
+        targets = pre_activations.lerp(start, end, alpha)
+        network = repaired(build(), between, targets, inputs)
+        if alpha in (0, 1):
+            network = ends[int(alpha)]
+        table = evaluator.table({"": network})[""]
+        for split, curve in found.items():
+            assert curve.loss[number].item() == pytest.approx(table[split]["loss"], abs=1e-5)
+            assert curve.accuracy[number].item() == pytest.approx(table[split]["accuracy"])
+
+
+def test_the_ends_are_exactly_the_plain_evaluation_of_the_networks(build, ends):
+    found = along(build, *ends).evaluate(line.parse_alphas(2), SPLITS)
+    table = networks.evaluator(build()).table(dict(zip("ab", ends, strict=True)))
+    for split, curve in found.items():
+        assert curve.loss.tolist() == [table[name][split]["loss"] for name in "ab"]
+        assert curve.accuracy.tolist() == [table[name][split]["accuracy"] for name in "ab"]
+
+
+def test_a_network_and_itself_are_the_same_everywhere_between(build, ends):
+    again = {name: tensor.clone() for name, tensor in ends[0].items()}
+    found = along(build, ends[0], again).evaluate(line.parse_alphas(7), SPLITS)
+    for curve in found.values():
+        assert len(set(curve.loss.tolist())) == len(set(curve.accuracy.tolist())) == 1
+
+
+def test_points_do_not_depend_on_their_order_or_on_each_other(build, ends):
+    alphas = line.parse_alphas(5)
+    whole = along(build, *ends).evaluate(alphas, ["test"])["test"]
+    some = along(build, *ends).evaluate(alphas[[3, 1]], ["test"])["test"]
+    assert some.loss.equal(whole.loss[[3, 1]])
+    assert some.accuracy.equal(whole.accuracy[[3, 1]])
+
+
+def test_only_the_splits_that_are_asked_for_are_evaluated(build, ends):
+    found = along(build, *ends).evaluate(torch.tensor([0.5], dtype=torch.float64), ["train"])
+    assert list(found) == ["train"]
+
+
+def test_a_line_repairs_what_averaging_takes_from_the_variance_of_hidden_units():
+    # Far from each other, two networks cancel in their middle: its units hardly vary.
+    build = BUILDS["mlp"]
+    start, end = (networks.make(build, seed).state_dict() for seed in (0, 1))
+    repaired_line = along(build, start, end)
+    network = repaired_line._at(0.5)
+    inputs = networks.normalized(toys.data().train)
+    of_ends, of_middle = (
+        [pre_activations.statistics(build(), each, inputs) for each in some]
+        for some in ([start, end], [network])
+    )
+    for name, statistics in of_middle[0].items():
+        mean = (of_ends[0][name].std + of_ends[1][name].std) / 2
+        torch.testing.assert_close(statistics.std, mean, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,75 @@
+from src.connectivity import line_tables, summary
+from src.connectivity.records import Pair, Records, Request
+from tests.connectivity.lines import PAIR, line
+
+OTHER = Pair(0, 3, 3)
+
+
+def text(folder, *lines, pairs=(PAIR,), **request):
+    for pair, each in lines:
+        Records(folder).write(pair, each, {})
+    line_tables.write(folder)
+    return summary.of(folder, pairs, Request(**request)).splitlines()
+
+
+def test_one_child_has_its_numbers(tmp_path):
+    title, head, *rows = text(tmp_path, (PAIR, line(2, height=1.0, alphas=5)))
+    assert title == "barriers (align=none, bn=reset)"
+    assert head.split() == [
+        *("k1", "k2", "split", "metric"),
+        *("barrier", "barrier_frankle", "midpoint_gap", "distance"),
+    ]
+    found = [row.split() for row in rows]
+    gap = f"{2 / 3:.4f}"  # the tents have their tops at 1/4 and 3/4
+    assert found[0] == ["1.0ep", "2.0ep", "train", "loss", "1.0000", "1.0000", gap, "2.5000"]
+    assert [row[2:4] for row in found] == [
+        ["train", "loss"],
+        ["train", "error"],
+        ["test", "loss"],
+        ["test", "error"],
+    ]
+
+
+def test_several_children_have_means_and_half_their_intervals(tmp_path):
+    some = [(PAIR, line(seed, height)) for seed, height in ((2, 1.0), (3, 2.0), (4, 3.0))]
+    title, _, first, *_ = text(tmp_path, *some, splits=["train"])
+    assert title == (
+        "barriers (align=none, bn=reset), means of 3 branches +- half the 95 % interval"
+    )
+    assert "2.0000 +- 2.4841" in first  # 4.3027 / sqrt(3), the t quantile of two degrees
+
+
+def test_pairs_with_other_numbers_of_children_are_said_to_have_them(tmp_path):
+    some = [(PAIR, line(2)), (OTHER, line(2)), (OTHER, line(3))]
+    title, *_ = text(tmp_path, *some, pairs=(OTHER, PAIR))
+    assert "means of 1 or 2 branches" in title
+    title, *_ = text(tmp_path, pairs=(PAIR,))
+    assert "means" not in title
+
+
+def test_two_saved_networks_have_no_columns_of_moments(tmp_path):
+    _, head, *rows = text(tmp_path, (None, line()), pairs=(None,))
+    assert head.split()[0] == "split"
+    assert all(len(row.split()) == len(head.split()) for row in rows)
+
+
+def test_only_what_is_asked_for_is_shown(tmp_path):
+    some = [
+        (PAIR, line(2)),
+        (OTHER, line(2)),
+        (PAIR, line(2, height=5.0, align="weights", bn="keep")),
+    ]
+    title, _, *rows = text(tmp_path, *some, align="weights", bn="keep", splits=["test"])
+    assert title == "barriers (align=weights, bn=keep)"
+    assert [row.split()[:4] for row in rows] == [
+        ["1.0ep", "2.0ep", "test", "loss"],
+        ["1.0ep", "2.0ep", "test", "error"],
+    ]
+    assert rows[0].split()[4] == "5.0000"
+
+
+def test_every_line_is_as_wide_as_the_others(tmp_path):
+    _, *lines = text(
+        tmp_path, (PAIR, line(2)), (OTHER, line(2, height=1234.5)), pairs=(PAIR, OTHER)
+    )
+    assert len({len(each) for each in lines}) == 1

@@ -1,0 +1,237 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from src.connectivity import surface
+from src.connectivity.plane import Plane
+from src.connectivity.points import PointEvaluator
+from src.connectivity.surface import Surface
+from src.models.mlp import MLP
+from tests import toys
+from tests.connectivity import small as networks
+
+BUILDS = {
+    "mlp": lambda: MLP((2, 4, 4), 3, [8, 5]),
+    "batch norm": lambda: toys.Small((2, 4, 4), 3),
+}
+SPLITS = ["train", "test"]
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.fixture(params=BUILDS)
+def build(request):
+    return BUILDS[request.param]
+
+
+def three(build, num=3):
+    return [networks.make(build, seed).state_dict() for seed in range(num)]
+
+
+def names(build):
+    return [name for name, _ in build().named_parameters()]
+
+
+def made(build, splits=SPLITS, ticks=None, points=3):
+    corners = three(build)
+    plane = Plane(corners, names(build))
+    x, y = plane.grid(points, 0.2) if ticks is None else ticks(plane)
+    evaluator = PointEvaluator(networks.evaluator(build()), splits)
+    return Surface(evaluator, plane, corners, x, y)
+
+
+def rows(table):
+    with table.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def counted(monkeypatch, until=None):
+    """Shapes of what `PointEvaluator.evaluate` is asked for; it raises after some calls."""
+    calls, original = [], PointEvaluator.evaluate
+
+    def evaluate(self, some, shares, bn, splits=None):
+        if until is not None and len(calls) == until:
+            raise Killed
+        calls.append((len(shares), list(splits or self.splits)))
+        return original(self, some, shares, bn, splits)
+
+    monkeypatch.setattr(PointEvaluator, "evaluate", evaluate)
+    return calls
+
+
+@pytest.mark.parametrize("bn", ["reset", "keep"])
+def test_a_surface_equals_the_naive_loop_over_its_points(build, bn, tmp_path):
+    one = made(build)
+    assert one.measure(tmp_path / "plane.csv", bn, SPLITS) == 9
+    a, b, c = ({n: t.double() for n, t in network.items()} for network in three(build))
+    keys = names(build)
+
+    def vector(network):
+        return np.concatenate([network[name].numpy().ravel() for name in keys])
+
+    first = (vector(b) - vector(a)) / np.linalg.norm(vector(b) - vector(a))
+    other = vector(c) - vector(a)
+    second = other - (other @ first) * first
+    second /= np.linalg.norm(second)
+    evaluator = networks.evaluator(build())
+    found = rows(tmp_path / "plane.csv")
+    assert len(found) == 9 * 2
+    for row in found:
+        x, y = float(row["x"]), float(row["y"])
+        place = vector(a) + x * first + y * second
+        coordinates = [vector(each) - vector(a) for each in (b, c)]
+        shares, *_ = np.linalg.lstsq(np.stack(coordinates, 1), place - vector(a), rcond=None)
+        nearest = three(build)[int(np.argmax([1 - shares.sum(), *shares]))]
+        weights, start = dict(nearest), 0
+        for name in keys:
+            size = nearest[name].numel()
+            part = torch.from_numpy(place[start : start + size])
+            weights[name] = part.view_as(nearest[name]).float()
+            start += size
+        if bn == "reset":
+            model = build()
+            model.load_state_dict(weights)
+            networks.reset(model, toys.data())
+            weights = model.state_dict()
+        table = evaluator.table({"": weights}, [row["split"]])[""][row["split"]]
+        assert float(row["loss"]) == pytest.approx(table["loss"], abs=1e-5)
+        assert float(row["accuracy"]) == pytest.approx(table["accuracy"], abs=0.06)
+
+
+@pytest.mark.parametrize("bn", ["reset", "keep"])
+def test_a_grid_through_the_three_networks_has_exactly_their_values_there(build, bn, tmp_path):
+    def ticks(plane):
+        (_, _), (bx, _), (cx, cy) = plane.coordinates.tolist()
+        xs = sorted([0.0, bx, cx])
+        return [torch.tensor(some, dtype=torch.float64) for some in (xs, [0.0, cy])]
+
+    one = made(build, ticks=ticks)
+    one.measure(tmp_path / "plane.csv", bn, SPLITS)
+    known = surface.read(tmp_path / "plane.csv")
+    table = networks.evaluator(build()).table(dict(zip("abc", three(build), strict=True)), SPLITS)
+    for name, place in zip("abc", one.plane.coordinates.tolist(), strict=True):
+        for split, numbers in table[name].items():
+            assert known[tuple(place), split] == (numbers["loss"], numbers["accuracy"])
+
+
+def test_the_three_networks_are_listed_with_exactly_their_values(build):
+    one = made(build)
+    named = [(name, lambda n=n: n) for name, n in zip("abc", three(build), strict=True)]
+    found = surface.networks_table(one.plane, named, one.points, SPLITS)
+    table = networks.evaluator(build()).table(dict(zip("abc", three(build), strict=True)))
+    assert len(found) == 6
+    for name, x, y, distance, split, loss, accuracy in found:
+        assert [x, y] == one.plane.coordinates["abc".index(name)].tolist()
+        assert distance == 0
+        assert {"loss": loss, "accuracy": accuracy} == table[name][split]
+
+
+def test_a_projected_network_lies_where_least_squares_says(build):
+    one = made(build)
+    a, b, c, d = (
+        np.concatenate([n[name].double().numpy().ravel() for name in names(build)])
+        for n in three(build, 4)
+    )
+    columns = np.stack([b - a, c - a], axis=1)
+    shares, *_ = np.linalg.lstsq(columns, d - a, rcond=None)
+    nearest = a + columns @ shares
+    named = [(str(i), lambda n=n: n) for i, n in enumerate(three(build, 4))]
+    rows = surface.networks_table(one.plane, named, one.points, ["test"])
+    _, x, y, distance, split, loss, accuracy = rows[-1]
+    assert distance == pytest.approx(np.linalg.norm(d - nearest), rel=1e-6)
+    assert np.hypot(x, y) == pytest.approx(np.linalg.norm(nearest - a), rel=1e-6)
+    own = networks.evaluator(build()).table({"": three(build, 4)[3]})[""]["test"]
+    assert {"loss": loss, "accuracy": accuracy} == own  # of the network, not of where it is shown
+
+
+@pytest.mark.parametrize("until", [0, 1, 2])
+def test_an_interrupted_surface_goes_on_at_the_next_point(build, until, tmp_path, monkeypatch):
+    whole, parted = tmp_path / "whole.csv", tmp_path / "parted.csv"
+    made(build).measure(whole, "reset", SPLITS)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        counted(patch, until)
+        made(build).measure(parted, "reset", SPLITS)
+    one = made(build)
+    size = 3 if one.points.way == "first layer" else 1  # points in one write
+    calls = counted(monkeypatch)
+    assert one.measure(parted, "reset", SPLITS) == 9 - until * size
+    assert sum(number for number, _ in calls) == 9 - until * size
+    assert parted.read_bytes() == whole.read_bytes()
+
+
+def test_a_surface_that_is_done_evaluates_nothing(build, tmp_path, monkeypatch):
+    table = tmp_path / "plane.csv"
+    made(build).measure(table, "reset", SPLITS)
+    calls, before = counted(monkeypatch), table.read_bytes()
+    assert made(build).measure(table, "reset", SPLITS) == 0
+    assert calls == []
+    assert table.read_bytes() == before
+
+
+def test_a_further_split_alone_is_evaluated(build, tmp_path, monkeypatch):
+    table, both = tmp_path / "plane.csv", tmp_path / "both.csv"
+    made(build).measure(both, "reset", SPLITS)
+    made(build).measure(table, "reset", ["test"])
+    calls = counted(monkeypatch)
+    assert made(build).measure(table, "reset", SPLITS) == 9
+    assert {tuple(splits) for _, splits in calls} == {("train",)}
+    assert sum(number for number, _ in calls) == 9
+    assert table.read_bytes() == both.read_bytes()
+
+
+def test_a_table_of_a_machine_that_rounds_otherwise_is_gone_on_with(tmp_path, monkeypatch):
+    build, table = BUILDS["mlp"], tmp_path / "plane.csv"
+    one = made(build)
+    one.measure(table, "reset", ["test"])
+    before = table.read_bytes()
+    calls = counted(monkeypatch)
+    other = Surface(one.points, one.plane, one.networks, one.x * (1 + 1e-12), one.y - 1e-12)
+    assert other.measure(table, "reset", ["test"]) == 0
+    other.measure(table, "reset", SPLITS)
+    assert len(rows(table)) == 9 * 2
+    assert sum(number for number, _ in calls) == 9
+    assert before != table.read_bytes()
+
+
+def test_a_table_of_another_grid_is_refused(tmp_path):
+    build, table = BUILDS["mlp"], tmp_path / "plane.csv"
+    made(build, points=3).measure(table, "reset", ["test"])
+    message = r"plane.csv: has a point at \(.*\), which this grid has not; remove it to start over$"
+    with pytest.raises(ValueError, match=message):
+        made(build, points=4).measure(table, "reset", ["test"])
+
+
+def test_rows_go_from_below_to_above_and_from_left_to_right(tmp_path):
+    table = tmp_path / "plane.csv"
+    made(BUILDS["mlp"]).measure(table, "reset", ["test", "train"])
+    order = [(float(row["y"]), float(row["x"]), SPLITS.index(row["split"])) for row in rows(table)]
+    assert order == sorted(order)
+
+
+def test_nothing_is_read_from_a_table_that_is_not_there(tmp_path):
+    assert surface.read(tmp_path / "plane.csv") == {}
+
+
+@pytest.mark.parametrize(
+    ("files", "names"),
+    [
+        (["a/x.safetensors", "a/y.safetensors"], ["a/x", "a/y"]),
+        (["a/x.safetensors", "b/x.safetensors"], ["a/x", "b/x"]),
+        (
+            ["a/w/x.safetensors", "b/w/x.safetensors", "b/w/y.safetensors"],
+            ["a/w/x", "b/w/x", "b/w/y"],
+        ),
+        (["a/x.safetensors", "a/x.safetensors", "b/x.safetensors"], ["a/x", "a/x", "b/x"]),
+        ([], []),
+        (["a/x.safetensors", "a/x.safetensors"], ["a/x", "a/x"]),
+        (["a/s_1.safetensors", "a/s_1.ema_0.9.safetensors"], ["a/s_1", "a/s_1.ema_0.9"]),
+        (["a/../a/x.safetensors", "b/x.safetensors"], ["a/x", "b/x"]),
+    ],
+)
+def test_files_have_names_as_short_as_they_can_be_told_apart_by(files, names):
+    assert surface.short_names([Path(file) for file in files]) == names
