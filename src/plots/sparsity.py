@@ -39,8 +39,8 @@ def draw(drawn: pd.DataFrame) -> Figure:
         figure = Figure(figsize=(width, 4.6), layout="constrained")
         axes = figure.subplots()
         for colour, level in zip(style.sequential(len(levels)), levels, strict=True):
-            points = drawn[drawn["level"] == level]
-            places = [layers.index(layer) for layer in points["layer"]]
+            points = drawn[drawn["level"] == level].set_index("layer").reindex(layers).dropna()
+            places = [layers.index(layer) for layer in points.index]
             label = f"{level}" if level in named else None
             axes.plot(places, points["density"], "o-", color=colour, markersize=3, label=label)
         axes.set_yscale("log")

@@ -102,7 +102,10 @@ class Study:
             return masks.dense({name: shapes[name] for name in self.layers.sizes})
         mask = masks.load(tree.mask_of(self.tree.level(level)))
         masks.check(mask, shapes)
-        return mask
+        missing = [name for name in self.layers.sizes if name not in mask]
+        if missing:
+            raise ValueError(f"a mask of another model: it lacks {', '.join(missing)}")
+        return {name: mask[name] for name in self.layers.sizes}  # files have an order of their own
 
     def final(self, level: int) -> StateDict:
         """The weights that a level ended with."""

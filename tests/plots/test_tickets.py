@@ -127,12 +127,14 @@ def test_nothing_to_draw_and_another_table_are_named():
 
 
 def test_sparsity_has_a_line_a_level_over_the_layers():
-    drawn = sparsity.table(KEPT)
+    drawn = sparsity.table(KEPT.sort_values(["level", "layer"], ascending=[True, False])[3:])
+    drawn = pd.concat([sparsity.table(KEPT[:3]), drawn])  # in another order at later levels
     assert set(drawn["layer"]) == {"hidden.0.weight", "output.weight"}
     (axes,) = sparsity.draw(drawn).axes
     assert [list(line.get_ydata()) for line in axes.get_lines()] == [
         pytest.approx([0.8**level] * 2) for level in range(3)
     ]
+    assert all(list(line.get_xdata()) == [0, 1] for line in axes.get_lines())
     names = [label.get_text() for label in axes.get_xticklabels()]
     assert names == ["hidden.0.weight", "output.weight"] and axes.get_yscale() == "log"
 

@@ -342,6 +342,35 @@ def test_a_mask_of_another_model_in_the_tree_is_refused(tmp_path):
         grown(study(tmp_path, levels=2))
 
 
+class Backwards(torch.nn.Module):
+    """Two layers whose names are not in the order of the alphabet."""
+
+    def __init__(self, input_shape, num_classes):
+        super().__init__()
+        self.stem, self.body = torch.nn.Linear(32, 6), torch.nn.Linear(6, 5)
+        self.output = torch.nn.Linear(5, num_classes)
+
+    def forward(self, inputs):
+        return self.output(self.body(self.stem(inputs.flatten(1))).relu())
+
+
+def test_layers_stay_in_the_order_of_the_network(tmp_path):
+    made = grown(study(tmp_path, toys.recipe(model=Backwards), levels=2))
+    names = ["stem.weight", "body.weight", "output.weight"]
+    assert list(made.mask(2)) == names
+    for level in (0, 1, 2):
+        with tree.sparsity_of(made.tree.level(level)).open() as file:
+            assert [row["layer"] for row in csv.DictReader(file)] == [*names, "total"]
+
+
+def test_a_mask_that_lacks_a_layer_is_refused(tmp_path):
+    made = grown(study(tmp_path, levels=1))
+    some = {"conv.weight": made.mask(1)["conv.weight"]}
+    masks.save(tree.mask_of(made.tree.level(1)), some, {})
+    with pytest.raises(ValueError, match="^a mask of another model: it lacks output.weight$"):
+        made.mask(1)
+
+
 def test_a_bad_pattern_is_named_as_typed(tmp_path):
     with pytest.raises(ValueError, match="^pruning.ignore: 'fc' matches no layer; there are conv"):
         study(tmp_path, strategy=SparseGlobal(0.2, ignore=["fc"]))
