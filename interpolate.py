@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
-from src import config, interpolation, locks, naming, runs
+from src import config, interpolation, job_folders, locks, naming, runs
 from src.averaging import ingredients
 from src.branching.tree import Tree
 from src.connectivity import planes, records, summary
@@ -54,7 +54,7 @@ def between_branches(own: Values, run: runs.Run, threads: int) -> bool:
     missing = not lines or not all(map(request.is_met, lines)) or not store.are_in_tables
     missing = missing or not tree.parent.is_complete(own["snapshots"])
     if missing:
-        with config.made(tree.folder), locks.shared(tree.folder):
+        with job_folders.made(tree.folder), locks.shared(tree.folder):
             pairs = measure_branches(own, run, tree, threads)
     log.info(summary.of(run.folder, pairs, request))
     return missing

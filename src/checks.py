@@ -20,7 +20,7 @@ POSITIVE = (
 
 def fields(schema: str) -> dict[str, Argument]:
     """The values that a schema has, by name."""
-    return signatures.arguments(f"src.schemas.{schema}")
+    return schemas.fields(schema)
 
 
 def section(argument: Argument) -> dict[str, Argument] | None:

@@ -7,13 +7,11 @@ refused option answer in about half a second.
 import dataclasses
 import os
 import re
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import CompactHydraException
@@ -21,7 +19,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src import checks, fingerprints, modes, naming, pretraining, schemas
+from src import checks, fingerprints, job_folders, modes, naming, pretraining, schemas
 
 SCHEMAS = {  # by script
     "train": schemas.Train,
@@ -68,7 +66,7 @@ def job(cfg: DictConfig) -> Iterator[None]:
         check(cfg)
         yield
     except (ConfigError, ValueError, FloatingPointError, OSError) as error:
-        _discard_if_empty(folder())
+        job_folders.discard_if_empty(folder())
         raise ConfigError(_message(error)) from error
 
 
@@ -94,17 +92,6 @@ def check(cfg: DictConfig) -> None:
 def folder() -> Path:
     """The folder of the job that is running."""
     return Path(HydraConfig.get().runtime.output_dir)
-
-
-@contextmanager
-def made(folder: Path) -> Iterator[None]:
-    """A folder besides that of the job; if an error leaves nothing in it, it is removed again."""
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        yield
-    except Exception:
-        _discard_if_empty(folder)
-        raise
 
 
 def shown(path: Path) -> str:
@@ -244,17 +231,6 @@ def _message(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     return str(error)
-
-
-def _discard_if_empty(folder: Path) -> None:
-    """Remove the folder of a job that wrote nothing but its configuration, log and locks."""
-    if not folder.is_dir():
-        return
-    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    if all(".hydra" in file.parts or file.suffix in (".log", ".lock") for file in files):
-        with suppress(OSError, Timeout), FileLock(folder / "run.lock", blocking=False):
-            shutil.rmtree(folder, ignore_errors=True)  # no other job has begun to work in it
-            folder.parent.rmdir()
 
 
 def _register() -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from src import pretraining, signatures, steps
+from src import pretraining, schemas, signatures, steps
 
 BRANCHES = ("randomly_prune", "randomly_reinitialize", "retrain")
 
@@ -61,7 +61,7 @@ def _errors_of_branches(values: dict[str, Any]) -> list[str]:
             "branch=retrain: needs other data or hyperparameters, retrain.hparams.epochs=..."
         )
     for name in BRANCHES:
-        defaults = signatures.arguments(f"src.schemas.{_class_of(name)}")
+        defaults = schemas.fields(_class_of(name))
         given = [
             key for key, value in values[name].items() if not _is_default(value, defaults[key])
         ]

@@ -25,7 +25,7 @@ def merged(values: dict[str, Any], section: str = "pretrain") -> dict[str, Any]:
     A part that names another target replaces that of the training; other values replace one each.
     A data set of its own is looked for where the training's is, if it does not say where.
     """
-    result = {key: values[key] for key in signatures.arguments("src.schemas.Train")}
+    result = {key: values[key] for key in schemas.fields("Train")}
     for part in PARTS:
         own = values[section].get(part)
         if not isinstance(own, dict):

@@ -21,7 +21,8 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
         nonlocal num_trees
         num_trees += 1
         root = tmp_path / f"tree_{num_trees}"
-        for name in ("schemas.py", "steps.py"):
+        names = ("schemas.py", "schemas_of_studies.py", "schemas_of_training.py", "steps.py")
+        for name in names:
             (root / "src").mkdir(parents=True, exist_ok=True)
             shutil.copy(signatures.__file__.replace("signatures.py", name), root / "src")
         for path, text in modules.items():

@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src import config, locks, naming
+from src import config, naming
 from src.config import ConfigError
 
 ROOT = Path(__file__).parent.parent
@@ -230,40 +230,6 @@ def test_a_job_that_ends_well_keeps_its_folder(composed):
     with config.job(cfg):
         pass
     assert folder.exists()
-
-
-@pytest.mark.parametrize("name", ["run.lock", "parent/run.lock", ".hydra/config.yaml"])
-def test_another_folder_in_which_nothing_was_written_is_removed_after_an_error(tmp_path, name):
-    folder = tmp_path / "spawn_0123456789" / "seed_1"
-    with pytest.raises(ValueError, match="^no$"), config.made(folder):
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).touch()
-        raise ValueError("no")
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("name", ["parent/state.pt", "children/0ep/seed_2/weights/step_0.pt"])
-def test_another_folder_in_which_something_was_written_stays_after_an_error(tmp_path, name):
-    folder = tmp_path / "spawn_0123456789" / "seed_1"
-    with pytest.raises(ValueError, match="^no$"), config.made(folder):
-        (folder / name).parent.mkdir(parents=True)
-        (folder / name).touch()
-        raise ValueError("no")
-    assert (folder / name).exists()
-
-
-def test_another_folder_that_is_held_by_another_job_stays_after_an_error(tmp_path):
-    folder = tmp_path / "spawn_0123456789" / "seed_1"
-    folder.mkdir(parents=True)
-    with locks.shared(folder), pytest.raises(ValueError, match="^no$"), config.made(folder):
-        raise ValueError("no")
-    assert folder.exists()
-
-
-def test_another_folder_stays_where_nothing_went_wrong(tmp_path):
-    with config.made(tmp_path / "a" / "b"):
-        assert (tmp_path / "a" / "b").is_dir()
-    assert (tmp_path / "a" / "b").is_dir()
 
 
 def run_dir() -> str:

@@ -180,7 +180,7 @@ def test_parts_that_are_off_are_one_run(off):
 
 def test_null_in_place_of_a_default_is_not_the_default(sources):
     text = "class Train:\n    patience: int | None = 3"
-    sources({"schemas.py": text})
+    sources({"schemas_of_training.py": text})
     assert naming.identity({"patience": None}, "Train") == {"patience": None}
     assert naming.identity({"patience": 3}, "Train") == {}
 

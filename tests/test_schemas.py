@@ -33,16 +33,17 @@ def names(schema: type) -> set[str]:
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_every_annotation_refuses_something_unless_it_is_of_a_part_or_a_section(schema):
-    # An annotation that `annotations` does not understand would let everything pass.
-    for argument in signatures.arguments(f"src.schemas.{schema.__name__}").values():
-        section = hasattr(schemas, argument.annotation)
+    # An annotation that `annotations` does not understand would let everything pass. A section
+    # of parts of another training is Any.
+    for argument in schemas.fields(schema.__name__).values():
+        section = hasattr(schemas, argument.annotation) or argument.annotation == "Any"
         if argument.name not in schemas.SUPPLIED and not section:
             assert not annotations.fits({"no": "such value"}, argument.annotation), argument
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
 def test_every_default_is_of_its_own_type(schema):
-    for argument in signatures.arguments(f"src.schemas.{schema.__name__}").values():
+    for argument in schemas.fields(schema.__name__).values():
         if not hasattr(schemas, argument.annotation) and argument.default is not signatures.UNKNOWN:
             assert annotations.fits(argument.default, argument.annotation), argument
 
@@ -66,10 +67,7 @@ def test_a_script_takes_all_that_each_thing_it_does_takes(mode):
 
 
 def test_defaults_are_the_same_whatever_a_script_does():
-    both = {
-        mode: signatures.arguments(f"src.schemas.{mode.__name__}")
-        for mode in (*MODES, schemas.Interpolate)
-    }
+    both = {mode: schemas.fields(mode.__name__) for mode in (*MODES, schemas.Interpolate)}
     for name in ("points", "margin", "align", "bn", "splits", "alphas", "refine", "output_dir"):
         defaults = {str(known[name].default) for known in both.values() if name in known}
         assert len(defaults) == 1, name
@@ -102,10 +100,11 @@ def test_every_stream_has_its_seed():
 
 def test_the_options_of_the_model_are_those_that_the_code_takes():
     taken = {
-        name: signatures.choices("src.schemas.ModelOptions", name) for name in ("init", "bn_init")
+        name: signatures.choices("src.schemas_of_training.ModelOptions", name)
+        for name in ("init", "bn_init")
     }
     assert taken["init"] == typing.get_args(initialize.INITS)
     assert taken["bn_init"] == typing.get_args(initialize.BN_INITS)
-    parts = signatures.arguments("src.schemas.ModelOptions")["freeze"].annotation
+    parts = signatures.arguments("src.schemas_of_training.ModelOptions")["freeze"].annotation
     for part in typing.get_args(freeze.PARTS):
         assert annotations.fits([part], parts)

@@ -18,7 +18,7 @@ TARGETS = sorted(
         if (match := re.search(r"^_target_: (src\.\S+)", path.read_text(), re.MULTILINE))
     }
     | {"src.models.mlp.MLP", "src.models.resnet_cifar.ResNetCifar", "src.models.norms.build"}
-    | {"src.data.digits.Digits", "src.schemas.Runtime", "src.steps.to_text"}
+    | {"src.data.digits.Digits", "src.schemas_of_training.Runtime", "src.steps.to_text"}
 )
 
 
@@ -258,4 +258,4 @@ def test_variable_arguments_outside_src_are_left_out(tmp_path, monkeypatch):
 
 
 def test_choices_are_those_of_an_argument_with_a_literal():
-    assert signatures.choices("src.schemas.Runtime", "compile") == ("auto", True, False)
+    assert signatures.choices("src.schemas_of_training.Runtime", "compile") == ("auto", True, False)

@@ -34,6 +34,8 @@ class Ends:
     @cached_property
     def end(self) -> StateDict:
         """The network at alpha 1."""
+        if self.align == "none":
+            return self.given
         evaluator = self.points.evaluator
         inputs = evaluator.calibration
         return alignment.aligned(evaluator.model, self.start, self.given, self.align, inputs)
