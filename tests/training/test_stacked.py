@@ -94,7 +94,6 @@ def using(make, **options):
         {"averages": lambda: Latest(2, "1it")},
         {"freeze": ["others"], "freeze_exceptions": ["bn.*"]},
     ],
-    ids=str,
 )
 def test_training_together_equals_training_apart(changes, end):
     if "SWA" in str(changes.get("averages")) and end == 1:
@@ -128,7 +127,6 @@ def test_a_stack_of_one_is_that_one():
 @pytest.mark.parametrize(
     "changes",
     [{}, {"model": Stepped}, using(adamw, lr=0.01), using(lookahead, lr=0.1)],
-    ids=str,
 )
 def test_apart_then_together_then_apart_equals_apart_throughout(changes):
     found = apart(together(apart(sessions(**changes), 2), 5), 8)
