@@ -2,7 +2,6 @@
 
 import logging
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +16,6 @@ from src.connectivity.records import Pair, Records, Request
 from src.plots import studies
 
 if TYPE_CHECKING:
-    from src.connectivity.points import PointEvaluator
     from src.training.evaluator import Evaluator
 
 log = logging.getLogger(__name__)
@@ -50,8 +48,8 @@ def between_branches(own: Values, run: runs.Run, threads: int) -> bool:
     main_branch, pairs = tree.parent.read_result(), list[Pair]()
     if main_branch is not None:
         pairs = pairs_of(own, main_branch["iterations_per_epoch"], main_branch["end"])
-    lines = [store.line(pair, seed, request) for pair in pairs for seed in seeds]
-    missing = not lines or not all(map(request.is_met, lines)) or not store.are_in_tables
+    lines = [(pair, seed) for pair in pairs for seed in seeds]
+    missing = not lines or not store.has(lines, request)
     missing = missing or not tree.parent.is_complete(own["snapshots"])
     if missing:
         with job_folders.made(tree.folder), locks.shared(tree.folder):
@@ -64,6 +62,7 @@ def measure_branches(own: Values, run: runs.Run, tree: Tree, threads: int) -> li
     import torch  # takes seconds: not for --help, a refused option or a finished study
 
     from src.branching import departures, founding
+    from src.connectivity import kept_lines
     from src.pruning import masking
 
     torch.set_num_threads(threads)
@@ -81,7 +80,7 @@ def measure_branches(own: Values, run: runs.Run, tree: Tree, threads: int) -> li
         for seed in seeds
         for branch in [tree.child(pair.text(pair.k1), seed)]
     ]
-    measure_lines(run, session.evaluator, request, lines)
+    kept_lines.measure(run, session.evaluator, request, lines)
     return pairs
 
 
@@ -94,52 +93,14 @@ def between_saved(own: Values, run: runs.Run, threads: int) -> bool:
     """The line between two saved networks; whether any of it was missing."""
     files = [existing(name, own[name]) for name in ("start", "end")]
     request, store = Request.of(own), Records(run.folder)
-    missing = not request.is_met(store.line(None, None, request)) or not store.are_in_tables
+    missing = not store.has([(None, None)], request)
     if missing:
-        measure_lines(run, evaluator_of(own, files, threads), request, [(None, None, files)])
+        from src.connectivity import kept_lines
+
+        evaluator = evaluator_of(own, files, threads)
+        kept_lines.measure(run, evaluator, request, [(None, None, files)])
     log.info(summary.of(run.folder, [None], request))
     return missing
-
-
-def measure_lines(
-    run: runs.Run,
-    evaluator: "Evaluator",
-    request: Request,
-    lines: list[tuple[Pair | None, int | None, list[Path]]],
-) -> None:
-    """Evaluate what is missing of lines, each kept as soon as it is done."""
-    from src.connectivity import line_tables
-    from src.connectivity.measuring import Ends, measured
-    from src.connectivity.points import PointEvaluator
-
-    store = Records(run.folder)
-    points = PointEvaluator(evaluator, request.splits, request.num_alphas * len(lines))
-    for pair, seed, files in lines:
-        known = store.line(pair, seed, request)
-        if request.is_met(known):
-            continue
-        start, end = (runs.load_weights(file)[0] for file in files)
-        ends = Ends(points, start, end, request.align)
-        line = measured(ends, known, request, seed)
-        with run.locked():
-            latest = store.line(pair, seed, request)
-            if latest != known:  # another job has measured some of it meanwhile
-                line = measured(ends, latest, request, seed)
-            line["networks"] = [config.shown(file.absolute()) for file in files]
-            store.write(pair, line, about(points, request.splits))
-            line_tables.write(run.folder)
-    with run.locked():
-        if not store.are_in_tables:  # a job was killed before it had written them
-            line_tables.write(run.folder)
-
-
-def about(points: "PointEvaluator", splits: Sequence[str]) -> Values:
-    """What is written down besides the numbers."""
-    evaluator = points.evaluator
-    return {
-        "precision": "bf16" if evaluator.autocast else "fp32",
-        "num_examples": {split: len(evaluator.data.splits[split]) for split in splits},
-    }
 
 
 def over_plane(own: Values, run: runs.Run, threads: int) -> bool:

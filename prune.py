@@ -4,24 +4,27 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import hydra
 from omegaconf import DictConfig
 
-from src import config, fingerprints, locks, lottery, naming, pretraining, runs
-from src.pruning import rows, studies, summary, wanted
+from src import checks, config, fingerprints, locks, lottery, naming, pretraining, runs
+from src.connectivity import records
+from src.pruning import instability, rows, studies, summary, wanted
 from src.pruning.plan import Plan, Request
 from src.pruning.tree import Tree
 
 if TYPE_CHECKING:
     from src.pruning.branches import Branch
+    from src.pruning.children import Children
     from src.pruning.study import Study
 
 log = logging.getLogger(__name__)
+Values = dict[str, Any]
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="prune")
@@ -30,15 +33,18 @@ def main(cfg: DictConfig) -> None:
         tree, request = Tree(config.folder()), request_of(cfg)
         others = studies.find(config.plain(cfg.compare))
         with locks.shared(tree.folder):
-            if is_done(tree, request):
-                log.info("done before: nothing to compute")
-            else:
-                try:
+            try:
+                if is_done(cfg, tree, request):
+                    log.info("done before: nothing to compute")
+                else:
                     prune(cfg, tree, request)
-                finally:  # a level that cannot be made takes nothing from those before
-                    tabulate(cfg, tree)
+            finally:  # a level that cannot be made, or a kill, takes nothing from those before
+                tabulate(cfg, tree)
             draw(tree, others)
         log.info(summary.of(tree, request.branch))
+        if cfg.branch == "instability":
+            asked = config.plain(cfg.instability)
+            log.info(instability.summary(tree, asked, list(records.between(asked["seeds"]))))
         log.info("results in %s", config.shown(tree.folder))
 
 
@@ -52,32 +58,30 @@ def request_of(cfg: DictConfig) -> Request:
         start=pretraining.length(values),
         snapshots=config.plain(cfg.snapshots),
         branch=f"{cfg.branch}_{digits}" if cfg.branch else None,
-        branch_levels=config.plain(cfg.branch_levels),
+        branch_levels=lottery.branch_levels(values),
     )
 
 
-def is_done(tree: Tree, request: Request) -> bool:
+def is_done(cfg: DictConfig, tree: Tree, request: Request) -> bool:
     dense = tree.level(0).read_result()
     if dense is None:
         return False
     plan = Plan(request, dense["iterations_per_epoch"], dense["end"])
-    return wanted.nothing(tree, plan)
+    if not wanted.nothing(tree, plan):
+        return False
+    return cfg.branch != "instability" or are_measured(config.plain(cfg.instability), tree, plan)
 
 
 def prune(cfg: DictConfig, tree: Tree, request: Request) -> None:
     import torch  # takes seconds: not for --help, a refused option or a finished study
 
-    from src.pruning.branches import Branches
-
     torch.set_num_threads(config.threads(cfg))
     study = study_of(cfg, tree, request)
-    branches = None
-    if request.branch is not None:
-        branches = Branches(study, branch_of(cfg, study, request.branch))
+    train_branch = branching(cfg, study, request.branch) if request.branch is not None else None
     for level in study.plan.levels:
         study.train(level)
-        if branches and level in study.plan.branch_levels:
-            branches.train(level)
+        if train_branch and level in study.plan.branch_levels:
+            train_branch(level)
     log.info("%d optimizer steps made", study.num_steps)
 
 
@@ -102,6 +106,55 @@ def study_of(cfg: DictConfig, tree: Tree, request: Request) -> "Study":
     return Study(tree, plan, starts, rules, cfg.save_predictions)
 
 
+def branching(cfg: DictConfig, study: "Study", folder: str) -> Callable[[int], None]:
+    """What makes the branch of one level."""
+    from src.pruning.branches import Branches
+    from src.pruning.children import Children
+
+    if cfg.branch != "instability":
+        return Branches(study, branch_of(cfg, study, folder)).train
+    asked = config.plain(cfg.instability)
+    with checks.named("instability"):
+        study.starts.session.evaluator.check_splits(asked["splits"])
+    children = Children(study, folder, words_of(cfg), asked["seeds"], asked["vary"])
+    return partial(measure_instability, asked, children)
+
+
+def words_of(cfg: DictConfig) -> str:
+    """The branch and its options, as one would type them."""
+    words = naming.section_words(config.values(cfg, "Prune"), "Prune", cfg.branch)
+    return f"{cfg.branch} {words}".rstrip()
+
+
+def measure_instability(asked: Values, children: "Children", level: int) -> None:
+    """Train the children of one level, and measure the lines between them."""
+    from src.connectivity import kept_lines
+
+    study, files = children.study, children.train(level)
+    run, pair = study.tree.branch(level, children.folder), pair_of(study.plan)
+    lines = [
+        (pair, name, [files[start], files[end]])
+        for name, (start, end) in records.between(asked["seeds"]).items()
+    ]
+    kept_lines.measure(run, study.starts.session.evaluator, line_request(asked), lines)
+    children.finish(level)
+
+
+def are_measured(asked: Values, tree: Tree, plan: Plan) -> bool:
+    lines = [(pair_of(plan), name) for name in records.between(asked["seeds"])]
+    folders = [tree.branch(level, str(plan.request.branch)).folder for level in plan.branch_levels]
+    return all(records.Records(f).has(lines, line_request(asked)) for f in folders)
+
+
+def line_request(asked: Values) -> records.Request:
+    return records.Request(alphas=asked["alphas"], bn=asked["bn"], splits=asked["splits"])
+
+
+def pair_of(plan: Plan) -> records.Pair:
+    """What children share and what they do not, as planned."""
+    return records.Pair(plan.rewind, plan.end - plan.rewind, plan.iterations_per_epoch)
+
+
 def branch_of(cfg: DictConfig, study: "Study", folder: str) -> "Branch":
     from src.pruning.branches import Branch
     from src.training import pretrained
@@ -116,8 +169,7 @@ def branch_of(cfg: DictConfig, study: "Study", folder: str) -> "Branch":
         data = config.load(own["dataset"], config.seeds(cfg)["label_noise"])
         pretrained.check_inputs("retrain", data, main.session.data.input_shape)
         make = partial(Session, recipe, data, main.seeds, main.session.runtime)
-    words = f"{cfg.branch} {naming.section_words(values, 'Prune', cfg.branch)}".rstrip()
-    return Branch(cfg.branch, folder, words, values[cfg.branch], make)
+    return Branch(cfg.branch, folder, words_of(cfg), values[cfg.branch], make)
 
 
 def tabulate(cfg: DictConfig, tree: Tree) -> None:
@@ -125,14 +177,19 @@ def tabulate(cfg: DictConfig, tree: Tree) -> None:
     if tree.levels():
         with tree.tables_locked():
             runs.write_csv(tree.table, rows.LEVELS, rows.of_tree(tree, cfg.global_seed))
+            pairs = list(instability.of_tree(tree, cfg.global_seed))
+            if pairs:
+                runs.write_csv(tree.instability_table, instability.COLUMNS, pairs)
 
 
 def draw(tree: Tree, others: Sequence[Path]) -> None:
     """Draw what this study, its other seeds and the studies beside it hold, if that is new."""
     with tree.tables_locked():
         files, stamp = studies.beside(tree, others), tree.figures / "drawn_from.json"
+        of_pairs = studies.instabilities(files)
         tables = {
-            os.path.relpath(path, tree.folder): fingerprints.file(str(path)) for path in files
+            os.path.relpath(path, tree.folder): fingerprints.file(str(path))
+            for path in [*files, *of_pairs]
         }
         if stamp.exists() and json.loads(stamp.read_text()) == tables:
             return
@@ -140,9 +197,14 @@ def draw(tree: Tree, others: Sequence[Path]) -> None:
 
         from src.plots import levels
 
-        found = [pandas.read_csv(path).assign(study=path.parent.parent.name) for path in files]
-        kept = rows.of_masks(tree)
-        levels.save(pandas.concat(found), pandas.DataFrame(kept), tree.figures)
+        found, pairs = (
+            [pandas.read_csv(path).assign(study=path.parent.parent.name) for path in paths]
+            for paths in (files, of_pairs)
+        )
+        kept = pandas.DataFrame(rows.of_masks(tree))
+        levels.save(
+            pandas.concat(found), kept, tree.figures, pandas.concat(pairs) if pairs else None
+        )
         runs.write_json(stamp, tables)
 
 

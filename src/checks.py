@@ -36,7 +36,9 @@ def common(group: str) -> dict[str, Argument]:
 
 @contextmanager
 def named(group: str) -> Iterator[None]:
-    """Lead the error of a part, "option: what is wrong", by the group that the option is typed in.
+    """Lead the error of a part by the group that its option is typed in.
+
+    The error is worded "option: what is wrong", or "option=value: what is wrong".
 
     Raises:
         ValueError: in place of a ValueError so worded.
@@ -44,7 +46,7 @@ def named(group: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if re.match(r"[a-z_]+: ", str(error)):
+        if re.match(r"[a-z_]+(=[^ ]*)?: ", str(error)):
             raise ValueError(f"{group}.{error}") from error
         raise
 

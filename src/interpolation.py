@@ -13,16 +13,22 @@ def errors(values: dict[str, Any]) -> list[str]:
         values: of `InterpolateBranches`, `InterpolateLine` or `InterpolatePlane`, as plain Python.
     """
     found = _of_branches(values) if "k1" in values else []
-    alphas, refine = values.get("alphas"), values.get("refine")
-    if isinstance(alphas, int) and alphas < 2:
-        found.append(f"alphas={alphas}: must be at least 2, both ends")
-    if isinstance(alphas, list) and not _is_grid(alphas):
-        found.append(f"alphas={_list(alphas)}: must increase from 0 to 1, the two ends")
+    found, refine = found + errors_of_alphas(values), values.get("refine")
     if refine is not None and refine < 1:
         found.append(f"refine={refine}: must be positive")
     if "plane" in values:
         found += _of_plane(values)
     return found
+
+
+def errors_of_alphas(values: dict[str, Any]) -> list[str]:
+    """What is wrong with `alphas`, where on a line to look; none if it is not among the values."""
+    alphas = values.get("alphas")
+    if isinstance(alphas, int) and alphas < 2:
+        return [f"alphas={alphas}: must be at least 2, both ends"]
+    if isinstance(alphas, list) and not _is_grid(alphas):
+        return [f"alphas={_list(alphas)}: must increase from 0 to 1, the two ends"]
+    return []
 
 
 def listed(steps_given: Any) -> list[steps.Step]:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from src import pretraining, schemas, signatures, steps
+from src import interpolation, pretraining, schemas, signatures, steps
 
-BRANCHES = ("randomly_prune", "randomly_reinitialize", "retrain")
+BRANCHES = ("randomly_prune", "randomly_reinitialize", "retrain", "instability")
 
 
 def rewind(values: dict[str, Any]) -> str:
@@ -19,6 +19,13 @@ def rewind(values: dict[str, Any]) -> str:
 def num_levels(values: dict[str, Any]) -> int:
     """The last level that is asked for."""
     return 1 if values["one_shot"] is not None else values["levels"]
+
+
+def branch_levels(values: dict[str, Any]) -> list[int] | None:
+    """Levels that the branch is made of, as asked for; None: all but the dense one."""
+    if values["branch"] == "instability" and values["branch_levels"] is None:
+        return list(range(num_levels(values) + 1))
+    return values["branch_levels"]
 
 
 def errors(values: dict[str, Any]) -> list[str]:
@@ -67,7 +74,22 @@ def _errors_of_branches(values: dict[str, Any]) -> list[str]:
         ]
         if branch != name and given:
             found.append(f"{name}.{given[0]}: needs branch={name}")
-    return found
+    return found + (_errors_of_instability(values["instability"]) if not found else [])
+
+
+def _errors_of_instability(own: dict[str, Any]) -> list[str]:
+    seeds, found = own["seeds"], []
+    for name in ("seeds", "vary", "splits"):
+        if len(set(own[name])) < len(own[name]):
+            found.append(f"instability.{name}={_shown(own[name])}: must not repeat a value")
+    if len(seeds) < 2:
+        found.append(f"instability.seeds={_shown(seeds)}: must hold at least two, to compare them")
+    if any(seed < 0 for seed in seeds):  # "1-2" names two of them
+        found.append(f"instability.seeds={_shown(seeds)}: must not be negative")
+    for name in ("vary", "splits"):
+        if not own[name]:
+            found.append(f"instability.{name}=[]: must hold at least one value")
+    return found + [f"instability.{error}" for error in interpolation.errors_of_alphas(own)]
 
 
 def _is_default(value: Any, argument: signatures.Argument) -> bool:
@@ -82,5 +104,5 @@ def _is_han(values: dict[str, Any]) -> bool:
     return str(values["pruning"].get("_target_")).endswith(".Han")
 
 
-def _shown(levels: list[int]) -> str:
-    return f"[{','.join(map(str, levels))}]"
+def _shown(values: list[Any]) -> str:
+    return f"[{','.join(map(str, values))}]"

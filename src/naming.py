@@ -34,7 +34,8 @@ def _typed(content: dict[str, Any], prefix: str = "") -> Iterator[str]:
         if isinstance(value, dict):
             yield from _typed(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}={value}"
+            text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else value
+            yield f"{prefix}{key}={text}"
 
 
 def _digest(content: dict[str, Any]) -> str:
@@ -57,14 +58,11 @@ def identity(values: dict[str, Any], schema: str) -> dict[str, Any]:
         if key in schemas.UNNAMED | schemas.REQUESTS.get(schema, set()):
             continue
         value, nested = values.get(key), checks.section(argument)
-        default = argument.default
-        if key in schemas.SETS and isinstance(value, list):
-            value, default = sorted(value), sorted(default)
         if key in schemas.SUPPLIED:
             value = part(key, value)
         elif nested is not None and isinstance(value, dict):
             value = _section(key, value, nested)
-        elif value == default:
+        elif (value := _unordered(key, value)) == _unordered(key, argument.default):
             continue
         if value != {}:
             named[key] = value
@@ -99,11 +97,17 @@ def _section(name: str, values: dict[str, Any], known: dict[str, Argument]) -> d
 
 
 def _unlike_default(given: dict, known: dict[str, Argument]) -> dict[str, Any]:
+    given = {key: _unordered(key, value) for key, value in given.items()}
     return {
         key: value
         for key, value in given.items()
-        if key not in known or known[key].default != value
+        if key not in known or _unordered(key, known[key].default) != value
     }
+
+
+def _unordered(key: str, value: Any) -> Any:
+    """A value in the order that is its name's, if its own says nothing."""
+    return sorted(value) if key in schemas.SETS and isinstance(value, list) else value
 
 
 def _canonical(value: Any) -> Any:

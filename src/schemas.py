@@ -6,6 +6,7 @@ default here is left out of a run's name, so a new option with a default renames
 
 from src import signatures
 from src.schemas_of_studies import (  # noqa: F401
+    Instability,
     Interpolate,
     InterpolateBranches,
     InterpolateLine,
@@ -48,6 +49,7 @@ REQUESTS = {
         "randomly_prune",
         "randomly_reinitialize",
         "retrain",
+        "instability",
         "compare",
     },
     "Spawn": {
@@ -89,7 +91,11 @@ MODES = {
     }
 }
 SETS = {"vary"}  # lists whose order says nothing
-UNNAMED_IN_PARTS = {"dataset": {"root", "cache_dir"}, "pretrain": {"weights"}}
+UNNAMED_IN_PARTS = {
+    "dataset": {"root", "cache_dir"},
+    "pretrain": {"weights"},
+    "instability": {"seeds", "alphas", "bn", "splits"},  # requests, which add to its folder
+}
 
 
 def fields(schema: str) -> dict[str, Argument]:

@@ -136,6 +136,19 @@ class Retrain:
 
 
 @dataclass
+class Instability:
+    """A branch of a level: its children of several seeds, and the barriers between them."""
+
+    seeds: list[int] = field(default_factory=lambda: [1, 2])
+    vary: list[Literal["data_order", "augmentation", "dropout"]] = field(
+        default_factory=lambda: ["data_order", "augmentation", "dropout"]
+    )
+    alphas: int | list[float] = 25
+    bn: Literal["reset", "average", "keep", "repair"] = "reset"
+    splits: list[Literal["train", "val", "test"]] = field(default_factory=lambda: ["train", "test"])
+
+
+@dataclass
 class Prune(Train):
     """`prune.py`."""
 
@@ -145,9 +158,12 @@ class Prune(Train):
     one_shot: float | None = None  # sparsity of the only level
     rewind: Literal["weights", "lr", "none"] | None = None  # null: as the strategy does
     rewind_step: Step = 0  # type: ignore[assignment] # where level 0 begins
-    branch: Literal["randomly_prune", "randomly_reinitialize", "retrain"] | None = None
-    branch_levels: list[int] | None = None  # null: all but the dense one
+    branch: Literal["randomly_prune", "randomly_reinitialize", "retrain", "instability"] | None = (
+        None
+    )
+    branch_levels: list[int] | None = None  # null: all, but the dense one only with instability
     randomly_prune: RandomlyPrune = field(default_factory=RandomlyPrune)
     randomly_reinitialize: RandomlyReinitialize = field(default_factory=RandomlyReinitialize)
     retrain: Retrain = field(default_factory=Retrain)
+    instability: Instability = field(default_factory=Instability)
     compare: list[str] = field(default_factory=list)  # folders of other studies, or globs

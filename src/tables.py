@@ -1,5 +1,6 @@
 """Results as lines of text."""
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -17,6 +18,20 @@ def evaluation(table: dict[str, dict[str, dict[str, float]]]) -> str:
         cells = (f"{row[s]['loss']:>10.4f}  {row[s]['accuracy']:>14.4f}" for s in splits)
         lines.append(f"{name:<{width}}  " + "  ".join(cells))
     return "\n".join(lines)
+
+
+def columns(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Cells padded to columns; a column that is empty but for its name is left out.
+
+    Args:
+        lines: of equal length, the names of the columns first.
+    """
+    kept = [column for column in zip(*lines, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in kept]
+    return [
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        for row in zip(*kept, strict=True)
+    ]
 
 
 def result(summary: dict[str, Any], folder: str) -> str:

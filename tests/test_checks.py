@@ -412,3 +412,15 @@ def test_a_pretraining_is_checked_once_the_training_can_run():
     assert spawn(precision="fp64", pretrain={"hparams": {"epochs": 0}}) == [
         "precision=fp64: must be one of fp32, bf16"
     ]
+
+
+@pytest.mark.parametrize("option", ["splits", "splits=val", "alphas=[0.1,0.2]"])
+def test_an_error_of_an_option_is_led_by_its_group(option):
+    with pytest.raises(ValueError) as raised, checks.named("instability"):
+        raise ValueError(f"{option}: no")
+    assert str(raised.value) == f"instability.{option}: no"
+
+
+def test_an_error_of_anything_else_stays_as_it_is():
+    with pytest.raises(ValueError, match="^a mask of another model: no$"), checks.named("pruning"):
+        raise ValueError("a mask of another model: no")

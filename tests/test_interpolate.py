@@ -11,14 +11,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-import interpolate
-from src import config, runs, state_dicts
-from src.connectivity import line_tables, measuring
-from src.connectivity.records import Records, Request
-from src.models.mlp import MLP
+from src import runs, state_dicts
 from src.training import rebuilt
 from tests import toys
-from tests.connectivity import small as networks
 from tests.test_scripts import QUIET, REPOSITORY, files, only, refused, run, steps_made
 
 TINY = [
@@ -218,39 +213,3 @@ def test_bad_input_gets_one_message_and_leaves_nothing(arguments, messages, trai
     for message in messages:
         assert error.count(message.format(**names)) == 1
     assert not list(tmp_path.glob("outputs/*"))
-
-
-def test_what_another_job_has_measured_meanwhile_is_kept(tmp_path, monkeypatch):
-    def build():
-        return MLP((2, 4, 4), 3, [8, 5])
-
-    ends = [tmp_path / f"{name}.safetensors" for name in "ab"]
-    for seed, file in enumerate(ends):
-        runs.save_weights(file, networks.make(build, seed).state_dict(), {})
-
-    def measure(folder, split):
-        request = Request(alphas=3, splits=[split])
-        evaluator = networks.evaluator(build())
-        interpolate.measure_lines(runs.Run(folder), evaluator, request, [(None, None, ends)])
-
-    original, interrupted = measuring.measured, []
-
-    def measured(*arguments):
-        line = original(*arguments)
-        if not interrupted:
-            interrupted.append(True)
-            measure(tmp_path / "run", "test")
-        return line
-
-    with monkeypatch.context() as patch:
-        patch.setattr(measuring, "measured", measured)
-        measure(tmp_path / "run", "train")
-    for split in ("train", "test"):
-        measure(tmp_path / "one_by_one", split)
-    for name in line_tables.COLUMNS:
-        first, second = (
-            line_tables.path(tmp_path / f, name).read_bytes() for f in ("run", "one_by_one")
-        )
-        assert first == second
-    (line,) = Records(tmp_path / "run").read(None)["lines"]
-    assert line["networks"] == [config.shown(file) for file in ends]

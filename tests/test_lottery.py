@@ -59,6 +59,8 @@ def wrong(**changes: Any) -> list[str]:
         {"branch": "randomly_prune", "randomly_prune": {"strategy": "even", "seed": 3}},
         {"branch": "retrain", "retrain": {"hparams": {"epochs": 3}}, "branch_levels": [0, 3]},
         {"pretrain": {"hparams": {"epochs": 3}}},
+        {"branch": "instability", "instability": {"seeds": [0, 5, 2], "alphas": [0.0, 0.3, 1.0]}},
+        {"branch": "instability", "branch_levels": [0, 2], "instability": {"bn": "repair"}},
     ],
     ids=str,
 )
@@ -112,14 +114,15 @@ HAN = {"_target_": "src.parts.Han"}
             "branch_levels=[1,4]: must be from 0 to 3, got 4",
         ),
         (
-            {"branch": "instability"},
-            "branch=instability: must be one of randomly_prune, randomly_reinitialize, retrain or "
-            "null",
+            {"branch": "stability"},
+            "branch=stability: must be one of randomly_prune, randomly_reinitialize, retrain, "
+            "instability or null",
         ),
         (
             {"branch": "retrain"},
             "branch=retrain: needs other data or hyperparameters, retrain.hparams.epochs=...",
         ),
+        ({"instability": {"vary": []}}, "instability.vary: needs branch=instability"),
         ({"randomly_prune": {"seed": 2}}, "randomly_prune.seed: needs branch=randomly_prune"),
         (
             {"branch": "randomly_prune", "retrain": {"optimizer": {"lr": 1.0}}},
@@ -149,6 +152,43 @@ def test_what_cannot_run_is_named_as_typed(changes, message):
     assert wrong(**changes) == [message]
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"seeds": [2]}, "instability.seeds=[2]: must hold at least two, to compare them"),
+        ({"seeds": []}, "instability.seeds=[]: must hold at least two, to compare them"),
+        ({"seeds": [2, 2]}, "instability.seeds=[2,2]: must not repeat a value"),
+        ({"seeds": [1, -2]}, "instability.seeds=[1,-2]: must not be negative"),
+        ({"seeds": 2}, "instability.seeds=2: must be a list of (a whole number)"),
+        ({"vary": []}, "instability.vary=[]: must hold at least one value"),
+        ({"vary": ["dropout"] * 2}, "instability.vary=[dropout,dropout]: must not repeat a value"),
+        (
+            {"vary": ["initialization"]},
+            "instability.vary=[initialization]: must be a list of (one of data_order, "
+            "augmentation, dropout)",
+        ),
+        ({"splits": []}, "instability.splits=[]: must hold at least one value"),
+        ({"splits": ["val"] * 2}, "instability.splits=[val,val]: must not repeat a value"),
+        ({"alphas": 1}, "instability.alphas=1: must be at least 2, both ends"),
+        (
+            {"alphas": [0.0, 0.5]},
+            "instability.alphas=[0.0,0.5]: must increase from 0 to 1, the two ends",
+        ),
+        ({"bn": "no"}, "instability.bn=no: must be one of reset, average, keep, repair"),
+    ],
+    ids=str,
+)
+def test_children_that_cannot_be_compared_are_named_as_typed(changes, message):
+    assert wrong(branch="instability", instability=changes) == [message]
+
+
+def test_instability_is_of_all_levels_and_other_branches_of_sparse_ones_if_not_told():
+    assert lottery.branch_levels(prune(branch="instability")) == [0, 1, 2, 3]
+    assert lottery.branch_levels(prune(branch="instability", branch_levels=[2])) == [2]
+    assert lottery.branch_levels(prune(branch="randomly_prune")) is None
+    assert lottery.branch_levels(prune()) is None
+
+
 def test_what_becomes_of_the_weights_is_as_the_strategy_does_if_not_told():
     assert lottery.rewind(prune()) == "weights"
     assert lottery.rewind(prune(rewind="lr")) == "lr"
@@ -170,6 +210,7 @@ def test_what_is_asked_of_a_study_is_not_in_its_name():
         {"branch": "retrain", "retrain": {"hparams": {"epochs": 1}}},
         {"branch": "randomly_prune", "branch_levels": [1], "randomly_prune": {"seed": 3}},
         {"randomly_reinitialize": {"seed": 3}},
+        {"branch": "instability", "instability": {"vary": ["dropout"]}},
         {"compare": ["outputs/prune_*"]},
         {"snapshots": ["1ep"]},
         {"global_seed": 4},
@@ -203,11 +244,20 @@ def test_a_branch_is_named_by_its_own_options():
     assert branch(retrain=first) != branch(retrain=other)
 
 
+def test_children_are_named_by_what_they_vary_in_alone():
+    asked = {"seeds": [3, 4], "alphas": 5, "bn": "keep", "splits": ["val"]}
+    turned = {"vary": ["dropout", "augmentation", "data_order"]}
+    assert branch(instability={}) == branch(instability=asked) == branch(instability=turned)
+    two = {branch(instability={"vary": v}) for v in (["dropout", "data_order"], ["data_order"])}
+    assert len({branch(instability={}), *two}) == 3
+
+
 def test_a_branch_is_told_by_what_is_not_its_default():
     def words(**changes: Any) -> str:
         return naming.section_words(prune(**changes), "Prune", next(iter(changes)))
 
     assert words(randomly_prune={"seed": 1}) == ""
     assert words(randomly_prune={"seed": 2, "strategy": "even"}) == "strategy=even seed=2"
+    assert words(instability={"vary": ["dropout", "data_order"]}) == "vary=[data_order,dropout]"
     given = {"hparams": {"epochs": 3, "batch_size": 8}, "optimizer": {"lr": 1.0}}
     assert words(retrain=given) == "optimizer.lr=1.0 hparams.epochs=3 hparams.batch_size=8"

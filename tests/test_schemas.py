@@ -23,7 +23,12 @@ SECTIONS = [
     schemas.SpawnOptions,
     schemas.ModelOptions,
 ]
-BRANCHES = [schemas.RandomlyPrune, schemas.RandomlyReinitialize, schemas.Retrain]
+BRANCHES = [
+    schemas.RandomlyPrune,
+    schemas.RandomlyReinitialize,
+    schemas.Retrain,
+    schemas.Instability,
+]
 SCHEMAS = [*SCRIPTS, *MODES, *SECTIONS, *BRANCHES, schemas.Hparams, schemas.Seeds, schemas.Runtime]
 
 
@@ -50,7 +55,7 @@ def test_every_default_is_of_its_own_type(schema):
 
 def test_what_is_left_out_of_names_exists():
     assert schemas.UNNAMED <= set().union(*map(names, SCRIPTS))
-    assert set(schemas.UNNAMED_IN_PARTS) <= set(schemas.SUPPLIED) | {"pretrain"}
+    assert set(schemas.UNNAMED_IN_PARTS) <= {*schemas.SUPPLIED, "pretrain", "instability"}
     for script, requests in schemas.REQUESTS.items():
         assert requests <= names(getattr(schemas, script))
 

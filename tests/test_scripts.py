@@ -606,6 +606,33 @@ def test_levels_and_branches_are_added_later(tickets, tmp_path):
     assert curves == {"sparse_global", "sparse_global, randomly_prune"}
 
 
+def test_children_of_levels_are_compared(tickets, tmp_path):
+    shutil.copytree(tickets[0].parent, tmp_path / "outputs" / tickets[0].parent.name)
+    tree = only(tmp_path, "outputs/prune_*/seed_1")
+    asked = ["levels=2", "rewind_step=3it", "branch=instability", "branch_levels=[0,2]"]
+    output = prune(*asked, "instability.alphas=3", cwd=tmp_path)
+    assert steps_made(output) == 2 * 2 * 19
+    with (tree / "instability.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    keys = {(row["level"], row["seeds"], row["split"], row["metric"]) for row in rows}
+    assert len(keys) == len(rows) == 2 * 2 * 2 and {row["seeds"] for row in rows} == {"1-2"}
+    assert "instability (test, bn=reset, between children 1-2)" in output
+    assert (tree / "figures/instability.png").exists()
+    same = only(tree, "level_2/instability_*/seed_1/weights/step_22.safetensors")
+    assert same.read_bytes() != (tree / "level_2/weights/step_22.safetensors").read_bytes()
+    weights = [load_file(path) for path in (same, tree / "level_2/weights/step_22.safetensors")]
+    assert all(part.equal(weights[1][name]) for name, part in weights[0].items())
+
+    before = contents(tree)
+    command = [sys.executable, "-X", "importtime", str(REPOSITORY / "prune.py"), *LEVELS, *asked]
+    again = subprocess.run(
+        [*command, "instability.alphas=3"], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert "done before: nothing to compute" in again.stdout
+    assert "src.pruning.instability" in again.stderr and "| torch\n" not in again.stderr
+    assert contents(tree) == before
+
+
 def test_every_script_takes_a_ticket_as_it_is(tickets, tmp_path):
     tree, _ = tickets
     masks, ticket = kept(tree / "level_2"), tree / "level_2/weights/step_22.safetensors"
@@ -634,6 +661,10 @@ def test_every_script_takes_a_ticket_as_it_is(tickets, tmp_path):
             "pruning.fractions=1: no such option; pruning takes fraction, ig",
         ),
         (["compare=[nowhere]"], "compare=nowhere: no levels.csv there"),
+        (
+            ["branch=instability", "instability.splits=[val]", "dataset.val_fraction=0"],
+            "instability.splits=val: this data set has train, test",
+        ),
     ],
 )
 def test_pruning_that_cannot_be_done_is_refused_before_any_work(arguments, message, tmp_path):

@@ -59,20 +59,24 @@ def _barriers(content: dict[str, Any]) -> Iterator[Row]:
 
 
 def _intervals(content: dict[str, Any]) -> Iterator[Row]:
-    """Means over children, with the 95 % interval of Student's t distribution."""
+    """Means over children, with the 95 % interval of Student's t distribution.
+
+    Lines between two children each have ends in common, from which no interval follows.
+    """
     rows = [dict(zip(COLUMNS["barriers"], row, strict=True)) for row in _barriers(content)]
     for _, group in groupby(sorted(rows, key=_treatment), key=_treatment):
         same = list(group)
         how = [same[0][name] for name in (*HOW, "metric")]
         for measure in MEASURES:
             values = torch.tensor([row[measure] for row in same], dtype=torch.float64)
-            yield [*_moments(content), *how, len(same), measure, *_interval(values)]
+            apart = not isinstance(same[0]["child_seed"], str)
+            yield [*_moments(content), *how, len(same), measure, *_interval(values, apart)]
 
 
-def _interval(values: torch.Tensor) -> list[float | None]:
-    """Mean, low and high; of one child the mean alone."""
+def _interval(values: torch.Tensor, apart: bool) -> list[float | None]:
+    """Mean, low and high; of one child, or of lines with common ends, the mean alone."""
     found = barriers.interval(values)
-    ends = [found.low.item(), found.high.item()] if len(values) > 1 else [None, None]
+    ends = [found.low.item(), found.high.item()] if apart and len(values) > 1 else [None, None]
     return [found.mean.item(), *ends]
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from src import state_dicts
 from src.connectivity import alignment, barriers, line, repaired_line
 from src.connectivity.points import Curve, PointEvaluator
-from src.connectivity.records import Line, Request
+from src.connectivity.records import ChildSeed, Line, Request
 from src.state_dicts import StateDict
 
 
@@ -60,7 +60,7 @@ class Ends:
         return repaired_line.RepairedLine(self.points, self.start, self.end)
 
 
-def measured(ends: Ends, known: Line | None, request: Request, child_seed: int | None) -> Line:
+def measured(ends: Ends, known: Line | None, request: Request, child_seed: ChildSeed) -> Line:
     """A line with all that is asked for.
 
     What is known is kept: a line has the points of all requests that were ever made of it.
@@ -69,7 +69,7 @@ def measured(ends: Ends, known: Line | None, request: Request, child_seed: int |
         ends: of the line, aligned as is asked for.
         known: of this line.
         request: what is asked for.
-        child_seed: of the network at the end, if it is a child.
+        child_seed: see `records.ChildSeed`.
 
     Raises:
         ValueError: `alphas` or `refine` is out of range, or as in `line.evaluate`.

@@ -6,6 +6,7 @@ Imports no torch, so that a finished study ends at once.
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -15,6 +16,9 @@ from src.runs import write_json
 # {child_seed, align, bn, distance, cosine, curves, networks}, where curves has, by split, {alphas,
 # loss, accuracy, barriers, requests}
 Line: TypeAlias = dict[str, Any]
+
+# Of the child at the end; between two children: "1-2", those of both; None between saved networks.
+ChildSeed: TypeAlias = int | str | None
 
 ALIGNS = ("none", "weights", "activations")
 TREATMENTS = ("reset", "average", "keep", "repair")  # of batch-norm statistics
@@ -113,7 +117,12 @@ class Records:
         path = self.file(pair)
         return json.loads(path.read_text()) if path.exists() else {}
 
-    def line(self, pair: Pair | None, child_seed: int | None, request: Request) -> Line | None:
+    def has(self, lines: Sequence[tuple[Pair | None, ChildSeed]], request: Request) -> bool:
+        """Whether lines have all that is asked for, and the tables have it too."""
+        known = (self.line(pair, child_seed, request) for pair, child_seed in lines)
+        return all(map(request.is_met, known)) and self.are_in_tables
+
+    def line(self, pair: Pair | None, child_seed: ChildSeed, request: Request) -> Line | None:
         """The line of one child, aligned and treated as is asked for."""
         key = (child_seed, request.align, request.bn)
         lines = self.read(pair).get("lines", [])
@@ -166,13 +175,22 @@ def pairs(
     return found
 
 
-def _key(line: Line) -> tuple[int | None, str, str]:
+def between(seeds: Sequence[int]) -> dict[str, tuple[int, int]]:
+    """All pairs of children, by the `child_seed` of the line between them.
+
+    Args:
+        seeds: of the children, each once.
+    """
+    return {f"{start}-{end}": (start, end) for start, end in combinations(sorted(seeds), 2)}
+
+
+def _key(line: Line) -> tuple[ChildSeed, str, str]:
     return line["child_seed"], line["align"], line["bn"]
 
 
-def _order(line: Line) -> tuple[int, int, int]:
+def _order(line: Line) -> tuple[list[int], tuple[int, int]]:
     seed = line["child_seed"]
-    return (-1 if seed is None else seed), *place(line)
+    return ([] if seed is None else [int(part) for part in str(seed).split("-")]), place(line)
 
 
 def place(line: Mapping[str, Any]) -> tuple[int, int]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
 
+from src import tables
 from src.connectivity.records import Pair, Request
 
 MEASURES = ("barrier", "barrier_frankle", "midpoint_gap")
@@ -38,7 +39,7 @@ def of(folder: Path, pairs: Sequence[Pair | None], request: Request) -> str:
         several = " or ".join(map(str, numbers_of_children))
         of_children = f", means of {several} branches +- half the 95 % interval"
     title = f"barriers (align={request.align}, bn={request.bn}){of_children}"
-    return "\n".join([title, *_columns(lines)])
+    return "\n".join([title, *tables.columns(lines)])
 
 
 def _is_meant(row: Row, request: Request) -> bool:
@@ -50,13 +51,3 @@ def _is_meant(row: Row, request: Request) -> bool:
 def _number(row: Row) -> str:
     mean = float(row["mean"])
     return f"{mean:.4f} +- {float(row['high']) - mean:.4f}" if row["high"] else f"{mean:.4f}"
-
-
-def _columns(lines: list[list[str]]) -> list[str]:
-    """Cells padded to columns; a column that is empty but for its name is left out."""
-    columns = [column for column in zip(*lines, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in columns]
-    return [
-        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in zip(*columns, strict=True)
-    ]

@@ -1,5 +1,6 @@
 """Where the training of a level, or of a branch of it, begins."""
 
+import copy
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -59,6 +60,12 @@ class Starts:
         self.seeds, self.weights = seeds, weights
         self.initial = state_dicts.copy(session.model.state_dict())
 
+    def seeded(self, seeds: Seeds) -> "Starts":
+        """The same beginnings with other seeds of the streams of chance."""
+        other = copy.copy(self)
+        other.seeds = seeds
+        return other
+
     def dense(self, mask: Mask | None, origin: dict[str, Any]) -> Session:
         """The beginning of level 0; of a sparse network if there is a mask."""
         weights: StateDict = self.initial
@@ -66,15 +73,17 @@ class Starts:
             weights = fitting(self.weights(), self.initial)
         return self.fresh(weights, self.plan.start, mask, origin)
 
-    def rewound(self, mask: Mask, origin: dict[str, Any]) -> Session:
+    def rewound(self, mask: Mask | None, origin: dict[str, Any]) -> Session:
         """Where level 0 stood at the rewind step, without the weights that have no place.
 
-        All of its state is as it was there: weights, optimizer, schedule, averaged models.
+        All of its state is as it was there: weights, optimizer, schedule, averaged models. Without
+        a mask it is level 0 itself, which goes on from there.
         """
         session = self.dense(mask, origin)
         if self.plan.rewind > self.plan.start:
             session.load_snapshot(self.tree.level(0), self.plan.rewind)
-            masking.mask_session_(session, mask)
+            if mask is not None:
+                masking.mask_session_(session, mask)
         return session
 
     def rewound_weights(self) -> StateDict:

@@ -4,7 +4,7 @@ import glob
 from collections.abc import Sequence
 from pathlib import Path
 
-from src.pruning.tree import Tree
+from src.pruning.tree import Tree, instability_beside
 
 
 def find(texts: Sequence[str]) -> list[Path]:
@@ -33,6 +33,11 @@ def beside(tree: Tree, others: Sequence[Path]) -> list[Path]:
     """Tables of a study of all seeds that are there, then those of others, each once."""
     own = [tree.table, *_tables(tree.folder.parent)]
     return list({path.resolve(): path for path in [*own, *others] if path.exists()}.values())
+
+
+def instabilities(tables: Sequence[Path]) -> list[Path]:
+    """Tables of barriers between children, of those studies of which there are any."""
+    return [path for path in map(instability_beside, tables) if path.exists()]
 
 
 def _tables(folder: Path) -> list[Path]:

@@ -18,6 +18,7 @@ from src.runs import Run, load_weights, write_csv
 from src.state_dicts import StateDict
 from src.steps import Step
 from src.training.fit import fit
+from src.training.recipe import Seeds
 from src.training.session import Session
 
 
@@ -109,10 +110,7 @@ class Study:
 
     def final(self, level: int) -> StateDict:
         """The weights that a level ended with."""
-        run = self.tree.level(level)
-        result = run.read_result()
-        assert result is not None  # it was trained before
-        return load_weights(run.weights(result["iteration"]))[0]
+        return load_weights(tree.final_weights(self.tree.level(level)))[0]
 
     def save_mask(self, run: Run, mask: Mask, metadata: dict[str, Any]) -> None:
         """Write the mask of a run, and what it keeps of each layer."""
@@ -136,9 +134,12 @@ class Study:
         path = tree.mask_of(run)
         return {"mask": {"file": f"../{path.name}", "digest": fingerprints.file(str(path))}}
 
-    def begin(self, level: int, mask: Mask, origin: dict[str, Any]) -> Session:
-        """The session where a level begins, under a mask that may be another one."""
-        starts, rewind = self.starts, self.plan.request.rewind
+    def begin(
+        self, level: int, mask: Mask, origin: dict[str, Any], seeds: Seeds | None = None
+    ) -> Session:
+        """The session where a level begins, under a mask and with seeds that may be others."""
+        starts = self.starts if seeds is None else self.starts.seeded(seeds)
+        rewind = self.plan.request.rewind
         if level == 0:
             return starts.dense(None, origin)
         if rewind == "weights":

@@ -9,6 +9,7 @@ from src.runs import Run
 
 MASK = "mask.safetensors"
 SPARSITY = "sparsity.csv"
+INSTABILITY = "instability_"  # begins the names of branches with children
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,10 @@ class Tree:
     @property
     def table(self) -> Path:
         return self.folder / "levels.csv"
+
+    @property
+    def instability_table(self) -> Path:
+        return instability_beside(self.table)
 
     @property
     def figures(self) -> Path:
@@ -44,7 +49,18 @@ class Tree:
         return sorted(int(name) for name in names if name.isdecimal())
 
     def branches(self, level: int) -> list[str]:
-        """Branches of a level that are done, in order."""
+        """Branches of a level that are trainings and done, in order."""
+        return [name for name in self._results(level) if not name.startswith(INSTABILITY)]
+
+    def instabilities(self, level: int) -> list[str]:
+        """Branches of a level with lines between its children, in order."""
+        return [name for name in self._results(level) if name.startswith(INSTABILITY)]
+
+    def child(self, level: int, branch: str, seed: int) -> Run:
+        """One of the children in a branch of a level."""
+        return Run(self.branch(level, branch).folder / f"seed_{seed}")
+
+    def _results(self, level: int) -> list[str]:
         found = self.level(level).folder.glob("*_*/result.json")
         return sorted(path.parent.name for path in found)
 
@@ -53,9 +69,21 @@ class Tree:
         return locks.exclusive(self.figures, [self.figures, self.folder])
 
 
+def instability_beside(table: Path) -> Path:
+    """The table of barriers between children of a study, beside that of its levels."""
+    return table.with_name("instability.csv")
+
+
 def mask_of(run: Run) -> Path:
     """File of the mask that a run was trained under."""
     return run.folder / MASK
+
+
+def final_weights(run: Run) -> Path:
+    """File of the weights that a run, which is done, ended with."""
+    result = run.read_result()
+    assert result is not None  # it was trained before
+    return run.weights(result["iteration"])
 
 
 def sparsity_of(run: Run) -> Path:

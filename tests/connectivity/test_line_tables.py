@@ -118,6 +118,18 @@ def test_one_child_has_a_mean_and_no_interval(tmp_path):
     assert intervals[0]["mean"] == barriers[0]["barrier"]
 
 
+def test_lines_between_two_children_each_have_a_mean_and_no_interval(tmp_path):
+    some = [(PAIR, line(pair, height=0.1 * n)) for n, pair in enumerate(("1-2", "1-10", "2-10"))]
+    lines, barriers, intervals = written(tmp_path, *some[::-1])
+    assert [row["child_seed"] for row in barriers[::4]] == ["1-2", "1-10", "2-10"]
+    assert {row["child_seed"] for row in lines} == {"1-2", "1-10", "2-10"}
+    for row in intervals:
+        assert (row["num_children"], row["low"], row["high"]) == ("3", "", "")
+    assert float(intervals[0]["mean"]) == pytest.approx(
+        np.mean([float(row["barrier"]) for row in barriers[::4]])
+    )
+
+
 def test_the_order_in_which_lines_were_measured_makes_no_difference(tmp_path):
     written(tmp_path / "a", *study())
     written(tmp_path / "b", *study()[::-1])

@@ -141,6 +141,20 @@ def test_tables_that_are_older_than_a_line_do_not_hold_it(tmp_path):
     assert not store.are_in_tables
 
 
+def test_lines_are_there_when_all_have_what_is_asked_for_and_tables_have_it_too(tmp_path):
+    store, request = Records(tmp_path), Request(alphas=5)
+    store.write(PAIR, line(2, alphas=5), {})
+    assert not store.has([(PAIR, 2)], request)
+    (tmp_path / "intervals.csv").touch()
+    assert store.has([(PAIR, 2)], request)
+    assert not store.has([(PAIR, 2), (PAIR, 3)], request)
+    assert not store.has([(PAIR, 2)], Request(alphas=7))
+
+
+def test_every_two_children_are_a_pair_once_the_smaller_seed_first():
+    assert records.between([10, 2, 3]) == {"2-3": (2, 3), "2-10": (2, 10), "3-10": (3, 10)}
+
+
 def test_a_finished_study_needs_no_torch():
     modules = "records, planes, summary"
     code = f"import sys; from src.connectivity import {modules}; assert 'torch' not in sys.modules"

@@ -3,6 +3,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from src.plots import levels, sparsity, tickets
+from tests.plots.test_instability import barriers
 
 DENSITIES = [1.0, 0.8, 0.64, 0.512]
 
@@ -154,3 +155,7 @@ def test_a_study_has_a_figure_a_model_and_what_its_tables_allow(tmp_path, monkey
     saved.clear()
     levels.save(study(best=False), KEPT, tmp_path)
     assert "best_step" not in saved
+    saved.clear()
+    both = pd.concat([barriers(), barriers(bn="keep", splits=["train"])])
+    levels.save(study(), KEPT, tmp_path, both)
+    assert saved[4:] == ["instability", "instability_keep"]

@@ -102,6 +102,12 @@ def test_seeds_of_a_study_and_other_studies_are_drawn_beside_it(tree, tmp_path):
         assert found == [tree.table, second.table, other.table]
 
 
+def test_barriers_are_drawn_of_the_studies_that_have_any(tree, tmp_path):
+    other = Tree(tmp_path / "prune_2" / "seed_4")
+    runs.write_csv(other.instability_table, ["level"], [])
+    assert studies.instabilities([tree.table, other.table]) == [other.folder / "instability.csv"]
+
+
 def test_a_folder_without_a_study_is_named(tmp_path):
     message = f"^compare={tmp_path}/a*: no levels.csv there, nor in seed_"
     with pytest.raises(FileNotFoundError, match=message.replace("*", r"\*")):
@@ -137,7 +143,8 @@ def test_whoever_asks_for_more_is_given_more(tree, asked):
 
 def test_what_a_finished_study_needs_imports_no_torch():
     code = (
-        "import sys; from src.pruning import counts, plan, rows, studies, summary, tree, wanted; "
+        "import sys; from src.pruning import counts, instability, plan, rows, studies; "
+        "from src.pruning import summary, tree, wanted; "
         "print('torch' in sys.modules)"
     )
     root = Path(__file__).parents[2]

@@ -1,0 +1,57 @@
+"""Lines between saved networks, measured where they are not known and kept."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from src import config
+from src.connectivity import line_tables
+from src.connectivity.measuring import Ends, measured
+from src.connectivity.points import PointEvaluator
+from src.connectivity.records import ChildSeed, Pair, Records, Request
+from src.runs import Run, load_weights
+from src.training.evaluator import Evaluator
+
+# Moments, whose line it is, and the files of its start and of its end.
+Saved: TypeAlias = tuple[Pair | None, ChildSeed, Sequence[Path]]
+
+
+def measure(run: Run, evaluator: Evaluator, request: Request, lines: Sequence[Saved]) -> None:
+    """Evaluate what is missing of lines, each kept as soon as it is done.
+
+    Args:
+        run: whose folder they are kept in.
+        evaluator: of the networks by themselves.
+        request: what is asked of each line.
+        lines: between which networks.
+
+    Raises:
+        ValueError: as in `PointEvaluator` and in `measured`.
+    """
+    store = Records(run.folder)
+    points = PointEvaluator(evaluator, request.splits, request.num_alphas * len(lines))
+    for pair, child_seed, files in lines:
+        known = store.line(pair, child_seed, request)
+        if request.is_met(known):
+            continue
+        start, end = (load_weights(file)[0] for file in files)
+        ends = Ends(points, start, end, request.align)
+        line = measured(ends, known, request, child_seed)
+        with run.locked():
+            latest = store.line(pair, child_seed, request)
+            if latest != known:  # another job has measured some of it meanwhile
+                line = measured(ends, latest, request, child_seed)
+            line["networks"] = [config.shown(file.absolute()) for file in files]
+            store.write(pair, line, _about(evaluator, request.splits))
+            line_tables.write(run.folder)
+    with run.locked():
+        if not store.are_in_tables:  # a job was killed before it had written them
+            line_tables.write(run.folder)
+
+
+def _about(evaluator: Evaluator, splits: Sequence[str]) -> dict[str, Any]:
+    """What is written down besides the numbers."""
+    return {
+        "precision": "bf16" if evaluator.autocast else "fp32",
+        "num_examples": {split: len(evaluator.data.splits[split]) for split in splits},
+    }

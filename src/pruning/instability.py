@@ -1,0 +1,66 @@
+"""Barriers between the children of levels: the table of a tree, and its summary. Imports no torch.
+
+The barriers themselves are read from the tables that lie where the lines were measured.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from src import tables
+from src.pruning import rows
+from src.pruning.rows import Row
+from src.pruning.tree import Tree
+
+STUDY = ("strategy", "rewind", "rewind_step")
+MEASURES = ("barrier", "barrier_frankle", "midpoint_gap", "distance", "cosine")
+COLUMNS = (*STUDY, "seed", "level", "density", "vary", "seeds", "bn", "split", "metric", *MEASURES)
+SPLITS = ("train", "val", "test")
+
+
+def of_tree(tree: Tree, seed: int) -> Iterator[Row]:
+    """Every barrier between two children of every level, in order of levels.
+
+    Args:
+        tree: with them.
+        seed: of the study.
+    """
+    for level in tree.levels():
+        for name in tree.instabilities(level):
+            run = tree.branch(level, name)
+            result = run.read_result()
+            assert result is not None
+            said = [result[column] for column in STUDY]
+            whose = [seed, level, result["density"], " ".join(result["vary"])]
+            for row in rows.read(run.folder / "barriers.csv"):
+                numbers = [row[name] for name in ("bn", "split", "metric", *MEASURES)]
+                yield (*said, *whose, row["child_seed"], *numbers)
+
+
+def summary(tree: Tree, asked: Mapping[str, Any], lines: Sequence[str]) -> str:
+    """Barriers of every level, means over pairs of children, as a table of text.
+
+    On the test split, or the last one that was asked for.
+
+    Args:
+        tree: with its table.
+        asked: `vary`, `bn` and `splits`.
+        lines: seeds of the pairs, such as "1-2".
+    """
+    split = max(asked["splits"], key=SPLITS.index)
+    meant = {"vary": " ".join(sorted(asked["vary"])), "bn": asked["bn"], "split": split}
+    found = [
+        row
+        for row in rows.read(tree.instability_table)
+        if row["seeds"] in lines and meant.items() <= row.items()
+    ]
+    shown = MEASURES[:4]
+    cells = [["level", "weights left", "metric", *shown]]
+    for level in dict.fromkeys(row["level"] for row in found):
+        for metric in ("error", "loss"):
+            same = [row for row in found if (row["level"], row["metric"]) == (level, metric)]
+            if len(same) == len(lines):
+                means = [sum(float(row[name]) for row in same) / len(same) for name in shown]
+                density = f"{float(same[0]['density']):.4f}"
+                cells.append([level, density, metric, *(f"{mean:.4f}" for mean in means)])
+    of = f"{split}, bn={asked['bn']}, between children {', '.join(lines)}"
+    return "\n".join([f"instability ({of})", *tables.columns(cells)])
