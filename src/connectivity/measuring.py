@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from src import state_dicts
-from src.connectivity import alignment, barriers, line, repaired_line
+from src.connectivity import alignment, barriers, combinations, line, repaired_line
 from src.connectivity.points import Curve, PointEvaluator
 from src.connectivity.records import ChildSeed, Line, Request
 from src.state_dicts import StateDict
@@ -34,6 +34,7 @@ class Ends:
     @cached_property
     def end(self) -> StateDict:
         """The network at alpha 1."""
+        combinations.check_alike([self.start, self.given])
         if self.align == "none":
             return self.given
         evaluator = self.points.evaluator

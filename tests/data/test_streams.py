@@ -72,6 +72,7 @@ def test_evaluation_takes_central_crops_in_order_again_and_again(data):
             torch.testing.assert_close(found, normalized(to_pixels(crop), data))
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on a single core
 def test_the_number_of_workers_changes_nothing(data):
     one, other = (joined(batches_of(data, 4, workers).epoch(0)) for workers in (0, 2))
     assert torch.equal(one[0], other[0]) and torch.equal(one[1], other[1])
