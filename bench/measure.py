@@ -11,6 +11,8 @@ import torch
 def medians(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     """Median seconds of each way, measured A B A B: what disturbs one disturbs the others too.
 
+    With one thread on a CPU these are seconds of computing, which other processes hardly change.
+
     Args:
         ways: functions that do the same work, by name; each is called once before it is measured.
         rounds: measurements of each.
@@ -21,11 +23,21 @@ def medians(ways: dict[str, Callable[[], object]], rounds: int) -> dict[str, flo
     for _ in range(rounds):
         for name, way in ways.items():
             synchronize()
-            began = time.perf_counter()
+            began = now()
             way()
             synchronize()
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append(now() - began)
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def now() -> float:
+    """Seconds on the clock that is measured with."""
+    return time.process_time() if computes_alone() else time.perf_counter()
+
+
+def computes_alone() -> bool:
+    """Whether all work is that of one thread of this process."""
+    return torch.get_num_threads() == 1 and not torch.cuda.is_available()
 
 
 def synchronize() -> None:
@@ -39,7 +51,9 @@ def machine() -> str:
     if torch.cuda.is_available():
         where = torch.cuda.get_device_name()
     else:
-        where = f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads"
+        num = torch.get_num_threads()
+        threads = "1 thread, CPU time" if computes_alone() else f"{num} threads"
+        where = f"{platform.processor() or platform.machine()}, {threads}"
     return f"{where}, torch {torch.__version__}"
 
 

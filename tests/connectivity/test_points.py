@@ -108,7 +108,7 @@ def test_batches_of_other_sizes_make_no_difference(way, monkeypatch):
         return PointEvaluator(evaluator, ["train"]).evaluate(ends, shares, "average")["train"]
 
     whole = curve()
-    monkeypatch.setattr(evaluators, "BATCH_VALUES", 32 * 32)  # 32 images, then 8
+    monkeypatch.setattr(evaluators, "BATCH_VALUES_CPU", 32 * 32)  # 32 images, then 8
     assert networks.evaluator(BUILDS[way]()).batch_size == 32
     torch.testing.assert_close(curve().loss, whole.loss, rtol=0, atol=1e-6)
 
