@@ -6,7 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from src import annotations, interpolation, lottery, pretraining, schemas, signatures, steps
+from src import (
+    annotations,
+    extracting,
+    interpolation,
+    lottery,
+    pretraining,
+    schemas,
+    signatures,
+    steps,
+)
 from src.signatures import REQUIRED, Argument
 
 POSITIVE = (
@@ -165,6 +174,7 @@ def _out_of_range(values: dict[str, Any]) -> list[str]:
     if length is not None and steps.parse(length) == (0, 0):
         errors.append(f"hparams.steps={length}: must be positive")
     errors += lottery.errors(values) if "one_shot" in values else []
+    errors += extracting.errors(values) if "extraction" in values else []
     return errors + (_misfits_of_branches(values) if "spawn_steps" in values else [])
 
 

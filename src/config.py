@@ -28,6 +28,7 @@ SCHEMAS = {  # by script
     "spawn": schemas.Spawn,
     "interpolate": schemas.Interpolate,
     "prune": schemas.Prune,
+    "extract": schemas.Extract,
 }
 
 

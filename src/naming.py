@@ -43,6 +43,16 @@ def _digest(content: dict[str, Any]) -> str:
     return hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
 
 
+def clustering_name(extraction: dict[str, Any]) -> str:
+    """Ten hexadecimal digits of what becomes of trained students: gamma, beta and the like.
+
+    Args:
+        extraction: that section of the configuration of `extract.py`.
+    """
+    chosen = {key: extraction[key] for key in schemas.CLUSTERING}
+    return _digest(_unlike_default(chosen, checks.fields("Extraction")))
+
+
 def identity(values: dict[str, Any], schema: str) -> dict[str, Any]:
     """What a run is named by: every value that changes its result and is not its default.
 

@@ -42,6 +42,8 @@ def data(node: dict[str, Any], metadata: dict[str, Any], cache_dir: str) -> Any:
     """
     saved = metadata["config"]
     if "_target_" not in node:
+        if "dataset" not in saved:
+            raise ValueError("dataset: these weights are of no data set; name one, dataset=...")
         node = saved["dataset"] | node
         _check("dataset", node)
         _check_folder(node)

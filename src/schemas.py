@@ -5,6 +5,12 @@ default here is left out of a run's name, so a new option with a default renames
 """
 
 from src import signatures
+from src.schemas_of_extraction import (  # noqa: F401
+    Extract,
+    Extraction,
+    ExtractRuntime,
+    Synthetic,
+)
 from src.schemas_of_studies import (  # noqa: F401
     Instability,
     Interpolate,
@@ -80,6 +86,7 @@ REQUESTS = {
     },
     "InterpolateLine": {"start", "end", "alphas", "refine", "align", "bn", "splits"},
     "InterpolatePlane": {"plane", "project", "splits"},
+    "Extract": {"teacher"},  # its content is in the name
 }
 # A script that does one of several things: the options that say which, by its schema. Without any
 # of them it is the first.
@@ -90,10 +97,21 @@ MODES = {
         "InterpolatePlane": ("plane",),
     }
 }
+# Of `extraction`: what becomes of trained students has a name of its own.
+CLUSTERING = {
+    "gamma",
+    "beta",
+    "mask",
+    "affine",
+    "refit_epochs",
+    "finetune_epochs",
+    "finetune_lr",
+}
 SETS = {"vary"}  # lists whose order says nothing
 UNNAMED_IN_PARTS = {
     "dataset": {"root", "cache_dir"},
     "pretrain": {"weights"},
+    "extraction": CLUSTERING | {"file"},
     "instability": {"seeds", "alphas", "bn", "splits"},  # requests, which add to its folder
 }
 

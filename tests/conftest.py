@@ -31,7 +31,13 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
         nonlocal num_trees
         num_trees += 1
         root = tmp_path / f"tree_{num_trees}"
-        names = ("schemas.py", "schemas_of_studies.py", "schemas_of_training.py", "steps.py")
+        names = (
+            "schemas.py",
+            "schemas_of_extraction.py",
+            "schemas_of_studies.py",
+            "schemas_of_training.py",
+            "steps.py",
+        )
         for name in names:
             (root / "src").mkdir(parents=True, exist_ok=True)
             shutil.copy(signatures.__file__.replace("signatures.py", name), root / "src")

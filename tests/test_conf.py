@@ -39,6 +39,7 @@ def test_every_script_composes(script):
         "spawn": ["spawn_steps=[0ep]", "child_seeds=[1]"],
         "prune": ["levels=1"],
         "interpolate": ["k1=1", "k2=5ep"],
+        "extract": ["teacher=synthetic"],
     }
     assert checks.misfits(*composed(script, *needs.get(script, []))) == []
 

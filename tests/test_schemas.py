@@ -55,7 +55,12 @@ def test_every_default_is_of_its_own_type(schema):
 
 def test_what_is_left_out_of_names_exists():
     assert schemas.UNNAMED <= set().union(*map(names, SCRIPTS))
-    assert set(schemas.UNNAMED_IN_PARTS) <= {*schemas.SUPPLIED, "pretrain", "instability"}
+    assert set(schemas.UNNAMED_IN_PARTS) <= {
+        *schemas.SUPPLIED,
+        "pretrain",
+        "extraction",
+        "instability",
+    }
     for script, requests in schemas.REQUESTS.items():
         assert requests <= names(getattr(schemas, script))
 

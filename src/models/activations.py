@@ -2,13 +2,23 @@
 
 from typing import Literal, get_args
 
-from torch import nn
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from src.models import arguments
 
 Activation = Literal[
-    "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "sigmoid", "tanh", "identity"
+    "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "sigmoid", "tanh", "identity", "g"
 ]
+
+
+class SigmoidPlusSoftplus(nn.Module):
+    """sigmoid(4 x) + softplus(x), without any symmetry (g of Martinelli et al., 2024)."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return torch.sigmoid(4 * inputs) + F.softplus(inputs)
+
 
 _MODULES: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -20,6 +30,7 @@ _MODULES: dict[str, type[nn.Module]] = {
     "sigmoid": nn.Sigmoid,
     "tanh": nn.Tanh,
     "identity": nn.Identity,
+    "g": SigmoidPlusSoftplus,
 }
 
 

@@ -34,7 +34,16 @@ class MLP(nn.Module):
         width: int | list[int] = 64,
         depth: int | None = None,
         activation: Literal[
-            "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "sigmoid", "tanh", "identity"
+            "relu",
+            "leaky_relu",
+            "elu",
+            "gelu",
+            "silu",
+            "softplus",
+            "sigmoid",
+            "tanh",
+            "identity",
+            "g",
         ] = "relu",
         bias: bool = True,
     ) -> None:

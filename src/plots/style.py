@@ -68,6 +68,13 @@ def sequential(count: int) -> list[tuple[float, float, float, float]]:
     return [colours(0.9 * i / max(count - 1, 1)) for i in range(count)]  # its end is too light
 
 
+def distinct(count: int) -> list[tuple[float, float, float, float]]:
+    """Colours of things that have no order; they repeat after twenty."""
+    colours = matplotlib.colormaps["tab20"]
+    order = [*range(0, 20, 2), *range(1, 20, 2)]  # the dark ones first
+    return [colours(order[i % 20]) for i in range(count)]
+
+
 def spread(count: int, most: int) -> range:
     """At most `most` of `count` positions, evenly spaced, the last among them."""
     stride = math.ceil(count / most)

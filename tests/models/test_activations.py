@@ -17,6 +17,7 @@ FORMULAS = {
     "sigmoid": lambda x: 1 / (1 + math.exp(-x)),
     "tanh": math.tanh,
     "identity": lambda x: x,
+    "g": lambda x: 1 / (1 + math.exp(-4 * x)) + math.log1p(math.exp(x)),
 }
 
 

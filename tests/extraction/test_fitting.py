@@ -1,0 +1,112 @@
+import pytest
+import torch
+
+from src.data.orders import data_order
+from src.extraction import fitting
+from src.extraction.fitting import Fit, Schedule
+from src.models.mlp import MLP
+from tests.extraction.made import INPUTS, random_stack
+
+SCHEDULE = Schedule(0.1, 64, 90, 10**-0.5, patience=1, cooldown=1, min_lr=3.2e-3)
+TARGETS = random_stack("tanh", [3, 4, 2], 1, seed=5).outputs([INPUTS])[0]
+
+
+def begun(num_students=3, schedule=SCHEDULE, sizes=(3, 6, 2)):
+    stack = fitting.initialized(num_students, sizes, "tanh", seed=1).to(torch.float64)
+    return Fit(stack, [INPUTS], TARGETS, schedule, seed=2)
+
+
+def finished(fit):
+    fit.run(lambda: None, 1e9, lambda: None)
+    return fit
+
+
+def alone(student, schedule=SCHEDULE, sizes=(3, 6, 2)):
+    """The losses and weights of a plain training loop, by torch's own parts."""
+    start = fitting.initialized(student + 1, sizes, "tanh", seed=1).take([student])
+    model = MLP((3,), 2, list(sizes[1:-1]), activation="tanh").double()
+    for parameter, tensor in zip(model.parameters(), start.tensors(), strict=True):
+        parameter.data = tensor[0].double()
+    optimizer = torch.optim.Adam(model.parameters(), lr=schedule.lr)
+    plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimizer, "min", schedule.factor, schedule.patience, 0.0, cooldown=schedule.cooldown
+    )
+    rows = []
+    for epoch in range(schedule.epochs):
+        total, lr = 0.0, optimizer.param_groups[0]["lr"]
+        for rows_of_batch in data_order(2, epoch, len(INPUTS)).split(schedule.batch_size):
+            optimizer.zero_grad()
+            loss = torch.nn.functional.mse_loss(
+                model(INPUTS[rows_of_batch]), TARGETS[rows_of_batch]
+            )
+            loss.backward()
+            optimizer.step()
+            total += loss.item() * len(rows_of_batch)
+        plateau.step(total / len(INPUTS))
+        rows.append((epoch + 1, student, total / len(INPUTS), lr))
+        if optimizer.param_groups[0]["lr"] <= schedule.min_lr * (1 + 1e-6):
+            break
+    return rows, list(model.parameters())
+
+
+@pytest.mark.parametrize("sizes", [(3, 6, 2), (3, 5, 4, 2)])
+def test_a_student_learns_together_what_it_learns_alone(sizes):
+    fit = finished(begun(sizes=sizes))
+    ends = []
+    for student in range(3):
+        rows, parameters = alone(student, sizes=sizes)
+        found = [row for row in fit.rows if row[1] == student]
+        assert [row[::3] for row in found] == [pytest.approx(row[::3]) for row in rows]
+        torch.testing.assert_close([r[2] for r in found], [r[2] for r in rows], rtol=1e-5, atol=0)
+        for tensor, parameter in zip(fit.stack.tensors(), parameters, strict=True):
+            torch.testing.assert_close(tensor[student], parameter.data, rtol=1e-4, atol=1e-6)
+        ends.append(rows[-1][0])
+    assert len(set(ends)) > 1  # one that is done does not end the others
+
+
+def test_what_was_interrupted_goes_on_bit_for_bit():
+    whole, states = begun(), []
+    whole.run(lambda: states.append(torch.save), 1e9, lambda: None)
+    for end in (1, 17, 30):
+        cut = begun()
+        while cut.epoch < end:
+            cut._end_epoch(cut._train_epoch())
+        state, other = cut.state_dict(), begun()
+        other.load_state_dict(state)
+        finished(other)
+        assert other.rows == whole.rows
+        for one, two in zip(other.stack.tensors(), whole.stack.tensors(), strict=True):
+            assert one.equal(two)
+
+
+def test_students_begin_alike_however_many_there_are_and_by_their_own_inputs():
+    few, many = (fitting.initialized(n, [200, 50, 7], "relu", seed=3) for n in (2, 40))
+    for one, two in zip(few.tensors(), many.tensors(), strict=True):
+        assert one.equal(two[:2])
+    for layer, inputs in zip(many.layers, (200, 50), strict=True):
+        assert float(layer.blocks[0].std()) == pytest.approx((2 / inputs) ** 0.5, rel=0.02)
+        assert not layer.bias.any()
+    other = fitting.initialized(2, [200, 50, 7], "relu", seed=4)
+    assert not other.layers[0].blocks[0].equal(few.layers[0].blocks[0])
+
+
+def test_the_loss_is_the_mean_over_examples_and_outputs(monkeypatch):
+    monkeypatch.setattr(fitting, "ROWS", 7)
+    stack = random_stack("relu", [3, 4, 2], 3)
+    expected = (stack.outputs([INPUTS]) - TARGETS).square().mean(dim=(1, 2))
+    assert fitting.losses(stack, [INPUTS], TARGETS) == pytest.approx(expected.tolist())
+
+
+def test_a_loss_that_is_not_finite_ends_the_run():
+    fit = begun()
+    fit.working[0][1] = torch.inf
+    with pytest.raises(FloatingPointError, match="^the loss of student 1 is nan in epoch 1; "):
+        finished(fit)
+
+
+def test_few_epochs_are_told_of_many():
+    told = [epoch for epoch in range(1, 20_001) if fitting.is_told(epoch)]
+    assert told[:100] == list(range(1, 101))
+    assert told[100:103] == [110, 120, 130]
+    assert told[-3:] == [18_000, 19_000, 20_000]
+    assert len(told) < 300

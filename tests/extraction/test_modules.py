@@ -1,0 +1,21 @@
+import pytest
+import torch
+
+from src import saved
+from src.extraction import modules
+from src.extraction.stacks import rewritten
+from tests.extraction.made import INPUTS, random_stack
+
+
+@pytest.mark.parametrize("turn", [False, True])
+def test_the_saved_model_computes_what_the_network_does(turn):
+    network = random_stack("silu", [3, 4, 5, 2], 1)
+    if turn:
+        for number in (0, 1):
+            signs = -torch.ones(1, network.widths[number]).double()
+            network = rewritten(network, number, signs, torch.ones_like(signs))
+    node = modules.node(network)
+    assert node["_target_"].endswith("SkipMLP" if turn else "mlp.MLP")
+    model = saved.model({"config": {"model": node}, "input_shape": [3], "num_classes": 2}).double()
+    model.load_state_dict(modules.state_dict(network))
+    torch.testing.assert_close(model(INPUTS), network.outputs([INPUTS])[0])

@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import torch
+
+from src.extraction import queries
+from src.extraction.queries import Sources
+
+
+def collect(*names, num=None, num_inputs=2, seed=1, file=None, span=3.0):
+    return queries.collect(Sources(names, num, span, file, "nowhere"), num_inputs, seed)
+
+
+def test_images_are_those_of_the_data_set_normalized_and_flat():
+    found = collect("digits", num_inputs=64)
+    assert found.inputs.shape == (1437, 64) and found.held_out.shape == (360, 64)
+    assert abs(float(found.inputs.mean())) < 0.01 and float(found.inputs.std()) == pytest.approx(
+        1, abs=0.01
+    )
+    assert found.labels.unique().tolist() == list(range(10))
+
+
+def test_the_number_of_samples_is_honoured_and_shared():
+    found = collect("gaussian", "digits", "uniform", num=101, num_inputs=64)
+    assert len(found.inputs) == len(found.labels) == 101
+    assert ((found.labels >= 0).nonzero().flatten() == torch.arange(34, 68)).all()
+    some = collect("digits", num=20, num_inputs=64).inputs
+    whole = {tuple(row) for row in collect("digits", num_inputs=64).inputs.tolist()}
+    assert len({tuple(row) for row in some.tolist()} & whole) == 20
+    assert not some.equal(collect("digits", num=20, num_inputs=64, seed=2).inputs)
+
+
+def test_what_is_drawn_has_its_distribution_and_held_out_inputs_are_others():
+    normal, uniform = collect("gaussian"), collect("uniform", span=2.0)
+    assert len(normal.inputs) == queries.DRAWN
+    assert float(normal.inputs.std()) == pytest.approx(1, abs=0.02)
+    assert float(uniform.inputs.abs().max()) == pytest.approx(2, abs=0.01)
+    assert float(uniform.inputs.std()) == pytest.approx(2 / 3**0.5, abs=0.02)
+    for found in (normal, uniform):
+        one, other = (set(map(tuple, x.tolist())) for x in (found.inputs, found.held_out))
+        assert not one & other
+        assert found.inputs.equal(
+            collect("gaussian" if found is normal else "uniform", span=2.0).inputs
+        )
+
+
+def test_a_grid_has_both_ends_in_each_direction():
+    found = collect("grid", num=9, span=1.0).inputs
+    assert sorted(map(tuple, found.tolist())) == [(a, b) for a in (-1, 0, 1) for b in (-1, 0, 1)]
+    assert collect("grid", num=5, num_inputs=1, span=1.0).inputs.flatten().tolist() == [
+        -1, -0.5, 0, 0.5, 1,
+    ]  # fmt: skip
+    for num in (8, 1):
+        with pytest.raises(ValueError, match=f"^extraction.num_samples={num}: a grid of 2 dim"):
+            collect("grid", num=num)
+
+
+def test_a_file_gives_inputs_and_outputs_and_holds_some_out(tmp_path):
+    path, inputs = tmp_path / "pairs.npz", np.arange(60.0).reshape(20, 3)
+    np.savez(path, inputs=inputs, outputs=inputs.sum(axis=1, keepdims=True))
+    found = collect("file", file=str(path), num_inputs=None)
+    assert (len(found.inputs), len(found.held_out)) == (18, 2)
+    for some, outputs in (
+        (found.inputs, found.outputs),
+        (found.held_out, found.held_out_outputs),
+    ):
+        assert outputs.equal(some.sum(dim=1, keepdim=True))
+    assert len(collect("file", num=5, file=str(path), num_inputs=3).inputs) == 5
+    np.savez(path, inputs=inputs)
+    assert collect("file", file=str(path), num_inputs=3).outputs is None
+
+
+def test_what_does_not_fit_is_refused(tmp_path):
+    path = tmp_path / "pairs.npz"
+    with pytest.raises(FileNotFoundError, match=f"^extraction.file={path}: there is no such file$"):
+        collect("file", file=str(path))
+    np.savez(path, images=np.ones((4, 2)))
+    with pytest.raises(ValueError, match="has no inputs; it has images"):
+        collect("file", file=str(path))
+    np.savez(path, inputs=np.ones((4, 2)), outputs=np.ones((3, 1)))
+    with pytest.raises(ValueError, match="one output per input, got 3 for 4"):
+        collect("file", file=str(path))
+    with pytest.raises(ValueError, match="^extraction.num_samples: 9999 of digits, which has 1437"):
+        collect("digits", num=9999, num_inputs=64)
+    with pytest.raises(
+        ValueError, match="^extraction.datagen=digits: has inputs of 64 features, an"
+    ):
+        collect("digits", num_inputs=2)

@@ -1,0 +1,64 @@
+import pytest
+import torch
+
+from src.extraction.stacks import Layer, Stack, rewritten
+from src.extraction.symmetries import SYMMETRIES
+from src.models.mlp import MLP
+from tests.extraction.made import INPUTS, random_stack
+
+SIGNED = [name for name, each in SYMMETRIES.items() if each.sign]
+
+
+@pytest.mark.parametrize("widths", [[4], [5, 4], [3, 1, 6]])
+def test_each_network_computes_what_its_own_module_computes(widths):
+    stack = random_stack("gelu", [3, *widths, 2], num_students=3)
+    outputs = stack.outputs([INPUTS])
+    for n in range(3):
+        model = MLP((3,), 2, widths, activation="gelu").double()
+        values = zip(model.parameters(), stack.take([n]).tensors(), strict=True)
+        for parameter, tensor in values:
+            parameter.data = tensor[0]
+        torch.testing.assert_close(outputs[n], model(INPUTS))
+
+
+def test_a_layer_reads_those_before_it_too():
+    layer = Layer((torch.tensor([[[2.0]]]), torch.tensor([[[30.0]]])), torch.tensor([[400.0]]))
+    sources = [torch.tensor([[9.0]]), torch.tensor([[1.0]]), torch.tensor([[[3.0]]])]
+    assert layer.pre_activations(sources).item() == 2 * 3 + 30 * 1 + 400
+    assert layer.vectors().tolist() == [[[2, 30, 400]]]
+
+
+@pytest.mark.parametrize("name", SIGNED)
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_changing_signs_and_lengths_changes_nothing_that_is_computed(name, number):
+    stack = random_stack(name, [3, 4, 5, 3, 2], num_students=2)
+    for each in ([0, 1, 2], [number]):  # all below it first: then the layer has several blocks
+        for layer in [k for k in each if k <= number]:
+            width = stack.widths[layer]
+            signs = 1.0 - 2 * (torch.arange(2 * width).view(2, width) % 3 == 0).double()
+            scales = torch.linspace(0.5, 2, 2 * width).double().view(2, width)
+            scales = scales if stack.symmetry.scales else torch.ones_like(scales)
+            found = rewritten(stack, layer, signs, scales)
+            torch.testing.assert_close(found.outputs([INPUTS]), stack.outputs([INPUTS]))
+            torch.testing.assert_close(
+                found.layers[layer].bias, signs / scales * stack.layers[layer].bias
+            )
+            stack = found
+
+
+def test_what_the_activation_does_not_allow_is_refused():
+    ones = torch.ones(2, 4)
+    for name in ("g", "elu"):
+        stack = random_stack(name, [3, 4, 2], num_students=2)
+        with pytest.raises(ValueError, match=f"^activation={name}: the sign of a unit cannot be"):
+            rewritten(stack, 0, -ones, ones)
+    with pytest.raises(ValueError, match="^activation=tanh: the length of a unit cannot be chang"):
+        rewritten(random_stack("tanh", [3, 4, 2], num_students=2), 0, ones, 2 * ones)
+
+
+def test_some_of_the_networks_are_taken_in_order_and_moved():
+    stack = random_stack("tanh", [3, 4, 2], num_students=3)
+    assert torch.equal(stack.take([2, 0]).layers[1].bias, stack.layers[1].bias[[2, 0]])
+    assert (stack.num_students, stack.widths, stack.take([1]).num_students) == (3, [4, 2], 1)
+    assert {tensor.dtype for tensor in stack.to(torch.float32).tensors()} == {torch.float32}
+    assert isinstance(stack, Stack)

@@ -1,0 +1,122 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from src import runs, saved, schemas
+from src.extraction import queries, report, shown, study, teachers
+from src.extraction.queries import Sources
+from src.extraction.trained import Running
+
+QUICK = {
+    "num_students": 4, "num_samples": 200, "batch_size": 50, "epochs": 60, "lr": 0.01,
+    "patience": 20, "cooldown": 5, "refit_epochs": 5, "finetune_lr": 0.01, "finetune_epochs": 20,
+    "beta": 1.5,
+}  # fmt: skip
+RUNNING, CPU = Running(save_every=1e9, progress=False), torch.device("cpu")
+
+
+def options(**changes):
+    return dataclasses.asdict(schemas.Extraction()) | QUICK | changes
+
+
+def asked(sizes=(3, 2, 2, 1), activation="gelu"):
+    teacher = teachers.synthetic(sizes, activation, seed=1)
+    found = queries.collect(Sources(["gaussian"], 200, 3.0, None, ""), sizes[0], seed=1)
+    return study.task(teacher, found, None, CPU)
+
+
+def recovered(task, folder, **changes):
+    own = options(**changes)
+    students = study.train(task, own, 1, folder, RUNNING)
+    return students, study.recover(task, students, own, folder / "c", RUNNING, folder / "mask")
+
+
+@pytest.mark.parametrize("affine", ["fold", "skip"])
+def test_a_deep_teacher_is_put_together_and_told_of(affine, tmp_path):
+    task = asked()
+    students, found = recovered(task, tmp_path, affine=affine)
+    (tmp_path / "c").mkdir(exist_ok=True)
+    report.write_layers(task, found, 1.5, tmp_path / "c")
+    aligned = report.write_comparison(task, found, 1.5, tmp_path / "c")
+    result = json.loads(json.dumps(report.summary(task, students, found, 1.5)))
+    assert len(result["layers"]) == 2 and result["num_teacher"] == 4
+    for layer in result["layers"]:
+        assert layer["num_found"] + layer["num_excess"] == layer["num_units"]
+        assert layer["num_found"] + layer["num_missing"] == layer["num_teacher"]
+        assert layer["num_student_units"] == 4 * 8
+        assert 0 <= layer["num_silent"] <= layer["num_in_no_cluster"]
+    assert result["num_found"] == sum(layer["num_found"] for layer in result["layers"])
+    assert result["mse"] <= result["before_finetuning"]["mse"]
+    outputs = aligned.found.outputs([task.held_out])[0]
+    error = (outputs - task.held_out_targets).double().square().mean()
+    assert result["mse"] == pytest.approx(float(error), rel=1e-3)
+    paths = [layer["affine_path"] for layer in result["layers"]]
+    blocks = [len(layer.blocks) for layer in found.network.layers]
+    assert [path == 0 for path in paths] == [num == 1 for num in blocks[1:]]
+    if affine == "skip":
+        assert blocks == [1, 2, 3]
+    path = tmp_path / "network.safetensors"
+    study.save(task, found.network, path)
+    weights, metadata = runs.load_weights(path)
+    model = saved.model(metadata)
+    model.load_state_dict(weights)
+    torch.testing.assert_close(model(task.inputs), found.network.outputs([task.inputs])[0])
+
+
+def test_it_goes_on_where_it_was_and_is_drawn(tmp_path):
+    task = asked((3, 2, 1), "tanh")
+    students, found = recovered(task, tmp_path)
+    states = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.pt")}
+    assert len(states) == 2  # the students' and the reconstruction's
+    again, same = recovered(task, tmp_path)
+    assert again.losses == students.losses and again.epochs == students.epochs
+    for one, other in zip(found.network.tensors(), same.network.tensors(), strict=True):
+        assert one.equal(other)
+    assert {path: path.stat().st_mtime_ns for path in states} == states
+    assert report.write_comparison(task, found, 1.5, tmp_path / "c")
+
+
+def test_pairs_need_no_teacher(tmp_path):
+    inputs = np.random.default_rng(0).normal(size=(220, 3))
+    np.savez(tmp_path / "a.npz", inputs=inputs, outputs=np.tanh(inputs @ np.ones((3, 1))))
+    found = queries.collect(Sources(["file"], None, 3.0, str(tmp_path / "a.npz"), ""), None, 1)
+    task = study.task(None, found, "tanh", CPU)
+    assert study.sizes(task, options(width=[5, 4])) == [3, 5, 4, 1]
+    students, found = recovered(task, tmp_path, width=6)
+    assert report.write_comparison(task, found, 1.5, tmp_path / "c") is None
+    result = report.summary(task, students, found, 1.5)
+    assert "num_teacher" not in result and result["mse"] < 0.1
+    np.savez(tmp_path / "a.npz", inputs=inputs)
+    found = queries.collect(Sources(["file"], None, 3.0, str(tmp_path / "a.npz"), ""), None, 1)
+    with pytest.raises(ValueError, match="^extraction.file: has no outputs, and teacher=null has"):
+        study.task(None, found, "tanh", CPU)
+
+
+def test_students_have_the_teachers_layers():
+    task = asked((3, 2, 4, 1))
+    assert study.sizes(task, options()) == [3, 8, 16, 1]
+    assert study.sizes(task, options(width=5)) == [3, 5, 5, 1]
+    with pytest.raises(ValueError, match=r"^extraction.width=\[5\]: 1 hidden layers, and the teac"):
+        study.sizes(task, options(width=[5]))
+
+
+def test_a_small_step_is_one_that_a_second_thread_does_not_help():
+    assert study.is_small(asked(), options())
+    assert not study.is_small(asked(), options(width=4000, batch_size=512))
+
+
+def test_of_many_units_some_are_shown(tmp_path, monkeypatch):
+    task = asked((3, 2, 1), "tanh")
+    _, found = recovered(task, tmp_path)
+    monkeypatch.setattr(shown, "MOST_LEAVES", 7)
+    monkeypatch.setattr(shown, "MOST_ROWS", 5)
+    (level,) = found.levels
+    count = int(level.clustering.heard.sum())
+    merges = shown.merges(1, level, found.network.symmetry)
+    assert len(merges) == 6 and {row[-2:] for row in merges} == {(7, count)}
+    matrix = shown.matrix(1, level, found.network.symmetry)
+    assert len(matrix) == 25 and {row[-2:] for row in matrix} == {(5, count)}
+    assert all(row[3] == 0 for row in matrix if row[1] == row[2])
