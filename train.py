@@ -7,7 +7,7 @@ from functools import partial
 import hydra
 from omegaconf import DictConfig
 
-from src import config, tables
+from src import config, tables, torchrun
 from src.runs import Run
 
 log = logging.getLogger(__name__)
@@ -17,28 +17,30 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> None:
     with config.job(cfg):
         run = Run(config.folder())
-        if run.is_complete(config.plain(cfg.snapshots)):
+        if not torchrun.is_on() and run.is_complete(config.plain(cfg.snapshots)):
             log.info("done before: nothing to compute")
         else:
             train(cfg, run)
-        log.info(tables.result(run.read_result(), config.shown(run.folder)))
+        if torchrun.is_first():
+            log.info(tables.result(run.read_result(), config.shown(run.folder)))
 
 
 def train(cfg: DictConfig, run: Run) -> None:
     import torch  # takes seconds: not for --help, a refused option or a finished run
 
     from src.training.fit import fit
-    from src.training.recipe import Recipe, Runtime, Seeds
+    from src.training.processes import joined, locked
+    from src.training.recipe import Recipe, Runtime, Seeds, resolve_device
     from src.training.session import Session
 
     torch.set_num_threads(config.threads(cfg))
     seeds, snapshots = config.seeds(cfg), config.plain(cfg.snapshots)
     recipe, runtime = Recipe(**config.recipe(config.training(cfg))), Runtime(**config.runtime(cfg))
     recipe.check()
-    with run.locked():
+    with joined(resolve_device(runtime.device)) as processes, locked(run, processes) as own:
         data = config.load(config.plain(cfg.dataset), seeds.pop("label_noise"))
-        make = partial(Session, recipe, data, Seeds(**seeds), runtime)
-        fit(run, make, snapshots, cfg.save_predictions)
+        make = partial(Session, recipe, data, Seeds(**seeds), runtime, processes)
+        fit(own, make, snapshots, cfg.save_predictions)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src import checks, fingerprints, job_folders, modes, naming, pretraining, schemas
+from src import checks, fingerprints, job_folders, modes, naming, pretraining, schemas, torchrun
 
 SCHEMAS = {  # by script
     "train": schemas.Train,
@@ -33,6 +33,7 @@ SCHEMAS = {  # by script
 
 
 FLAGS = {"--multirun", "-m", "--run", "-r", "--resolve", "--help", "-h"}  # of Hydra, without value
+QUIET = ["hydra.output_subdir=null", "hydra/job_logging=disabled", "hydra/hydra_logging=disabled"]
 
 
 class ConfigError(CompactHydraException):
@@ -44,13 +45,15 @@ def arguments(typed: list[str]) -> list[str]:
 
     A flag such as --multirun goes before all overrides, wherever it was typed. averaged=null
     becomes averaged=none; for a group that cannot be off, Hydra then says which options it has.
+    Of several processes that train one network all but the first are silent and write nothing.
     """
     groups = "|".join([*schemas.SUPPLIED, "hparams"])
     spelled = [
         re.sub(r"\bnull\b", "none", argument) if re.match(rf"({groups})=", argument) else argument
         for argument in typed
     ]
-    return spelled[:1] + sorted(spelled[1:], key=lambda argument: argument not in FLAGS)
+    quiet = [] if torchrun.is_first() else QUIET
+    return spelled[:1] + sorted(spelled[1:], key=lambda argument: argument not in FLAGS) + quiet
 
 
 @contextmanager
@@ -80,6 +83,8 @@ def check(cfg: DictConfig) -> None:
     """
     script = _schema(HydraConfig.get().job.config_name or "")
     known, schema = list(checks.fields(script)), mode(cfg)
+    if torchrun.is_on() and script != "Train":
+        raise ConfigError("torchrun: only train.py trains one network in several processes")
     extra = [str(key) for key in cfg if key not in known]
     errors = [f"{key}: no such option; there are {', '.join(known)}" for key in extra]
     errors += modes.strangers(schema, script, _typed())
@@ -192,6 +197,7 @@ def threads(cfg: DictConfig) -> int:
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     launcher = HydraConfig.get().launcher
     workers = launcher.get("n_jobs", 1) if "joblib" in launcher.get("_target_", "") else 1
+    workers *= torchrun.local_size()
     return max(1, cores // workers) if workers > 0 else 1  # -1: as many workers as cores
 
 

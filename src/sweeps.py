@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from src import torchrun
 from src.runs import write_json
 
 log = logging.getLogger(__name__)
@@ -44,7 +45,12 @@ class Sweep:
             with contextlib.suppress(OSError):
                 probe.unlink()
 
-    on_multirun_start = on_run_start
+    def on_multirun_start(self, config: Any, **_: Any) -> None:
+        """Refuse what cannot be swept over."""
+        if torchrun.is_on():
+            print("--multirun: torchrun trains one network at a time", file=sys.stderr)
+            sys.exit(1)
+        self.on_run_start(config)
 
     def on_job_end(self, config: Any, job_return: Any, **_: Any) -> None:
         """Write down how one job ended; a failure must not end the sweep."""

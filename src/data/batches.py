@@ -10,7 +10,7 @@ from torch import Tensor
 
 from src import chance
 from src.data.augmentation import Crops, Plan, cut_out_, draw, flip, plan
-from src.data.orders import check_start, data_order
+from src.data.orders import Share, all_of, check_start, data_order
 from src.data.pixels import affine, as_inputs, laid_out, normalize
 from src.data.recipe import check
 from src.data.splits import DataSet, Normalization, Split, StreamedSplit
@@ -49,6 +49,7 @@ class TrainBatches:
     ) -> None:
         check("batch_size", batch_size, batch_size >= 1, "at least 1")
         self.batch_size, self.device = batch_size, torch.device(device)
+        self.share: Share = all_of
         self.order_seed, self.augmentation_seed = order_seed, augmentation_seed
         self.augmentation, self.input_shape = data.augmentation, data.input_shape
         self.channels_last = channels_last and len(data.input_shape) == 3
@@ -76,6 +77,12 @@ class TrainBatches:
         """The same training set, in the same memory, in another order and otherwise augmented."""
         other = copy.copy(self)
         other.order_seed, other.augmentation_seed = order_seed, augmentation_seed
+        return other
+
+    def shared(self, share: Share) -> "TrainBatches":
+        """The same batches, of each of which only a share is made."""
+        other = copy.copy(self)
+        other.share = share
         return other
 
     def __len__(self) -> int:
@@ -106,7 +113,8 @@ class TrainBatches:
         planned = self.plan(epoch, order).to(self.device)
         labels = self.labels.index_select(0, order.to(self.device))
         for first in range(0, len(order), self.batch_size):
-            part = slice(first, first + self.batch_size)
+            own = self.share(min(self.batch_size, len(order) - first))
+            part = slice(first + own.start, first + own.stop)
             yield self.inputs(planned, part), labels[part]
 
     def plan(self, epoch: int, order: Tensor) -> Plan:

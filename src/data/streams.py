@@ -15,7 +15,7 @@ from src.data.augmentation import cut_out_
 from src.data.decoding import open_image
 from src.data.image_crops import central_crop, random_box, resized
 from src.data.options import blur
-from src.data.orders import check_start, data_order
+from src.data.orders import Share, all_of, check_start, data_order
 from src.data.pixels import affine, as_inputs, laid_out, normalize
 from src.data.recipe import check
 from src.data.splits import Augmentation, DataSet, Normalization, StreamedSplit
@@ -119,23 +119,34 @@ class Loader:
         num_workers: int,
     ) -> None:
         check("batch_size", batch_size, batch_size >= 1, "at least 1")
-        self.batch_size, self.num_workers = batch_size, num_workers
+        self.batch_size, self.num_workers, self.size = batch_size, num_workers, size
         self.device, self.channels_last = torch.device(device), channels_last
         factor, offset = affine(normalization, (3, size, size), channels_last)
         self.factor, self.offset = factor.to(device), offset.to(device)
 
-    def load(self, samples: Samples, order: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """The images at the positions in `order`, in batches, each with its labels."""
-        parts = order.split(self.batch_size) if len(order) else ()
+    def load(
+        self, samples: Samples, order: Tensor, share: Share = all_of
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """The images at the positions in `order`, in batches, each with its labels.
+
+        Args:
+            samples: the images.
+            order: (examples,).
+            share: which of the examples of a batch are made.
+        """
+        batches = order.split(self.batch_size) if len(order) else ()
+        parts = [batch[share(len(batch))] for batch in batches]
         loader = DataLoader(
             samples,
-            batch_sampler=[part.tolist() for part in parts],
+            batch_sampler=[part.tolist() for part in parts if len(part)],
             num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
             generator=torch.Generator(),  # else it would advance the global one
         )
         cutout = samples.augmentation.cutout if samples.augmentation is not None else 0
-        for part, (images, centres) in zip(parts, _one_line(loader), strict=True):
+        decoded = _one_line(loader)
+        for part in parts:
+            images, centres = next(decoded) if len(part) else self._nothing()
             stored = laid_out(images.to(self.device, non_blocking=True), self.channels_last)
             values = normalize(stored, self.factor, self.offset)
             if cutout:
@@ -143,6 +154,11 @@ class Loader:
                 cut_out_(values, centres, cutout, self.channels_last)
             labels = samples.split.labels[part].to(self.device, non_blocking=True)
             yield as_inputs(values, self.channels_last), labels
+
+    def _nothing(self) -> tuple[Tensor, Tensor]:
+        """Images and centres of a batch of which no example is made here."""
+        images = torch.empty((0, 3, self.size, self.size), dtype=torch.uint8)
+        return images, torch.empty((0, 2), dtype=torch.int64)
 
 
 class StreamedTrainBatches:
@@ -183,11 +199,18 @@ class StreamedTrainBatches:
             data.normalization, self.split.size, batch_size, device, channels_last, num_workers
         )
         self.batch_size, self.indices = batch_size, self.split.indices
+        self.share: Share = all_of
 
     def seeded(self, order_seed: int, augmentation_seed: int) -> "StreamedTrainBatches":
         """The same training set, in another order and otherwise augmented."""
         other = copy.copy(self)
         other.order_seed, other.augmentation_seed = order_seed, augmentation_seed
+        return other
+
+    def shared(self, share: Share) -> "StreamedTrainBatches":
+        """The same batches, of each of which only a share is made."""
+        other = copy.copy(self)
+        other.share = share
         return other
 
     def __len__(self) -> int:
@@ -208,7 +231,7 @@ class StreamedTrainBatches:
         check_start(start, self.iterations_per_epoch)
         order = data_order(self.order_seed, epoch, len(self))[start * self.batch_size :]
         samples = Samples(self.split, self.augmentation, self.augmentation_seed, epoch)
-        return self.loader.load(samples, order)
+        return self.loader.load(samples, order, self.share)
 
 
 class StreamedEvalBatches:

@@ -13,6 +13,7 @@ from src.data.streams import StreamedEvalBatches
 from src.state_dicts import StateDict
 from src.training import batch_norm
 from src.training.evaluation import Evaluation, evaluate
+from src.training.processes import Processes
 from src.training.recipe import Runtime
 
 CALIBRATION_EXAMPLES = 2048  # on which batch-norm statistics are estimated
@@ -30,6 +31,7 @@ class Evaluator:
         device: where the model is.
         runtime: memory format and number of workers.
         precision: "fp32", or "bf16" for matrix products in bfloat16.
+        processes: that evaluate together, each a share of every split; or None.
     """
 
     def __init__(
@@ -39,7 +41,9 @@ class Evaluator:
         device: torch.device,
         runtime: Runtime,
         precision: str = "fp32",
+        processes: Processes | None = None,
     ) -> None:
+        self.processes = processes
         self.model, self.data, self.device, self.runtime = model, data, device, runtime
         self.autocast = torch.bfloat16 if precision == "bf16" else None
         self._splits: dict[str, EvalBatches | StreamedEvalBatches] = {}
@@ -53,13 +57,22 @@ class Evaluator:
 
     def evaluate(self, models: Mapping[str, StateDict], split: str) -> Evaluation:
         """Evaluate weights on a split, un-augmented and in its fixed order."""
-        return evaluate(self.model, list(models.values()), self.batches(split), self.autocast)
+        part = evaluate(self.model, list(models.values()), self.batches(split), self.autocast)
+        processes = self._sharers(split)
+        return processes.whole(part, len(self.data.splits[split])) if processes else part
 
     def batches(self, split: str) -> EvalBatches | StreamedEvalBatches:
-        """A split, un-augmented and in its fixed order; it can be gone through again and again."""
+        """A split, un-augmented and in its fixed order; it can be gone through again and again.
+
+        Of a split that several processes evaluate, the share of this one.
+        """
         if split not in self._splits:
+            examples = self.data.splits[split]
+            if processes := self._sharers(split):
+                own = processes.share(len(examples))
+                examples = examples.take(torch.arange(own.start, own.stop))
             self._splits[split] = data_batches.eval_batches(
-                self.data.splits[split],
+                examples,
                 self.data.normalization,
                 batch_size=self.batch_size,
                 device=self.device,
@@ -67,6 +80,11 @@ class Evaluator:
                 num_workers=self.runtime.num_workers,
             )
         return self._splits[split]
+
+    def _sharers(self, split: str) -> Processes | None:
+        """The processes that evaluate a split together, if each has an example of it."""
+        enough = self.processes and len(self.data.splits[split]) >= self.processes.size
+        return self.processes if enough else None
 
     def check_splits(self, splits: Sequence[str]) -> None:
         """Refuse splits that the data set has not.

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from src import chance, steps
 from src.training.running import Running
+from src.training.sharing import Sharing
 
 CHECK_EVERY = 64  # iterations between two looks at the losses: a look waits for the device
 
@@ -61,6 +62,7 @@ class Training:
         compile_size: size of the batches for which to compile the forward and backward pass;
             others, the last of an epoch, are not worth a compilation of their own. None: no batch.
         constraint: what keeps the network where it has to be, or None.
+        sharing: how batches are shared with other processes, or None for none.
     """
 
     def __init__(
@@ -75,7 +77,10 @@ class Training:
         clip: float | None = None,
         compile_size: int | None = None,
         constraint: Constraint | None = None,
+        sharing: Sharing | None = None,
     ) -> None:
+        self.sharing = sharing
+        self._network = sharing.network(model) if sharing else model  # of the same tensors
         self.model, self.iterations_per_epoch = model, iterations_per_epoch
         self.autocast, self.clip = autocast, clip
         self.stopped = False  # set by a callback to end the training early
@@ -142,10 +147,16 @@ class Training:
         for group, base_lr in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
             group["lr"] = base_lr * factor
         chance.start_stream(inputs.device, self.dropout_seed, "dropout", self.iteration)
+        if self.sharing:
+            self.sharing.begin(self.iteration)
         forward = self._compiled if len(labels) == self.compile_size else self._forward
         loss, correct = forward(inputs, labels)
         for parameter in self._parameters:
             parameter.grad = None
+        mean, size = loss.detach(), len(labels)
+        if self.sharing:
+            mean, correct = self.sharing.mean(loss, correct)
+            loss, size = self.sharing.scaled(loss), self.sharing.whole
         loss.backward()
         if self.constraint:
             self.constraint.on_gradients()
@@ -154,13 +165,13 @@ class Training:
         self.optimizer.step()
         if self.constraint:
             self.constraint.on_weights()
-        self.running.add(loss.detach(), correct, len(labels))
+        self.running.add(mean, correct, size)
         self.iteration += 1
 
     def _forward(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         enabled = self.autocast is not None
         with torch.autocast(inputs.device.type, dtype=self.autocast, enabled=enabled):
-            logits = self.model(inputs)
+            logits = self._network(inputs)
         logits = logits.float()
         correct = (logits.detach().argmax(dim=1) == labels).sum()
         return F.cross_entropy(logits, labels), correct

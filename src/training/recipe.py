@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from src import torchrun
 from src.models.freeze import PARTS
 from src.models.initialize import BN_INITS, INITS
 from src.steps import Step, to_iteration
@@ -97,6 +98,8 @@ def resolve_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and torchrun.is_on():
+        name = f"cuda:{torchrun.local_rank()}"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)

@@ -18,7 +18,9 @@ from src.state_dicts import StateDict
 from src.training import batch_norm
 from src.training.evaluator import Evaluator
 from src.training.loop import Constraint, Scheduler, Training
+from src.training.processes import Processes
 from src.training.recipe import Recipe, Runtime, Seeds, compiles, resolve_device
+from src.training.sharing import Sharing
 
 
 class Session:
@@ -32,10 +34,18 @@ class Session:
         data: what it is trained on.
         seeds: of its streams of chance.
         runtime: how it runs.
+        processes: that train it together, or None.
     """
 
-    def __init__(self, recipe: Recipe, data: DataSet, seeds: Seeds, runtime: Runtime) -> None:
-        self.recipe, self.data, self.runtime = recipe, data, runtime
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: DataSet,
+        seeds: Seeds,
+        runtime: Runtime,
+        processes: Processes | None = None,
+    ) -> None:
+        self.recipe, self.data, self.runtime, self.processes = recipe, data, runtime, processes
         self.device = resolve_device(runtime.device)
         self.batches = data_batches.train_batches(
             data,
@@ -46,11 +56,15 @@ class Session:
             channels_last=runtime.channels_last,
             num_workers=runtime.num_workers,
         )
+        if processes:
+            self.batches = self.batches.shared(processes.share)
         self.iterations_per_epoch = self.batches.iterations_per_epoch
         self.planned_end = self.end = recipe.length(self.iterations_per_epoch)
         self.origin: dict[str, Any] = {}
         self.model = self._make_model(seeds.initialization)
-        self.evaluator = Evaluator(self.model, data, self.device, runtime, recipe.precision)
+        self.evaluator = Evaluator(
+            self.model, data, self.device, runtime, recipe.precision, processes
+        )
         self.training = self._make_training(seeds.dropout)
         self._start_averages()
         self._check_last_batch()
@@ -192,6 +206,8 @@ class Session:
     def _make_training(self, dropout_seed: int) -> Training:
         recipe = self.recipe
         compiled = compiles(self.runtime.compile, self.model, self.end)
+        size, processes = recipe.batch_size, self.processes
+        own = processes.share(size) if processes else slice(0, size)
         return Training(
             self.model,
             recipe.optimizer(self._trainable()),
@@ -200,6 +216,7 @@ class Session:
             dropout_seed=dropout_seed,
             autocast=self.evaluator.autocast,
             clip=recipe.grad_clip_max_norm,
-            compile_size=recipe.batch_size if compiled else None,
+            compile_size=own.stop - own.start if compiled else None,
             constraint=self._make_constraint(),
+            sharing=Sharing(processes, size, len(self.data.train)) if processes else None,
         )
