@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from src import runs
-from tests.test_scripts import QUIET, REPOSITORY, SMALL, files, only, refused, run
+from tests.scripts import QUIET, REPOSITORY, SMALL, files, only, refused, run
 
 ONE_CPU = ["runtime.device=cpu", "runtime.num_threads=1"]
 LITTLE = [

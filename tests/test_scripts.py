@@ -9,42 +9,12 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 from safetensors.torch import load_file
 
 from src import runs
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-SMALL = ["dataset=digits", "model=mlp", "model.width=16", "hparams.epochs=2", "scheduler=constant"]
-QUIET = ["runtime.tensorboard=false", "runtime.device=cpu"]
-
-
-def run(script, *arguments, cwd, check=True, **options):
-    command = [sys.executable, str(REPOSITORY / script), *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, **options)
-    if check:
-        assert done.returncode == 0, done.stderr + done.stdout
-    return done
-
-
-def refused(script, *arguments, cwd, **options):
-    done = run(script, *arguments, cwd=cwd, check=False, **options)
-    assert done.returncode == 1
-    assert "Traceback" not in done.stderr
-    return done.stderr
-
-
-def only(folder, pattern):
-    found = list(Path(folder).glob(pattern))
-    assert len(found) == 1, found
-    return found[0]
-
-
-def files(folder):
-    return [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".log"]
-
+from tests.scripts import QUIET, REPOSITORY, SMALL, files, only, refused, run
 
 SCRIPTS = ["train.py", "eval.py", "average.py", "spawn.py", "interpolate.py", "prune.py"]
 

@@ -11,7 +11,7 @@ import pytest
 from safetensors.torch import load_file
 
 from src import torchrun
-from tests.test_scripts import QUIET, REPOSITORY, only, run
+from tests.scripts import QUIET, REPOSITORY, only, run
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 SMALL = [  # batch norm; batches of 100 and a last one of 50, of which each process has half

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from tests.test_scripts import REPOSITORY
+from tests.scripts import REPOSITORY
 from tests.training import shared_worker
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]

@@ -1,0 +1,74 @@
+"""Starts the scripts as a user does, each in a process of its own, and looks at what they leave.
+
+These processes are forked from one that has imported what most scripts import, which takes longer
+than what they do. What a test has to kill it starts by itself.
+"""
+
+import atexit
+import multiprocessing
+import os
+import runpy
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+SMALL = ["dataset=digits", "model=mlp", "model.width=16", "hparams.epochs=2", "scheduler=constant"]
+QUIET = ["runtime.tensorboard=false", "runtime.device=cpu"]
+SECONDS = 300  # until a script hangs
+
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(
+    ["torch._dynamo", "hydra.main", "safetensors.torch", "filelock", "sklearn.datasets", "pandas"]
+    + ["matplotlib.figure", "matplotlib.backends.backend_pdf", "scipy.cluster.hierarchy", "tqdm"]
+)
+
+
+def run(script, *arguments, cwd, check=True):
+    """A script that was run to its end, as by `subprocess.run`."""
+    typed = [str(REPOSITORY / script), *map(str, arguments)]
+    with tempfile.TemporaryDirectory() as folder:
+        outputs = [Path(folder) / name for name in ("stdout", "stderr")]
+        process = FORKS.Process(target=_start, args=(typed, str(cwd), dict(os.environ), outputs))
+        process.start()
+        process.join(SECONDS)
+        assert process.exitcode is not None, f"{typed} hangs"
+        stdout, stderr = (path.read_text() for path in outputs)
+    if check:
+        assert process.exitcode == 0, stderr + stdout
+    return subprocess.CompletedProcess(typed, process.exitcode, stdout, stderr)
+
+
+def _start(typed, cwd, environment, outputs):
+    for descriptor, path in enumerate(outputs, start=1):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT)
+        os.dup2(file, descriptor)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.chdir(cwd)
+    sys.argv, sys.path[:0] = typed, [str(REPOSITORY)]
+    try:
+        runpy.run_path(typed[0], run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()  # which a forked process leaves out
+
+
+def refused(script, *arguments, cwd):
+    """What a script says that does not do what it is asked for."""
+    done = run(script, *arguments, cwd=cwd, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def only(folder, pattern):
+    """The one path that matches."""
+    found = list(Path(folder).glob(pattern))
+    assert len(found) == 1, found
+    return found[0]
+
+
+def files(folder):
+    """All files but logs."""
+    return [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".log"]
