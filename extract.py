@@ -109,11 +109,12 @@ def barriers_of(cfg: DictConfig, task: "Task", aligned: "Aligned") -> dict[str, 
 def draw(students: Path, clustering: Path) -> None:
     import pandas  # takes a second, and what it is needed for another
 
-    from src.plots import extraction
+    from src.plots import events, extraction
 
     tables = {path.stem: pandas.read_csv(path) for path in clustering.glob("*.csv")}
     tables["losses"] = pandas.read_csv(students / "losses.csv")
     extraction.save(tables, clustering / "figures")
+    events.write(clustering / "figures")
 
 
 if __name__ == "__main__":

@@ -195,7 +195,7 @@ def draw(tree: Tree, others: Sequence[Path]) -> None:
             return
         import pandas  # takes a second, and what it is needed for another
 
-        from src.plots import levels
+        from src.plots import events, levels
 
         found, pairs = (
             [pandas.read_csv(path).assign(study=path.parent.parent.name) for path in paths]
@@ -205,6 +205,7 @@ def draw(tree: Tree, others: Sequence[Path]) -> None:
         levels.save(
             pandas.concat(found), kept, tree.figures, pandas.concat(pairs) if pairs else None
         )
+        events.write(tree.figures)
         runs.write_json(stamp, tables)
 
 

@@ -11,6 +11,7 @@ from src import (
     extracting,
     interpolation,
     lottery,
+    plotting,
     pretraining,
     schemas,
     signatures,
@@ -175,6 +176,7 @@ def _out_of_range(values: dict[str, Any]) -> list[str]:
         errors.append(f"hparams.steps={length}: must be positive")
     errors += lottery.errors(values) if "one_shot" in values else []
     errors += extracting.errors(values) if "extraction" in values else []
+    errors += plotting.errors(values) if "figure" in values else []
     return errors + (_misfits_of_branches(values) if "spawn_steps" in values else [])
 
 

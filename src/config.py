@@ -19,7 +19,17 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
-from src import checks, fingerprints, job_folders, modes, naming, pretraining, schemas, torchrun
+from src import (
+    checks,
+    fingerprints,
+    job_folders,
+    modes,
+    naming,
+    plotting,
+    pretraining,
+    schemas,
+    torchrun,
+)
 
 SCHEMAS = {  # by script
     "train": schemas.Train,
@@ -29,6 +39,7 @@ SCHEMAS = {  # by script
     "interpolate": schemas.Interpolate,
     "prune": schemas.Prune,
     "extract": schemas.Extract,
+    "plots": schemas.Plots,
 }
 
 
@@ -146,6 +157,19 @@ def part(group: str, node: dict[str, Any]) -> Callable[..., Any]:
     return make
 
 
+def data_set_of(folder: Path) -> Any:
+    """The recipe of the data set that a run was trained on, its root as it is now.
+
+    Raises:
+        FileNotFoundError: nothing in the folder says which.
+    """
+    file = folder / ".hydra" / "config.yaml"
+    if not file.exists():
+        raise FileNotFoundError(f"no {shown(file)}, which says what the run was trained on")
+    with checks.named("dataset"):
+        return part("dataset", plain(OmegaConf.load(file).dataset))()
+
+
 def load(node: dict[str, Any], label_noise_seed: int) -> Any:
     """The data set of a node of the configuration, read and ready."""
     with checks.named("dataset"):
@@ -221,8 +245,11 @@ def _schema(script: str) -> str:
 
 def _run_dir(script: str, *, _root_: DictConfig) -> str:
     schema = modes.chosen(_schema(script), _root_)
-    name = naming.run_name(values(_root_, schema), schema)
+    own = values(_root_, schema)
+    name = naming.run_name(own, schema)
     folder = f"{_root_.output_dir}/{script}_{name}"
+    if "figure" in own:
+        folder = f"{_root_.output_dir}/plots/{plotting.folder_name(own['figure'])}_{name}"
     seeded = "global_seed" in checks.fields(schema)
     return f"{folder}/seed_{_root_.global_seed}" if seeded else folder
 

@@ -2,16 +2,45 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from src import checks, schemas, signatures
 from src.signatures import Argument
 
+TITLED = ("dataset", "model", "optimizer", "scheduler", "averaged")  # in a title, in this order
+UNTITLED = {"fingerprint", "mean", "std", "cache_dir", "root"}
+LONGEST = 160  # letters of a title
+
 
 def run_name(values: dict[str, Any], schema: str) -> str:
     """Ten hexadecimal digits of the canonical text of `identity`."""
     return _digest(identity(values, schema))
+
+
+def title(values: dict[str, Any]) -> str:
+    """What a training is in words that can be a folder's name: "Digits_MLP-width64_sgd-lr0.1_...".
+
+    Parts by their names, with the values that are not their defaults.
+
+    Args:
+        values: of a training, as plain Python; without any there are no words.
+    """
+    words = []
+    for group in TITLED:
+        named = part(group, values.get(group))
+        target = str(named.pop("_target_", "")).rpartition(".")[2]
+        own = [f"{key}{_word(value)}" for key, value in named.items() if key not in UNTITLED]
+        words += ["-".join([target, *own])] if target else []
+    lengths = values.get("hparams") or {}
+    others = _unlike_default(lengths, checks.fields("Hparams")) if lengths else {}
+    words += [f"{key}{_word(value)}" for key, value in others.items()]
+    return re.sub(r"[^\w.+-]", "", "_".join(words))[:LONGEST]
+
+
+def _word(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def section_name(values: dict[str, Any], schema: str, section: str) -> str:

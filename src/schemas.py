@@ -11,6 +11,7 @@ from src.schemas_of_extraction import (  # noqa: F401
     ExtractRuntime,
     Synthetic,
 )
+from src.schemas_of_plots import Compare, Labels, Plots, Style  # noqa: F401
 from src.schemas_of_studies import (  # noqa: F401
     Instability,
     Interpolate,

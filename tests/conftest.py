@@ -34,6 +34,7 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
         names = (
             "schemas.py",
             "schemas_of_extraction.py",
+            "schemas_of_plots.py",
             "schemas_of_studies.py",
             "schemas_of_training.py",
             "steps.py",

@@ -14,7 +14,8 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 SCRIPTS = [path.stem for path in sorted(CONF.glob("*.yaml"))]
 NO_PARTS = ("experiment", "hydra")
 GROUPS = sorted(p.name for p in CONF.iterdir() if p.is_dir() and p.name not in NO_PARTS)
-SCRIPT_OF = {"pruning": "prune"}  # groups that train.py does not take
+SCRIPT_OF = {"pruning": "prune", "style": "plots"}  # groups that train.py does not take
+PLOTS = ["figure=compare", "compare.x=scheduler", "runs=[a,b]"]
 OPTIONS = [(group, path.stem) for group in GROUPS for path in sorted((CONF / group).glob("*.yaml"))]
 
 
@@ -40,6 +41,7 @@ def test_every_script_composes(script):
         "prune": ["levels=1"],
         "interpolate": ["k1=1", "k2=5ep"],
         "extract": ["teacher=synthetic"],
+        "plots": PLOTS,
     }
     assert checks.misfits(*composed(script, *needs.get(script, []))) == []
 
@@ -61,7 +63,7 @@ def test_interpolation_composes_for_each_thing_that_it_does(mode, needs):
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_fits_what_will_take_it(group, option):
     script = SCRIPT_OF.get(group, "train")
-    needs = ["levels=1"] if script == "prune" else []
+    needs = {"prune": ["levels=1"], "plots": PLOTS}.get(script, [])
     assert checks.misfits(*composed(script, f"{group}={option}", *needs)) == []
 
 

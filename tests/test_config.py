@@ -494,7 +494,9 @@ def test_a_refused_option_is_one_message_and_leaves_no_folder(conf, tmp_path):
     assert list((tmp_path / "outputs").iterdir()) == []
 
 
-@pytest.mark.parametrize("script", ["train", "eval", "average", "spawn", "interpolate", "prune"])
+@pytest.mark.parametrize(
+    "script", ["train", "eval", "average", "spawn", "interpolate", "prune", "plots"]
+)
 def test_help_says_what_a_script_does_and_names_every_group(script):
     done = subprocess.run(
         [sys.executable, f"{script}.py", "--help"], cwd=ROOT, capture_output=True, text=True

@@ -405,3 +405,25 @@ def test_another_grid_or_other_points_of_a_plane_rename_it(changes):
 )
 def test_what_saved_networks_are_and_how_they_are_evaluated_renames(mode, changes):
     assert interpolated(mode, **changes) != interpolated(mode)
+
+
+def test_a_title_says_the_parts_and_what_is_not_their_default():
+    assert naming.title(train()) == "Digits_Net_sgd-lr0.1_constant_Ema"
+    changed = train(
+        model={"width": [300, 100], "bias": False},
+        optimizer={"momentum": 0.9},
+        averaged=None,
+        hparams={"epochs": 3},
+        dataset={"cutout": 2, "cache_dir": "outputs/cache"},
+    )
+    found = naming.title(changed)
+    assert (
+        found == "Digits-cutout2_Net-width300-100-biasFalse_sgd-lr0.1-momentum0.9_constant_epochs3"
+    )
+
+
+def test_a_title_can_be_the_name_of_a_folder():
+    odd = train(dataset={"_target_": "src.parts.Digits", "cutout": "a/b=c, d"})
+    assert naming.title(odd).startswith("Digits-cutoutabcd_Net")
+    assert len(naming.title(train(model={"width": list(range(500))}))) == naming.LONGEST
+    assert naming.title({}) == ""

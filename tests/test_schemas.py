@@ -1,10 +1,13 @@
 import dataclasses
 import typing
+from pathlib import Path
 
 import pytest
+import yaml
 
 from src import annotations, schemas, signatures
 from src.models import freeze, initialize
+from src.plots import wishes
 from src.training import recipe
 
 SCRIPTS = [
@@ -14,6 +17,7 @@ SCRIPTS = [
     schemas.Spawn,
     schemas.Interpolate,
     schemas.Prune,
+    schemas.Plots,
 ]
 MODES = [getattr(schemas, mode) for modes in schemas.MODES.values() for mode in modes]
 SECTIONS = [
@@ -29,7 +33,17 @@ BRANCHES = [
     schemas.Retrain,
     schemas.Instability,
 ]
-SCHEMAS = [*SCRIPTS, *MODES, *SECTIONS, *BRANCHES, schemas.Hparams, schemas.Seeds, schemas.Runtime]
+PLOTTED = [schemas.Style, schemas.Labels, schemas.Compare]
+SCHEMAS = [
+    *PLOTTED,
+    *SCRIPTS,
+    *MODES,
+    *SECTIONS,
+    *BRANCHES,
+    schemas.Hparams,
+    schemas.Seeds,
+    schemas.Runtime,
+]
 
 
 def names(schema: type) -> set[str]:
@@ -101,6 +115,13 @@ def test_the_recipe_takes_every_hyperparameter_and_every_option_of_the_model():
 
 def test_the_runtime_of_a_training_is_that_of_the_scripts_but_for_the_threads():
     assert names(recipe.Runtime) == names(schemas.Runtime) - {"num_threads"}
+
+
+def test_the_style_of_a_paper_is_that_of_the_code():
+    defaults = {field.name: field.default for field in dataclasses.fields(schemas.Style)}
+    assert {field.name: field.default for field in dataclasses.fields(wishes.Style)} == defaults
+    paper = Path(schemas.__file__).parent.parent / "conf" / "style" / "paper.yaml"
+    assert yaml.safe_load(paper.read_text()) == defaults
 
 
 def test_every_stream_has_its_seed():

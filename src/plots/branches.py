@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from src.plots import child_steps, distances, files, gain
+from src.plots.files import Drawing
 
 SPLITS = ("test", "val", "train")  # the first that was evaluated is drawn
 
@@ -22,14 +22,18 @@ def save(averages: pd.DataFrame, measured: pd.DataFrame, folder: Path) -> list[P
     Returns:
         The files, see `files.save`.
     """
-    drawn = [*_of_averages(averages), *_of_distances(measured)]
-    return [
-        path for name, figure, table in drawn for path in files.save(figure, table, folder, name)
-    ]
+    return files.save_all(drawings(averages, measured), folder)
 
 
-def _of_averages(averages: pd.DataFrame) -> Iterator[tuple[str, Figure, pd.DataFrame]]:
-    """Name, figure and drawn table for each model and each treatment of batch norm."""
+def drawings(averages: pd.DataFrame, measured: pd.DataFrame) -> Iterator[Drawing]:
+    """What the tables allow; see `save`."""
+    yield from _of_averages(averages)
+    if not measured.empty:
+        yield Drawing("distances", distances.table(measured), distances.draw)
+
+
+def _of_averages(averages: pd.DataFrame) -> Iterator[Drawing]:
+    """Figures of each model and each treatment of batch norm."""
     if averages.empty:
         return
     split = next(split for split in SPLITS if split in set(averages["split"]))
@@ -40,13 +44,7 @@ def _of_averages(averages: pd.DataFrame) -> Iterator[tuple[str, Figure, pd.DataF
         for bn in sorted(set(of_model["bn"])) or ["reset"]:
             end = model if bn == "reset" else f"{model}_{bn}"
             curves = child_steps.table(averages, split, "accuracy", model, bn)
-            yield f"accuracy_{end}", child_steps.draw(curves), curves
+            yield Drawing(f"accuracy_{end}", curves, child_steps.draw)
             for kind in sorted(set(of_model.loc[of_model["bn"] == bn, "kind"])):
                 gains = gain.table(averages, split, model, bn, kind)
-                yield f"gain_{kind}_{end}", gain.draw(gains), gains
-
-
-def _of_distances(measured: pd.DataFrame) -> Iterator[tuple[str, Figure, pd.DataFrame]]:
-    if not measured.empty:
-        table = distances.table(measured)
-        yield "distances", distances.draw(table), table
+                yield Drawing(f"gain_{kind}_{end}", gains, gain.draw)

@@ -7,9 +7,6 @@ from matplotlib.lines import Line2D
 
 from src.plots import curves, line, pairs, rows, style
 
-# Wong (2011): told apart by readers who are colour-blind, as by their markers.
-COLOURS = ["#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
-
 
 def table(lines: pd.DataFrame, pair: pairs.Pair = None) -> pd.DataFrame:
     """What the figure shows: a curve for each alignment and treatment of batch norm of one pair.
@@ -59,7 +56,7 @@ def draw_panel(axes: Axes, panel: pd.DataFrame) -> None:
     """The curves of one split and one metric."""
     for place, (align, bn) in enumerate(pairs.treatments(panel)):
         curve = pairs.treated(panel, align, bn)
-        first, colour = curve.iloc[0], COLOURS[place % len(COLOURS)]
+        first, colour = curve.iloc[0], style.COLOURS[place % len(style.COLOURS)]
         label = f"{align}, {bn}: barrier {first['barrier']:.3g}"
         label += f", barrier_frankle {first['barrier_frankle']:.3g}"
         look = {**pairs.dash(place), "markersize": 3.5, "markevery": every(len(curve))}

@@ -1,10 +1,9 @@
 """All figures of lines, or of a plane, in one folder."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from src.plots import (
     barrier_map,
@@ -18,10 +17,9 @@ from src.plots import (
     pairs,
     plane,
 )
+from src.plots.files import Drawing
 
 PANELS = 24  # that one figure of many pairs has; more pairs have several
-
-Drawn = tuple[str, Figure, pd.DataFrame]  # name, figure and what is drawn
 
 
 def save_lines(
@@ -41,7 +39,15 @@ def save_lines(
     Returns:
         The files, see `files.save`.
     """
-    return _save([*_of_lines(points), *_of_grid(per_child, intervals)], folder)
+    return files.save_all(drawings(points, per_child, intervals), folder)
+
+
+def drawings(
+    points: pd.DataFrame, per_child: pd.DataFrame, intervals: pd.DataFrame
+) -> Iterator[Drawing]:
+    """What the tables of lines allow; see `save_lines`."""
+    yield from _of_lines(points)
+    yield from _of_grid(per_child, intervals)
 
 
 def save_plane(points: pd.DataFrame, networks: pd.DataFrame, folder: Path) -> list[Path]:
@@ -55,17 +61,15 @@ def save_plane(points: pd.DataFrame, networks: pd.DataFrame, folder: Path) -> li
     Returns:
         The files, see `files.save`.
     """
-    drawn = plane.table(points, networks)
-    return files.save(plane.draw(drawn), drawn, folder, "plane")
+    return files.save_all(drawings_of_plane(points, networks), folder)
 
 
-def _save(drawn: Iterable[Drawn], folder: Path) -> list[Path]:
-    return [
-        path for name, figure, table in drawn for path in files.save(figure, table, folder, name)
-    ]
+def drawings_of_plane(points: pd.DataFrame, networks: pd.DataFrame) -> Iterator[Drawing]:
+    """The only figure of a plane; see `save_plane`."""
+    yield Drawing("plane", plane.table(points, networks), plane.draw)
 
 
-def _of_lines(points: pd.DataFrame) -> Iterator[Drawn]:
+def _of_lines(points: pd.DataFrame) -> Iterator[Drawing]:
     found = pairs.found(points)
     treatments = pairs.treatments(points)
     if len(found) == 1:
@@ -73,10 +77,10 @@ def _of_lines(points: pd.DataFrame) -> Iterator[Drawn]:
         of_pair = [pairs.file_name(points, pair)] if pair else []
         for treatment in treatments:
             drawn = line.table(points, pair, *treatment)
-            yield "_".join(["line", *of_pair, *treatment]), line.draw(drawn), drawn
+            yield Drawing("_".join(["line", *of_pair, *treatment]), drawn, line.draw)
         if len(treatments) > 1:
             drawn = compared.table(points, pair)
-            yield "_".join(["compared", *of_pair]), compared.draw(drawn), drawn
+            yield Drawing("_".join(["compared", *of_pair]), drawn, compared.draw)
         return
     for treatment in treatments:
         for metric in measures.METRICS:
@@ -86,10 +90,10 @@ def _of_lines(points: pd.DataFrame) -> Iterator[Drawn]:
             for start in range(0, len(several), PANELS):
                 page = pairs.among(drawn, several[start : start + PANELS])
                 end = f"_{start // PANELS + 1}" if start else ""
-                yield name + end, lines.draw(page), page
+                yield Drawing(name + end, page, lines.draw)
 
 
-def _of_grid(per_child: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[Drawn]:
+def _of_grid(per_child: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[Drawing]:
     intervals = intervals[intervals["k1"].notna()]
     for treatment in pairs.treatments(intervals):
         treated = pairs.treated(intervals, *treatment)
@@ -98,10 +102,10 @@ def _of_grid(per_child: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[Drawn
             of, end = (split, *treatment), "_".join([*treatment, split])
             if several_k1:
                 drawn = barriers.table(intervals, per_child, *of)
-                yield f"barriers_{end}", barriers.draw(drawn), drawn
+                yield Drawing(f"barriers_{end}", drawn, barriers.draw)
             if several_k2:
                 drawn = further_steps.table(intervals, per_child, *of)
-                yield f"further_steps_{end}", further_steps.draw(drawn), drawn
+                yield Drawing(f"further_steps_{end}", drawn, further_steps.draw)
             if several_k1 and several_k2:
                 drawn = barrier_map.table(intervals, *of)
-                yield f"barrier_map_{end}", barrier_map.draw(drawn), drawn
+                yield Drawing(f"barrier_map_{end}", drawn, barrier_map.draw)

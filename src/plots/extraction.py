@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from src.plots import (
     cluster_angles,
@@ -15,42 +14,34 @@ from src.plots import (
     teacher_distances,
     unit_distances,
 )
+from src.plots.files import Drawing
 
 
 def save(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
     """Draw what the tables allow, and write it.
 
     Args:
-        tables: as in `drawn`.
+        tables: as in `drawings`.
         folder: made when absent.
 
     Returns:
         The files, see `files.save`.
     """
-    return [
-        path
-        for name, figure, table in drawn(tables)
-        for path in files.save(figure, table, folder, name)
-    ]
+    return files.save_all(drawings(tables), folder)
 
 
-def drawn(tables: Mapping[str, pd.DataFrame]) -> Iterator[tuple[str, Figure, pd.DataFrame]]:
-    """Name, figure and drawn table of each figure.
+def drawings(tables: Mapping[str, pd.DataFrame]) -> Iterator[Drawing]:
+    """What the tables allow.
 
     Args:
         tables: by the names under which `extract.py` writes them; comparison and excess are there
             only if there is a teacher.
     """
-    losses = student_losses.table(tables["losses"])
-    yield "losses", student_losses.draw(losses), losses
-    merges = cluster_tree.table(tables["merges"])
-    yield "dendrogram", cluster_tree.draw(merges), merges
-    counts = cluster_counts.table(tables["counts"])
-    yield "cluster_counts", cluster_counts.draw(counts), counts
-    matrix = unit_distances.table(tables["matrix"])
-    yield "distances", unit_distances.draw(matrix), matrix
-    clusters = cluster_angles.table(tables["clusters"])
-    yield "angles", cluster_angles.draw(clusters), clusters
+    yield Drawing("losses", student_losses.table(tables["losses"]), student_losses.draw)
+    yield Drawing("dendrogram", cluster_tree.table(tables["merges"]), cluster_tree.draw)
+    yield Drawing("cluster_counts", cluster_counts.table(tables["counts"]), cluster_counts.draw)
+    yield Drawing("distances", unit_distances.table(tables["matrix"]), unit_distances.draw)
+    yield Drawing("angles", cluster_angles.table(tables["clusters"]), cluster_angles.draw)
     if "comparison" in tables:
         marks = teacher_distances.table(tables["comparison"], tables["excess"])
-        yield "teacher", teacher_distances.draw(marks), marks
+        yield Drawing("teacher", marks, teacher_distances.draw)

@@ -2,6 +2,8 @@
 
 import io
 import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +17,48 @@ METADATA: dict[str, dict[str, None]] = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
 }
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure that can be drawn.
+
+    Args:
+        name: of its files, without an ending.
+        shown: exactly what it shows.
+        draw: makes the figure of `shown`.
+        markdown: the same numbers as a table for a text, where they make one.
+    """
+
+    name: str
+    shown: pd.DataFrame
+    draw: Callable[[pd.DataFrame], Figure]
+    markdown: str | None = None
+
+
+def save_all(
+    drawings: Iterable[Drawing],
+    folder: Path,
+    change: Callable[[Figure], Figure] = lambda figure: figure,
+) -> list[Path]:
+    """Draw figures and write them, see `save`.
+
+    Args:
+        drawings: whose names differ.
+        folder: made when absent.
+        change: what becomes of each figure before it is written.
+
+    Returns:
+        The files of all of them.
+    """
+    paths = []
+    for drawing in list(drawings):  # all tables are made before the first file
+        figure = change(drawing.draw(drawing.shown))
+        paths += save(figure, drawing.shown, folder, drawing.name)
+        if drawing.markdown is not None:
+            paths.append(folder / f"{drawing.name}.md")
+            runs.write_bytes(paths[-1], drawing.markdown.encode())
+    return paths
 
 
 def save(figure: Figure, drawn: pd.DataFrame, folder: Path, name: str) -> list[Path]:

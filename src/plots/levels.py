@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from src.plots import files, instability, sparsity, tickets
+from src.plots.files import Drawing
 
 SPLITS = ("test", "val", "train")  # the first that was evaluated is drawn
 
@@ -25,30 +25,32 @@ def save(
     Returns:
         The files, see `files.save`.
     """
-    drawn = [*_drawn(levels, kept), *(() if pairs is None else _drawn_of_pairs(pairs))]
-    return [
-        path for name, figure, table in drawn for path in files.save(figure, table, folder, name)
-    ]
+    drawings = [*drawings_of(levels), *drawings_of_masks(kept)]
+    if pairs is not None:
+        drawings += drawings_of_pairs(pairs)
+    return files.save_all(drawings, folder)
 
 
-def _drawn(levels: pd.DataFrame, kept: pd.DataFrame) -> Iterator[tuple[str, Figure, pd.DataFrame]]:
-    """Name, figure and drawn table: accuracy of each model, its best step, what layers keep."""
+def drawings_of(levels: pd.DataFrame) -> Iterator[Drawing]:
+    """Accuracy of each model, and the step of its lowest validation loss; see `save`."""
     split = next(split for split in SPLITS if split in set(levels["split"]))
     for model in dict.fromkeys(levels["model"]):
         curves = tickets.table(levels, "accuracy", split, model)
-        yield f"accuracy_{model}", tickets.draw(curves), curves
+        yield Drawing(f"accuracy_{model}", curves, tickets.draw)
     if levels["best_step"].notna().any():
         best = tickets.table(levels, "best_step", split, "plain")
-        yield "best_step", tickets.draw(best), best
-    layers = sparsity.table(kept)
-    yield "sparsity", sparsity.draw(layers), layers
+        yield Drawing("best_step", best, tickets.draw)
 
 
-def _drawn_of_pairs(pairs: pd.DataFrame) -> Iterator[tuple[str, Figure, pd.DataFrame]]:
+def drawings_of_masks(kept: pd.DataFrame) -> Iterator[Drawing]:
+    """What layers keep; see `save`."""
+    yield Drawing("sparsity", sparsity.table(kept), sparsity.draw)
+
+
+def drawings_of_pairs(pairs: pd.DataFrame) -> Iterator[Drawing]:
     """Instability by treatment of batch norm; where it is estimated anew, "instability"."""
     for bn in dict.fromkeys(pairs["bn"]):
         there = set(pairs.loc[pairs["bn"] == bn, "split"])
         split = next(split for split in SPLITS if split in there)
-        drawn = instability.table(pairs, split, bn)
         name = "instability" if bn == "reset" else f"instability_{bn}"
-        yield name, instability.draw(drawn), drawn
+        yield Drawing(name, instability.table(pairs, split, bn), instability.draw)

@@ -216,6 +216,7 @@ def draw_networks(axes: Axes, networks: pd.DataFrame, metric: str, colours: Colo
             va="center",
             fontsize=10 if spans else 8.5,
             fontweight="bold",
+            color="black",
             path_effects=[OUTLINE],
         )
 

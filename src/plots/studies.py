@@ -60,4 +60,7 @@ def if_new(tables: Sequence[Path], folder: Path, draw: Callable[..., Any]) -> No
     import pandas  # takes a second, and what it is needed for another
 
     draw(*map(pandas.read_csv, tables), folder)
+    from src.plots import events
+
+    events.write(folder)
     write_json(stamp, contents)

@@ -1,8 +1,11 @@
 """What the figures have in common: sizes, colours, words, and an axis of training steps."""
 
 import math
-from collections.abc import Iterable
-from contextlib import AbstractContextManager
+import textwrap
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any
 
 import matplotlib
@@ -10,13 +13,18 @@ import matplotlib.style
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 from matplotlib.ticker import LogLocator
 
 CHILD_STEP = "child step (iterations)"
 SPAWN_STEP = "spawn step (iterations)"
 UNITS = {"accuracy": "fraction", "loss": "nats"}
 
-LOOK = {
+# Wong (2011): told apart by readers who are colour-blind.
+COLOURS = ["#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
+
+LOOK: dict[str, Any] = {
+    "axes.prop_cycle": cycler(color=[*COLOURS[2:0:-1], *COLOURS[3:], COLOURS[0]]),
     "font.size": 9,
     "axes.titlesize": 9,
     "axes.titlelocation": "left",
@@ -47,9 +55,27 @@ EACH_CHILD: dict[str, Any] = {"color": "0.6", "linewidth": 0.7, "marker": ".", "
 MEAN_CHILD: dict[str, Any] = {"color": "0.1", "linewidth": 2.2, "marker": "o"}
 
 
+# Settings over those of `LOOK`.
+CHOSEN: ContextVar[Mapping[str, Any]] = ContextVar("CHOSEN", default=MappingProxyType({}))
+
+
 def look() -> AbstractContextManager[None]:
     """The settings under which figures are drawn and saved, whatever the user's own are."""
-    return matplotlib.style.context(["default", LOOK])
+    return matplotlib.style.context(["default", LOOK, dict(CHOSEN.get())])
+
+
+@contextmanager
+def using(settings: Mapping[str, Any]) -> Iterator[None]:
+    """Within it, `look` has other settings than those of scripts.
+
+    Args:
+        settings: as matplotlib names them.
+    """
+    before = CHOSEN.set(settings)
+    try:
+        yield
+    finally:
+        CHOSEN.reset(before)
 
 
 def line(kind: str, num_models: int) -> dict[str, Any]:
@@ -188,6 +214,19 @@ def grid(count: int, columns: int | None = None) -> tuple[Figure, list[Axes]]:
     return figure, list(panels[:count])
 
 
+def wrapped(words: str) -> str:
+    """The title of a panel, broken into lines that are as long as a panel is wide."""
+    return textwrap.fill(words, 34, break_long_words=False)
+
+
+def label_rows(panels: Iterable[Axes], label: str) -> None:
+    """Name the y axis of the first panel of each row: beside it, and not beside the legend."""
+    for axes in panels:
+        place = axes.get_subplotspec()
+        if place is not None and place.is_first_col():
+            axes.set_ylabel(label)
+
+
 def loss_axis(axes: Axes) -> None:
     """Make the y axis logarithmic, its numbers written out: 0.05, 0.2, 1."""
     axes.set_yscale("log")
@@ -199,6 +238,7 @@ def loss_axis(axes: Axes) -> None:
 def legend(figure: Figure, panels: list[Axes], title: str) -> None:
     """One legend above all panels, with each name once."""
     lines = {line.get_label(): line for axes in panels for line in axes.get_lines()}
+    lines = {name: line for name, line in lines.items() if not str(name).startswith("_")}
     columns = max(1, int(figure.get_figwidth() // 2))
     figure.legend(
         handles=lines.values(),

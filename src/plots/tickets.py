@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -42,14 +41,14 @@ def table(
         raise ValueError(f"metric: must be {', '.join(UNITS)}, got {metric}")
     rows.check_columns(levels, COLUMNS)
     found = rows.where(rows.where(levels, "split", split), "model", model)
-    found = found.assign(branch=found["branch"].fillna(""), value=found[metric])
+    branch = found["branch"].astype(object)  # of numbers, where all are nan
+    found = found.assign(branch=branch.where(branch.notna(), ""), value=found[metric])
     found = found.dropna(subset="value")
     if found.empty:
         raise ValueError(f"nothing to draw: no {metric} of split {split}, model {model}")
     found = found.assign(metric=metric, curve=_curves(found), seeds=found["seed"].astype(str))
     keys = ["curve", "branch", "study", "level", "metric", "split", "model"]
-    groups = found.groupby(keys, as_index=False, sort=False)
-    drawn = groups.agg(
+    drawn = found.groupby(keys, as_index=False, sort=False).agg(
         density=("density", "mean"),
         value=("value", "mean"),
         lowest=("value", "min"),
@@ -81,11 +80,14 @@ def draw(drawn: pd.DataFrame) -> Figure:
     Args:
         drawn: by `table`.
     """
-    first, colours = drawn.iloc[0], matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
+    first, colours = drawn.iloc[0], style.COLOURS
     with style.look():
         figure, (axes,) = style.grid(1)
         for place, (curve, points) in enumerate(drawn.groupby("curve", sort=False)):
-            look = {"color": colours[place % 10], "marker": MARKERS[place % len(MARKERS)]}
+            look: dict[str, Any] = {
+                "color": colours[place % len(colours)],
+                "marker": MARKERS[place % len(MARKERS)],
+            }
             if points["branch"].iloc[0]:
                 look["linestyle"] = ":"
             axes.plot(points["density"], points["value"], **look, markersize=4, label=curve)

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from src import steps
+from src import naming, steps
 from src.runs import Run, save_weights, write_json
 from src.training import loop
 from src.training.loop import Callback
@@ -45,7 +45,8 @@ class Leg:
         self.run, self.session, self.words = run, session, words
         per_epoch, runtime = session.iterations_per_epoch, session.runtime
         self.wanted = steps.to_iterations(snapshots, per_epoch, session.end)
-        tensorboard = run.tensorboard if runtime.tensorboard else None
+        title = naming.title(session.recipe.metadata.get("config", {}))  # as TensorBoard shows it
+        tensorboard = run.tensorboard / title if runtime.tensorboard else None
         self.metrics = Metrics(run.metrics, tensorboard, per_epoch)
         self.report = Report(session, self.metrics, save_predictions)
         _check_validation(session)
@@ -167,10 +168,14 @@ def _summary(session: Session, report: Report, table: dict[str, Any]) -> dict[st
 
 
 def _flat(metadata: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as one level of dotted names, for TensorBoard."""
+    """Nested settings as one level of dotted names, for TensorBoard; a part by its own name."""
     flat: dict[str, Any] = {}
     for key, value in metadata.items():
-        if isinstance(value, dict):
+        if key == "_target_":
+            flat[prefix.rstrip(".")] = str(value).rpartition(".")[2]
+        elif key == "_partial_":
+            continue
+        elif isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
         else:
             flat[prefix + key] = value if isinstance(value, bool | int | float) else str(value)

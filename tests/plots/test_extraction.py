@@ -121,6 +121,6 @@ def test_without_a_teacher_there_are_all_figures_but_one():
         "clusters": made.clusters(),
     }
     names = ["losses", "dendrogram", "cluster_counts", "distances", "angles"]
-    assert [name for name, *_ in extraction.drawn(tables)] == names
+    assert [drawing.name for drawing in extraction.drawings(tables)] == names
     tables |= {"comparison": made.comparison(), "excess": made.excess()}
-    assert [name for name, *_ in extraction.drawn(tables)] == [*names, "teacher"]
+    assert [drawing.name for drawing in extraction.drawings(tables)] == [*names, "teacher"]

@@ -61,6 +61,24 @@ def test_the_files_are_a_picture_a_page_and_the_numbers(tmp_path):
     assert not list((tmp_path / "new").glob(".*"))
 
 
+def test_several_figures_are_changed_and_written_with_what_is_for_a_text(tmp_path):
+    table, _ = made("gain")
+    changed = []
+
+    def change(figure):
+        changed.append(figure)
+        figure.set_size_inches(2, 2)
+        return figure
+
+    first = files.Drawing("a", table, gain.draw, "| a |\n")
+    paths = files.save_all(iter([first, files.Drawing("b", table, gain.draw)]), tmp_path, change)
+    names = ["a.csv", "a.png", "a.pdf", "a.md", "b.csv", "b.png", "b.pdf"]
+    assert [path.name for path in paths] == names and len(changed) == 2
+    assert (tmp_path / "a.md").read_text() == "| a |\n"
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (400, 400)
+
+
 def test_a_figure_that_cannot_be_drawn_leaves_no_file(tmp_path):
     figure = Figure()
     figure.text(0, 0, "$\\nothing$")  # mathtext that does not exist

@@ -1,0 +1,172 @@
+"""The figures that tables of any script allow, by their names."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from src import plotting
+from src.plots import branches, connectivity, extraction, levels, settings, trained, trainings
+from src.plots.files import Drawing
+from src.plots.found import Folder
+from src.plots.trainings import Asked, Make
+
+TOGETHER = ("train", "prune")  # kinds whose folders are drawn in common figures
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Folders of one kind that are drawn together.
+
+    Args:
+        kind: of `plotting.TABLES`.
+        paths: one or more.
+    """
+
+    kind: str
+    paths: Sequence[Path]
+
+    @cached_property
+    def study(self) -> trained.Study:
+        """The trainings, if it is a source of these."""
+        return trained.Study([trained.read(path) for path in self.paths])
+
+    @property
+    def label(self) -> str:
+        """What tells its figures from those of another source."""
+        return "_".join(self.paths[0].absolute().parts[-2:])
+
+    def commands(self) -> list[str]:
+        """The command lines that made the folders, as far as they are kept, each once."""
+        found = [settings.command(path) for path in self.paths]
+        return list(dict.fromkeys(command for command in found if command))
+
+    def figures(self, asked: Asked) -> dict[str, Make]:
+        """What makes each figure, by its name.
+
+        Raises:
+            ValueError: a table is not one of its kind.
+        """
+        if self.kind == "train":
+            return trainings.figures(self.study, asked)
+        return {drawing.name: _making(drawing) for drawing in self._drawings()}
+
+    def worth_drawing(self, asked: Asked) -> dict[str, Make]:
+        """Those that a report shows."""
+        figures = self.figures(asked)
+        if self.kind != "train":
+            return figures
+        return {name: figures[name] for name in trainings.worth_drawing(self.study, list(figures))}
+
+    def _drawings(self) -> Iterator[Drawing]:
+        (path, *_), read = self.paths, pd.read_csv
+        if self.kind == "spawn":
+            yield from branches.drawings(*(read(path / name) for name in _needed("spawn")))
+        elif self.kind == "interpolate":
+            yield from connectivity.drawings(*(read(path / n) for n in _needed("interpolate")))
+        elif self.kind == "plane":
+            tables = (read(path / name) for name in _needed("plane"))
+            yield from connectivity.drawings_of_plane(*tables)
+        elif self.kind == "extract":
+            tables_by_name = {file.stem: read(file) for file in path.glob("*.csv")}
+            losses = {"losses": read(path.parent / "losses.csv")}
+            yield from extraction.drawings(tables_by_name | losses)
+        else:
+            yield from _of_pruning(self.paths)
+
+
+def sources(found: Sequence[Folder], figure: str) -> list[Source]:
+    """The folders that have a part in a figure, grouped into those that are drawn together.
+
+    Args:
+        found: by `found.find`.
+        figure: a name, or the beginning of several; "report" is all.
+    """
+    tables = set(plotting.FIGURES.get(plotting.family(figure) or "", ()))
+    if figure != plotting.REPORT:
+        found = [folder for folder in found if tables & set(folder.tables())]
+    grouped: dict[tuple[str, object], list[Path]] = {}
+    for folder in found:
+        key = (folder.kind, _common(folder, figure) if folder.kind in TOGETHER else folder.path)
+        grouped.setdefault(key, []).append(folder.path)
+    return [Source(kind, paths) for (kind, _), paths in grouped.items()]
+
+
+def drawings(
+    figure: str, several: Sequence[Source], asked: Asked
+) -> tuple[list[Drawing], dict[str, str]]:
+    """What is drawn under a name.
+
+    Args:
+        figure: a name, or the beginning of several.
+        several: by `sources`.
+        asked: of figures of trainings.
+
+    Returns:
+        The figures, those of equal names told apart by their folders; and by name, why others
+        that begin so cannot be drawn.
+
+    Raises:
+        ValueError: none can be drawn; with the reason, or with the names that there are.
+    """
+    made: list[tuple[Drawing, Source]] = []
+    there: list[str] = []
+    failed: dict[str, str] = {}
+    for source in several:
+        figures = source.figures(asked)
+        there += figures
+        for wanted in plotting.wanted(figures, figure):
+            try:
+                made.append((figures[wanted](), source))
+            except (ValueError, OSError) as error:
+                failed[wanted] = str(error)
+    if not made:
+        of_others = f"these runs have {', '.join(dict.fromkeys(there)) or 'none'}"
+        raise ValueError(f"figure={figure}: {'; '.join(failed.values()) or of_others}")
+    names = [drawing.name for drawing, _ in made]
+    return [
+        replace(drawing, name=f"{drawing.name}_{source.label}")
+        if names.count(drawing.name) > 1
+        else drawing
+        for drawing, source in made
+    ], failed
+
+
+def _common(folder: Folder, figure: str) -> str:
+    """What folders that are drawn together have in common; in a report, data set and model."""
+    if folder.kind != "train" or figure != plotting.REPORT:
+        return ""
+    parameters = settings.read(folder.path)
+    return f"{parameters.get('dataset')} {parameters.get('model')}"
+
+
+def _of_pruning(paths: Sequence[Path]) -> Iterator[Drawing]:
+    """Figures of all studies together, and what the layers of each keep."""
+    for name, draw in (("levels", levels.drawings_of), ("instability", levels.drawings_of_pairs)):
+        tables = [
+            pd.read_csv(path / f"{name}.csv").assign(study=path.absolute().parent.name)
+            for path in paths
+            if (path / f"{name}.csv").exists()
+        ]
+        if tables:
+            yield from draw(pd.concat(tables))
+    for path in paths:
+        files = sorted(path.glob("level_*/sparsity.csv"), key=lambda f: (len(f.parts[-2]), f))
+        if files:
+            kept = [
+                pd.read_csv(f).assign(level=int(f.parent.name.removeprefix("level_")))
+                for f in files
+            ]
+            (drawing,) = levels.drawings_of_masks(pd.concat(kept))
+            end = "" if len(paths) == 1 else f"_{Source('prune', [path]).label}"
+            yield replace(drawing, name=drawing.name + end)
+
+
+def _needed(kind: str) -> tuple[str, ...]:
+    return plotting.TABLES[kind][0]
+
+
+def _making(drawing: Drawing) -> Callable[[], Drawing]:
+    return lambda: drawing

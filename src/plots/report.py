@@ -1,0 +1,83 @@
+"""Every figure that runs allow on one page, with their tables and the commands that made them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.colors import to_hex
+
+from src import runs
+from src.plots import files, models, page
+from src.plots.page import Picture, Section
+from src.plots.redrawn import Source
+from src.plots.trained import FINAL, Study
+from src.plots.trainings import Asked
+from src.plots.wishes import Wishes
+
+TITLES = {
+    "train": "Trainings",
+    "spawn": "Branches",
+    "interpolate": "Lines",
+    "plane": "Plane",
+    "prune": "Pruning",
+    "extract": "Extraction",
+}
+
+
+def save(sources: Sequence[Source], asked: Asked, wished: Wishes, folder: Path) -> Path:
+    """Draw everything and write it as one page.
+
+    Args:
+        sources: see `redrawn.sources`.
+        asked: of figures of trainings.
+        wished: of all figures; labels and colours are those of single figures and are left.
+        folder: made when absent.
+
+    Returns:
+        The page, report.html.
+    """
+    sections = [section(source, asked, wished) for source in sources]
+    style = wished.style
+    colours = (to_hex(style.background), to_hex(style.foreground), to_hex(style.grid))
+    path = folder / "report.html"
+    runs.write_bytes(path, page.page(sections, colours).encode())
+    return path
+
+
+def section(source: Source, asked: Asked, wished: Wishes) -> Section:
+    """Everything of folders that are drawn together; what cannot be drawn, with the reason."""
+    where = ", ".join(str(path) for path in source.paths[:4])
+    more = f" and {len(source.paths) - 4} more" if len(source.paths) > 4 else ""
+    made = Section(f"{TITLES[source.kind]}: {where}{more}", source.commands())
+    try:
+        figures = source.worth_drawing(asked)
+        if source.kind == "train":
+            made.overview = overview(source.study)
+    except (ValueError, OSError) as error:
+        made.missing["all"] = str(error)
+        return made
+    for name, make in figures.items():
+        try:
+            drawing = make()
+            figure = wished.fulfil(drawing.draw(drawing.shown))
+        except (ValueError, OSError) as error:
+            made.missing[name] = str(error)
+        else:
+            png = files.rendered(figure, "png")
+            width = figure.get_figwidth()
+            made.pictures.append(Picture(drawing.name, png, width, drawing.shown))
+    return made
+
+
+def overview(study: Study) -> pd.DataFrame:
+    """A row a training: what it is, how far it is, and its final accuracy on the test set."""
+    lines = []
+    for run, setting in zip(study.runs, study.settings, strict=True):
+        numbers = run.metrics
+        final = numbers[(numbers["metric"] == f"{FINAL}accuracy") & (numbers["split"] == "test")]
+        named = final.set_index("model")["value"]
+        accuracies = {f"test accuracy, {m}": float(named[m]) for m in models.ordered(named.index)}
+        line = {"run": str(run.folder), "setting": setting, "seed": run.seed}
+        lines.append({**line, "epochs": float(numbers["epoch"].max()), **accuracies})
+    table = pd.DataFrame(lines)
+    return table if table["setting"].any() else table.drop(columns="setting")

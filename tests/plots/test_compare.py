@@ -1,0 +1,92 @@
+import pytest
+
+from src.plots import compare, trained
+from src.plots.trained import Study
+from tests.plots import made
+
+ASKED = {"x": "optimizer.lr", "metric": "accuracy", "split": "test", "model": "plain", "hue": None}
+
+
+def study(root, **options):
+    made.trainings(root, **options)
+    return Study([trained.read(path.parent) for path in sorted(root.glob("*/*/metrics.csv"))])
+
+
+def table(found, **asked):
+    return compare.table(found, ASKED | asked)
+
+
+def accuracy(model, seed, lr, multistep=False):
+    return 0.5 + 0.02 * model + 0.01 * seed - lr / 10 + 0.1 * multistep
+
+
+def test_a_point_is_the_mean_over_seeds_at_one_value(tmp_path):
+    found = study(tmp_path, seeds=(1, 4), lrs=(0.5, 0.1, 2.0), schedulers=("constant",))
+    drawn = table(found)
+    assert drawn["x"].tolist() == [0.1, 0.5, 2.0]
+    for row in drawn.itertuples():
+        each = [accuracy(0, seed, row.x) for seed in (1, 4)]
+        assert row.value == pytest.approx(sum(each) / 2)
+        assert (row.lowest, row.highest) == pytest.approx(tuple(each))
+        assert (row.curve, row.model, row.seeds) == ("plain", "plain", "1 4")
+    (axes,) = compare.draw(drawn).axes
+    assert axes.get_xscale() == "log"  # 20 times as large
+    assert axes.get_ylabel() == "test accuracy (fraction)"
+    assert axes.get_lines()[0].get_xdata().tolist() == [0.1, 0.5, 2.0]
+
+
+def test_a_curve_is_a_value_of_the_hue(tmp_path):
+    found = study(tmp_path)
+    drawn = table(found, hue="scheduler", model="ema_0.9").set_index(["curve", "x"])
+    for name in ("constant", "multistep"):
+        for lr in (0.1, 0.5):
+            each = [accuracy(1, seed, lr, name == "multistep") for seed in (1, 2)]
+            assert drawn.loc[name, lr]["value"] == pytest.approx(sum(each) / 2)
+    both = table(found, hue=["model", "scheduler"])
+    assert set(both["curve"]) == {
+        f"{scheduler}, {model}" for scheduler in ("constant", "multistep") for model in made.MODELS
+    }
+
+
+def test_decays_are_those_of_the_averages_in_one_training_or_in_several(tmp_path):
+    found = study(tmp_path, lrs=(0.1,), schedulers=("constant",), seeds=(1,))
+    drawn = table(found, x="averaged.decay")
+    assert drawn["x"].tolist() == [0.9, 0.99]
+    assert drawn["value"].tolist() == pytest.approx([accuracy(1, 1, 0.1), accuracy(2, 1, 0.1)])
+    (axes,) = compare.draw(drawn).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["0.9", "0.99"]
+
+
+def test_values_that_are_no_numbers_are_marks_in_a_row(tmp_path):
+    drawn = table(study(tmp_path), x="scheduler", hue="optimizer.lr")
+    assert drawn["x"].tolist() == ["constant", "constant", "multistep", "multistep"]
+    (axes,) = compare.draw(drawn).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["constant", "multistep"]
+
+
+def test_a_metric_without_a_last_evaluation_is_taken_at_its_last_moment(tmp_path):
+    found = study(tmp_path, schedulers=("constant",), seeds=(1,))
+    assert table(found, metric="weight_norm")["value"].tolist() == [10.0 + made.NUM_EPOCHS] * 2
+    drawn = table(found, metric="accuracy", split="val")
+    assert drawn["value"].tolist() == pytest.approx([0.61 - 0.01, 0.61 - 0.05])
+    assert compare.draw(drawn).axes[0].get_ylabel() == "val accuracy (fraction)"
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({}, r"^compare: these runs differ in scheduler too: add compare.hue=\[scheduler\], or na"),
+        ({"x": "lr"}, "^compare.x=lr: these runs do not say it; they differ in scheduler, optim"),
+        ({"hue": "depth"}, "^compare.hue=depth: these runs do not say it; they differ in sch"),
+        (
+            {"hue": "scheduler", "metric": "speed"},
+            "^nothing to draw: no metric speed, split test, model plain; the runs have metrics "
+            "accuracy, weight_norm, weight_distance, loss; splits val, test; "
+            "models plain, ema_0.9, ema_0.99$",
+        ),
+        ({"hue": "scheduler", "model": "swa"}, "^nothing to draw: no metric accuracy, .* swa; "),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_with_what_there_is(tmp_path, asked, message):
+    with pytest.raises(ValueError, match=message):
+        table(study(tmp_path), **asked)

@@ -1,0 +1,95 @@
+import pandas as pd
+import pytest
+
+from src.plots import ema_study, epochs, models, stability, style, trained, weight_difference
+from src.plots.trained import Study
+from tests.plots import made
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    """Two settings and two seeds."""
+    root = made.trainings(tmp_path_factory.mktemp("runs"), lrs=(0.1,), seeds=(1, 5))
+    return Study([trained.read(path.parent) for path in sorted(root.glob("*/*/metrics.csv"))])
+
+
+def test_a_point_is_the_mean_of_the_validation_accuracies_of_all_seeds(study):
+    drawn = ema_study.table(study.metrics)
+    for row in drawn.itertuples():
+        place, shift = made.MODELS.index(row.model), 0.1 * (row.setting == "multistep") - 0.01
+        each = [0.1 * row.epoch + 0.02 * place + 0.01 * seed + shift for seed in (1, 5)]
+        assert row.value == pytest.approx(sum(each) / 2)
+        assert (row.lowest, row.highest) == pytest.approx(tuple(each))
+    assert len(drawn) == 2 * len(made.MODELS) * (made.NUM_EPOCHS + 1)
+
+
+def test_a_panel_is_a_setting_a_curve_a_model_and_a_band_the_range_of_seeds(study):
+    drawn = ema_study.table(study.metrics)
+    figure = ema_study.draw(drawn)
+    assert [axes.get_title(loc="left") for axes in figure.axes] == ["constant", "multistep"]
+    for setting, axes in zip(("constant", "multistep"), figure.axes, strict=True):
+        assert [line.get_label() for line in axes.get_lines()] == list(made.MODELS)
+        assert len(axes.collections) == len(made.MODELS)
+        here = drawn[(drawn["setting"] == setting) & (drawn["model"] == "ema_0.99")]
+        assert axes.get_lines()[2].get_ydata().tolist() == here["value"].tolist()
+    assert figure.legends[0].get_title().get_text() == "mean and range of 2 seeds"
+    low, high = figure.axes[0].get_ylim()
+    late = drawn[drawn["epoch"] >= 1.5]
+    assert drawn["value"].min() < low < late["lowest"].min() < drawn["highest"].max() < high
+
+
+def test_a_single_seed_has_no_band(study):
+    one = weight_difference.table(study.metrics[study.metrics["seed"] == "5"])
+    figure = weight_difference.draw(one)
+    assert not figure.axes[0].collections
+    assert figure.legends[0].get_title().get_text() == "one seed"
+    assert set(one["model"]) == {"ema_0.9", "ema_0.99"}  # which alone are averages
+    last = one[(one["epoch"] == made.NUM_EPOCHS) & (one["model"] == "ema_0.99")]
+    assert last["value"].tolist() == [2.0 * made.NUM_EPOCHS] * 2
+
+
+def test_a_row_is_a_measure(study):
+    figure = epochs.draw(stability.table(study.predictions))
+    labels = [axes.get_ylabel() for axes in figure.axes]
+    assert labels == [stability.STABILITY, "", stability.ACCURACY, ""]
+
+
+def test_what_was_not_measured_is_named_with_what_was(study):
+    numbers = study.metrics
+    without = numbers.assign(split=numbers["split"].replace("val", "train"))
+    with pytest.raises(ValueError, match="^nothing to draw with split val; the table has train$"):
+        ema_study.table(without)
+    with pytest.raises(ValueError, match="^nothing to draw with metric weight_distance; the tab"):
+        weight_difference.table(numbers[numbers["model"] == "plain"])
+
+
+def test_averages_come_in_the_order_of_their_memory_and_differ_in_their_dashes():
+    names = ["swa", "ema_0.9995", "plain", "ema_0.9", "ema_0.99", "best"]
+    found = models.ordered([*names, "plain"])
+    assert found == ["plain", "ema_0.9", "ema_0.99", "ema_0.9995", "best", "swa"]
+    looks = models.looks(names)
+    assert len({str(look.get("linestyle")) for look in looks.values()}) == len(names)
+    shades = [sum(looks[name]["color"][:3]) for name in ("ema_0.9", "ema_0.99", "ema_0.9995")]
+    assert shades == sorted(shades, reverse=True)
+
+
+def test_names_that_are_none_are_not_in_a_legend_and_long_titles_are_broken():
+    drawn = pd.DataFrame({"x": [0, 1]})
+    with style.look():
+        figure, (axes,) = style.grid(1)
+        axes.plot(drawn["x"], label="a")
+        axes.plot(drawn["x"], label="_b")
+        style.legend(figure, [axes], title="")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a"]
+    title = "multistep, optimizer.lr=0.1, dataset.val_fraction=0.5"
+    assert style.wrapped(title).splitlines() == [
+        "multistep, optimizer.lr=0.1,",
+        "dataset.val_fraction=0.5",
+    ]
+
+
+def test_the_first_panel_of_each_row_is_named():
+    with style.look():
+        figure, panels = style.grid(5)
+        style.label_rows(panels, "loss (nats)")
+    assert [bool(axes.get_ylabel()) for axes in panels] == [True, False, False, True, False]

@@ -1,0 +1,116 @@
+"""Every figure that `plots.py` knows, from a small table to an opened image."""
+
+import io
+import re
+
+import numpy as np
+import pytest
+from matplotlib.collections import Collection
+from PIL import Image
+
+from src import plotting
+from src.plots import files, found, redrawn, style, wishes
+from src.plots.persistence_images import Images
+from src.plots.trainings import Asked
+from tests.plots import made
+
+UNIT = re.compile(r"\(.+\)", re.DOTALL)
+WITHOUT = re.compile(  # what has no unit
+    r"k1|k2|alpha|layer|model|scheduler|optimizer\.lr|cosine|^(epoch|distance)|"
+    r"clusters?|units of|distance|mean squared error|changes|constant|multistep"
+)
+COMPARE = {"x": "averaged.decay", "metric": "accuracy", "split": "test", "model": "plain"}
+COMPARE |= {"hue": "scheduler"}
+
+
+def images(study):
+    """A grey image of each example, its class the last digit of its index."""
+    pixels = np.linspace(0, 1, made.NUM_EXAMPLES * 16).reshape(made.NUM_EXAMPLES, 1, 4, 4)
+    return Images(made.INDICES, pixels, [str(index % 10) for index in made.INDICES])
+
+
+ASKED = Asked(COMPARE, None, images)
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    return found.find(str(made.everything(tmp_path_factory.mktemp("everything"))))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def coarse():
+    """Fewer pixels than in a paper, which is faster."""
+    with style.using(wishes.Style(dpi=50).settings()):
+        yield
+
+
+def drawings(name, folders):
+    made_of, failed = redrawn.drawings(name, redrawn.sources(folders, name), ASKED)
+    assert made_of and not failed
+    return list({str(drawing.draw): drawing for drawing in made_of}.values())  # one of each sort
+
+
+@pytest.mark.parametrize("name", plotting.FIGURES)
+def test_it_is_an_image_whose_axes_have_data_and_whose_labels_have_units(name, folders):
+    for drawing in drawings(name, folders):
+        assert len(drawing.shown)
+        figure = drawing.draw(drawing.shown)
+        for axes in figure.axes:
+            assert axes.has_data() or axes.get_label() == "<colorbar>" or not axes.axison
+        words = [label for axis in "xy" for label in wishes.words(figure, axis)]
+        assert words, drawing.name
+        for label in words:
+            assert UNIT.search(label) or WITHOUT.search(label), (drawing.name, label)
+        with Image.open(io.BytesIO(files.rendered(figure, "png"))) as image:
+            pixels = np.asarray(image.convert("L"))
+        assert min(pixels.shape) > 50
+        assert len(np.unique(pixels)) > 10  # more than a frame
+        assert 0.01 < (pixels < 250).mean()
+
+
+@pytest.mark.parametrize("name", ["ema_study", "line", "losses", "teacher"])
+def test_in_the_dark_every_curve_and_every_word_is_seen(name, folders):
+    from matplotlib.colors import to_rgb
+
+    from src.plots import colours
+
+    dark = wishes.Style(background="#14171c", foreground="#e8e8e8", grid="#343a42")
+    labels = dict.fromkeys(("title", "x", "y", "legend"))
+    wished = wishes.Wishes(dark, None, labels, None)
+    with wished.kept():
+        for drawing in drawings(name, folders)[:2]:
+            figure = wished.fulfil(drawing.draw(drawing.shown))
+            lines = [line for axes in figure.axes for line in axes.get_lines()]
+            texts = [figure.get_suptitle() and figure._suptitle]
+            texts += [text for legend in figure.legends for text in legend.get_texts()]
+            for artist in [*lines, *filter(None, texts)]:
+                seen = colours.contrast(to_rgb(artist.get_color()), to_rgb(dark.background))
+                assert seen >= colours.CONTRAST, drawing.name
+            assert to_rgb(figure.get_facecolor()) == to_rgb(dark.background)
+
+
+def test_a_colour_that_is_a_number_stays_in_the_dark(folders):
+    dark = wishes.Style(background="#14171c")
+    wished = wishes.Wishes(dark, None, dict.fromkeys(("title", "x", "y", "legend")), None)
+    for name in ("gain", "schedule_decay_table"):
+        first = drawings(name, folders)[0]
+        maps = [
+            [m.get_cmap().name for m in figure.findobj(Collection) if m.get_array() is not None]
+            for figure in (first.draw(first.shown), wished.fulfil(first.draw(first.shown)))
+        ]
+        assert maps[0] == maps[1] != []
+
+
+def test_fonts_are_embedded_as_outlines(folders):
+    (drawing,) = drawings("ema_study", folders)
+    page = files.rendered(drawing.draw(drawing.shown), "pdf")
+    assert b"/FontFile2" in page and b"/Type3" not in page
+
+
+def test_a_figure_belongs_to_the_longest_name_that_it_begins_with():
+    assert plotting.family("mismatch_over_time") == "mismatch_over_time"
+    assert plotting.family("mismatch_2") == "mismatch"
+    assert plotting.family("lines_none_reset_loss") == "lines"
+    assert plotting.family("line_none_reset") == "line"
+    assert plotting.family("nope") is None
+    assert plotting.family("ema") is None
