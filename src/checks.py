@@ -16,6 +16,7 @@ from src import (
     schemas,
     signatures,
     steps,
+    tuned,
 )
 from src.signatures import REQUIRED, Argument
 
@@ -177,6 +178,7 @@ def _out_of_range(values: dict[str, Any]) -> list[str]:
     errors += lottery.errors(values) if "one_shot" in values else []
     errors += extracting.errors(values) if "extraction" in values else []
     errors += plotting.errors(values) if "figure" in values else []
+    errors += tuned.errors(values) if "maximize_averaged" in values else []
     return errors + (_misfits_of_branches(values) if "spawn_steps" in values else [])
 
 

@@ -5,6 +5,7 @@ refused option answer in about half a second.
 """
 
 import dataclasses
+import operator
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -40,6 +41,7 @@ SCHEMAS = {  # by script
     "prune": schemas.Prune,
     "extract": schemas.Extract,
     "plots": schemas.Plots,
+    "tune": schemas.Tune,
 }
 
 
@@ -219,6 +221,7 @@ def threads(cfg: DictConfig) -> int:
         return cfg.runtime.num_threads
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    cores = int(os.environ.get("SLURM_CPUS_PER_TASK", cores))
     launcher = HydraConfig.get().launcher
     workers = launcher.get("n_jobs", 1) if "joblib" in launcher.get("_target_", "") else 1
     workers *= torchrun.local_size()
@@ -280,6 +283,7 @@ def _register() -> None:
         ConfigStore.instance().store(name=f"{script}_schema", node=node)
     OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
     OmegaConf.register_new_resolver("process", os.getpid, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("times", operator.mul, replace=True)
     OmegaConf.register_new_resolver("absolute", os.path.abspath, replace=True)
     OmegaConf.register_new_resolver("fingerprint", fingerprints.folder, replace=True)
     OmegaConf.register_new_resolver("content", fingerprints.file, replace=True)

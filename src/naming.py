@@ -82,6 +82,23 @@ def clustering_name(extraction: dict[str, Any]) -> str:
     return _digest(_unlike_default(chosen, checks.fields("Extraction")))
 
 
+def study_name(values: dict[str, Any], space: dict[str, str]) -> str:
+    """Ten hexadecimal digits of what a study of `tune.py` searches, and of all that stays as it is.
+
+    Args:
+        values: the configuration of `tune.py`, whose searched values do not count.
+        space: what is searched, by the full name of the option.
+    """
+    named = identity(values, "Tune")
+    for name in space:
+        group, _, key = name.partition(".")
+        if not key:
+            named.pop(group, None)
+        elif isinstance(named.get(group), dict):
+            named[group] = {k: v for k, v in named[group].items() if k != key}
+    return _digest({**named, "search": space})
+
+
 def identity(values: dict[str, Any], schema: str) -> dict[str, Any]:
     """What a run is named by: every value that changes its result and is not its default.
 

@@ -38,6 +38,7 @@ from src.schemas_of_training import (  # noqa: F401
     SavedOptions,
     Seeds,
     Train,
+    Tune,
 )
 from src.signatures import Argument
 

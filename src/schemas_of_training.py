@@ -81,6 +81,13 @@ class Train:
 
 
 @dataclass
+class Tune(Train):
+    """`tune.py`."""
+
+    maximize_averaged: bool = True  # the averaged model's validation accuracy, else the plain one's
+
+
+@dataclass
 class Pretrain:
     """What comes before a training; a value that is not given is that of the training itself."""
 

@@ -1,20 +1,19 @@
 """What happens around the jobs of a sweep: a failed job is written down and stops no other.
 
 Hydra calls these methods (`hydra.callbacks` in the scripts' configuration). Jobs may run in
-processes of their own, so what they leave behind is a small file each.
+processes of their own, so what they leave behind is a small file each, see `ledger`.
 """
 
 import contextlib
-import json
 import logging
 import os
 import pydoc
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
-from src import torchrun
-from src.runs import write_json
+from src import ledger, torchrun
 
 log = logging.getLogger(__name__)
 
@@ -22,15 +21,18 @@ PROBE = 2**16  # bytes: more than the configuration that Hydra writes
 
 
 class Sweep:
-    """Notes how each job of a multirun ended, and says so when all have.
+    """Notes how each job of a multirun stands, and says at the end how all of them ended.
 
     Args:
         at_end: dotpath of a function that takes the folder of a run; called then for each folder
             in which a job was done, once.
+        is_tolerant: whether a sweep in which jobs failed has gone well, as a search may that
+            tries values that cannot be trained with.
     """
 
-    def __init__(self, at_end: str | None = None) -> None:
-        self.at_end = at_end
+    def __init__(self, at_end: str | None = None, is_tolerant: bool = False) -> None:
+        self.at_end, self.is_tolerant = at_end, is_tolerant
+        self.began = time.monotonic()
 
     def on_run_start(self, config: Any, **_: Any) -> None:
         """Refuse, before Hydra writes there, a folder for runs that cannot be written to."""
@@ -52,34 +54,47 @@ class Sweep:
             sys.exit(1)
         self.on_run_start(config)
 
+    def on_job_start(self, config: Any, **_: Any) -> None:
+        """Write down that a job has begun."""
+        if config.hydra.mode.name != "MULTIRUN":
+            return
+        self.began = time.monotonic()
+        job = {**_of(config), "overrides": list(config.hydra.overrides.task)}
+        ledger.note(_folder(config), {**job, "status": ledger.RUNNING})
+
     def on_job_end(self, config: Any, job_return: Any, **_: Any) -> None:
         """Write down how one job ended; a failure must not end the sweep."""
         if config.hydra.mode.name != "MULTIRUN":
             return
         status = type(job_return.status)
         failed = job_return.status == status.FAILED
-        error = job_return._return_value if failed else None
+        returned = job_return._return_value
         job = {
-            "job": config.hydra.job.num,
+            **_of(config),
             "overrides": list(job_return.overrides),
-            "folder": config.hydra.runtime.output_dir,
-            "status": "failed" if failed else "done",
-            "error": f"{type(error).__name__}: {error}" if error else None,
+            "status": ledger.FAILED if failed else ledger.DONE,
+            "seconds": round(time.monotonic() - self.began, 3),
+            "error": f"{type(returned).__name__}: {returned}" if failed else None,
+            "value": returned if isinstance(returned, float) else None,
         }
-        write_json(_jobs(config) / f"{config.hydra.job.num}.json", job)
+        ledger.note(_folder(config), job)
+        ledger.write(_folder(config))
         if failed:
-            log.error("job #%s failed: %s", config.hydra.job.num, error, exc_info=_trace(error))
+            log.error("job #%s failed: %s", job["job"], returned, exc_info=_trace(returned))
             job_return.status, job_return.return_value = status.COMPLETED, None
 
     def on_multirun_end(self, config: Any, **_: Any) -> None:
-        """Say how many jobs are done, and which failed and why; exit with 1 if any did."""
-        jobs = [json.loads(path.read_text()) for path in _jobs(config).glob("*.json")]
-        is_finished = self._finish({job["folder"] for job in jobs if job["status"] == "done"})
-        failed = sorted((job for job in jobs if job["status"] == "failed"), key=lambda j: j["job"])
-        print(f"\n{len(jobs)} jobs: {len(jobs) - len(failed)} done, {len(failed)} failed")
-        for job in failed:
+        """Say how many jobs are done, and which are not and why; exit with 1 if any is not."""
+        jobs = ledger.write(_folder(config), is_over=True)
+        is_finished = self._finish({job["folder"] for job in jobs if job["status"] == ledger.DONE})
+        counts = {status: 0 for status in (ledger.DONE, ledger.FAILED)}
+        for job in jobs:
+            counts[job["status"]] = counts.get(job["status"], 0) + 1
+        print(f"\n{len(jobs)} jobs: {', '.join(f'{n} {status}' for status, n in counts.items())}")
+        lost = [job for job in jobs if job["status"] != ledger.DONE]
+        for job in lost:
             print(f"  #{job['job']} {' '.join(job['overrides'])}\n    {job['error']}")
-        if failed or not is_finished:
+        if (lost and not self.is_tolerant) or not is_finished:
             sys.exit(1)
 
     def _finish(self, folders: set[str]) -> bool:
@@ -103,8 +118,13 @@ class Sweep:
         raise AttributeError(name)
 
 
-def _jobs(config: Any) -> Path:
-    return Path(config.hydra.sweep.dir) / "jobs"
+def _folder(config: Any) -> Path:
+    return Path(config.hydra.sweep.dir)
+
+
+def _of(config: Any) -> dict[str, Any]:
+    """Which job it is, and where it works."""
+    return {"job": config.hydra.job.num, "folder": config.hydra.runtime.output_dir}
 
 
 def _trace(error: Exception | None) -> Exception | None:

@@ -97,6 +97,25 @@ def test_options_have_different_names_of_runs():
     assert len(set(others)) == len(others)
 
 
+def test_the_launcher_for_slurm_is_that_of_submitit_with_values_of_its_own():
+    node, plain = (
+        compose("train", [f"hydra/launcher={name}"], return_hydra_config=True).hydra.launcher
+        for name in ("slurm", "submitit_slurm")
+    )
+    assert set(node) == set(plain)  # none is misspelled
+    assert node["_target_"] == plain["_target_"]
+    text = (CONF / "hydra" / "launcher" / "slurm.yaml").read_text()
+    assert all(key in text for key in node if node[key] != plain[key])
+    assert node.max_num_timeout > 0  # a job that ran out of time goes on
+
+
+def test_every_script_keeps_a_ledger_of_its_sweeps():
+    for script in SCRIPTS:
+        sweeper = compose(script, return_hydra_config=True).hydra.sweeper
+        name = "Study" if script == "tune" else "Grid"
+        assert sweeper["_target_"] == f"hydra_plugins.isthmus.sweepers.{name}"
+
+
 def test_an_experiment_is_overridden_by_what_is_typed():
     values, _ = composed("train", "experiment=quickstart", "hparams.epochs=2", "averaged=none")
     assert values["hparams"]["epochs"] == 2

@@ -434,6 +434,13 @@ def test_jobs_that_run_beside_each_other_share_the_cores(
     assert config.threads(composed(*overrides)) == expected
 
 
+def test_a_job_of_slurm_runs_as_many_threads_as_it_was_given_cores(composed, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "4")  # where SLURM binds no job to its cores
+    assert config.threads(composed()) == 4
+    assert config.threads(composed("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")) == 2
+
+
 def test_where_the_system_does_not_say_which_cores_are_ours_all_are(composed, monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)

@@ -427,3 +427,27 @@ def test_a_title_can_be_the_name_of_a_folder():
     assert naming.title(odd).startswith("Digits-cutoutabcd_Net")
     assert len(naming.title(train(model={"width": list(range(500))}))) == naming.LONGEST
     assert naming.title({}) == ""
+
+
+def study(space: dict[str, str], **changes: Any) -> str:
+    return naming.study_name(train() | {"maximize_averaged": True} | changes, space)
+
+
+SPACE = {"optimizer.lr": "0.01 to 1", "scheduler": "a, b"}
+
+
+def test_a_study_is_named_by_what_it_searches_and_by_what_stays_as_it_is():
+    plain = study(SPACE)
+    others = [
+        study(SPACE | {"optimizer.lr": "0.1 to 1"}),
+        study({"optimizer.lr": "0.01 to 1"}),
+        study(SPACE, precision="bf16"),
+        study(SPACE, maximize_averaged=False),
+    ]
+    assert len({plain, *others}) == 5
+
+
+def test_what_is_searched_does_not_rename_a_study_and_nor_does_what_changes_no_result():
+    other = train(optimizer={"lr": 0.7}, runtime={"device": "cuda"}, global_seed=7)
+    other["scheduler"] = {"_target_": "src.parts.other"}
+    assert naming.study_name(other | {"maximize_averaged": True}, SPACE) == study(SPACE)

@@ -18,6 +18,7 @@ SCRIPTS = [
     schemas.Interpolate,
     schemas.Prune,
     schemas.Plots,
+    schemas.Tune,
 ]
 MODES = [getattr(schemas, mode) for modes in schemas.MODES.values() for mode in modes]
 SECTIONS = [

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from src import runs
 from tests.scripts import QUIET, REPOSITORY, SMALL, files, only, refused, run
 
-SCRIPTS = ["train.py", "eval.py", "average.py", "spawn.py", "interpolate.py", "prune.py"]
+SCRIPTS = ["train.py", "eval.py", "average.py", "spawn.py", "interpolate.py", "prune.py", "tune.py"]
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -55,8 +55,28 @@ def test_a_sweep_runs_all_its_jobs_and_says_which_failed(tmp_path):
     assert "4 jobs: 2 done, 2 failed" in done.stdout
     assert len(list(tmp_path.glob("outputs/sweeps/*/jobs/*.json"))) == 4
     assert done.stdout.count("averaged.decay: must be in [0, 1), got 1.5") >= 2
-    assert len(list(tmp_path.glob("outputs/train_*/seed_*/result.json"))) == 2
+    results = list(tmp_path.glob("outputs/train_*/seed_*/result.json"))
+    assert len(results) == 2
     assert len(list(tmp_path.glob("outputs/train_*"))) == 1
+    with only(tmp_path, "outputs/sweeps/*/sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["done", "done", "failed", "failed"]
+    assert [(row["averaged.decay"], row["global_seed"]) for row in rows] == [
+        (decay, seed) for decay in ("0.9", "1.5") for seed in ("1", "2")
+    ]
+    for row in rows[:2]:
+        evaluation = json.loads((tmp_path / row["folder"] / "result.json").read_text())[
+            "evaluation"
+        ]
+        assert float(row["plain test accuracy"]) == evaluation["plain"]["test"]["accuracy"]
+        assert float(row["ema_0.9 val loss"]) == evaluation["ema_0.9"]["val"]["loss"]
+
+    before = {path: path.stat().st_mtime_ns for path in results}
+    arguments[arguments.index("averaged.decay=0.9,1.5")] = "averaged.decay=0.9,0.99"
+    again = run("train.py", *arguments, cwd=tmp_path)
+    assert again.stdout.count("done before: nothing to compute") == 2
+    assert "4 jobs: 4 done, 0 failed" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in results} == before
 
 
 def test_a_sweep_over_processes_gives_the_same_files(tmp_path):

@@ -1,3 +1,4 @@
+import csv
 import json
 import logging
 import os
@@ -48,10 +49,12 @@ def test_a_job_that_is_done_is_written_down_and_keeps_its_value(tmp_path):
     assert written(tmp_path) == [
         {
             "job": 7,
-            "overrides": ["x=1", "y=[2]"],
             "folder": "outputs/run_7",
+            "overrides": ["x=1", "y=[2]"],
             "status": "done",
+            "seconds": pytest.approx(0, abs=1),
             "error": None,
+            "value": None,
         }
     ]
     assert (job.status, job.return_value) == (JobStatus.COMPLETED, 3)
@@ -165,7 +168,7 @@ def test_what_cannot_be_finished_is_said_and_hides_no_other(tmp_path, at_end, ca
 
 def test_other_moments_pass_by():
     sweep = sweeps.Sweep()
-    assert sweep.on_job_start(config=None, task_function=None) is None
+    assert sweep.on_run_end(config=None) is None
     assert sweep.on_compose_config(config=None, config_name="train", overrides=[]) is None
     with pytest.raises(AttributeError, match="nothing"):
         _ = sweep.nothing
@@ -188,35 +191,55 @@ def test_a_folder_that_can_be_written_to_is_left_empty(tmp_path):
 
 
 SCRIPT = """
+import os, time
 import hydra
 
 @hydra.main(version_base="1.3", config_path=None)
 def main(cfg):
-    print(f"job {cfg.x}: {6 / (cfg.x - 2)}")
+    if cfg.x == 9:
+        time.sleep(1)  # joblib gives up all jobs that are under way
+        os.kill(os.getpid(), 9)
+    print(f"job {cfg.x}: {6 / (cfg.x - 2)}", flush=True)
 
 main()
 """
 
 
-@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+LAUNCHERS = {
+    "basic": [],
+    "joblib": ["hydra.launcher.n_jobs=2"],
+    "submitit_local": ["hydra.launcher.timeout_min=5"],
+}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
 def test_a_failed_job_of_a_real_multirun_stops_no_other_and_the_exit_status_says_so(
     tmp_path, launcher
 ):
     (tmp_path / "script.py").write_text(SCRIPT)
     overrides = [f"hydra/launcher={launcher}", "+hydra.callbacks.s._target_=src.sweeps.Sweep"]
-    overrides += ["hydra.launcher.n_jobs=2"] if launcher == "joblib" else []
-    command = [sys.executable, "script.py", "--multirun", "+x=1,2,5", "hydra.sweep.dir=s"]
+    overrides += ["hydra.sweeper._target_=hydra_plugins.isthmus.sweepers.Grid"]
+    numbers = "1,2,5" if launcher == "basic" else "1,2,5,9"  # there a killed job ends the sweep
+    command = [sys.executable, "script.py", "--multirun", f"+x={numbers}", "hydra.sweep.dir=s"]
     done = subprocess.run(
-        [*command, *overrides],
+        [*command, *overrides, *LAUNCHERS[launcher]],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 1, done.stderr
-    assert "job 1: -6.0" in done.stdout
-    assert "job 5: 2.0" in done.stdout
-    assert done.stdout.endswith(
-        "\n3 jobs: 2 done, 1 failed\n  #1 +x=2\n    ZeroDivisionError: division by zero\n"
-    )
-    assert [note["status"] for note in written(tmp_path / "s")] == ["done", "failed", "done"]
+    folder = tmp_path / "s" / ".submitit"
+    outputs = [done.stdout, *(path.read_text() for path in folder.glob("*/*_log.out"))]
+    assert any("job 1: -6.0" in text for text in outputs)
+    assert any("job 5: 2.0" in text for text in outputs)
+    said = "2 done, 1 failed\n  #1 +x=2\n    ZeroDivisionError: division by zero\n"
+    if launcher != "basic":
+        said = said.replace("failed\n", "failed, 1 killed\n", 1)
+        said += "  #3 +x=9\n    began and did not end: cancelled, killed, or out of memory\n"
+    assert done.stdout.endswith(said)
+    with (tmp_path / "s" / "sweep.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["status"] for row in rows] == ["done", "failed", "done", "killed"][: len(rows)]
+    assert [row["x"] for row in rows] == numbers.split(",")
+    assert rows[1]["error"] == "ZeroDivisionError: division by zero"

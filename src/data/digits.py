@@ -36,7 +36,7 @@ class Digits(Recipe):
         return DataSet(
             train=everything.take(order[NUM_TEST:].sort().values),
             val=None,
-            test=everything.take(order[:NUM_TEST].sort().values),
+            test=everything.take(order[:NUM_TEST].sort().values) if self.test else None,
             class_names=tuple(str(name) for name in digits.target_names),
             normalization=Normalization((0.3054,), (0.3761,), scale=16.0),
             augmentation=Augmentation(padding=1),

@@ -55,9 +55,11 @@ class ImageFolder(Recipe):
 
     def read(self) -> DataSet:
         base = locate(self.root, self.folder, ("train",))
-        part = self.test_folder or choose_test_folder(base)
-        train, test = list_images(base, "train"), list_images(base, part)
-        same_classes(train, test, part)
+        train, test = list_images(base, "train"), None
+        if self.test:
+            part = self.test_folder or choose_test_folder(base)
+            test = list_images(base, part)
+            same_classes(train, test, part)
         normalization = Normalization(tuple(self.mean), tuple(self.std))
         return decoded(base, train, test, self.image_size, normalization, self.cache_dir)
 
@@ -65,7 +67,7 @@ class ImageFolder(Recipe):
 def decoded(
     base: Path,
     train: Listing,
-    test: Listing,
+    test: Listing | None,
     image_size: int | None,
     normalization: Normalization,
     cache_dir: str,
@@ -75,25 +77,26 @@ def decoded(
     Args:
         base: folder that the listings are relative to.
         train: files of the training set.
-        test: files of the test set, of the same classes.
+        test: files of the test set, of the same classes, or None.
         image_size: as in `decode`.
         normalization: of the result.
         cache_dir: folder for decoded images.
     """
-    identity = fingerprint(train, test)
+    listings = {"train": train} if test is None else {"train": train, "test": test}
     images = cached(
         cache_dir,
-        f"images_{identity}_{image_size or 'stored'}_{FORMAT}",
-        lambda: {
-            "train": decode(base, train.files, image_size),
-            "test": decode(base, test.files, image_size),
-        },
+        f"images_{fingerprint(*listings.values())}_{image_size or 'stored'}_{FORMAT}",
+        lambda: {name: decode(base, part.files, image_size) for name, part in listings.items()},
     )
+    splits = {
+        name: Split(images[name], part.labels, torch.arange(len(part.labels)))
+        for name, part in listings.items()
+    }
     side = min(images["train"].shape[2:])
     return DataSet(
-        train=Split(images["train"], train.labels, torch.arange(len(train.labels))),
+        train=splits["train"],
         val=None,
-        test=Split(images["test"], test.labels, torch.arange(len(test.labels))),
+        test=splits.get("test"),
         class_names=train.class_names,
         normalization=normalization,
         augmentation=Augmentation(padding=side // 8, flip=True),

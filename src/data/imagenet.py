@@ -44,9 +44,11 @@ class ImageNet(Recipe):
         check("resize", self.resize, self.resize >= self.image_size, allowed)
 
     def read(self) -> DataSet:
-        base = locate(self.root, self.folder, ("train", "val"))
-        train, test = list_images(base, "train"), list_images(base, "val")
-        same_classes(train, test, "val")
+        base = locate(self.root, self.folder, ("train", "val") if self.test else ("train",))
+        train = list_images(base, "train")
+        test = list_images(base, "val") if self.test else None
+        if test is not None:
+            same_classes(train, test, "val")
 
         def split(listing: Listing) -> StreamedSplit:
             return StreamedSplit(
@@ -61,7 +63,7 @@ class ImageNet(Recipe):
         return DataSet(
             train=split(train),
             val=None,
-            test=split(test),
+            test=None if test is None else split(test),
             class_names=train.class_names,
             normalization=Normalization(tuple(self.mean), tuple(self.std)),
             augmentation=Augmentation(resized_crop=True, flip=True),

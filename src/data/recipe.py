@@ -32,6 +32,8 @@ class Recipe(ABC):
         random_labels_fraction: part of the training labels drawn anew, in [0, 1], rounded up. A new
             label can be the old one. `val` and `test` keep the true labels.
         blur_factor: training images are shrunk by this factor and enlarged again, 1 for no blur.
+        test: whether there is a test split; without, its files are not read, and in a folder of
+            images they need not be there.
         unsupervised_labels: "rotation" turns every image by k * 90 degrees and makes k its label.
             Then images are not flipped, because a mirrored quarter turn is the opposite one.
 
@@ -48,6 +50,7 @@ class Recipe(ABC):
     subsample_seed: int = 0
     random_labels_fraction: float = 0.0
     blur_factor: int = 1
+    test: bool = True
     unsupervised_labels: Literal["rotation"] | None = None
 
     def __post_init__(self) -> None:
@@ -63,7 +66,10 @@ class Recipe(ABC):
 
     @abstractmethod
     def read(self) -> DataSet:
-        """The data set as stored, with the augmentation that `augment` stands for."""
+        """The data set as stored, with the augmentation that `augment` stands for.
+
+        Its test split is None without `test`.
+        """
 
     def load(self, label_noise_seed: int) -> DataSet:
         """The data set with every option applied.
@@ -76,8 +82,9 @@ class Recipe(ABC):
         train = subsample(train, self.subsample_fraction, self.subsample_seed)
         test, class_names = data.test, data.class_names
         if self.unsupervised_labels == "rotation":
-            train, test = with_rotations(train, "train"), with_rotations(test, "test")
+            train = with_rotations(train, "train")
             val = None if val is None else with_rotations(val, "train")
+            test = None if test is None else with_rotations(test, "test")
             class_names = ("0", "90", "180", "270")
         if self.random_labels_fraction > 0:
             train = with_random_labels(

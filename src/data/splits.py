@@ -136,7 +136,7 @@ class DataSet:
     Args:
         train: what is trained on.
         val: held out from the training set, or None.
-        test: never trained on.
+        test: never trained on, or None where it is not to be read.
         class_names: in label order.
         normalization: for every split.
         augmentation: for batches of `train`, or None.
@@ -144,7 +144,7 @@ class DataSet:
 
     train: Split | StreamedSplit
     val: Split | StreamedSplit | None
-    test: Split | StreamedSplit
+    test: Split | StreamedSplit | None
     class_names: tuple[str, ...]
     normalization: Normalization
     augmentation: Augmentation | None = None
@@ -160,6 +160,6 @@ class DataSet:
 
     @property
     def splits(self) -> dict[str, Split | StreamedSplit]:
-        """train, val and test by name; without val where nothing is held out."""
+        """train, val and test by name; without those that are not there."""
         splits = {"train": self.train, "val": self.val, "test": self.test}
         return {name: split for name, split in splits.items() if split is not None}

@@ -41,9 +41,9 @@ class TinyImageNet(Recipe):
         check_images(self.image_size, self.mean, self.std)
 
     def read(self) -> DataSet:
-        base = locate(self.root, self.folder, ("train", "val"))
+        base = locate(self.root, self.folder, ("train", "val") if self.test else ("train",))
         train = list_images(base, "train")
-        test = annotated(base, train.class_names)
+        test = annotated(base, train.class_names) if self.test else None
         normalization = Normalization(tuple(self.mean), tuple(self.std))
         return decoded(base, train, test, self.image_size, normalization, self.cache_dir)
 

@@ -88,7 +88,7 @@ class CIFAR100(Recipe):
 def read(
     recipe: Recipe, belongs: str, normalization: Normalization, augmentation: Augmentation
 ) -> DataSet:
-    """Both parts of the data set that torchvision has under the name of the recipe's class.
+    """The parts of the data set that torchvision has under the name of the recipe's class.
 
     Args:
         recipe: whose class name and root are used.
@@ -108,7 +108,7 @@ def read(
 
     def attempt() -> tuple[Any, Any] | None:
         try:
-            return reader(root, train=True), reader(root, train=False)
+            return reader(root, train=True), reader(root, train=False) if recipe.test else None
         except UNREADABLE:
             return None
 
@@ -117,7 +117,7 @@ def read(
     return DataSet(
         train=split_of(train),
         val=None,
-        test=split_of(test),
+        test=None if test is None else split_of(test),
         class_names=tuple(train.classes),
         normalization=normalization,
         augmentation=augmentation,

@@ -110,7 +110,8 @@ def _of_data_set(name: str, num: int | None, root: str, seed: int) -> Queries:
     data = config.load(node, label_noise_seed=0)
     chosen = _choose(len(data.train), num, name, seed)
     train = data.train.take(chosen)
-    held_out = data.test.take(torch.arange(min(HELD_OUT, len(data.test))))
+    test = data.splits["test"]
+    held_out = test.take(torch.arange(min(HELD_OUT, len(test))))
     return Queries(_flat(train, data), _flat(held_out, data), labels=train.labels)
 
 

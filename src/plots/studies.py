@@ -45,6 +45,17 @@ def branches(averages: Path, distances: Path, folder: Path) -> None:
     if_new([averages, distances], folder, draw)
 
 
+def search(folder: Path) -> None:
+    """Draw the trials of a folder of `tune.py`, and what their values depend on."""
+
+    def draw(*arguments: Any) -> None:
+        from src.plots import trials
+
+        trials.save(*arguments)
+
+    if_new([folder / "trials.csv", folder / "importance.csv"], folder / "figures", draw)
+
+
 def if_new(tables: Sequence[Path], folder: Path, draw: Callable[..., Any]) -> None:
     """Draw figures of tables unless they were drawn from exactly these.
 

@@ -36,3 +36,10 @@ def test_the_root_of_digits_changes_nothing():
     assert torch.equal(
         Digits(root="/nowhere").load(0).train.inputs, Digits(root=None).load(0).train.inputs
     )
+
+
+def test_without_a_test_split_the_training_set_of_digits_stays_what_it_is():
+    data, without = Digits().load(0), Digits(test=False).load(0)
+    assert without.test is None and list(without.splits) == ["train", "val"]
+    assert torch.equal(without.train.indices, data.train.indices)
+    assert torch.equal(without.val.indices, data.val.indices)

@@ -111,3 +111,22 @@ def test_the_jpeg_copy_of_cifar10_is_listed_and_decoded_as_by_torchvision():
     images = decode(base, listing.files[some], None)
     for position, image in zip(range(0, 10_000, 97), images, strict=True):
         assert np.array_equal(image.permute(1, 2, 0).numpy(), np.asarray(expected[position][0]))
+
+
+def test_without_a_test_split_its_folder_need_not_be_there(tmp_path):
+    made.write_folder(tmp_path / "both")
+    made.write_folder(tmp_path / "alone", ("train",))
+    without = load(tmp_path / "alone", test=False)
+    assert without.test is None
+    assert torch.equal(without.train.inputs, load(tmp_path / "both").train.inputs)
+    with pytest.raises(FileNotFoundError, match="no test/ or val/"):
+        load(tmp_path / "alone")
+
+
+def test_without_a_test_split_its_images_are_not_read(tmp_path):
+    made.write_folder(tmp_path)
+    for path in (tmp_path / "test").rglob("*.png"):
+        path.write_bytes(b"no image")
+    assert load(tmp_path, test=False, unsupervised_labels="rotation").test is None
+    with pytest.raises(ValueError, match="cannot be read as an image"):
+        load(tmp_path)

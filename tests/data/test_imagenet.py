@@ -53,3 +53,9 @@ def test_a_value_outside_its_range_is_refused_by_name(name, value, message):
 def test_a_missing_folder_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="no train/ and val/ in .*/imagenet, which does no"):
         ImageNet(root=str(tmp_path)).load(0)
+
+
+def test_without_a_test_split_its_folder_need_not_be_there(tmp_path):
+    made.write_folder(tmp_path / "imagenet", ("train",), size=(20, 16), each=10)
+    recipe = ImageNet(root=str(tmp_path), image_size=8, resize=10, test=False)
+    assert list(recipe.load(0).splits) == ["train", "val"]

@@ -63,3 +63,9 @@ def test_a_missing_folder_is_named(tmp_path):
 def test_a_value_outside_its_range_is_refused_by_name():
     with pytest.raises(ValueError, match="^image_size: must be at least 1, or null, got 0"):
         TinyImageNet(image_size=0)
+
+
+def test_without_a_test_split_its_folder_need_not_be_there(tmp_path):
+    write(tmp_path, lines=None)
+    data = TinyImageNet(root=str(tmp_path), cache_dir=str(tmp_path / "c"), test=False).load(0)
+    assert data.test is None and data.class_names == CLASSES

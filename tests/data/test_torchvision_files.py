@@ -145,3 +145,12 @@ def test_normalization_makes_mnist_standard():
 def test_mnist_holds_out_a_tenth():
     data = MNIST(root=os.environ["DATA_ROOT"]).load(0)
     assert (len(data.train), len(data.val)) == (54_000, 6_000)
+
+
+def test_without_a_test_split_its_files_are_not_read(tmp_path):
+    written = write_idx(tmp_path, "MNIST")
+    for path in (tmp_path / "MNIST" / "raw").glob("t10k-*"):
+        path.write_bytes(b"")  # torchvision wants to see them
+    data = MNIST(root=str(tmp_path), val_fraction=0.0, test=False).load(0)
+    assert data.test is None
+    assert np.array_equal(data.train.inputs.squeeze(1).numpy(), written["train"][0])
