@@ -96,6 +96,7 @@ def study_of(cfg: DictConfig, tree: Tree, request: Request) -> "Study":
     recipe, runtime = Recipe(**config.recipe(config.training(cfg))), Runtime(**config.runtime(cfg))
     recipe.check()
     data = config.load(config.plain(cfg.dataset), own.pop("label_noise"))
+    data.require_accuracy("dataset")
     seeds = Seeds(**own)
     session = Session(recipe, data, seeds, runtime)
     plan = Plan(request, session.iterations_per_epoch, session.planned_end)

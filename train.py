@@ -29,9 +29,11 @@ def train(cfg: DictConfig, run: Run) -> None:
     import torch  # takes seconds: not for --help, a refused option or a finished run
 
     from src.training.fit import fit
+    from src.training.leg import Extras
     from src.training.processes import joined, locked
     from src.training.recipe import Recipe, Runtime, Seeds, resolve_device
     from src.training.session import Session
+    from src.widths.diagnostics import Asked
 
     torch.set_num_threads(config.threads(cfg))
     seeds, snapshots = config.seeds(cfg), config.plain(cfg.snapshots)
@@ -40,7 +42,10 @@ def train(cfg: DictConfig, run: Run) -> None:
     with joined(resolve_device(runtime.device)) as processes, locked(run, processes) as own:
         data = config.load(config.plain(cfg.dataset), seeds.pop("label_noise"))
         make = partial(Session, recipe, data, Seeds(**seeds), runtime, processes)
-        fit(own, make, snapshots, cfg.save_predictions)
+        asked = Asked(**config.plain(cfg.diagnostics))
+        measures = partial(asked.callbacks, seeds["initialization"])
+        extras = Extras(measures, cfg.save_weights)
+        fit(own, make, snapshots, cfg.save_predictions, extras=extras)
 
 
 if __name__ == "__main__":

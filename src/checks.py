@@ -26,6 +26,7 @@ POSITIVE = (
     "hparams.grad_clip_max_norm",
     "hparams.patience",
     "runtime.num_threads",
+    "diagnostics.examples",
 )
 
 
@@ -161,8 +162,14 @@ def _out_of_range(values: dict[str, Any]) -> list[str]:
     for name in ("runtime.num_workers", "runtime.save_every"):
         if not (_select(values, name) or 0) >= 0:
             errors.append(f"{name}={_select(values, name)}: must not be negative")
-    for name in ("snapshots", "spawn_steps", "child_steps"):
-        request = values.get(name)
+    for name in (
+        "snapshots",
+        "spawn_steps",
+        "child_steps",
+        "diagnostics.steps",
+        "diagnostics.ranks",
+    ):
+        request = _select(values, name) if "." in name else values.get(name)
         if isinstance(request, str):  # the steps of a list were held against their annotation
             try:
                 steps.to_iterations(request, 1, end=0)
@@ -175,11 +182,26 @@ def _out_of_range(values: dict[str, Any]) -> list[str]:
     length = _select(values, "hparams.steps")
     if length is not None and steps.parse(length) == (0, 0):
         errors.append(f"hparams.steps={length}: must be positive")
+    errors += _misfits_of_weights(values)
     errors += lottery.errors(values) if "one_shot" in values else []
     errors += extracting.errors(values) if "extraction" in values else []
     errors += plotting.errors(values) if "figure" in values else []
     errors += tuned.errors(values) if "maximize_averaged" in values else []
     return errors + (_misfits_of_branches(values) if "spawn_steps" in values else [])
+
+
+def _misfits_of_weights(values: dict[str, Any]) -> list[str]:
+    """Values that say different things about weights, at their beginning or in files."""
+    errors, init = [], _select(values, "model.init")
+    is_on = "_target_" in (values.get("parametrization") or {})
+    if is_on and init not in (None, "kaiming_normal"):
+        errors.append(
+            f"model.init={init}: a parametrization says how weights begin; leave it out, or "
+            "model.init=kaiming_normal where the model has one of its own"
+        )
+    if values.get("save_weights") is False and values["snapshots"] is not None:
+        errors.append(f"snapshots={_shown(values['snapshots'])}: needs save_weights=true")
+    return errors
 
 
 def _misfits_of_branches(values: dict[str, Any]) -> list[str]:

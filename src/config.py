@@ -33,7 +33,7 @@ from src import (
 )
 
 SCHEMAS = {  # by script
-    "train": schemas.Train,
+    "train": schemas.TrainScript,
     "eval": schemas.Eval,
     "average": schemas.Average,
     "spawn": schemas.Spawn,
@@ -96,7 +96,7 @@ def check(cfg: DictConfig) -> None:
     """
     script = _schema(HydraConfig.get().job.config_name or "")
     known, schema = list(checks.fields(script)), mode(cfg)
-    if torchrun.is_on() and script != "Train":
+    if torchrun.is_on() and HydraConfig.get().job.config_name != "train":
         raise ConfigError("torchrun: only train.py trains one network in several processes")
     extra = [str(key) for key in cfg if key not in known]
     errors = [f"{key}: no such option; there are {', '.join(known)}" for key in extra]
@@ -196,6 +196,7 @@ def recipe(own: dict[str, Any]) -> dict[str, Any]:
     return {
         **{group: _build(group, own[group]) for group in groups},
         "averages": _build("averaged", own["averaged"]),
+        "parametrization": _build("parametrization", own["parametrization"]),
         **own["hparams"],
         **options,
         "precision": own["precision"],

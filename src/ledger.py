@@ -14,7 +14,7 @@ from src.runs import write_csv, write_json
 COLUMNS = ("job", "status", "seconds", "folder", "overrides", "error")
 # How a job stands. The first two are of a sweep that goes on, or was itself killed.
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
-NOT_STARTED, KILLED = "not started", "killed"
+NOT_STARTED, KILLED, DIVERGED = "not started", "killed", "diverged"
 REASONS = {
     NOT_STARTED: "never began: cancelled, or the sweep ended before",
     KILLED: "began and did not end: cancelled, killed, or out of memory",
@@ -53,7 +53,7 @@ def ended(job: dict[str, Any]) -> dict[str, Any]:
 def has_ended(sweep: Path, number: int) -> bool:
     """Whether a job has written that it is done or failed."""
     path = sweep / "jobs" / f"{number}.json"
-    return path.exists() and json.loads(path.read_text())["status"] in (DONE, FAILED)
+    return path.exists() and json.loads(path.read_text())["status"] in (DONE, FAILED, DIVERGED)
 
 
 def write(sweep: Path, is_over: bool = False) -> list[dict[str, Any]]:

@@ -29,6 +29,7 @@ from src.schemas_of_studies import (  # noqa: F401
 )
 from src.schemas_of_training import (  # noqa: F401
     Average,
+    Diagnostics,
     Eval,
     Family,
     Hparams,
@@ -38,12 +39,21 @@ from src.schemas_of_training import (  # noqa: F401
     SavedOptions,
     Seeds,
     Train,
+    TrainScript,
     Tune,
 )
 from src.signatures import Argument
 
 # Groups of a `_target_`: the arguments that the script supplies, which come first and by position.
-SUPPLIED = {"dataset": 0, "model": 2, "optimizer": 1, "scheduler": 2, "averaged": 0, "pruning": 0}
+SUPPLIED = {
+    "dataset": 0,
+    "model": 2,
+    "optimizer": 1,
+    "scheduler": 2,
+    "averaged": 0,
+    "parametrization": 0,
+    "pruning": 0,
+}
 
 DERIVED = {"contents"}  # from other values, not typed
 

@@ -63,13 +63,14 @@ class ModelOptions:
 
 @dataclass
 class Train:
-    """`train.py`."""
+    """What every training takes."""
 
     dataset: Any = MISSING
     model: Any = MISSING
     optimizer: Any = MISSING
     scheduler: Any = MISSING
     averaged: Any = None
+    parametrization: Any = None
     hparams: Hparams = field(default_factory=Hparams)
     seeds: Seeds = field(default_factory=Seeds)
     runtime: Runtime = field(default_factory=Runtime)
@@ -85,6 +86,23 @@ class Tune(Train):
     """`tune.py`."""
 
     maximize_averaged: bool = True  # the averaged model's validation accuracy, else the plain one's
+
+
+@dataclass
+class Diagnostics:
+    """What is measured on the way, and when."""
+
+    steps: str | list[Step] | None = None  # pre-activations, outputs and margins
+    ranks: str | list[Step] | None = None  # effective ranks of weights and activations
+    examples: int = 256  # of the training set, to measure on
+
+
+@dataclass
+class TrainScript(Train):
+    """`train.py`."""
+
+    save_weights: bool = True
+    diagnostics: Diagnostics = field(default_factory=Diagnostics)
 
 
 @dataclass

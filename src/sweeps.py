@@ -28,10 +28,14 @@ class Sweep:
             in which a job was done, once.
         is_tolerant: whether a sweep in which jobs failed has gone well, as a search may that
             tries values that cannot be trained with.
+        of_all: dotpath of a function that makes one table of all jobs, as the ledger has them, in
+            the folder of the sweep. A training that diverged is an entry there, no failure.
     """
 
-    def __init__(self, at_end: str | None = None, is_tolerant: bool = False) -> None:
-        self.at_end, self.is_tolerant = at_end, is_tolerant
+    def __init__(
+        self, at_end: str | None = None, is_tolerant: bool = False, of_all: str | None = None
+    ) -> None:
+        self.at_end, self.is_tolerant, self.of_all = at_end, is_tolerant, of_all
         self.began = time.monotonic()
 
     def on_run_start(self, config: Any, **_: Any) -> None:
@@ -69,29 +73,35 @@ class Sweep:
         status = type(job_return.status)
         failed = job_return.status == status.FAILED
         returned = job_return._return_value
+        diverged = failed and self.of_all is not None and _has_diverged(returned)
+        ended = ledger.DIVERGED if diverged else ledger.FAILED if failed else ledger.DONE
         job = {
             **_of(config),
             "overrides": list(job_return.overrides),
-            "status": ledger.FAILED if failed else ledger.DONE,
+            "status": ended,
             "seconds": round(time.monotonic() - self.began, 3),
             "error": f"{type(returned).__name__}: {returned}" if failed else None,
             "value": returned if isinstance(returned, float) else None,
         }
         ledger.note(_folder(config), job)
         ledger.write(_folder(config))
-        if failed:
+        if diverged:
+            log.info("job #%s diverged: %s", job["job"], returned)
+        elif failed:
             log.error("job #%s failed: %s", job["job"], returned, exc_info=_trace(returned))
+        if failed:
             job_return.status, job_return.return_value = status.COMPLETED, None
 
     def on_multirun_end(self, config: Any, **_: Any) -> None:
         """Say how many jobs are done, and which are not and why; exit with 1 if any is not."""
         jobs = ledger.write(_folder(config), is_over=True)
         is_finished = self._finish({job["folder"] for job in jobs if job["status"] == ledger.DONE})
+        is_finished &= self._finish_all(jobs, _folder(config))
         counts = {status: 0 for status in (ledger.DONE, ledger.FAILED)}
         for job in jobs:
             counts[job["status"]] = counts.get(job["status"], 0) + 1
         print(f"\n{len(jobs)} jobs: {', '.join(f'{n} {status}' for status, n in counts.items())}")
-        lost = [job for job in jobs if job["status"] != ledger.DONE]
+        lost = [job for job in jobs if job["status"] not in (ledger.DONE, ledger.DIVERGED)]
         for job in lost:
             print(f"  #{job['job']} {' '.join(job['overrides'])}\n    {job['error']}")
         if (lost and not self.is_tolerant) or not is_finished:
@@ -111,6 +121,20 @@ class Sweep:
                 is_finished = False
         return is_finished
 
+    def _finish_all(self, jobs: list[dict[str, Any]], folder: Path) -> bool:
+        """Call `of_all`, if any job was done; whether it did what it does."""
+        if self.of_all is None or all(
+            job["status"] not in (ledger.DONE, ledger.DIVERGED) for job in jobs
+        ):
+            return True
+        try:
+            finish: Any = pydoc.locate(self.of_all)
+            finish(jobs, folder)
+        except Exception:  # see `_finish`
+            log.exception("%s failed", self.of_all)
+            return False
+        return True
+
     def __getattr__(self, name: str) -> Any:
         """Hydra's other moments pass by."""
         if name.startswith("on_"):
@@ -125,6 +149,13 @@ def _folder(config: Any) -> Path:
 def _of(config: Any) -> dict[str, Any]:
     """Which job it is, and where it works."""
     return {"job": config.hydra.job.num, "folder": config.hydra.runtime.output_dir}
+
+
+def _has_diverged(error: Exception | None) -> bool:
+    """Whether a job ended because a loss, or a first step, was not finite."""
+    return isinstance(error, FloatingPointError) or isinstance(
+        getattr(error, "__cause__", None), FloatingPointError
+    )
 
 
 def _trace(error: Exception | None) -> Exception | None:

@@ -5,18 +5,20 @@ from typing import Any
 
 
 def evaluation(table: dict[str, dict[str, dict[str, float]]]) -> str:
-    """Loss and accuracy of several models, a line each, in columns by split.
+    """Loss and accuracy, if there is one, of several models: a line each, in columns by split.
 
     Args:
         table: by model, then by split: `loss` in nats, `accuracy` as a fraction.
     """
-    splits = list(next(iter(table.values())))
+    first = next(iter(table.values()))
+    cells = [(split, metric) for split, row in first.items() for metric in row]
+    widths = {"loss": 10, "accuracy": 14}
     width = max(len(name) for name in [*table, "model"])
-    head = "  ".join(f"{split + ' loss':>10}  {split + ' accuracy':>14}" for split in splits)
+    head = "  ".join(f"{f'{split} {metric}':>{widths[metric]}}" for split, metric in cells)
     lines = [f"{'model':<{width}}  {head}"]
     for name, row in table.items():
-        cells = (f"{row[s]['loss']:>10.4f}  {row[s]['accuracy']:>14.4f}" for s in splits)
-        lines.append(f"{name:<{width}}  " + "  ".join(cells))
+        numbers = (f"{row[split][metric]:>{widths[metric]}.4f}" for split, metric in cells)
+        lines.append(f"{name:<{width}}  " + "  ".join(numbers))
     return "\n".join(lines)
 
 

@@ -424,3 +424,35 @@ def test_an_error_of_an_option_is_led_by_its_group(option):
 def test_an_error_of_anything_else_stays_as_it_is():
     with pytest.raises(ValueError, match="^a mask of another model: no$"), checks.named("pruning"):
         raise ValueError("a mask of another model: no")
+
+
+def script(**changes: Any) -> list[str]:
+    """What is wrong with a configuration of `train.py`, with its own values besides."""
+    own = dataclasses.asdict(schemas.TrainScript())
+    own = {key: own[key] for key in ("save_weights", "diagnostics")}
+    return checks.misfits(train() | own | changes, "TrainScript")
+
+
+def test_a_parametrization_has_the_last_word_on_initial_weights():
+    part = {"_target_": "src.parts.Ema", "decay": 0.9}  # any
+    message = "model.init=orthogonal: a parametrization says how weights begin"
+    (error,) = wrong(parametrization=part)
+    assert error.startswith(message)
+    assert wrong(parametrization=part, model={"init": "kaiming_normal"}) == []
+    assert wrong(parametrization={"std": 1.0}) == []  # it is off
+
+
+def test_snapshots_need_weights():
+    assert script() == [] and script(save_weights=False) == []
+    message = "snapshots=every: needs save_weights=true"
+    assert script(save_weights=False, snapshots="every") == [message]
+
+
+def test_moments_and_examples_of_diagnostics_are_checked():
+    given = {"steps": "often", "ranks": "every_0it", "examples": 0}
+    first, *others = script(diagnostics=given)
+    assert first == "diagnostics.examples=0: must be positive"
+    assert [error.split(":")[0] for error in others] == [
+        "diagnostics.steps=often",
+        "diagnostics.ranks=every_0it",
+    ]

@@ -91,6 +91,7 @@ def test_options_have_different_names_of_runs():
         ("optimizer", "momentum"),
         ("scheduler", "multistep_he"),
         ("averaged", "ema"),
+        ("parametrization", "none"),
     }
     assert len({names[default] for default in defaults}) == 1
     others = [name for option, name in names.items() if option not in defaults]

@@ -95,6 +95,9 @@ def test_different_pinned_configurations_have_different_names():
         {"optimizer": {"momentum": 0}},
         {"scheduler": {"warmup": "0ep"}},
         {"averaged": {"decay": 0.999}},
+        {"parametrization": None},
+        {"parametrization": {}},
+        {"parametrization": {"std": 1.0}},  # of none
         {"hparams": {"epochs": 180, "patience": None}},
         {"seeds": {"dropout": None}},
         {"precision": "fp32"},
@@ -451,3 +454,20 @@ def test_what_is_searched_does_not_rename_a_study_and_nor_does_what_changes_no_r
     other = train(optimizer={"lr": 0.7}, runtime={"device": "cuda"}, global_seed=7)
     other["scheduler"] = {"_target_": "src.parts.other"}
     assert naming.study_name(other | {"maximize_averaged": True}, SPACE) == study(SPACE)
+
+
+def test_a_parametrization_has_a_name_of_its_own_by_its_exponents():
+    parts = [{"_target_": "src.parts.Ema", "decay": [0.5, c]} for c in (0.1, 0.2)]
+    assert len({name(), *(name(parametrization=part) for part in parts)}) == 3
+
+
+def test_values_of_the_script_alone_are_named_where_they_are_not_their_defaults():
+    own = dataclasses.asdict(schemas.TrainScript())
+    own = {key: own[key] for key in ("save_weights", "diagnostics")}
+    assert naming.run_name(train() | own, "TrainScript") == name()
+    asked = own | {"diagnostics": own["diagnostics"] | {"steps": "log"}}
+    names = {
+        naming.run_name(train() | each, "TrainScript")
+        for each in (own, asked, own | {"save_weights": False})
+    }
+    assert len(names) == 3

@@ -30,6 +30,7 @@ def values(**pretrain: Any) -> dict[str, Any]:
         "optimizer": {"_target_": "src.parts.sgd", "lr": 0.1},
         "scheduler": {"_target_": "src.parts.constant"},
         "averaged": {"_target_": "src.parts.Ema"},
+        "parametrization": {"_target_": "src.parts.Wide"},
         "hparams": {"epochs": 3, "steps": None, "batch_size": 16},
         "seeds": {"dropout": None},
         "runtime": {"device": "cpu"},

@@ -47,7 +47,7 @@ def test_a_saved_part_that_does_not_fit_the_code_any_more_is_refused():
         "This cannot be rebuilt:\n"
         "  model.height=3: no such option; model takes activation, bias, bn_init, depth, freeze, "
         "freeze_exceptions, init, width\n"
-        "  model.bias=yes: must be true or false"
+        "  model.bias=yes: must be true or false or one of input"
     )
 
 

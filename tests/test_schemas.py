@@ -11,7 +11,7 @@ from src.plots import wishes
 from src.training import recipe
 
 SCRIPTS = [
-    schemas.Train,
+    schemas.TrainScript,
     schemas.Eval,
     schemas.Average,
     schemas.Spawn,
@@ -22,6 +22,8 @@ SCRIPTS = [
 ]
 MODES = [getattr(schemas, mode) for modes in schemas.MODES.values() for mode in modes]
 SECTIONS = [
+    schemas.Train,
+    schemas.Diagnostics,
     schemas.Family,
     schemas.Pretrain,
     schemas.SplitMerge,

@@ -243,3 +243,53 @@ def test_a_failed_job_of_a_real_multirun_stops_no_other_and_the_exit_status_says
     assert [row["status"] for row in rows] == ["done", "failed", "done", "killed"][: len(rows)]
     assert [row["x"] for row in rows] == numbers.split(",")
     assert rows[1]["error"] == "ZeroDivisionError: division by zero"
+
+
+def make_table(jobs: list[dict], folder: Path) -> None:
+    """Stands for the function that makes one table of a sweep."""
+    if folder.name == "broken":
+        raise ZeroDivisionError("by zero")
+    FINISHED.append([job["status"] for job in jobs])
+
+
+def diverged() -> JobReturn:
+    error = config.ConfigError("the loss is nan at step 3it")
+    error.__cause__ = FloatingPointError("the loss is nan at step 3it")
+    return ended(error)
+
+
+def test_a_training_that_diverged_is_an_entry_of_the_table_and_no_failure(tmp_path, capsys):
+    FINISHED.clear()
+    sweep = sweeps.Sweep(of_all="tests.test_sweeps.make_table")
+    for num, job in enumerate([ended(), diverged(), ended()]):
+        sweep.on_job_end(config=hydra_config(tmp_path, num), job_return=job)
+        assert job.status == JobStatus.COMPLETED
+    sweep.on_multirun_end(config=hydra_config(tmp_path))
+    assert FINISHED == [["done", "diverged", "done"]]
+    assert capsys.readouterr().out == "\n3 jobs: 2 done, 0 failed, 1 diverged\n"
+
+
+def test_without_a_table_a_training_that_diverged_has_failed(tmp_path, capsys):
+    sweep = sweeps.Sweep()
+    sweep.on_job_end(config=hydra_config(tmp_path), job_return=diverged())
+    with pytest.raises(SystemExit):
+        sweep.on_multirun_end(config=hydra_config(tmp_path))
+    assert "0 done, 1 failed\n" in capsys.readouterr().out
+
+
+def test_the_table_is_not_made_of_failures_alone(tmp_path):
+    FINISHED.clear()
+    sweep = sweeps.Sweep(of_all="tests.test_sweeps.make_table")
+    sweep.on_job_end(config=hydra_config(tmp_path), job_return=ended(ValueError("no")))
+    with pytest.raises(SystemExit):
+        sweep.on_multirun_end(config=hydra_config(tmp_path))
+    assert FINISHED == []
+
+
+def test_a_table_that_cannot_be_made_is_a_failure(tmp_path, caplog, capsys):
+    sweep = sweeps.Sweep(of_all="tests.test_sweeps.make_table")
+    sweep.on_job_end(config=hydra_config(tmp_path / "broken"), job_return=ended())
+    with pytest.raises(SystemExit):
+        sweep.on_multirun_end(config=hydra_config(tmp_path / "broken"))
+    assert "tests.test_sweeps.make_table failed" in caplog.text
+    assert "1 jobs: 1 done, 0 failed" in capsys.readouterr().out

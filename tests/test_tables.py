@@ -53,3 +53,10 @@ def test_a_result_says_that_training_stopped_early():
     }
     text = tables.result(summary, "a")
     assert text.endswith("\nafter 800 iterations (2 epochs, stopped early); results in a")
+
+
+def test_there_is_no_accuracy_where_labels_are_numbers():
+    table = {"plain": {"train": {"loss": 0.5}, "test": {"loss": 0.25}}}
+    assert (
+        tables.evaluation(table) == "model  train loss   test loss\nplain      0.5000      0.2500"
+    )

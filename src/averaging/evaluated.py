@@ -70,6 +70,7 @@ class Ingredients:
             ValueError: the data set lacks a split that is needed.
         """
         if method == "greedy_soup":
+            self.evaluator.data.require_accuracy("method=greedy_soup")
             splits = self._with_validation(splits)
         evaluation: dict[str, Any] = {}
         for position, file in enumerate(map(str, self.files)):

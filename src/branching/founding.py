@@ -36,6 +36,7 @@ def family(
     recipe = Recipe(**config.recipe(training), constraint=constraint)
     recipe.check()
     data = config.load(training["dataset"], seeds.pop("label_noise"))
+    data.require_accuracy("dataset")
     runtime = Runtime(**config.runtime(values))
     weights = pretrained.origin(tree.pretrain, values, runtime, data.input_shape)
     origins = Origins(recipe, data, Seeds(**seeds), values["vary"], weights)

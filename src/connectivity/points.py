@@ -153,7 +153,8 @@ class PointEvaluator:
         batches, autocast = evaluator.batches(split), evaluator.autocast
         if self._split is not None and autocast is None and others.any():
             logits = partial(self._split.logits, points.networks, points.shares, points.weights)
-            return _numbers(measure(logits, batches))  # of the networks, too, exactly
+            loss = evaluator.data.loss
+            return _numbers(measure(logits, batches, loss=loss))  # of the networks, too, exactly
         numbers = torch.zeros(2, len(others), dtype=torch.float64)
         for number, network in enumerate(points.networks):
             here = points.own & (points.shares[:, number] == 1)
@@ -166,14 +167,15 @@ class PointEvaluator:
     def _measure_others(self, points: "_Points", split: str) -> Tensor:
         """(2, points), loss and accuracy of points that are none of the networks."""
         batches, autocast = self.evaluator.batches(split), self.evaluator.autocast
+        loss = self.evaluator.data.loss
         if self._split is not None:
             logits = partial(self._split.logits, points.networks, points.shares, points.weights)
-            return _numbers(measure(logits, batches, autocast))
+            return _numbers(measure(logits, batches, autocast, loss))
         if self._folded is not None:
             numbers = []
             for each in points.weights:
                 self._folded.load(each)
-                numbers.append(_numbers(measure(self._folded.logits, batches, autocast)))
+                numbers.append(_numbers(measure(self._folded.logits, batches, autocast, loss)))
             return torch.cat(numbers, dim=1)
         plainly = {str(number): each for number, each in enumerate(points.weights)}
         return _numbers(self.evaluator.evaluate(plainly, split))

@@ -2,9 +2,12 @@
 
 import os
 from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
 
 import numpy as np
 from torch import Tensor
+
+Loss: TypeAlias = Literal["cross_entropy", "logistic", "squared"]  # see src/training/losses.py
 
 
 @dataclass(frozen=True, eq=False)
@@ -14,7 +17,7 @@ class Split:
     Args:
         inputs: (examples, channels, height, width) uint8 for images, (examples, features) float32
             for anything else.
-        labels: (examples,) int64, the class of each example.
+        labels: (examples,) int64, the class of each example; float32 where they are numbers.
         indices: (examples,) int64, where each example stands in the data set's own train or test
             order. It stays with the example whatever is held out, subsampled or shuffled.
 
@@ -140,6 +143,8 @@ class DataSet:
         class_names: in label order.
         normalization: for every split.
         augmentation: for batches of `train`, or None.
+        loss: what networks are trained with; with another one than cross-entropy they have one
+            output.
     """
 
     train: Split | StreamedSplit
@@ -148,10 +153,28 @@ class DataSet:
     class_names: tuple[str, ...]
     normalization: Normalization
     augmentation: Augmentation | None = None
+    loss: Loss = "cross_entropy"
 
     @property
     def num_classes(self) -> int:
-        return len(self.class_names)
+        """Number of a network's outputs: one a class, or a single one for two classes."""
+        return len(self.class_names) if self.loss == "cross_entropy" else 1
+
+    @property
+    def has_accuracy(self) -> bool:
+        """Whether labels are classes, so that an output can be right or wrong."""
+        return self.loss != "squared"
+
+    def require_accuracy(self, what: str) -> None:
+        """Refuse labels that are numbers where accuracies are compared.
+
+        Raises:
+            ValueError: led by `what`, an option as typed or a script.
+        """
+        if not self.has_accuracy:
+            raise ValueError(
+                f"{what}: compares accuracies, and a data set whose labels are numbers has none"
+            )
 
     @property
     def input_shape(self) -> tuple[int, ...]:

@@ -17,7 +17,7 @@ WITH_RELU_GAIN = ("kaiming_normal", "kaiming_uniform", "binary")
 
 
 @torch.no_grad()
-def initialize(model: nn.Module, init: INITS, bn_init: BN_INITS, seed: int) -> list[str]:
+def initialize(model: nn.Module, init: INITS | None, bn_init: BN_INITS, seed: int) -> list[str]:
     """Set the parameters of `model` in place to a fresh draw, and running statistics to 0 and 1.
 
     A parameter's numbers depend on the seed and on its own name and shape alone: not on the other
@@ -30,7 +30,8 @@ def initialize(model: nn.Module, init: INITS, bn_init: BN_INITS, seed: int) -> l
             2 / fan in; "binary", the signs of "kaiming_normal" times its standard deviation. For
             these three the last linear layer, which no ReLU follows, has the variance of torch's
             own layers, 1 / (3 fan in). "xavier_..." (Glorot & Bengio, 2010) and "orthogonal"
-            (Saxe et al., 2014), gain 1.
+            (Saxe et al., 2014), gain 1. None: convolutions and linear layers are left to someone
+            else.
         bn_init: "ones", or "uniform" in [0, 1).
         seed: of the stream "initialization".
 
@@ -40,12 +41,15 @@ def initialize(model: nn.Module, init: INITS, bn_init: BN_INITS, seed: int) -> l
     Raises:
         ValueError: `init` or `bn_init` is none that is allowed.
     """
-    arguments.one_of("init", init, get_args(INITS))
+    if init is not None:
+        arguments.one_of("init", init, get_args(INITS))
     arguments.one_of("bn_init", bn_init, get_args(BN_INITS))
     untouched: list[str] = []
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     for prefix, module in model.named_modules():
-        if not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, *NORMS)):
+        if not isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear, *NORMS)) or (
+            init is None and not isinstance(module, NORMS)
+        ):
             untouched += [name for name, _ in module.named_parameters(prefix, recurse=False)]
             continue
         reset = getattr(module, "reset_running_stats", None)  # of batch and instance norm only
@@ -55,7 +59,7 @@ def initialize(model: nn.Module, init: INITS, bn_init: BN_INITS, seed: int) -> l
             if name.rpartition(".")[2] == "bias":
                 parameter.zero_()
             else:
-                rule = bn_init if isinstance(module, NORMS) else init
+                rule = bn_init if isinstance(module, NORMS) or init is None else init
                 stream = chance.generator(seed, "initialization", name)
                 weight = _draw(rule, parameter.shape, stream)
                 if [prefix] == linear[-1:] and rule in WITH_RELU_GAIN:

@@ -20,11 +20,11 @@ class MLP(nn.Module):
         width: units of every hidden layer, or of each in turn.
         depth: number of hidden layers; None for the length of `width`, or 2 if that is one number.
         activation: what follows each hidden layer.
-        bias: whether the layers, the output too, add a bias.
+        bias: whether the layers, the output too, add a bias; or "input", the first one alone.
 
     Raises:
         ValueError: a width is below 1, `depth` is below 0 or contradicts `width`, or
-            `input_shape`, `num_classes` or `activation` is none that is allowed.
+            `input_shape`, `num_classes`, `activation` or `bias` is none that is allowed.
     """
 
     def __init__(
@@ -45,16 +45,18 @@ class MLP(nn.Module):
             "identity",
             "g",
         ] = "relu",
-        bias: bool = True,
+        bias: bool | Literal["input"] = True,
     ) -> None:
         super().__init__()
         arguments.at_least("num_classes", num_classes, 1)
+        arguments.one_of("bias", bias, (True, False, "input"))
         sizes = [arguments.num_features(input_shape), *_hidden_widths(width, depth)]
         self.hidden = nn.ModuleList(
-            nn.Linear(num_inputs, num_outputs, bias) for num_inputs, num_outputs in pairwise(sizes)
+            nn.Linear(num_inputs, num_outputs, bias is True or (bias == "input" and place == 0))
+            for place, (num_inputs, num_outputs) in enumerate(pairwise(sizes))
         )
         self.activation = activations.build(activation)
-        self.output = nn.Linear(sizes[-1], num_classes, bias)
+        self.output = nn.Linear(sizes[-1], num_classes, bias is True)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Logits, (batch, classes), of inputs, (batch, *input_shape)."""

@@ -236,7 +236,7 @@ def loss_axis(axes: Axes) -> None:
 
 
 def legend(figure: Figure, panels: list[Axes], title: str) -> None:
-    """One legend above all panels, with each name once."""
+    """One legend above all panels, with each name once, and nothing without a name."""
     lines = {line.get_label(): line for axes in panels for line in axes.get_lines()}
     lines = {name: line for name, line in lines.items() if not str(name).startswith("_")}
     columns = max(1, int(figure.get_figwidth() // 2))

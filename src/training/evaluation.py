@@ -5,12 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from src import state_dicts
+from src.data.splits import Loss
 from src.state_dicts import StateDict
+from src.training import losses
 
 MANY, SMALL = 8, 100_000  # networks, and parameters of each, where side by side was faster
 
@@ -19,8 +20,8 @@ MANY, SMALL = 8, 100_000  # networks, and parameters of each, where side by side
 class Evaluation:
     """What several networks make of one split."""
 
-    loss: Tensor  # (models,) float64, mean cross-entropy in nats
-    accuracy: Tensor  # (models,) float64, fraction in [0, 1]
+    loss: Tensor  # (models,) float64, mean cross-entropy in nats, or what the data set has instead
+    accuracy: Tensor  # (models,) float64, fraction in [0, 1]; nan where labels are numbers
     correct: Tensor  # (models, examples) bool, in the order of the batches
 
 
@@ -30,6 +31,7 @@ def evaluate(
     weights: Sequence[StateDict],
     batches: Iterable[tuple[Tensor, Tensor]],
     autocast: torch.dtype | None = None,
+    loss: Loss = "cross_entropy",
 ) -> Evaluation:
     """Evaluate several sets of weights of one model, in evaluation mode.
 
@@ -41,6 +43,7 @@ def evaluate(
         weights: (models) state dicts on the model's device.
         batches: inputs (batch, *input_shape), labels (batch,).
         autocast: type of the matrix products, or None for the weights' own.
+        loss: that of the data set.
     """
     stacked = state_dicts.stack(weights) if _side_by_side(model, weights) else None
 
@@ -50,7 +53,7 @@ def evaluate(
         return logits_apart(model, weights, inputs)
 
     with evaluating(model):
-        return measure(logits, batches, autocast)
+        return measure(logits, batches, autocast, loss)
 
 
 @contextmanager
@@ -69,6 +72,7 @@ def measure(
     logits: Callable[[Tensor], Tensor],
     batches: Iterable[tuple[Tensor, Tensor]],
     autocast: torch.dtype | None = None,
+    loss: Loss = "cross_entropy",
 ) -> Evaluation:
     """Loss and accuracy of whatever makes logits of inputs.
 
@@ -76,17 +80,19 @@ def measure(
         logits: makes (models, batch, classes) of (batch, *input_shape).
         batches: inputs (batch, *input_shape), labels (batch,).
         autocast: type of the matrix products, or None for the weights' own.
+        loss: that of the data set.
     """
-    losses, correct = [], []
+    sums, correct = [], []
     for inputs, labels in batches:
         with torch.autocast(inputs.device.type, dtype=autocast, enabled=autocast is not None):
             made = logits(inputs)
-        losses.append(_sum_of_losses(made.float(), labels))
-        correct.append(made.argmax(dim=-1) == labels)  # (models, batch)
+        sums.append(_sum_of_losses(made.float(), labels, loss))
+        correct.append(losses.correct(loss, made, labels))  # (models, batch)
     hits = torch.cat(correct, dim=1)  # (models, examples)
+    accuracy = hits.double().mean(dim=1)
     return Evaluation(
-        loss=torch.stack(losses).sum(dim=0) / hits.shape[1],
-        accuracy=hits.double().mean(dim=1),
+        loss=torch.stack(sums).sum(dim=0) / hits.shape[1],
+        accuracy=accuracy.fill_(torch.nan) if loss == "squared" else accuracy,
         correct=hits,
     )
 
@@ -105,14 +111,13 @@ def logits_together(model: nn.Module, stacked: StateDict, inputs: Tensor) -> Ten
     return torch.vmap(logits)(stacked)
 
 
-def _sum_of_losses(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy summed over a batch in float64: (models, batch, classes) -> (models,).
+def _sum_of_losses(outputs: Tensor, labels: Tensor, loss: Loss) -> Tensor:
+    """Losses summed over a batch in float64: (models, batch, outputs) -> (models,).
 
     One sum a model: its last bit does not depend on which others are evaluated beside it.
     """
-    models, batch, _ = logits.shape
-    each = F.cross_entropy(logits.flatten(0, 1), labels.repeat(models), reduction="none")
-    return torch.stack([row.sum() for row in each.view(models, batch).double()])
+    each = losses.each(loss, outputs, labels)
+    return torch.stack([row.sum() for row in each.double()])
 
 
 def _side_by_side(model: nn.Module, weights: Sequence[StateDict]) -> bool:

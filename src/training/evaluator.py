@@ -57,7 +57,8 @@ class Evaluator:
 
     def evaluate(self, models: Mapping[str, StateDict], split: str) -> Evaluation:
         """Evaluate weights on a split, un-augmented and in its fixed order."""
-        part = evaluate(self.model, list(models.values()), self.batches(split), self.autocast)
+        weights, loss = list(models.values()), self.data.loss
+        part = evaluate(self.model, weights, self.batches(split), self.autocast, loss)
         processes = self._sharers(split)
         return processes.whole(part, len(self.data.splits[split])) if processes else part
 
@@ -99,7 +100,7 @@ class Evaluator:
     def table(
         self, models: Mapping[str, StateDict], splits: list[str] | None = None
     ) -> dict[str, dict[str, dict[str, float]]]:
-        """Loss and accuracy by model, then by split.
+        """Loss and accuracy by model, then by split; without accuracy where labels are numbers.
 
         Args:
             models: weights by name.
@@ -115,7 +116,8 @@ class Evaluator:
             result = self.evaluate(models, split)
             numbers = zip(models, result.loss.tolist(), result.accuracy.tolist(), strict=True)
             for name, loss, accuracy in numbers:
-                rows[name][split] = {"loss": loss, "accuracy": accuracy}
+                found = {"loss": loss, "accuracy": accuracy}
+                rows[name][split] = found if self.data.has_accuracy else {"loss": loss}
         return rows
 
     def combined(self, weights: StateDict, last: StateDict, bn: str) -> StateDict:

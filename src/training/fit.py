@@ -9,7 +9,7 @@ from typing import Any
 from src import steps
 from src.runs import Run, load_state, save_state
 from src.training import loop
-from src.training.leg import Leg, Request, going_on, update_averages
+from src.training.leg import Extras, Leg, Request, going_on, update_averages
 from src.training.loop import Callback
 from src.training.report import Report
 from src.training.session import Session
@@ -24,6 +24,7 @@ def fit(
     save_predictions: bool = True,
     end: int | None = None,
     words: str = "",
+    extras: Extras | None = None,
 ) -> int:
     """Train until the run has its result and every snapshot asked for.
 
@@ -37,6 +38,7 @@ def fit(
         save_predictions: whether to keep correctness per validation example.
         end: an iteration up to which a run that was finished before is trained on.
         words: what is trained, as a person would say it.
+        extras: what is wanted besides; a run without weights begins anew after a kill.
 
     Returns:
         How many optimizer steps were made.
@@ -48,7 +50,7 @@ def fit(
     num_steps = 0
     try:
         if not run.has_reached(end):
-            num_steps += _train(Leg(run, make(), snapshots, save_predictions, words))
+            num_steps += _train(Leg(run, make(), snapshots, save_predictions, words, extras))
         missing = run.missing_snapshots(snapshots, end)
         if missing:
             num_steps += _replay(run, make(), missing, words)
@@ -63,14 +65,16 @@ def _train(leg: Leg) -> int:
     start = session.training.iteration
     progress = leg.progress()
     saver = Saver(run.state, session.runtime.save_every, leg.state)
+    saves = [Callback(loop.after_every_step, lambda _: saver.save_in_time())]
     callbacks = [
         *update_averages(session),
         *leg.callbacks(),
-        Callback(loop.after_every_step, lambda _: saver.save_in_time()),
+        *(saves if leg.extras.save_weights else []),
         *progress.callbacks(),
     ]
     loop.train(session.training, session.batches, session.end, callbacks)
-    saver.save()
+    if leg.extras.save_weights:
+        saver.save()
     leg.finish()
     progress.close()
     return session.training.iteration - start

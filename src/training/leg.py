@@ -2,12 +2,16 @@
 
 import logging
 import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from src import naming, steps
 from src.runs import Run, save_weights, write_json
+from src.state_dicts import StateDict
 from src.training import loop
 from src.training.loop import Callback
 from src.training.metrics import Metrics, Number
@@ -20,6 +24,20 @@ log = logging.getLogger(__name__)
 Request = str | list[steps.Step] | None  # of several moments, see steps.to_iterations
 
 
+@dataclass(frozen=True)
+class Extras:
+    """What is wanted of a training besides the usual.
+
+    Args:
+        measures: makes what else is done on the way, of the session where it goes on from and of
+            the table that numbers go to.
+        save_weights: whether weights, and states to go on from, are kept.
+    """
+
+    measures: Callable[[Session, Metrics], list[Callback]] | None = None
+    save_weights: bool = True
+
+
 class Leg:
     """A training from where its session stands to the end of it, with all of its files.
 
@@ -29,6 +47,7 @@ class Leg:
         snapshots: what to keep on the way.
         save_predictions: whether to keep correctness per validation example.
         words: what is trained, said before each of its numbers; "" where there is one only.
+        extras: what is wanted besides.
 
     Raises:
         ValueError: a snapshot lies after the end, or a validation split is needed and not there.
@@ -41,8 +60,10 @@ class Leg:
         snapshots: Request = None,
         save_predictions: bool = True,
         words: str = "",
+        extras: Extras | None = None,
     ) -> None:
         self.run, self.session, self.words = run, session, words
+        self.extras = extras or Extras()
         per_epoch, runtime = session.iterations_per_epoch, session.runtime
         self.wanted = steps.to_iterations(snapshots, per_epoch, session.end)
         title = naming.title(session.recipe.metadata.get("config", {}))  # as TensorBoard shows it
@@ -86,10 +107,11 @@ class Leg:
         return Progress(session.training, session.end, self.report, bar, words)
 
     def callbacks(self) -> list[Callback]:
-        """What is done on the way, once averages are up to date: reports of whole epochs."""
-        session = self.session
+        """What is done on the way, once averages are up to date and the session has begun."""
+        session, measures = self.session, self.extras.measures
         return [
             Callback(loop.every(session.iterations_per_epoch), self.report),
+            *(measures(session, self.metrics) if measures else []),
             Callback(loop.at(self.wanted), lambda _: session.save_snapshot(self.run)),
         ]
 
@@ -104,11 +126,11 @@ class Leg:
             report(session.training)
         models, iteration = session.models(), session.training.iteration
         for name, weights in models.items():
-            save_weights(self.run.weights(iteration, name), weights, session.metadata(name))
+            self._save(self.run.weights(iteration, name), weights, session.metadata(name))
         table = session.evaluator.table(models)
         if report.best:
             metadata = session.metadata("best", report.best_iteration)
-            save_weights(self.run.weights("best"), report.best, metadata)
+            self._save(self.run.weights("best"), report.best, metadata)
             if report.best_iteration == iteration:
                 table["best"] = table["plain"]
             else:
@@ -126,6 +148,10 @@ class Leg:
         report.write_predictions()
         write_json(self.run.result, _summary(session, report, table))
         self.metrics.close()
+
+    def _save(self, path: Path, weights: StateDict, metadata: dict[str, Any]) -> None:
+        if self.extras.save_weights:
+            save_weights(path, weights, metadata)
 
 
 def update_averages(session: Session) -> list[Callback]:

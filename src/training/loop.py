@@ -1,51 +1,23 @@
 """The one training loop."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from itertools import chain, islice
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from src import chance, steps
+from src.data.orders import all_of
+from src.data.splits import Loss
+from src.training import groups, losses
+from src.training.protocols import Batches, Calibrate, Constraint, Scheduler
 from src.training.running import Running
 from src.training.sharing import Sharing
 
 CHECK_EVERY = 64  # iterations between two looks at the losses: a look waits for the device
-
-
-class Batches(Protocol):
-    """Training batches in an order that depends on the epoch alone."""
-
-    @property
-    def iterations_per_epoch(self) -> int: ...
-
-    def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and labels of an epoch's iterations from `start` on."""
-        ...
-
-
-class Scheduler(Protocol):
-    """The learning rate over time, relative to the optimizer's own."""
-
-    def factor(self, iteration: int) -> float: ...
-    def observe(self, val_loss: float) -> None: ...
-    def state_dict(self) -> dict[str, Any]: ...
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
-
-
-class Constraint(Protocol):
-    """Keeps a network where it has to be while it is trained."""
-
-    def on_gradients(self) -> None:
-        """Called when gradients are there, before they are clipped or anything else reads them."""
-        ...
-
-    def on_weights(self) -> None:
-        """Called when weights were set, by an optimizer step or a new beginning."""
-        ...
 
 
 class Training:
@@ -63,6 +35,8 @@ class Training:
             others, the last of an epoch, are not worth a compilation of their own. None: no batch.
         constraint: what keeps the network where it has to be, or None.
         sharing: how batches are shared with other processes, or None for none.
+        loss: that is minimized.
+        calibrate: learning rates of the first steps by group, of a loss and two batches, or None.
     """
 
     def __init__(
@@ -78,11 +52,14 @@ class Training:
         compile_size: int | None = None,
         constraint: Constraint | None = None,
         sharing: Sharing | None = None,
+        loss: Loss = "cross_entropy",
+        calibrate: Calibrate | None = None,
     ) -> None:
         self.sharing = sharing
         self._network = sharing.network(model) if sharing else model  # of the same tensors
         self.model, self.iterations_per_epoch = model, iterations_per_epoch
-        self.autocast, self.clip = autocast, clip
+        self.autocast, self.clip, self._calibrate = autocast, clip, calibrate
+        self.loss: Loss = loss
         self.stopped = False  # set by a callback to end the training early
         self.running = Running(next(model.parameters()).device)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
@@ -114,6 +91,18 @@ class Training:
         self.iteration, self.stopped = 0, False
         self.running.clear()
 
+    def calibrate(self, batches: Batches) -> None:
+        """Measure the learning rates of the first steps, if the parametrization wants to.
+
+        A state that this training goes on from has had its own measured.
+        """
+        if self._calibrate is None or groups.calibrated(self.optimizer):
+            return
+        whole = batches.shared(all_of) if self.sharing else batches
+        two = list(islice(chain(whole.epoch(0), whole.epoch(1)), 2))
+        lrs = self._calibrate(lambda *batch: self._measured(self.model, *batch)[0], two)
+        groups.set_first_lrs_(self.optimizer, lrs, self._base_lrs)
+
     def settle(self) -> None:
         """Look at the losses since the last look, and stop at one that is not finite.
 
@@ -134,18 +123,22 @@ class Training:
             step = steps.to_text(iteration, self.iterations_per_epoch)
             raise FloatingPointError(
                 f"the {words} is {loss} at step {step} (iteration {iteration}); a lower "
-                f"optimizer.lr, a warm-up or hparams.grad_clip_max_norm may help"
+                f"optimizer.lr, a warm-up or hparams.grad_clip_max_norm may help{self._advice()}"
             )
 
+    def _advice(self) -> str:
+        if not groups.calibrated(self.optimizer):
+            return ""
+        return "; so may a lower parametrization.cap, the largest learning rate of the first steps"
+
     def lr(self) -> float:
-        """Learning rate of the next step (of the first parameter group)."""
+        """Learning rate of the next step (without the factors of groups)."""
         return self._base_lrs[0] * self.scheduler.factor(self.iteration)
 
     def step(self, inputs: Tensor, labels: Tensor) -> None:
         """Take one optimizer step; never waits for the device."""
         factor = self.scheduler.factor(self.iteration)
-        for group, base_lr in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
-            group["lr"] = base_lr * factor
+        groups.set_rates_(self.optimizer, self._base_lrs, factor, self.iteration)
         chance.start_stream(inputs.device, self.dropout_seed, "dropout", self.iteration)
         if self.sharing:
             self.sharing.begin(self.iteration)
@@ -169,12 +162,17 @@ class Training:
         self.iteration += 1
 
     def _forward(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return self._measured(self._network, inputs, labels)
+
+    def _measured(
+        self, network: nn.Module, inputs: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
         enabled = self.autocast is not None
         with torch.autocast(inputs.device.type, dtype=self.autocast, enabled=enabled):
-            logits = self._network(inputs)
-        logits = logits.float()
-        correct = (logits.detach().argmax(dim=1) == labels).sum()
-        return F.cross_entropy(logits, labels), correct
+            outputs = network(inputs)
+        outputs = outputs.float()
+        correct = losses.correct(self.loss, outputs.detach(), labels).sum()
+        return losses.mean(self.loss, outputs, labels), correct
 
     def state_dict(self) -> dict[str, Any]:
         """All but the weights: what is needed to go on from them."""
@@ -231,6 +229,7 @@ def train(training: Training, batches: Batches, end: int, callbacks: Sequence[Ca
     per_epoch = batches.iterations_per_epoch
     training.model.train()
     if training.iteration == 0:
+        training.calibrate(batches)
         _call(callbacks, training)
     while training.iteration < end and not training.stopped:
         epoch, start = divmod(training.iteration, per_epoch)

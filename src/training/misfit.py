@@ -19,6 +19,8 @@ def misfit(session: Session) -> str | None:
         return "the schedule of each depends on its validation loss (scheduler=plateau)"
     if recipe.patience is not None:
         return f"each may stop at its own time (hparams.patience={recipe.patience})"
+    if session.data.loss != "cross_entropy":
+        return f"the loss of this data set is {session.data.loss}, not cross_entropy"
     if recipe.constraint is not None:
         return "each is kept where it has to be by itself (pruned weights at 0)"
     if not isinstance(session.batches, TrainBatches):

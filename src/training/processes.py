@@ -58,7 +58,9 @@ class Processes:
             [share[:, :n] for share, n in zip(shares, lengths, strict=True)], dim=1
         ).bool()
         loss = self.total(part.loss * own) / count
-        return Evaluation(loss, correct.double().mean(dim=1), correct)
+        accuracy = correct.double().mean(dim=1)
+        accuracy[part.accuracy.isnan()] = torch.nan  # labels are numbers
+        return Evaluation(loss, accuracy, correct)
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """What a training is made of, apart from its data: plain values and functions that make parts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,7 +11,9 @@ from src import torchrun
 from src.models.freeze import PARTS
 from src.models.initialize import BN_INITS, INITS
 from src.steps import Step, to_iteration
-from src.training.loop import Constraint, Scheduler
+from src.training import groups
+from src.training.groups import Group, Rule
+from src.training.protocols import Batch, Constraint, Scheduler
 
 
 class Averages(Protocol):
@@ -24,6 +26,28 @@ class Averages(Protocol):
     def state_dicts(self) -> dict[str, dict[str, Tensor]]: ...
     def state_dict(self) -> dict[str, Any]: ...
     def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+class Parametrization(Protocol):
+    """What the widths of layers do to their initial weights and their learning rates."""
+
+    def initialize(self, model: nn.Module, seed: int) -> None:
+        """Set the weights and biases of `model` in place to a fresh draw."""
+        ...
+
+    def groups(self, model: nn.Module, rule: Rule) -> list[Group]:
+        """All parameters of `model`, with their learning rates for a kind of optimizer."""
+        ...
+
+    def calibrate(
+        self,
+        model: nn.Module,
+        groups: Sequence[Group],
+        loss: Callable[[Tensor, Tensor], Tensor],
+        batches: Sequence[Batch],
+    ) -> dict[str, float]:
+        """Learning rates of the first steps by group, measured on two batches; {}: as planned."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -55,14 +79,16 @@ class Recipe:
 
     The parts are functions, so that each child, level or student of a study gets its own:
     `model(input_shape, num_classes)`, `optimizer(parameters)`,
-    `scheduler(iterations, iterations_per_epoch)`, `averages()`, `constraint(model)`.
+    `scheduler(iterations, iterations_per_epoch)`, `averages()`, `constraint(model)`,
+    `parametrization()`. The optimizer is made of groups of parameters if there is one of these.
     """
 
     model: Callable[[tuple[int, ...], int], nn.Module]
-    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer]
+    optimizer: Callable[[Any], torch.optim.Optimizer]
     scheduler: Callable[[int, int], Scheduler]
     averages: Callable[[], Averages] | None = None
     constraint: Callable[[nn.Module], Constraint] | None = None
+    parametrization: Callable[[], Parametrization] | None = None  # None: `init`, and equal rates
     epochs: int = 1
     steps: Step | None = None  # takes the place of `epochs`
     batch_size: int = 128
@@ -84,6 +110,9 @@ class Recipe:
         self.optimizer([nn.Parameter(torch.zeros(1))])
         if self.averages:
             self.averages()
+        if self.parametrization:
+            self.parametrization()
+            groups.rule_of(self.optimizer)
 
     def length(self, iterations_per_epoch: int) -> int:
         """Planned optimizer steps."""

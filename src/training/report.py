@@ -11,6 +11,7 @@ from torch import Tensor
 from src import state_dicts
 from src.runs import write_bytes
 from src.state_dicts import StateDict
+from src.training import groups
 from src.training.loop import Training
 from src.training.metrics import Metrics, Number
 from src.training.session import Session
@@ -59,14 +60,15 @@ class Report:
         if training.iteration == 0:
             self.summary = ""
             return [Number("lr", training.lr())]  # of the first step
-        running, lr = training.running, training.optimizer.param_groups[0]["lr"]  # of the last step
+        running, lr = training.running, groups.base_lr(training.optimizer)  # of the last step
         seconds = time.perf_counter() - self._began  # of the epoch, or of its part since a resume
         self.seconds += seconds
         self.summary = f"train loss {running.loss():.3f}"
+        accuracy = [Number("accuracy", running.accuracy(), "train")]
         return [
             Number("loss", running.loss(), "train"),
-            Number("accuracy", running.accuracy(), "train"),
-            Number("lr", float(lr)),
+            *(accuracy if self.session.data.has_accuracy else []),
+            Number("lr", lr),
             Number("seconds", seconds),
             Number("images_per_second", (running.num_examples - self._resumed_at) / seconds),
         ]
@@ -87,16 +89,19 @@ class Report:
         losses, accuracies = result.loss.tolist(), result.accuracy.tolist()
         training.require_finite(losses[0], "validation loss", training.iteration)
         numbers = []
+        has_accuracy = self.session.data.has_accuracy
         for name, loss, accuracy in zip(models, losses, accuracies, strict=True):
             numbers.append(Number("loss", loss, "val", name))
-            numbers.append(Number("accuracy", accuracy, "val", name))
-        if self.save_predictions:
+            if has_accuracy:
+                numbers.append(Number("accuracy", accuracy, "val", name))
+        if self.save_predictions and has_accuracy:
             for name, correct in zip(models, result.correct.cpu(), strict=True):
                 packed = torch.from_numpy(np.packbits(correct.numpy()))
                 self.steps.setdefault(name, []).append(training.iteration)
                 self.correct.setdefault(name, []).append(packed)
-        shown = "  ".join(f"{n} {a:.3f}" for n, a in zip(models, accuracies, strict=True))
-        self.summary += f"  val accuracy {shown}"
+        values = accuracies if has_accuracy else losses
+        shown = "  ".join(f"{n} {value:.3f}" for n, value in zip(models, values, strict=True))
+        self.summary += f"  val {'accuracy' if has_accuracy else 'loss'} {shown}"
         if training.iteration > 0:
             training.scheduler.observe(losses[0])
         self._keep_best(training, losses[0])
@@ -118,7 +123,7 @@ class Report:
         Arrays `indices` (examples,), `steps/<model>` (epochs,) and `correct/<model>`
         (epochs, examples).
         """
-        if self.session.data.val is None or not self.save_predictions or self.metrics is None:
+        if not self.correct or self.session.data.val is None or self.metrics is None:
             return
         indices = self.session.data.val.indices.numpy()
         arrays = {"indices": indices}

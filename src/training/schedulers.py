@@ -177,6 +177,23 @@ class Periodic(Scheduler):
         return self._gamma ** (iteration // self._period)
 
 
+class InverseSqrt(Scheduler):
+    """The base learning rate over the root of the epoch, counted from 1."""
+
+    def __init__(self, iterations: int, iterations_per_epoch: int) -> None:
+        """Plan the training.
+
+        Args:
+            iterations: optimizer steps of the whole training.
+            iterations_per_epoch: optimizer steps of one epoch.
+        """
+        self._iterations_per_epoch = iterations_per_epoch
+
+    def factor(self, iteration: int) -> float:
+        """See `Scheduler`."""
+        return (iteration // self._iterations_per_epoch + 1) ** -0.5
+
+
 def _positive(name: str, value: float) -> float:
     if not value > 0:
         raise ValueError(f"{name}: must be positive, got {value}")

@@ -1,12 +1,13 @@
 """The objects of one training, made from its recipe, its data and its seeds."""
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from src import chance, checks
 from src.data import batches as data_batches
@@ -15,11 +16,20 @@ from src.models.freeze import freeze
 from src.models.initialize import initialize
 from src.runs import Run, load_state, load_weights, save_state, save_weights
 from src.state_dicts import StateDict
-from src.training import batch_norm
+from src.training import batch_norm, groups
 from src.training.evaluator import Evaluator
-from src.training.loop import Constraint, Scheduler, Training
+from src.training.groups import Group
+from src.training.loop import Training
 from src.training.processes import Processes
-from src.training.recipe import Recipe, Runtime, Seeds, compiles, resolve_device
+from src.training.protocols import Calibrate, Constraint, Scheduler
+from src.training.recipe import (
+    Parametrization,
+    Recipe,
+    Runtime,
+    Seeds,
+    compiles,
+    resolve_device,
+)
 from src.training.sharing import Sharing
 
 
@@ -61,6 +71,9 @@ class Session:
         self.iterations_per_epoch = self.batches.iterations_per_epoch
         self.planned_end = self.end = recipe.length(self.iterations_per_epoch)
         self.origin: dict[str, Any] = {}
+        self.parametrization: Parametrization | None = None
+        if recipe.parametrization:
+            self.parametrization = recipe.parametrization()
         self.model = self._make_model(seeds.initialization)
         self.evaluator = Evaluator(
             self.model, data, self.device, runtime, recipe.precision, processes
@@ -84,13 +97,12 @@ class Session:
             end: last iteration, which the schedule does not depend on; by default the planned one.
             origin: what is saved with the weights besides what all of the recipe say.
         """
-        recipe = self.recipe
         self.batches = self.batches.seeded(seeds.data_order, seeds.augmentation)
         self.end = self.planned_end if end is None else end
         self.origin = origin or {}
         self.model.load_state_dict(weights)
         self.training.restart(
-            recipe.optimizer(self._trainable()),
+            self.make_optimizer(self._trainable()),
             self._make_scheduler(),
             seeds.dropout,
             self._make_constraint(),
@@ -104,6 +116,16 @@ class Session:
     def constrain(self, make: Callable[[nn.Module], Constraint] | None) -> None:
         """From the next `restart` on, keep the network where `make(model)` says; None: anywhere."""
         self.recipe = replace(self.recipe, constraint=make)
+
+    def make_optimizer(self, named: Mapping[str, Tensor]) -> torch.optim.Optimizer:
+        """A fresh optimizer, with the groups of the parametrization if there is one.
+
+        Args:
+            named: what it is to train, under the names that the network has for it.
+        """
+        if self.parametrization is None:
+            return self.recipe.optimizer(list(named.values()))
+        return groups.build(self.recipe.optimizer, self._groups(), named)
 
     def twin(self) -> "Session":
         """Another network of this recipe, to be restarted: all but its own state is shared."""
@@ -149,6 +171,7 @@ class Session:
 
     def metadata(self, model: str, iteration: int | None = None) -> dict[str, Any]:
         """What is saved with the weights of one model: how to rebuild it, and what they are."""
+        first_lrs = groups.calibrated(self.training.optimizer)
         return {
             **self.recipe.metadata,
             **self.origin,
@@ -157,6 +180,7 @@ class Session:
             "kind": model,
             "iteration": self.training.iteration if iteration is None else iteration,
             "iterations_per_epoch": self.iterations_per_epoch,
+            **({"first_lrs": first_lrs} if first_lrs else {}),
         }
 
     def _make_model(self, seed: int) -> nn.Module:
@@ -165,7 +189,10 @@ class Session:
             # Only for parameters of a user's own kind; `initialize` sets all the others.
             torch.manual_seed(chance.derive(seed, "initialization"))
             model = recipe.model(self.data.input_shape, self.data.num_classes)
-        initialize(model, recipe.init, recipe.bn_init, seed)
+        initialize(model, None if self.parametrization else recipe.init, recipe.bn_init, seed)
+        if self.parametrization:
+            with checks.named("parametrization"):
+                self.parametrization.initialize(model, seed)
         with checks.named("model"):
             freeze(model, recipe.freeze, recipe.freeze_exceptions)
         memory_format = torch.channels_last if self._channels_last() else torch.preserve_format
@@ -185,8 +212,18 @@ class Session:
                 f"one, which batch norm cannot normalize ({error})"
             ) from error
 
-    def _trainable(self) -> list[nn.Parameter]:
-        return [p for p in self.model.parameters() if p.requires_grad]
+    def _trainable(self) -> dict[str, nn.Parameter]:
+        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+
+    def _groups(self) -> list[Group]:
+        assert self.parametrization is not None  # else there are none
+        with checks.named("parametrization"):
+            return self.parametrization.groups(self.model, groups.rule_of(self.recipe.optimizer))
+
+    def _make_calibrate(self) -> Calibrate | None:
+        if self.parametrization is None:
+            return None
+        return partial(self.parametrization.calibrate, self.model, self._groups())
 
     def _make_scheduler(self) -> Scheduler:
         return self.recipe.scheduler(self.planned_end, self.iterations_per_epoch)
@@ -210,7 +247,7 @@ class Session:
         own = processes.share(size) if processes else slice(0, size)
         return Training(
             self.model,
-            recipe.optimizer(self._trainable()),
+            self.make_optimizer(self._trainable()),
             self._make_scheduler(),
             iterations_per_epoch=self.iterations_per_epoch,
             dropout_seed=dropout_seed,
@@ -219,4 +256,6 @@ class Session:
             compile_size=own.stop - own.start if compiled else None,
             constraint=self._make_constraint(),
             sharing=Sharing(processes, size, len(self.data.train)) if processes else None,
+            loss=self.data.loss,
+            calibrate=self._make_calibrate(),
         )

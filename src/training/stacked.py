@@ -12,7 +12,7 @@ from torch import Tensor
 from src.data.batches import TrainBatches
 from src.data.stacked_batches import StackedBatches
 from src.steps import to_text
-from src.training import loop
+from src.training import groups, loop
 from src.training.misfit import misfit
 from src.training.session import Session
 from src.training.stacked_gradients import StackedGradients, tensors_of
@@ -53,7 +53,7 @@ class Stacked:
         )
         self._parameters = list(self.gradients.parameters.values())
         self.scheduler, self.clip = first.training.scheduler, first.training.clip
-        self.optimizer = first.recipe.optimizer(self._parameters)
+        self.optimizer = first.make_optimizer(self.gradients.parameters)
         self._base_lrs = [group["lr"] for group in self.optimizer.param_groups]
         self.averages = first.recipe.averages() if first.recipe.averages else None
         self._gather_states(first)
@@ -82,8 +82,7 @@ class Stacked:
             labels: (models, batch).
         """
         factor = self.scheduler.factor(self.iteration)
-        for group, base_lr in zip(self.optimizer.param_groups, self._base_lrs, strict=True):
-            group["lr"] = base_lr * factor
+        groups.set_rates_(self.optimizer, self._base_lrs, factor, self.iteration)
         losses, correct = self.gradients(inputs, labels, self.iteration)
         if self.clip is not None:
             clip_gradients_(self._parameters, self.clip)

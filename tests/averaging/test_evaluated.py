@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -77,3 +79,10 @@ def test_a_file_given_twice_counts_twice(tmp_path):
     pot = ingredients(tmp_path)
     pot.files = [pot.files[0], pot.files[0], pot.files[1]]
     assert pot.average("uniform_soup", NONE, ["test"]).shares == [1 / 3] * 3
+
+
+def test_a_greedy_soup_needs_accuracies(tmp_path):
+    pot = ingredients(tmp_path)
+    pot.evaluator.data = replace(pot.evaluator.data, loss="squared")
+    with pytest.raises(ValueError, match="^method=greedy_soup: compares accuracies"):
+        pot.average("greedy_soup", NONE, None)

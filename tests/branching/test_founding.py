@@ -162,3 +162,27 @@ def test_a_pretraining_with_inputs_of_another_shape_is_refused(tmp_path, monkeyp
     with pytest.raises(ValueError, match=message):
         founded(tmp_path, pretrain={"dataset": {"subsample_fraction": 0.1}})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_that_are_numbers_are_refused(tmp_path):
+    numbers = {"_target_": "src.data.function_1d.Function1D"}
+    with pytest.raises(ValueError, match="^dataset: compares accuracies"):
+        founding.family(values() | {"dataset": numbers}, Tree(tmp_path))
+
+
+def test_the_parametrization_reaches_parent_and_children(tmp_path):
+    part = {
+        "_target_": "src.widths.ipllr.IPLLR",
+        "warmup_steps": 2,
+        "cap": 0.1,
+    }
+    made = founding.family(values(parametrization=part), Tree(tmp_path), together=True)
+    plan = trained(made, **STEPS | {"child_seeds": [1, 2, 3]})
+    assert plan.spawn_steps == [0, 1]
+    for step in ("0ep", "1it"):
+        for seed in (1, 2, 3):  # 1 is the parent's; 2 and 3 are trained together
+            run = made.tree.child(step, seed)
+            _, metadata = runs.load_weights(run.weights(run.read_result()["iteration"]))
+            assert metadata["config"]["parametrization"] == part
+            _, of_parent = runs.load_weights(made.tree.parent.weights(0))
+            assert metadata["first_lrs"] == of_parent["first_lrs"]

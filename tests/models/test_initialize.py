@@ -175,3 +175,11 @@ def test_another_initialization_is_refused(init, bn_init, message):
 def test_the_choices_are_those_of_the_configuration():
     assert set(get_args(INITS)) == STANDARD_DEVIATIONS.keys()
     assert get_args(BN_INITS) == ("ones", "uniform")
+
+
+def test_layers_can_be_left_to_someone_else():
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    before = model[0].weight.clone()
+    untouched = initialize(model, None, "uniform", seed=1)
+    assert untouched == ["0.weight", "0.bias"]
+    assert torch.equal(model[0].weight, before) and not torch.equal(model[1].weight, torch.ones(3))

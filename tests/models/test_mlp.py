@@ -8,6 +8,18 @@ from src.models.activations import Activation
 from src.models.mlp import MLP
 
 
+def test_the_first_layer_alone_can_have_a_bias():
+    model = MLP((5,), 3, width=4, depth=2, bias="input")
+    assert [layer.bias is not None for layer in (*model.hidden, model.output)] == [
+        True,
+        False,
+        False,
+    ]
+    assert not any("bias" in name for name, _ in MLP((5,), 3, bias=False).named_parameters())
+    with pytest.raises(ValueError, match="bias: must be one of True, False, input, got 'output'"):
+        MLP((5,), 3, bias="output")  # type: ignore[arg-type]
+
+
 def num_parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 

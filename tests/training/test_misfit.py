@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from src.data.clusters import Clusters
 from src.data.streams import StreamedTrainBatches
 from src.models.mlp import MLP
 from src.training.lookahead import Lookahead
@@ -78,3 +79,9 @@ def test_it_pays_for_several_small_fully_connected_networks():
     assert pays(session(model=MLP), 2) and not pays(session(model=MLP), 1)
     assert not pays(session(model=lambda *shapes: MLP(*shapes, width=2000)), 8)
     assert not pays(session(), 8)
+
+
+def test_another_loss_does_not_fit():
+    data = Clusters(num_train=20, num_test=5).load(0)
+    made = Session(toys.recipe(model=MLP), data, toys.SEEDS, toys.RUNTIME)
+    assert misfit(made) == "the loss of this data set is logistic, not cross_entropy"

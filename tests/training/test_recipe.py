@@ -48,3 +48,13 @@ def test_parts_that_need_no_data_are_checked_without_it():
         toys.recipe(optimizer=lambda parameters: sgd(parameters, lr=-1)).check()
     with pytest.raises(ValueError, match=r"decay: must be in \[0, 1\), got 1.5"):
         toys.recipe(averages=lambda: EMA(1.5)).check()
+
+
+def test_a_parametrization_is_checked_without_data_and_needs_an_optimizer_that_it_knows():
+    def broken():
+        raise ValueError("std: must be positive, got 0")
+
+    with pytest.raises(ValueError, match="std: must be positive"):
+        toys.recipe(parametrization=broken).check()
+    with pytest.raises(ValueError, match="for SGD and Adam, and optimizer is Rprop"):
+        toys.recipe(parametrization=lambda: None, optimizer=torch.optim.Rprop).check()

@@ -2,7 +2,14 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from src.training.schedulers import Constant, Cosine, Linear, MultiStep, Periodic
+from src.training.schedulers import (
+    Constant,
+    Cosine,
+    InverseSqrt,
+    Linear,
+    MultiStep,
+    Periodic,
+)
 
 PER_EPOCH = 7
 ITERATIONS = 10 * PER_EPOCH
@@ -26,6 +33,12 @@ def factors(scheduler, num=ITERATIONS):
 
 def close(values):
     return pytest.approx(values, rel=1e-9, abs=1e-12)
+
+
+def test_over_the_root_of_the_epoch():
+    scheduler = InverseSqrt(30, 3)
+    found = [scheduler.factor(iteration) for iteration in (0, 2, 3, 5, 6, 9)]
+    assert found == pytest.approx([1, 1, 2**-0.5, 2**-0.5, 3**-0.5, 0.5])
 
 
 def test_constant_is_1_throughout():

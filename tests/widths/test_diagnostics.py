@@ -1,0 +1,178 @@
+import copy
+import csv
+from functools import partial
+
+import pytest
+import torch
+
+from src.data.clusters import Clusters
+from src.data.function_1d import Function1D
+from src.models.mlp import MLP
+from src.runs import Run
+from src.training import loop
+from src.training.fit import fit
+from src.training.leg import Extras
+from src.training.metrics import Metrics
+from src.training.optimizers import sgd
+from src.training.session import Session
+from src.widths import layers, ranks
+from src.widths.diagnostics import Asked, examples
+from tests import toys
+from tests.widths.networks import option
+
+MEASURED = {"steps": ["0it", "2it", "5it"], "ranks": ["0it", "5it"], "examples": 10}
+
+
+def session(data=None, depth=2, name="mup", **changes):
+    values = {
+        "model": partial(MLP, width=6, depth=depth, bias="input"),
+        "optimizer": partial(sgd, lr=0.1),
+        "averages": None,
+        "steps": "6it",
+        "parametrization": (lambda: option(name)) if name else None,
+    }
+    recipe = toys.recipe(**(values | changes))
+    return Session(recipe, data or toys.data(augment=False), toys.SEEDS, toys.RUNTIME)
+
+
+def rows(folder, metric=None):
+    with (folder / "metrics.csv").open() as file:
+        found = [r for r in csv.DictReader(file) if metric is None or r["metric"] == metric]
+    return {(int(r["step"]), r["metric"]): float(r["value"]) for r in found}
+
+
+def measured(folder, made, asked):
+    metrics = Metrics(folder / "metrics.csv", None, made.iterations_per_epoch)
+    loop.train(made.training, made.batches, made.end, asked.callbacks(1, made, metrics))
+    return rows(folder)
+
+
+def test_numbers_are_those_of_a_naive_computation(tmp_path):
+    found = measured(tmp_path, session(), Asked(**MEASURED))
+    made, kept = session(), {}
+    inputs, _ = examples(made, 10)
+    keep = loop.Callback(
+        lambda _: True, lambda t: kept.update({t.iteration: copy.deepcopy(t.model)})
+    )
+    loop.train(made.training, made.batches, 6, [keep])
+    first = {i: m.hidden[0](inputs.flatten(1)) for i, m in kept.items()}
+    for step in (0, 2, 5):
+        network = kept[step]
+        size = first[step].abs().mean().item()
+        assert found[step, "preactivation_hidden.0"] == pytest.approx(size)
+        change = (first[step] - first[0]).abs().mean().item()
+        assert found[step, "preactivation_change_hidden.0"] == pytest.approx(change)
+        assert found[step, "output"] == pytest.approx(network(inputs).abs().mean().item())
+        difference = (network(inputs) - kept[0](inputs)).abs().mean().item()
+        assert found[step, "output_change"] == pytest.approx(difference)
+        if step > 0:
+            last = (first[step] - first[step - 1]).abs().mean().item()
+            assert found[step, "preactivation_step_hidden.0"] == pytest.approx(last)
+    moved = kept[5].hidden[1].weight - kept[0].hidden[1].weight
+    expected = ranks.squared_trace(moved.detach())
+    assert found[5, "rank_trace_change_hidden.1"] == pytest.approx(expected)
+    assert (0, "rank_trace_change_hidden.1") not in found
+    second = torch.relu(first[5])
+    expected = ranks.frobenius(second.detach())
+    assert found[5, "rank_frobenius_activation_hidden.1"] == pytest.approx(expected)
+    assert {step for step, _ in found} == {0, 2, 5}
+    assert found[0, "slope_output"] == -0.5 and found[0, "slope_output_change"] == 0
+
+
+def test_measuring_changes_no_weight(tmp_path):
+    plain, watched = (session(model=toys.Small, name=None) for _ in range(2))
+    loop.train(plain.training, plain.batches, 6, [])
+    asked = Asked(steps="every_1it", ranks="every_1it")
+    found = measured(tmp_path, watched, asked)
+    assert toys.equal(plain.model.state_dict(), watched.model.state_dict())
+    assert found[6, "diversity_conv"] > 1  # of convolutions too
+
+
+def test_nothing_is_called_where_nothing_is_asked_for(tmp_path):
+    assert Asked().callbacks(1, session(), Metrics(tmp_path / "m.csv", None, 3)) == []
+
+
+def test_a_moment_after_the_end_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="9ep lies after the end of training"):
+        Asked(steps=["9ep"]).callbacks(1, session(), Metrics(tmp_path / "m.csv", None, 3))
+
+
+@pytest.mark.parametrize("stopped", [1, 2, 4])
+def test_numbers_of_a_run_that_was_interrupted_are_those_of_one_that_was_not(tmp_path, stopped):
+    def made():
+        one = session()
+        one.runtime = toys.Runtime(device="cpu", progress=False, tensorboard=False, save_every=0.0)
+        return one
+
+    def dying(session_, metrics):
+        def die(training):
+            raise KeyboardInterrupt
+
+        own = Asked(**MEASURED).callbacks(1, session_, metrics)
+        return [*own, loop.Callback(loop.at([stopped + 1]), die)]  # after it was saved at `stopped`
+
+    whole, broken = Run(tmp_path / "whole"), Run(tmp_path / "broken")
+    for run in (whole, broken):
+        run.folder.mkdir()
+    measures = partial(Asked(**MEASURED).callbacks, 1)
+    fit(whole, made, extras=Extras(measures))
+    with pytest.raises(KeyboardInterrupt):
+        fit(broken, made, extras=Extras(dying))
+    fit(broken, made, extras=Extras(measures))
+    changing = ("seconds", "images_per_second")
+    kept = [
+        {key: value for key, value in rows(run.folder).items() if key[1] not in changing}
+        for run in (whole, broken)
+    ]
+    assert kept[0] == kept[1]
+
+
+def test_margins_are_measured_of_one_hidden_layer_on_two_classes(tmp_path):
+    data = Clusters(num_train=40, num_test=10).load(0)
+    found = measured(tmp_path, session(data, 1, "mean_field"), Asked(steps=["0it", "6it"]))
+    assert found[0, "beta"] == pytest.approx(2, rel=1e-5)
+    assert {"margin", "margin_normalized", "auc"} <= {metric for _, metric in found}
+    (tmp_path / "deeper").mkdir()
+    deeper = measured(tmp_path / "deeper", session(data, 2), Asked(steps=["0it"]))
+    assert "margin" not in {metric for _, metric in deeper}
+
+
+def test_examples_are_of_the_training_set_and_the_same_again():
+    made = session()
+    inputs, labels = examples(made, 10)
+    again, _ = examples(made, 10)
+    assert torch.equal(inputs, again) and len(labels) == 10
+    everything = next(iter(made.evaluator.batches("train")))[0].flatten(1)
+    for example in inputs.flatten(1):
+        assert (everything == example).all(dim=1).any()
+    assert len(examples(made, 10**6)[0]) == len(made.data.train)
+
+
+def test_a_function_of_one_variable_is_written_when_it_is_trained(tmp_path):
+    data = Function1D(num_points=4).load(0)
+    made = session(data, 2, batch_size=4)
+    run = Run(tmp_path)
+    fit(run, lambda: made, extras=Extras(partial(Asked().callbacks, 1), save_weights=False))
+    with (tmp_path / "function.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 201
+    inputs = torch.tensor([[float(row["x"])] for row in table])
+    values = made.model(inputs)[:, 0].tolist()
+    assert [float(row["value"]) for row in table] == pytest.approx(values)
+    targets = [float(row["target"]) for row in table]
+    assert targets == pytest.approx(data.test.labels.tolist())
+    result = run.read_result()["evaluation"]["plain"]
+    assert list(result["test"]) == ["loss"]  # no accuracy
+    assert "accuracy" not in {metric for _, metric in rows(tmp_path)}
+
+
+def test_a_run_without_weights_has_its_tables_alone(tmp_path):
+    fit(Run(tmp_path), session, extras=Extras(save_weights=False))
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {"metrics.csv", "result.json"} <= names
+    assert not names & {"weights", "state.pt"}
+
+
+def test_layers_that_are_named_are_those_of_the_network():
+    made = session()
+    assert [layer.name for layer in layers.of(made.model)] == ["hidden.0", "hidden.1", "output"]
