@@ -6,7 +6,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from src import config, runs, tables
+from src import command_line, config, runs, tables
 from src.averaging import ingredients
 
 log = logging.getLogger(__name__)
@@ -50,5 +50,5 @@ def average(cfg: DictConfig, run: runs.Run, files: list, digests: list[str]) -> 
 
 
 if __name__ == "__main__":
-    sys.argv = config.arguments(sys.argv)
+    sys.argv = command_line.arguments(sys.argv)
     main()

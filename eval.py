@@ -7,7 +7,7 @@ from pathlib import Path
 import hydra
 from omegaconf import DictConfig
 
-from src import config, runs, tables
+from src import command_line, config, runs, tables
 
 log = logging.getLogger(__name__)
 
@@ -40,5 +40,5 @@ def evaluate(cfg: DictConfig, weights: dict, metadata: dict) -> dict:
 
 
 if __name__ == "__main__":
-    sys.argv = config.arguments(sys.argv)
+    sys.argv = command_line.arguments(sys.argv)
     main()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
-from src import config, extracting, naming, runs
+from src import command_line, config, extracting, naming, runs
 
 if TYPE_CHECKING:
     from src.extraction.comparison import Aligned
@@ -118,5 +118,5 @@ def draw(students: Path, clustering: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv = config.arguments(sys.argv)
+    sys.argv = command_line.arguments(sys.argv)
     main()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
-from src import config, interpolation, job_folders, locks, naming, runs
+from src import command_line, config, interpolation, job_folders, locks, naming, runs
 from src.averaging import ingredients
 from src.branching.tree import Tree
 from src.connectivity import planes, records, summary
@@ -139,5 +139,5 @@ def evaluator_of(own: Values, files: list[Path], threads: int) -> "Evaluator":
 
 
 if __name__ == "__main__":
-    sys.argv = config.arguments(sys.argv)
+    sys.argv = command_line.arguments(sys.argv)
     main()

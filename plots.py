@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
-from src import config, plotting
+from src import command_line, config, plotting
 from src.plots import found
 
 if TYPE_CHECKING:
@@ -63,5 +63,5 @@ def images_of(study: "Study") -> "Images":
 
 
 if __name__ == "__main__":
-    sys.argv = config.arguments(sys.argv)
+    sys.argv = command_line.arguments(sys.argv)
     main()

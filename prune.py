@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
-from src import checks, config, fingerprints, locks, lottery, naming, pretraining, runs
+from src import (
+    checks,
+    command_line,
+    config,
+    fingerprints,
+    locks,
+    lottery,
+    naming,
+    pretraining,
+    runs,
+)
 from src.connectivity import records
 from src.pruning import instability, rows, studies, summary, wanted
 from src.pruning.plan import Plan, Request
@@ -211,5 +221,5 @@ def draw(tree: Tree, others: Sequence[Path]) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv = config.arguments(sys.argv)
+    sys.argv = command_line.arguments(sys.argv)
     main()

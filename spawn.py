@@ -6,7 +6,7 @@ import sys
 import hydra
 from omegaconf import DictConfig
 
-from src import config, locks, runs
+from src import command_line, config, locks, runs
 from src.branching import cells, pairs, summary, wanted
 from src.branching.legs import Legs
 from src.branching.plan import Plan, Request
@@ -85,5 +85,5 @@ def report(tree: Tree) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv = config.arguments(sys.argv)
+    sys.argv = command_line.arguments(sys.argv)
     main()

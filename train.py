@@ -7,7 +7,7 @@ from functools import partial
 import hydra
 from omegaconf import DictConfig
 
-from src import config, tables, torchrun
+from src import command_line, config, tables, torchrun
 from src.runs import Run
 
 log = logging.getLogger(__name__)
@@ -49,5 +49,5 @@ def train(cfg: DictConfig, run: Run) -> None:
 
 
 if __name__ == "__main__":
-    sys.argv = config.arguments(sys.argv)
+    sys.argv = command_line.arguments(sys.argv)
     main()

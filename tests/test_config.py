@@ -518,16 +518,3 @@ def test_help_says_what_a_script_does_and_names_every_group(script):
     assert groups
     for group in groups:
         assert re.search(rf"(^|, ){group}\b", template, re.MULTILINE), group
-
-
-def test_null_switches_a_group_off_as_none_does():
-    typed = ["a.py", "averaged=null", "averaged=ema,null", "optimizer.lr=null", "snapshots=null"]
-    spelt = ["a.py", "averaged=none", "averaged=ema,none", "optimizer.lr=null", "snapshots=null"]
-    assert config.arguments(typed) == spelt
-
-
-def test_a_flag_of_hydra_may_stand_between_overrides():
-    typed = ["a.py", "x=1", "--multirun", "y=2,3", "-r", "z=4"]
-    assert config.arguments(typed) == ["a.py", "--multirun", "-r", "x=1", "y=2,3", "z=4"]
-    kept = ["a.py", "-m", "--config-name", "x", "y=1"]  # a flag with a value stays before it
-    assert config.arguments(kept) == kept

@@ -20,6 +20,7 @@ LAYERS = [
         "annotations",
         "chance",
         "checks",
+        "command_line",
         "config",
         "extracting",
         "fingerprints",

@@ -16,7 +16,7 @@ from src.models.freeze import freeze
 from src.models.initialize import initialize
 from src.runs import Run, load_state, load_weights, save_state, save_weights
 from src.state_dicts import StateDict
-from src.training import batch_norm, groups
+from src.training import groups, last_batch
 from src.training.evaluator import Evaluator
 from src.training.groups import Group
 from src.training.loop import Training
@@ -80,7 +80,8 @@ class Session:
         )
         self.training = self._make_training(seeds.dropout)
         self._start_averages()
-        self._check_last_batch()
+        example = torch.zeros(1, *data.input_shape, device=self.device)
+        last_batch.check(self.model, example, len(data.train), recipe.batch_size)
 
     def restart(
         self,
@@ -197,20 +198,6 @@ class Session:
             freeze(model, recipe.freeze, recipe.freeze_exceptions)
         memory_format = torch.channels_last if self._channels_last() else torch.preserve_format
         return model.to(self.device).to(memory_format=memory_format)  # type: ignore[call-overload]
-
-    def _check_last_batch(self) -> None:
-        """Refuse, before it comes to it, a last batch of one that batch norm cannot normalize."""
-        size, num_examples = self.recipe.batch_size, len(self.data.train)
-        if num_examples % size != 1 and size > 1 or not batch_norm.has_batch_norm(self.model):
-            return
-        inputs = torch.zeros(1, *self.data.input_shape, device=self.device)
-        try:
-            copy.deepcopy(self.model).train()(inputs)
-        except ValueError as error:
-            raise ValueError(
-                f"hparams.batch_size={size}: {num_examples} training examples leave a batch of "
-                f"one, which batch norm cannot normalize ({error})"
-            ) from error
 
     def _trainable(self) -> dict[str, nn.Parameter]:
         return {name: p for name, p in self.model.named_parameters() if p.requires_grad}

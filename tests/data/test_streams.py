@@ -10,8 +10,9 @@ from src.data.image_crops import central_crop, random_box, resized
 from src.data.imagenet import ImageNet
 from src.data.options import blur
 from src.data.orders import data_order
+from src.data.samples import to_pixels
 from src.data.splits import Augmentation
-from src.data.streams import StreamedEvalBatches, StreamedTrainBatches, to_pixels
+from src.data.streams import StreamedEvalBatches, StreamedTrainBatches
 from tests.data import made
 
 
