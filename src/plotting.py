@@ -11,6 +11,13 @@ AVERAGES, DISTANCES = "averages.csv", "distance/distance.csv"
 LINES = ("lines.csv", "barriers.csv", "intervals.csv")
 PLANE = ("plane.csv", "plane_networks.csv")
 CLUSTERS = ("../losses.csv", "merges.csv", "counts.csv", "matrix.csv", "clusters.csv")
+TRIALS, IMPORTANCE = "trials.csv", "importance.csv"
+COORDINATES, TRANSFER = "coordinate_check.csv", "lr_transfer.csv"
+FITS, CURVES, RANKS = (
+    "function_fits.csv",
+    "wide_curves.csv",
+    ("ranks_trace.csv", "ranks_frobenius.csv"),
+)
 SPARSITY, INSTABILITY, COMPARISON = "level_0/sparsity.csv", "instability.csv", "comparison.csv"
 
 # By kind of folder: tables by which it is known, then those that it may have.
@@ -21,6 +28,11 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "plane": (PLANE, ()),
     "prune": ((LEVELS,), (SPARSITY, INSTABILITY)),
     "extract": (CLUSTERS, (COMPARISON,)),
+    "tune": ((TRIALS,), (IMPORTANCE,)),
+    "coordinates": ((COORDINATES,), ()),
+    "transfer": ((TRANSFER,), ()),
+    "fits": ((FITS,), ()),
+    "wide": ((CURVES,), RANKS),
 }
 # By name, or by that which names of several begin with: tables of which any will do.
 FIGURES: dict[str, tuple[str, ...]] = {
@@ -53,6 +65,15 @@ FIGURES: dict[str, tuple[str, ...]] = {
     "cluster_counts": ("counts.csv",),
     "angles": ("clusters.csv",),
     "teacher": (COMPARISON,),
+    "history": (TRIALS,),
+    "importance": (IMPORTANCE,),
+    "slices": (TRIALS,),
+    "parallel": (TRIALS,),
+    "coordinate_check": (COORDINATES,),
+    "lr_transfer": (TRANSFER,),
+    "function_fits": (FITS,),
+    "wide_curves": (CURVES,),
+    "ranks": RANKS,
 }
 REPORT = "report"  # all of them on one page
 

@@ -8,11 +8,22 @@ from pathlib import Path
 import pandas as pd
 
 from src import plotting
-from src.plots import branches, connectivity, extraction, levels, settings, trained, trainings
+from src.plots import (
+    branches,
+    connectivity,
+    extraction,
+    levels,
+    settings,
+    trained,
+    trainings,
+    trials,
+    wide,
+)
 from src.plots.files import Drawing
 from src.plots.found import Folder
 from src.plots.trainings import Asked, Make
 
+OF_SWEEPS = ("coordinates", "transfer", "fits", "wide")  # kinds of folders of a whole sweep
 TOGETHER = ("train", "prune")  # kinds whose folders are drawn in common figures
 
 
@@ -73,6 +84,12 @@ class Source:
             tables_by_name = {file.stem: read(file) for file in path.glob("*.csv")}
             losses = {"losses": read(path.parent / "losses.csv")}
             yield from extraction.drawings(tables_by_name | losses)
+        elif self.kind == "tune":
+            given = path / "importance.csv"
+            importance = read(given) if given.exists() else pd.DataFrame()
+            yield from trials.drawings(read(path / "trials.csv"), importance)
+        elif self.kind in OF_SWEEPS:
+            yield from wide.drawings(path / name for name in Folder(self.kind, path).tables())
         else:
             yield from _of_pruning(self.paths)
 

@@ -21,6 +21,11 @@ TITLES = {
     "plane": "Plane",
     "prune": "Pruning",
     "extract": "Extraction",
+    "tune": "Search",
+    "coordinates": "Coordinate check",
+    "transfer": "Transfer of learning rates",
+    "fits": "Functions of one variable",
+    "wide": "Wide networks",
 }
 
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from src.plots import files, trial_history, trial_importance, trial_parallel, trial_slices
+from src.plots.files import Drawing
 
 
 def save(trials: pd.DataFrame, importance: pd.DataFrame, folder: Path) -> list[Path]:
@@ -20,25 +20,16 @@ def save(trials: pd.DataFrame, importance: pd.DataFrame, folder: Path) -> list[P
     Returns:
         The files, see `files.save`.
     """
-    return [
-        path
-        for name, figure, table in _drawn(trials, importance)
-        for path in files.save(figure, table, folder, name)
-    ]
+    return files.save_all(drawings(trials, importance), folder)
 
 
-def _drawn(
-    trials: pd.DataFrame, importance: pd.DataFrame
-) -> Iterator[tuple[str, Figure, pd.DataFrame]]:
+def drawings(trials: pd.DataFrame, importance: pd.DataFrame) -> Iterator[Drawing]:
+    """What the tables allow, as in `save`."""
     if (trials["state"] != "complete").all():
         return
-    history = trial_history.table(trials)
-    yield "history", trial_history.draw(history), history
+    yield Drawing("history", trial_history.table(trials), trial_history.draw)
     if len(importance):
-        shares = trial_importance.table(importance)
-        yield "importance", trial_importance.draw(shares), shares
+        yield Drawing("importance", trial_importance.table(importance), trial_importance.draw)
     if trial_slices.options(trials):
-        slices = trial_slices.table(trials)
-        yield "slices", trial_slices.draw(slices), slices
-        lines = trial_parallel.table(trials)
-        yield "parallel", trial_parallel.draw(lines), lines
+        yield Drawing("slices", trial_slices.table(trials), trial_slices.draw)
+        yield Drawing("parallel", trial_parallel.table(trials), trial_parallel.draw)

@@ -1,15 +1,34 @@
 """What is made of the sweeps over parametrizations and widths when they end: tables and figures."""
 
 import logging
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
 
 from src.plots import coordinates, files, function_fits, layer_ranks, lr_transfer, wide_curves
+from src.plots.files import Drawing
 from src.plots.sweep_rows import Jobs, require, results, rows
 
 log = logging.getLogger(__name__)
+
+DRAW = {  # by the name of a figure, and of the table of exactly what it shows
+    "coordinate_check": coordinates.draw,
+    "lr_transfer": lr_transfer.draw,
+    "function_fits": function_fits.draw,
+    "wide_curves": wide_curves.draw,
+    **{f"ranks_{rank}": layer_ranks.draw for rank in layer_ranks.RANKS},
+}
+
+
+def drawings(tables: Iterable[Path]) -> Iterator[Drawing]:
+    """What tables in the folder of a sweep show."""
+    for path in tables:
+        table = pd.read_csv(path, dtype={"activation": str})
+        if "activation" in table:  # the networks of a sweep over none have an empty one
+            table["activation"] = table["activation"].fillna("")
+        yield Drawing(path.stem, table, DRAW[path.stem])
 
 
 def coordinate_check(jobs: Jobs, folder: Path) -> None:

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from tests.plots import connected, extractions, tables
+from src.plots import coordinates, function_fits, layer_ranks, lr_transfer, wide_curves
+from tests.plots import connected, extractions, searched, tables, wide_tables
 from tests.plots.test_instability import barriers
 from tests.plots.test_tickets import KEPT, study
 
@@ -133,6 +134,32 @@ def of_extract(folder: Path) -> Path:
     return clustering
 
 
+def of_tune(folder: Path) -> Path:
+    searched.trials().to_csv(_made(folder) / "trials.csv", index=False)
+    searched.importance().to_csv(folder / "importance.csv", index=False)
+    return folder
+
+
+def of_sweeps(folder: Path) -> Path:
+    """Tables of sweeps over wide networks, all in one folder."""
+    numbers = wide_tables.metrics()
+    rates = [0.5, 1.0, 2.0, 0.5, 1.0, 2.0]
+    found = pd.DataFrame({"parametrization": "mup", "width": [8] * 3 + [16] * 3, "lr": rates})
+    found = found.assign(status="done", train_loss=(found["lr"] - 1).abs() + 1 / found["width"])
+    points = pd.DataFrame({"x": [0.0, 0.5, 1.0], "target": [0.0, 1.0, 0.5], "value": 0.2})
+    fits = [points.assign(parametrization=name, seed=1) for name in ("mup", "ntk")]
+    tables = {
+        "coordinate_check": coordinates.table(numbers),
+        "lr_transfer": lr_transfer.table(found),
+        "function_fits": function_fits.table(pd.concat(fits)),
+        "wide_curves": wide_curves.table(numbers[numbers["depth"] == 2]),
+        **{f"ranks_{n}": layer_ranks.table(wide_tables.ranks(), n) for n in layer_ranks.RANKS},
+    }
+    for name, table in tables.items():
+        table.to_csv(_made(folder) / f"{name}.csv", index=False)
+    return folder
+
+
 def everything(root: Path) -> Path:
     """A folder of each kind."""
     trainings(root, lrs=(0.1,))
@@ -142,6 +169,8 @@ def everything(root: Path) -> Path:
     of_plane(root / "interpolate_3")
     of_prune(root / "prune_1" / "seed_1")
     of_extract(root / "extract_1" / "seed_1")
+    of_tune(root / "tune_1" / "seed_1")
+    of_sweeps(root / "wide_1")
     return root
 
 

@@ -17,7 +17,8 @@ from tests.plots import made
 UNIT = re.compile(r"\(.+\)", re.DOTALL)
 WITHOUT = re.compile(  # what has no unit
     r"k1|k2|alpha|layer|model|scheduler|optimizer\.lr|cosine|^(epoch|distance)|"
-    r"clusters?|units of|distance|mean squared error|changes|constant|multistep"
+    r"clusters?|units of|distance|mean squared error|changes|constant|multistep|"
+    r"averaged\.decay|width|learning rate|^x$|value|rank|trial|mean \|f|importance"
 )
 COMPARE = {"x": "averaged.decay", "metric": "accuracy", "split": "test", "model": "plain"}
 COMPARE |= {"hue": "scheduler"}

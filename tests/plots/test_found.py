@@ -11,7 +11,8 @@ def kinds(runs):
 def test_every_kind_is_found_below_a_folder_and_a_run_within_a_study_is_its_own(tmp_path):
     made.everything(tmp_path)
     assert sorted(kinds(str(tmp_path))) == sorted(
-        [*["train"] * 4, "spawn", *["interpolate"] * 2, "plane", "prune", "extract"]
+        [*["train"] * 4, "spawn", *["interpolate"] * 2, "plane", "prune", "extract", "tune"]
+        + ["coordinates", "transfer", "fits", "wide"]
     )
     assert kinds(f"{tmp_path}/spawn_*") == ["spawn"]
     assert kinds(str(tmp_path / "spawn_1" / "seed_1" / "parent")) == ["train"]  # asked for
