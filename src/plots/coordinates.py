@@ -3,7 +3,6 @@
 from itertools import product
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -73,7 +72,7 @@ def draw(drawn: pd.DataFrame) -> Figure:
     depths = sorted(drawn["depth"].unique())
     kinds = sorted(set(zip(drawn["metric"], drawn["step"], strict=True)))
     names = list(dict.fromkeys(drawn["parametrization"]))
-    colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
+    colours = style.COLOURS
     with style.look():
         figure = Figure(figsize=(3.1 * len(depths), 2.4 * len(kinds) + 0.6), layout="constrained")
         panels = figure.subplots(len(kinds), len(depths), sharex=True, squeeze=False)
@@ -81,7 +80,7 @@ def draw(drawn: pd.DataFrame) -> Figure:
             axes, here = panels[row, column], drawn[drawn["depth"] == depth]
             here = here[(here["metric"] == metric) & (here["step"] == step)]
             for name, points in here.groupby("parametrization", sort=False):
-                colour = colours[names.index(name) % 10]
+                colour = colours[names.index(name) % len(colours)]
                 _draw_line(axes, points, str(name), colour)
             axes.set_xscale("log", base=2)
             axes.set_yscale("log")

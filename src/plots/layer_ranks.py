@@ -1,6 +1,5 @@
 """Effective ranks from layer to layer, of weights, of their changes and of activations."""
 
-import matplotlib
 import pandas as pd
 from matplotlib.figure import Figure
 
@@ -48,7 +47,7 @@ def draw(drawn: pd.DataFrame) -> Figure:
     names = list(dict.fromkeys(drawn["parametrization"]))
     all_steps = sorted(drawn["step"].unique())
     lines = ["-", "--", ":", "-."]
-    colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
+    colours = style.COLOURS
     with style.look():
         figure, panels = style.grid(len(kinds))
         for axes, kind in zip(panels, kinds, strict=True):
@@ -61,7 +60,7 @@ def draw(drawn: pd.DataFrame) -> Figure:
                     points["value"],
                     lines[all_steps.index(step) % 4],
                     marker="o",
-                    color=colours[names.index(name) % 10],
+                    color=colours[names.index(name) % len(colours)],
                     label=" ".join(word for word in words if word),
                 )
             axes.set_yscale("log")

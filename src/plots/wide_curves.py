@@ -1,6 +1,5 @@
 """Loss and size of outputs against step, a panel for every activation."""
 
-import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -44,7 +43,7 @@ def draw(drawn: pd.DataFrame) -> Figure:
     """
     activations = list(dict.fromkeys(drawn["activation"]))
     names = list(dict.fromkeys(drawn["parametrization"]))
-    colours = matplotlib.colormaps["tab10"].colors  # type: ignore[attr-defined]
+    colours = style.COLOURS
     with style.look():
         size = (3.0 * len(activations) + 1.5, 5.0)
         figure = Figure(figsize=size, layout="constrained")
@@ -53,7 +52,7 @@ def draw(drawn: pd.DataFrame) -> Figure:
         for (metric, activation, name), points in drawn.groupby(keys, sort=False):
             row, column = list(WORDS).index(str(metric)), activations.index(activation)
             axes: Axes = panels[row, column]
-            colour = colours[names.index(name) % 10]
+            colour = colours[names.index(name) % len(colours)]
             axes.plot(points["step"], points["value"], color=colour, label=str(name))
             axes.fill_between(
                 points["step"], points["lowest"], points["highest"], color=colour, alpha=0.15, lw=0
