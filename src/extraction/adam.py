@@ -79,10 +79,14 @@ def _step_alone_(
     rates: Sequence[float],
     step: int,
 ) -> None:
-    """A step of every student, all tensors of a student in one call."""
+    """A step of every student, all tensors of a student in one call; in one for all if they have
+    one learning rate."""
     given = (weights, gradients, held.mean, held.square)
-    # One tuple a student of its parts of all tensors, four times.
-    of_students = [list(zip(*(tensor.unbind() for tensor in each), strict=True)) for each in given]
+    if len(set(rates)) == 1:  # as until the first of them has come to a plateau: one call for all
+        of_students, rates = [[tuple(each)] for each in given], rates[:1]
+    else:  # one tuple a student of its parts of all tensors, four times
+        parted = ([tensor.unbind() for tensor in each] for each in given)
+        of_students = [list(zip(*each, strict=True)) for each in parted]
     counts = torch.full((len(rates), len(weights)), step - 1.0, device=weights[0].device)
     how: dict[str, Any] = {"beta1": FIRST, "beta2": SECOND, "eps": EPS, "weight_decay": 0.0}
     how |= {"fused": True, "amsgrad": False, "maximize": False}
