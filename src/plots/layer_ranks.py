@@ -36,36 +36,37 @@ def table(metrics: pd.DataFrame, rank: str = "trace") -> pd.DataFrame:
 
 
 def draw(drawn: pd.DataFrame) -> Figure:
-    """A panel for weights, changes and activations; a line a parametrization and a step.
+    """A row an activation, a panel for weights, changes and activations; a line a parametrization
+    and a step.
 
     Args:
-        drawn: by `table`, of one activation or with lines for all of them.
+        drawn: by `table`.
     """
     kinds = [kind for kind in KINDS if (drawn["kind"] == kind).any()]
+    activations = list(dict.fromkeys(drawn["activation"]))
     layers = list(dict.fromkeys(drawn["layer"]))
     places = {layer: place for place, layer in enumerate(layers)}
-    names = list(dict.fromkeys(drawn["parametrization"]))
-    all_steps = sorted(drawn["step"].unique())
-    lines = ["-", "--", ":", "-."]
-    colours = style.COLOURS
+    names, all_steps = list(dict.fromkeys(drawn["parametrization"])), sorted(drawn["step"].unique())
+    lines, colours = ["-", "--", ":", "-."], style.COLOURS
     with style.look():
-        figure, panels = style.grid(len(kinds))
-        for axes, kind in zip(panels, kinds, strict=True):
-            here = drawn[drawn["kind"] == kind]
-            keys = ["parametrization", "activation", "step"]
-            for (name, activation, step), points in here.groupby(keys, sort=False):
-                words = [str(name), str(activation), f"step {step}"]
+        figure, panels = style.grid(len(activations) * len(kinds), len(kinds))
+        for number, axes in enumerate(panels):
+            activation, kind = activations[number // len(kinds)], kinds[number % len(kinds)]
+            here = drawn[(drawn["kind"] == kind) & (drawn["activation"] == activation)]
+            here = here[here["value"] > 0]  # nothing has changed yet at the initialization
+            for (name, step), points in here.groupby(["parametrization", "step"], sort=False):
                 axes.plot(
                     points["layer"].map(places),
                     points["value"],
                     lines[all_steps.index(step) % 4],
                     marker="o",
                     color=colours[names.index(name) % len(colours)],
-                    label=" ".join(word for word in words if word),
+                    label=f"{name} step {step}",
                 )
             axes.set_yscale("log")
-            axes.set_title(kind)
+            axes.set_title(" ".join(word for word in (str(activation), kind) if word))
             axes.set_xticks(range(len(layers)), layers, rotation=60)
-        panels[0].set_ylabel(f"{RANKS[drawn['rank'].iloc[0]]} rank")
+        for axes in panels[:: len(kinds)]:
+            axes.set_ylabel(f"{RANKS[drawn['rank'].iloc[0]]} rank")
         style.legend(figure, panels, title="")
     return figure
