@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from src.models.activations import Activation
 from src.training.plateau import Plateau
 
 ROWS = 4096  # examples at a time where nothing is trained
+VALUES_AT_ONCE = 2**19  # of a layer of all students that are trained in one go, on a CPU
 ROUNDING = 1 + 1e-6  # of a learning rate that fell in several steps
 
 
@@ -146,25 +147,31 @@ class Fit:
         num, size = len(self.targets), self.schedule.batch_size
         order = data_order(self.seed, self.epoch, num).to(self.targets.device)
         total = torch.zeros(len(self.active), device=self.targets.device)
-        leaves = [tensor.requires_grad_() for tensor in self.working]
-        stack = self.stack.with_tensors(leaves)
-        rates = [self.schedule.lr * self.plateaus[n].factor(0) for n in self.active]
         room = [source.new_empty(min(size, num), source.shape[1]) for source in self.sources]
+        parts = list(self._parts(min(size, num)))
         for start in range(0, num, size):
             rows = order[start : start + size]
             sources = [
                 torch.index_select(source, 0, rows, out=batch[: len(rows)])
                 for source, batch in zip(self.sources, room, strict=True)
             ]
-            misses = stack.outputs(sources) - self.targets.index_select(0, rows)
-            each = misses.square().mean(dim=(1, 2))  # (students,)
-            gradients = torch.autograd.grad(each.sum(), leaves)
+            targets = self.targets.index_select(0, rows)
             self.step += 1
-            adam.step_(self.working, gradients, self.moments, rates, self.step)
-            total += each.detach() * len(rows)
-        for tensor in self.working:
-            tensor.requires_grad_(False)
+            for part in parts:
+                total[part.students] += part.step_(sources, targets, self.step)
         return (total / num).tolist()
+
+    def _parts(self, batch_size: int) -> Iterator["_Part"]:
+        """The active students, as many at a time as stay in a CPU's cache."""
+        rates = [self.schedule.lr * self.plateaus[n].factor(0) for n in self.active]
+        at_once = len(rates)
+        if self.targets.device.type == "cpu":
+            at_once = max(1, VALUES_AT_ONCE // (batch_size * max(self.stack.widths)))
+        for start in range(0, len(rates), at_once):
+            own = slice(start, start + at_once)
+            leaves = [tensor[own].requires_grad_() for tensor in self.working]
+            stack = self.stack.with_tensors(leaves)
+            yield _Part(own, stack, self.moments.part(own), rates[own])
 
     def _end_epoch(self, found: Sequence[float]) -> None:
         """Take note of the losses, lower learning rates, and take out who is done."""
@@ -226,6 +233,33 @@ class Fit:
         for plateau, each in zip(self.plateaus, state["plateaus"], strict=True):
             plateau.load_state_dict(each)
         self.rows = [tuple(row) for row in state["rows"]]
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Some of the students, for one epoch.
+
+    Args:
+        students: which of them.
+        stack: their weights, which are trained.
+        moments: of their gradients.
+        rates: their learning rates.
+    """
+
+    students: slice
+    stack: Stack
+    moments: adam.Moments
+    rates: Sequence[float]
+
+    def step_(self, sources: Sequence[Tensor], targets: Tensor, step: int) -> Tensor:
+        """Make a step on a batch; (students,) the sum of the losses of its examples before it."""
+        leaves, outputs = self.stack.tensors(), self.stack.outputs(sources)
+        misses = outputs.detach() - targets  # (students, batch, outputs)
+        losses = misses.square().mean(dim=(1, 2)) * len(targets)
+        of_outputs = misses.mul_(2 / targets.numel())  # the gradient of the mean squared error
+        gradients = torch.autograd.grad(outputs, leaves, of_outputs)
+        adam.step_(leaves, gradients, self.moments, self.rates, step)
+        return losses
 
 
 def is_told(epoch: int) -> bool:
