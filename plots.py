@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
-from src import command_line, config, plotting
+from src import command_line, config, plotting, saved
 from src.plots import found
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def images_of(study: "Study") -> "Images":
     kinds = {str(run.parameters.get("dataset")) for run in study.runs}
     if len(kinds) > 1:
         raise ValueError(f"images: the runs are of several data sets, {', '.join(sorted(kinds))}")
-    return Images(indices, *pictures.read(config.data_set_of(study.runs[0].folder), indices))
+    return Images(indices, *pictures.read(saved.data_set_of(study.runs[0].folder), indices))
 
 
 if __name__ == "__main__":

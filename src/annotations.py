@@ -114,3 +114,14 @@ def _describe_one(kind: Any) -> str:
     if get_origin(kind) is not None:
         return f"a list of ({_describe(get_args(kind)[0])})"
     return _WORDS.get(kind, str(kind))
+
+
+def shown(value: Any) -> str:
+    """A value as one would type it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(shown, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)

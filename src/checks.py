@@ -15,9 +15,11 @@ from src import (
     pretraining,
     schemas,
     signatures,
+    spawning,
     steps,
     tuned,
 )
+from src.annotations import shown
 from src.signatures import REQUIRED, Argument
 
 POSITIVE = (
@@ -91,7 +93,7 @@ def misfits_of_part(group: str, node: Any, optional: bool) -> list[str]:
     if off and optional:
         return []
     if off or not isinstance(node, dict):
-        return [f"{group}={_shown(node)}: must be an option of the group, see conf/{group}"]
+        return [f"{group}={shown(node)}: must be an option of the group, see conf/{group}"]
     try:
         arguments = list(signatures.arguments(str(node["_target_"])).items())
     except (LookupError, ImportError) as error:
@@ -108,7 +110,7 @@ def misfits_of_part(group: str, node: Any, optional: bool) -> list[str]:
 
 def _misfits_of_section(name: str, values: Any, known: dict[str, Argument]) -> list[str]:
     if not isinstance(values, dict):
-        return [f"{name}={_shown(values)}: must have {', '.join(known)}"]
+        return [f"{name}={shown(values)}: must have {', '.join(known)}"]
     return _misfits_of_keys(name, dict.fromkeys(known, "???") | values, known)
 
 
@@ -129,7 +131,7 @@ def _misfits_of_keys(group: str, given: dict, known: dict[str, Argument]) -> lis
             errors += _misfit(f"{group}.{key}", value, known[key])
         else:
             options = ", ".join(sorted(known))
-            errors.append(f"{group}.{key}={_shown(value)}: no such option; {group} takes {options}")
+            errors.append(f"{group}.{key}={shown(value)}: no such option; {group} takes {options}")
     return errors
 
 
@@ -138,18 +140,7 @@ def _misfit(name: str, value: Any, argument: Argument) -> list[str]:
         return [f"{name}: needs a value, {name}=..."]
     if annotations.fits(value, argument.annotation):
         return []
-    return [f"{name}={_shown(value)}: must be {annotations.describe(argument.annotation)}"]
-
-
-def _shown(value: Any) -> str:
-    """A value as one would type it."""
-    if isinstance(value, list):
-        return f"[{','.join(map(_shown, value))}]"
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{key}: {_shown(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, bool):
-        return str(value).lower()
-    return "null" if value is None else str(value)
+    return [f"{name}={shown(value)}: must be {annotations.describe(argument.annotation)}"]
 
 
 def _out_of_range(values: dict[str, Any]) -> list[str]:
@@ -187,7 +178,7 @@ def _out_of_range(values: dict[str, Any]) -> list[str]:
     errors += extracting.errors(values) if "extraction" in values else []
     errors += plotting.errors(values) if "figure" in values else []
     errors += tuned.errors(values) if "maximize_averaged" in values else []
-    return errors + (_misfits_of_branches(values) if "spawn_steps" in values else [])
+    return errors + (spawning.errors(values) if "spawn_steps" in values else [])
 
 
 def _misfits_of_weights(values: dict[str, Any]) -> list[str]:
@@ -200,59 +191,8 @@ def _misfits_of_weights(values: dict[str, Any]) -> list[str]:
             "model.init=kaiming_normal where the model has one of its own"
         )
     if values.get("save_weights") is False and values["snapshots"] is not None:
-        errors.append(f"snapshots={_shown(values['snapshots'])}: needs save_weights=true")
+        errors.append(f"snapshots={shown(values['snapshots'])}: needs save_weights=true")
     return errors
-
-
-def _misfits_of_branches(values: dict[str, Any]) -> list[str]:
-    """Requests of `spawn.py` that cannot be met, whatever the data."""
-    errors = []
-    for name in ("spawn_steps", "child_seeds", "child_steps", "num_children", "models"):
-        if values[name] == []:
-            errors.append(f"{name}=[]: must hold at least one value")
-    for name in ("spawn_steps", "child_seeds", "averages", "num_children", "models", "vary"):
-        value = values[name]
-        if isinstance(value, list) and len(set(map(str, value))) < len(value):
-            errors.append(f"{name}={_shown(value)}: must not repeat a value")
-    if any(seed < 0 for seed in values["child_seeds"]):  # "1-2" names two of them
-        errors.append(f"child_seeds={_shown(values['child_seeds'])}: must not be negative")
-    num_children = len(values["child_seeds"])
-    for num in values["num_children"] or []:
-        if not 2 <= num <= num_children:
-            errors.append(
-                f"num_children={_shown(values['num_children'])}: must be from 2 to the number of "
-                f"child_seeds, {num_children}, got {num}"
-            )
-    if values["num_children"] is not None and "across" not in values["averages"]:
-        errors.append(f"num_children={_shown(values['num_children'])}: needs averages=[across]")
-    if values["models"] == ["averaged"] and "_target_" not in (values["averaged"] or {}):
-        errors.append("models=[averaged]: there are none with averaged=none")
-    if values["only"] is not None and values["spawn_step"] is not None:
-        errors.append("only and spawn_step both choose one spawn step: give one of them")
-    steps_given = values["spawn_steps"]
-    if (steps_given, values["spawn_step"], values["split_merge"]["num_legs"]) == (None, None, None):
-        errors.append("spawn_steps: needs a value, spawn_steps=...")
-    if values["only"] is not None and steps_given is None:
-        errors.append(f"only={values['only']}: chooses one of spawn_steps, which needs a value")
-    if values["only"] is not None and isinstance(steps_given, list):
-        if not 0 <= values["only"] < len(steps_given):
-            errors.append(f"only={values['only']}: must be from 0 to {len(steps_given) - 1}")
-    if values["child_length"] is not None and steps.parse(values["child_length"]) == (0, 0):
-        errors.append(f"child_length={values['child_length']}: must be positive")
-    return errors + _misfits_of_legs(values)
-
-
-def _misfits_of_legs(values: dict[str, Any]) -> list[str]:
-    num_legs, strategy = (values["split_merge"][key] for key in ("num_legs", "strategy"))
-    if num_legs is None and strategy is not None:
-        return [f"split_merge.strategy={strategy}: needs split_merge.num_legs"]
-    if num_legs is None:
-        return []
-    if num_legs < 1:
-        return [f"split_merge.num_legs={num_legs}: must be positive"]
-    if values["hparams"]["patience"] is not None:
-        return ["split_merge.num_legs: legs have to be of equal length, without hparams.patience"]
-    return []
 
 
 def _select(values: dict[str, Any], name: str) -> Any:

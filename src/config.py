@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from src import (
     checks,
+    cores,
     fingerprints,
     job_folders,
     modes,
@@ -138,17 +139,10 @@ def part(group: str, node: dict[str, Any]) -> Callable[..., Any]:
     return make
 
 
-def data_set_of(folder: Path) -> Any:
-    """The recipe of the data set that a run was trained on, its root as it is now.
-
-    Raises:
-        FileNotFoundError: nothing in the folder says which.
-    """
-    file = folder / ".hydra" / "config.yaml"
-    if not file.exists():
-        raise FileNotFoundError(f"no {shown(file)}, which says what the run was trained on")
-    with checks.named("dataset"):
-        return part("dataset", plain(OmegaConf.load(file).dataset))()
+def read(file: Path, key: str) -> Any:
+    """One value of the configuration that a job had, from its `.hydra/config.yaml`."""
+    loaded: Any = OmegaConf.load(file)
+    return plain(loaded[key])
 
 
 def load(node: dict[str, Any], label_noise_seed: int) -> Any:
@@ -179,7 +173,7 @@ def recipe(own: dict[str, Any]) -> dict[str, Any]:
         **own["hparams"],
         **options,
         "precision": own["precision"],
-        "metadata": {"config": _lasting(own)},
+        "metadata": {"config": naming.lasting(own)},
     }
 
 
@@ -199,27 +193,14 @@ def threads(cfg: DictConfig) -> int:
     """CPU threads for this job: the cores shared among the jobs that run beside it."""
     if cfg.runtime.num_threads is not None:
         return cfg.runtime.num_threads
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    cores = int(os.environ.get("SLURM_CPUS_PER_TASK", cores))
     launcher = HydraConfig.get().launcher
     workers = launcher.get("n_jobs", 1) if "joblib" in launcher.get("_target_", "") else 1
-    workers *= torchrun.local_size()
-    return max(1, cores // workers) if workers > 0 else 1  # -1: as many workers as cores
+    return cores.share(workers * torchrun.local_size())
 
 
 def _build(group: str, node: dict[str, Any] | None) -> Callable[..., Any] | None:
     """A function that makes a group's part from what the script supplies, or None if it is off."""
     return part(group, node) if node and "_target_" in node else None
-
-
-def _lasting(own: dict[str, Any]) -> dict[str, Any]:
-    """The values that hold wherever and however a job runs."""
-    gone = {"runtime", "output_dir", "snapshots"}
-    lasting = {key: value for key, value in own.items() if key not in gone}
-    unnamed = schemas.UNNAMED_IN_PARTS["dataset"]
-    lasting["dataset"] = {k: v for k, v in own["dataset"].items() if k not in unnamed}
-    return lasting
 
 
 def _schema(script: str) -> str:
@@ -229,10 +210,8 @@ def _schema(script: str) -> str:
 def _run_dir(script: str, *, _root_: DictConfig) -> str:
     schema = modes.chosen(_schema(script), _root_)
     own = values(_root_, schema)
-    name = naming.run_name(own, schema)
-    folder = f"{_root_.output_dir}/{script}_{name}"
-    if "figure" in own:
-        folder = f"{_root_.output_dir}/plots/{plotting.folder_name(own['figure'])}_{name}"
+    kind = f"plots/{plotting.folder_name(own['figure'])}" if "figure" in own else script
+    folder = f"{_root_.output_dir}/{kind}_{naming.run_name(own, schema)}"
     seeded = "global_seed" in checks.fields(schema)
     return f"{folder}/seed_{_root_.global_seed}" if seeded else folder
 

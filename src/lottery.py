@@ -3,6 +3,7 @@
 from typing import Any
 
 from src import interpolation, pretraining, schemas, signatures, steps
+from src.annotations import shown
 
 BRANCHES = ("randomly_prune", "randomly_reinitialize", "retrain", "instability")
 
@@ -57,12 +58,12 @@ def errors(values: dict[str, Any]) -> list[str]:
 def _errors_of_branches(values: dict[str, Any]) -> list[str]:
     branch, levels, last, found = values["branch"], values["branch_levels"], num_levels(values), []
     if levels is not None and branch is None:
-        found.append(f"branch_levels={_shown(levels)}: needs branch=...")
+        found.append(f"branch_levels={shown(levels)}: needs branch=...")
     if levels is not None and (not levels or len(set(levels)) < len(levels)):
-        found.append(f"branch_levels={_shown(levels)}: must name each level once, and at least one")
+        found.append(f"branch_levels={shown(levels)}: must name each level once, and at least one")
     for level in levels or []:
         if not 0 <= level <= last:
-            found.append(f"branch_levels={_shown(levels)}: must be from 0 to {last}, got {level}")
+            found.append(f"branch_levels={shown(levels)}: must be from 0 to {last}, got {level}")
     if branch == "retrain" and not pretraining.is_on(values, "retrain"):
         found.append(
             "branch=retrain: needs other data or hyperparameters, retrain.hparams.epochs=..."
@@ -81,11 +82,11 @@ def _errors_of_instability(own: dict[str, Any]) -> list[str]:
     seeds, found = own["seeds"], []
     for name in ("seeds", "vary", "splits"):
         if len(set(own[name])) < len(own[name]):
-            found.append(f"instability.{name}={_shown(own[name])}: must not repeat a value")
+            found.append(f"instability.{name}={shown(own[name])}: must not repeat a value")
     if len(seeds) < 2:
-        found.append(f"instability.seeds={_shown(seeds)}: must hold at least two, to compare them")
+        found.append(f"instability.seeds={shown(seeds)}: must hold at least two, to compare them")
     if any(seed < 0 for seed in seeds):  # "1-2" names two of them
-        found.append(f"instability.seeds={_shown(seeds)}: must not be negative")
+        found.append(f"instability.seeds={shown(seeds)}: must not be negative")
     for name in ("vary", "splits"):
         if not own[name]:
             found.append(f"instability.{name}=[]: must hold at least one value")
@@ -102,7 +103,3 @@ def _class_of(section: str) -> str:
 
 def _is_han(values: dict[str, Any]) -> bool:
     return str(values["pruning"].get("_target_")).endswith(".Han")
-
-
-def _shown(values: list[Any]) -> str:
-    return f"[{','.join(map(str, values))}]"

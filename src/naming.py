@@ -141,6 +141,15 @@ def part(group: str, node: Any) -> dict[str, Any]:
     return _unlike_default(given, known)
 
 
+def lasting(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a training that hold wherever and however a job runs."""
+    gone = {"runtime", "output_dir", "snapshots"}
+    found = {key: value for key, value in values.items() if key not in gone}
+    unnamed = schemas.UNNAMED_IN_PARTS["dataset"]
+    found["dataset"] = {k: v for k, v in values["dataset"].items() if k not in unnamed}
+    return found
+
+
 def _section(name: str, values: dict[str, Any], known: dict[str, Argument]) -> dict[str, Any]:
     """A group of values without a target, some of which may be parts."""
     unnamed = schemas.UNNAMED_IN_PARTS.get(name, set())

@@ -6,6 +6,8 @@ A figure is added here, and where the figures of its tables are listed in `src.p
 from collections.abc import Iterable
 from typing import Any
 
+from src.annotations import shown
+
 METRICS, PREDICTIONS, LEVELS = "metrics.csv", "predictions.npz", "levels.csv"
 AVERAGES, DISTANCES = "averages.csv", "distance/distance.csv"
 LINES = ("lines.csv", "barriers.csv", "intervals.csv")
@@ -109,9 +111,9 @@ def errors(values: dict[str, Any]) -> list[str]:
         found.append("runs=[]: must name at least one folder or glob")
     size, epochs, style = values["size"], values["epochs"], values["style"]
     if size is not None and not (len(size) == 2 and all(length > 0 for length in size)):
-        found.append(f"size={_shown(size)}: must be width and height in inches, [6,4]")
+        found.append(f"size={shown(size)}: must be width and height in inches, [6,4]")
     if epochs is not None and not (len(epochs) == 2 and 0 <= epochs[0] <= epochs[1]):
-        found.append(f"epochs={_shown(epochs)}: must be the first and the last, [90,180]")
+        found.append(f"epochs={shown(epochs)}: must be the first and the last, [90,180]")
     for name in ("font_size", "line_width", "marker_size", "scale", "dpi"):
         if not style[name] > 0:
             found.append(f"style.{name}={style[name]}: must be positive")
@@ -124,7 +126,3 @@ def errors(values: dict[str, Any]) -> list[str]:
     if figure not in ("compare", REPORT) and values["compare"]["x"] is not None:
         found.append(f"compare.x={values['compare']['x']}: needs figure=compare or figure=report")
     return found
-
-
-def _shown(values: list[Any]) -> str:
-    return f"[{','.join(map(str, values))}]"

@@ -1,5 +1,6 @@
-"""What saved weights say of themselves: their model and their data set, made again."""
+"""What saved weights and runs say of themselves: their model and their data set, made again."""
 
+from pathlib import Path
 from typing import Any
 
 from src import checks, config, fingerprints, naming, signatures
@@ -58,6 +59,19 @@ def data(node: dict[str, Any], metadata: dict[str, Any], cache_dir: str) -> Any:
             f"model, which takes inputs of shape {wanted} in {metadata['num_classes']} classes"
         )
     return loaded
+
+
+def data_set_of(folder: Path) -> Any:
+    """The recipe of the data set that a run was trained on, its root as it is now.
+
+    Raises:
+        FileNotFoundError: nothing in the folder says which.
+    """
+    file = folder / ".hydra" / "config.yaml"
+    if not file.exists():
+        raise FileNotFoundError(f"no {config.shown(file)}, which says what the run was trained on")
+    with checks.named("dataset"):
+        return config.part("dataset", config.read(file, "dataset"))()
 
 
 def _check(group: str, node: dict[str, Any]) -> None:

@@ -14,8 +14,7 @@ from hydra.core.global_hydra import GlobalHydra
 from src import runs, state_dicts
 from src.training import rebuilt
 from tests import toys
-from tests.scripts import QUIET, REPOSITORY, files, only, refused, run
-from tests.test_scripts import steps_made
+from tests.scripts import QUIET, REPOSITORY, files, only, refused, run, steps_made
 
 TINY = [
     *QUIET, "dataset=digits", "model=mlp", "model.width=8", "scheduler=constant", "averaged=none",

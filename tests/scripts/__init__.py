@@ -7,16 +7,21 @@ than what they do. What a test has to kill it starts by itself.
 import atexit
 import multiprocessing
 import os
+import re
 import runpy
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+REPOSITORY = Path(__file__).resolve().parents[2]
 SMALL = ["dataset=digits", "model=mlp", "model.width=16", "hparams.epochs=2", "scheduler=constant"]
 QUIET = ["runtime.tensorboard=false", "runtime.device=cpu"]
 SECONDS = 300  # until a script hangs
+BRANCHES = [
+    *SMALL, *QUIET, "averaged=none", "dataset.augment=true", "child_length=1ep",
+    "child_steps=[0ep,3it,1ep]", "runtime.num_threads=1",
+]  # fmt: skip
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
@@ -85,3 +90,21 @@ def only(folder, pattern):
 def files(folder):
     """All files but logs."""
     return [path for path in folder.rglob("*") if path.is_file() and path.suffix != ".log"]
+
+
+def averaged(*arguments, cwd):
+    return run("average.py", *arguments, "runtime.device=cpu", cwd=cwd)
+
+
+def spawn(*arguments, cwd, **options):
+    return run("spawn.py", *BRANCHES, *arguments, cwd=cwd, **options).stdout
+
+
+def steps_made(output):
+    """What a run of spawn.py counted."""
+    return int(re.search(r"(\d+) optimizer steps made", output)[1])
+
+
+def contents(tree):
+    """Every file of a study but its log and what Hydra writes anew."""
+    return {p: p.read_bytes() for p in files(tree) if ".hydra" not in p.parts}
