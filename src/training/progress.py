@@ -1,6 +1,7 @@
-"""How far a training is: a bar on a terminal, a line an epoch in a log."""
+"""How far a training is: a bar on a terminal, lines of epochs in a log."""
 
 import logging
+import math
 import sys
 import time
 
@@ -13,6 +14,7 @@ from src.training.report import Report
 
 log = logging.getLogger(__name__)
 
+MOST_LINES = 100  # of one training, but for its first and last
 SECONDS_BETWEEN_LINES = 10.0  # of one among many trainings, of which a line an epoch is too much
 
 
@@ -38,11 +40,13 @@ class Progress:
         self._told = time.monotonic()
 
     def callbacks(self) -> list[Callback]:
-        """Count every step, and tell the numbers of every epoch."""
+        """Count every step, and tell the numbers of every epoch; of many, of a hundred of them."""
         per_epoch = self.training.iterations_per_epoch
+        apart = per_epoch * math.ceil(self.end / per_epoch / MOST_LINES)
+        last = self.end - self.end % per_epoch
         return [
             Callback(loop.after_every_step, lambda _: self.advance()),
-            Callback(loop.every(per_epoch), lambda _: self.tell()),
+            Callback(lambda step: step % apart == 0 or step == last, lambda _: self.tell()),
         ]
 
     def advance(self) -> None:

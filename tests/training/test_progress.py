@@ -1,6 +1,8 @@
 import logging
 from types import SimpleNamespace
 
+import pytest
+
 from src.training.progress import Progress
 
 
@@ -38,3 +40,20 @@ def test_one_among_many_trainings_is_named_and_told_of_at_its_end(caplog):
         training.iteration = iteration
         progress.tell()
     assert caplog.messages == ["child 2 of 1ep: 2ep  train loss 0.5"]
+
+
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        (8, [0, 4, 8]),
+        (400, list(range(0, 401, 4))),
+        (410, [*range(0, 401, 8), 408]),
+        (4803, [*range(0, 4801, 52), 4800]),
+    ],
+)
+def test_of_many_epochs_a_hundred_are_told(end, told):
+    training = SimpleNamespace(iteration=0, iterations_per_epoch=4)
+    _, telling = Progress(training, end, SimpleNamespace(summary=""), bar=False).callbacks()
+    found = [step for step in range(end + 1) if telling.when(step)]
+    assert found == sorted(set(told))
+    assert len(found) <= 102
