@@ -23,6 +23,7 @@ HELD_VALUES = 2**26  # of the weights of all points that are in memory at once
 CHECKED_EXAMPLES = 64  # on which a fast way is held against the plain one
 PART_SIZE = 64  # calibration examples that fit into the cache of a CPU's core
 COMPILED_PART_SIZE = 256  # likewise; compiled code goes through memory less often
+PASSES_A_STEP = 6  # over a batch, which gain by compiling what one step of training gains
 ROUNDING = 1e-4  # allowed difference of logits from plain ones, as a fraction of the largest
 ROUNDING_TF32 = 1e-2  # where a GPU multiplies with mantissas of 10 bits
 
@@ -71,7 +72,8 @@ class PointEvaluator:
             size = evaluator.batch_size
             sizes = [len(evaluator.data.splits[split]) for split in splits]
             passes = num_points * sum(math.ceil(examples / size) for examples in sizes)
-            self._compiled = compiles(evaluator.runtime.compile, evaluator.model, passes)
+            asked, as_steps = evaluator.runtime.compile, passes // PASSES_A_STEP
+            self._compiled = compiles(asked, evaluator.model, as_steps)
             folded = FoldedNetwork(graph, size if self._compiled else None)
             self._folded = folded if self._compiled or folded.num_folded else None
 
