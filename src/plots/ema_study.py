@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.figure import Figure
 
-from src.plots import epochs, rows, trained
+from src.plots import epochs, rows
 
 MEASURE = "validation accuracy (fraction)"
 FIRST = 0.25  # part of the epochs whose values may lie below the y axis: they set no limit
@@ -23,7 +23,7 @@ def table(metrics: pd.DataFrame) -> pd.DataFrame:
     """
     found = rows.where(rows.where(metrics, "metric", "accuracy"), "split", "val")
     found = found.assign(measure=MEASURE)
-    return trained.over_seeds(found, ["setting", "model", "measure", "epoch"])[epochs.COLUMNS]
+    return epochs.of_seeds(found)
 
 
 def draw(drawn: pd.DataFrame) -> Figure:

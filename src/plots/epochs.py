@@ -4,11 +4,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from src.plots import models, style
+from src.plots import models, style, trained
 
-COLUMNS = ["setting", "model", "measure", "epoch"]
-COLUMNS += ["value", "std", "lowest", "highest", "num_seeds", "seeds"]
+KEYS = ["setting", "model", "measure", "epoch"]
+COLUMNS = [*KEYS, "value", "std", "lowest", "highest", "num_seeds", "seeds"]
 LABEL = "epoch (passes over the training set)"
+
+
+def of_seeds(points: pd.DataFrame) -> pd.DataFrame:
+    """What is drawn of the curves of trainings: means over those that differ in their seed only.
+
+    Args:
+        points: with `KEYS`, `seed` and `value`.
+
+    Returns:
+        `COLUMNS`, a row a point.
+    """
+    return trained.over_seeds(points, KEYS)[COLUMNS]
 
 
 def draw(drawn: pd.DataFrame) -> Figure:

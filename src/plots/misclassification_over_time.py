@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from src.plots import epochs, predicted, trained
+from src.plots import epochs, predicted
 from src.plots.epochs import draw  # noqa: F401
 from src.plots.trained import Predictions
 
@@ -26,5 +26,4 @@ def table(predictions: Sequence[Predictions], wanted: predicted.Range = None) ->
         for model in one.correct:
             when, correct = predicted.within(one, model, wanted)
             parts.append(predicted.points(one, model, MEASURE, when, 1 - correct.mean(axis=1)))
-    found = pd.concat(parts, ignore_index=True)
-    return trained.over_seeds(found, ["setting", "model", "measure", "epoch"])[epochs.COLUMNS]
+    return epochs.of_seeds(pd.concat(parts, ignore_index=True))

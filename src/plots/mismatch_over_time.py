@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from src.plots import epochs, predicted, trained
+from src.plots import epochs, predicted
 from src.plots.epochs import draw  # noqa: F401
 from src.plots.trained import Predictions
 
@@ -30,5 +30,4 @@ def table(predictions: Sequence[Predictions], wanted: predicted.Range = None) ->
             if model in one.correct:
                 when, differ = predicted.beside(one, model, wanted)
                 parts.append(predicted.points(one, model, MEASURE, when, differ.mean(axis=1)))
-    found = pd.concat(parts, ignore_index=True)
-    return trained.over_seeds(found, ["setting", "model", "measure", "epoch"])[epochs.COLUMNS]
+    return epochs.of_seeds(pd.concat(parts, ignore_index=True))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from src.plots import epochs, predicted, trained
+from src.plots import epochs, predicted
 from src.plots.epochs import draw  # noqa: F401
 from src.plots.trained import Predictions
 
@@ -36,4 +36,4 @@ def table(predictions: Sequence[Predictions], wanted: predicted.Range = None) ->
     if found.empty:
         raise ValueError("nothing to draw: stability needs two epochs or more")
     found = found.sort_values("measure", key=lambda m: m != STABILITY, kind="stable")
-    return trained.over_seeds(found, ["setting", "model", "measure", "epoch"])[epochs.COLUMNS]
+    return epochs.of_seeds(found)

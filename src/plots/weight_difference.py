@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from src.plots import epochs, rows, trained
+from src.plots import epochs, rows
 from src.plots.epochs import draw  # noqa: F401
 
 MEASURE = "plain minus averaged weights\n(L2 norm)"
@@ -22,4 +22,4 @@ def table(metrics: pd.DataFrame) -> pd.DataFrame:
         ValueError: there is no averaged model; with the metrics that there are.
     """
     found = rows.where(metrics, "metric", "weight_distance").assign(measure=MEASURE)
-    return trained.over_seeds(found, ["setting", "model", "measure", "epoch"])[epochs.COLUMNS]
+    return epochs.of_seeds(found)
