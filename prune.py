@@ -1,6 +1,5 @@
 """Train, prune, rewind and train again, level after level. Options: --help."""
 
-import json
 import logging
 import os
 import sys
@@ -16,7 +15,6 @@ from src import (
     checks,
     command_line,
     config,
-    fingerprints,
     locks,
     lottery,
     naming,
@@ -24,6 +22,7 @@ from src import (
     runs,
 )
 from src.connectivity import records
+from src.plots.studies import if_changed
 from src.pruning import instability, rows, studies, summary, wanted
 from src.pruning.plan import Plan, Request
 from src.pruning.tree import Tree
@@ -196,28 +195,24 @@ def tabulate(cfg: DictConfig, tree: Tree) -> None:
 def draw(tree: Tree, others: Sequence[Path]) -> None:
     """Draw what this study, its other seeds and the studies beside it hold, if that is new."""
     with tree.tables_locked():
-        files, stamp = studies.beside(tree, others), tree.figures / "drawn_from.json"
+        files = studies.beside(tree, others)
         of_pairs = studies.instabilities(files)
-        tables = {
-            os.path.relpath(path, tree.folder): fingerprints.file(str(path))
-            for path in [*files, *of_pairs]
-        }
-        if stamp.exists() and json.loads(stamp.read_text()) == tables:
-            return
-        import pandas  # takes a second, and what it is needed for another
+        tables = {os.path.relpath(path, tree.folder): path for path in [*files, *of_pairs]}
+        drawing = partial(draw_tables, tree, files, of_pairs)
+        if_changed(tables, tree.figures, drawing)
 
-        from src.plots import events, levels
 
-        found, pairs = (
-            [pandas.read_csv(path).assign(study=path.parent.parent.name) for path in paths]
-            for paths in (files, of_pairs)
-        )
-        kept = pandas.DataFrame(rows.of_masks(tree))
-        levels.save(
-            pandas.concat(found), kept, tree.figures, pandas.concat(pairs) if pairs else None
-        )
-        events.write(tree.figures)
-        runs.write_json(stamp, tables)
+def draw_tables(tree: Tree, files: Sequence[Path], of_pairs: Sequence[Path]) -> None:
+    import pandas  # takes a second, and what it is needed for another
+
+    from src.plots import levels
+
+    found, pairs = (
+        [pandas.read_csv(path).assign(study=path.parent.parent.name) for path in paths]
+        for paths in (files, of_pairs)
+    )
+    kept = pandas.DataFrame(rows.of_masks(tree))
+    levels.save(pandas.concat(found), kept, tree.figures, pandas.concat(pairs) if pairs else None)
 
 
 if __name__ == "__main__":

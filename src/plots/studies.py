@@ -4,7 +4,7 @@ Imports no matplotlib until there is something to draw.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,16 +61,31 @@ def if_new(tables: Sequence[Path], folder: Path, draw: Callable[..., Any]) -> No
 
     Args:
         tables: files that are there.
-        folder: of the figures; `drawn_from.json` says there what they were drawn from.
+        folder: of the figures.
         draw: takes the tables, in order, and the folder.
     """
+
+    def draw_tables() -> None:
+        import pandas  # takes a second, and what it is needed for another
+
+        draw(*map(pandas.read_csv, tables), folder)
+
+    if_changed({path.name: path for path in tables}, folder, draw_tables)
+
+
+def if_changed(tables: Mapping[str, Path], folder: Path, draw: Callable[[], Any]) -> None:
+    """Draw figures unless they were drawn from tables of these names and contents.
+
+    Args:
+        tables: files that are there, by a name.
+        folder: of the figures; `drawn_from.json` says there what they were drawn from.
+        draw: writes them.
+    """
     stamp = folder / "drawn_from.json"
-    contents = {path.name: fingerprints.file(str(path)) for path in tables}
+    contents = {name: fingerprints.file(str(path)) for name, path in tables.items()}
     if stamp.exists() and json.loads(stamp.read_text()) == contents:
         return
-    import pandas  # takes a second, and what it is needed for another
-
-    draw(*map(pandas.read_csv, tables), folder)
+    draw()
     from src.plots import events
 
     events.write(folder)
