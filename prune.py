@@ -198,11 +198,17 @@ def draw(tree: Tree, others: Sequence[Path]) -> None:
         files = studies.beside(tree, others)
         of_pairs = studies.instabilities(files)
         tables = {os.path.relpath(path, tree.folder): path for path in [*files, *of_pairs]}
-        drawing = partial(draw_tables, tree, files, of_pairs)
-        if_changed(tables, tree.figures, drawing)
+        if_changed(tables, tree.figures, partial(draw_tables, tree, files, of_pairs))
 
 
 def draw_tables(tree: Tree, files: Sequence[Path], of_pairs: Sequence[Path]) -> None:
+    """Draw the levels of studies, and the lines between children where there are any.
+
+    Args:
+        tree: of this study, whose masks are drawn.
+        files: `levels.csv` of this study and of those beside it.
+        of_pairs: `instability.csv` of those that have one.
+    """
     import pandas  # takes a second, and what it is needed for another
 
     from src.plots import levels

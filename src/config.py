@@ -141,8 +141,7 @@ def part(group: str, node: dict[str, Any]) -> Callable[..., Any]:
 
 def read(file: Path, key: str) -> Any:
     """One value of the configuration that a job had, from its `.hydra/config.yaml`."""
-    loaded: Any = OmegaConf.load(file)
-    return plain(loaded[key])
+    return plain(OmegaConf.select(OmegaConf.load(file), key))
 
 
 def load(node: dict[str, Any], label_noise_seed: int) -> Any:

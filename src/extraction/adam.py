@@ -27,15 +27,9 @@ class Moments:
     square: list[Tensor]
     room: list[Tensor]
 
-    def part(self, students: slice) -> "Moments":
-        """Those of some of the students, in the same memory."""
-        parts = (self.mean, self.square, self.room)
-        mean, square, room = ([tensor[students] for tensor in each] for each in parts)
-        return Moments(mean, square, room)
-
-    def take(self, students: Sequence[int]) -> "Moments":
-        """Those of some of the students."""
-        chosen = list(students)
+    def take(self, students: Sequence[int] | slice) -> "Moments":
+        """Those of some of the students; of a slice in the same memory."""
+        chosen = students if isinstance(students, slice) else list(students)
         parts = (self.mean, self.square, self.room)
         mean, square, room = ([tensor[chosen] for tensor in each] for each in parts)
         return Moments(mean, square, room)

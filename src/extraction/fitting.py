@@ -12,6 +12,7 @@ from torch import Tensor
 from src import chance
 from src.data.orders import data_order
 from src.extraction import adam
+from src.extraction.part import Part
 from src.extraction.stacks import Layer, Stack
 from src.models.activations import Activation
 from src.training.plateau import Plateau
@@ -161,7 +162,7 @@ class Fit:
                 total[part.students] += part.step_(sources, targets, self.step)
         return (total / num).tolist()
 
-    def _parts(self, batch_size: int) -> Iterator["_Part"]:
+    def _parts(self, batch_size: int) -> Iterator[Part]:
         """The active students, as many at a time as stay in a CPU's cache."""
         rates = [self.schedule.lr * self.plateaus[n].factor(0) for n in self.active]
         at_once = len(rates)
@@ -171,7 +172,7 @@ class Fit:
             own = slice(start, start + at_once)
             leaves = [tensor[own].requires_grad_() for tensor in self.working]
             stack = self.stack.with_tensors(leaves)
-            yield _Part(own, stack, self.moments.part(own), rates[own])
+            yield Part(own, stack, self.moments.take(own), rates[own])
 
     def _end_epoch(self, found: Sequence[float]) -> None:
         """Take note of the losses, lower learning rates, and take out who is done."""
@@ -233,33 +234,6 @@ class Fit:
         for plateau, each in zip(self.plateaus, state["plateaus"], strict=True):
             plateau.load_state_dict(each)
         self.rows = [tuple(row) for row in state["rows"]]
-
-
-@dataclass(frozen=True)
-class _Part:
-    """Some of the students, for one epoch.
-
-    Args:
-        students: which of them.
-        stack: their weights, which are trained.
-        moments: of their gradients.
-        rates: their learning rates.
-    """
-
-    students: slice
-    stack: Stack
-    moments: adam.Moments
-    rates: Sequence[float]
-
-    def step_(self, sources: Sequence[Tensor], targets: Tensor, step: int) -> Tensor:
-        """Make a step on a batch; (students,) the sum of the losses of its examples before it."""
-        leaves, outputs = self.stack.tensors(), self.stack.outputs(sources)
-        misses = outputs.detach() - targets  # (students, batch, outputs)
-        losses = misses.square().mean(dim=(1, 2)) * len(targets)
-        of_outputs = misses.mul_(2 / targets.numel())  # the gradient of the mean squared error
-        gradients = torch.autograd.grad(outputs, leaves, of_outputs)
-        adam.step_(leaves, gradients, self.moments, self.rates, step)
-        return losses
 
 
 def is_told(epoch: int) -> bool:

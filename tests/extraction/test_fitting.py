@@ -49,9 +49,16 @@ def alone(student, schedule=SCHEDULE, sizes=(3, 6, 2)):
     return rows, list(model.parameters())
 
 
+@pytest.mark.parametrize("at_once", [1, 2, 3])
 @pytest.mark.parametrize("sizes", [(3, 6, 2), (3, 5, 4, 2)])
-def test_a_student_learns_together_what_it_learns_alone(sizes):
-    fit = finished(begun(sizes=sizes))
+def test_a_student_learns_together_what_it_learns_alone(sizes, at_once, monkeypatch):
+    monkeypatch.setattr(fitting, "VALUES_AT_ONCE", at_once * max(sizes) * SCHEDULE.batch_size)
+    fit = begun(sizes=sizes)
+    parts = fit._parts(SCHEDULE.batch_size)
+    assert [part.stack.num_students for part in parts] == [at_once] * (3 // at_once) + [1] * (
+        at_once == 2
+    )
+    fit = finished(fit)
     ends = []
     for student in range(3):
         rows, parameters = alone(student, sizes=sizes)
