@@ -9,6 +9,8 @@ from omegaconf import DictConfig
 from src import command_line, config, runs, tables
 from src.averaging import ingredients
 
+LASTING = ("config", "input_shape", "num_classes", "classes", "normalization")  # of metadata
+
 log = logging.getLogger(__name__)
 
 
@@ -36,13 +38,14 @@ def average(cfg: DictConfig, run: runs.Run, files: list, digests: list[str]) -> 
     from src.training.recipe import Runtime
 
     torch.set_num_threads(config.threads(cfg))
-    metadata, options = ingredients.check(files), config.plain(cfg)
+    metadata, options = ingredients.check(files), config.values(cfg, "Average")
+    dataset, typed = options["dataset"], options["dataset_typed"]
     runtime, cache = Runtime(**config.runtime(cfg)), f"{cfg.output_dir}/cache"
-    evaluator = rebuilt.evaluator(metadata, options["dataset"], cache, runtime, cfg.precision)
+    evaluator = rebuilt.evaluator(metadata, dataset, typed, cache, runtime, cfg.precision)
     result = Ingredients(files, evaluator, cfg.bn).average(cfg.method, options, options["splits"])
     parts = result.parts(files, digests)
     how = {"method": cfg.method, "bn": cfg.bn, "ingredients": parts}
-    lasting = {key: metadata[key] for key in ("config", "input_shape", "num_classes")}
+    lasting = {key: metadata[key] for key in LASTING if key in metadata}
     run.result.unlink(missing_ok=True)  # of files that have changed since
     runs.save_weights(run.average, result.weights, {**lasting, "kind": NAME, **how})
     runs.write_csv(run.averages, ("model", "split", "metric", "value"), result.rows())

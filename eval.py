@@ -3,6 +3,7 @@
 import logging
 import sys
 from pathlib import Path
+from typing import Any
 
 import hydra
 from omegaconf import DictConfig
@@ -15,28 +16,36 @@ log = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path="conf", config_name="eval")
 def main(cfg: DictConfig) -> None:
     with config.job(cfg):
-        weights, metadata = runs.load_weights(Path(cfg.checkpoint))
-        table = evaluate(cfg, weights, metadata)
+        table = evaluate(config.values(cfg, "Eval"), config.threads(cfg))
         log.info(tables.evaluation(table))
-        summary = {"checkpoint": cfg.checkpoint, "bn": cfg.bn, "evaluation": table}
+        numbers = tables.json_numbers(table)
+        summary = {"checkpoint": cfg.checkpoint, "bn": cfg.bn, "evaluation": numbers}
         runs.write_json(config.folder() / "result.json", summary)
         log.info("results in %s", config.shown(config.folder()))
 
 
-def evaluate(cfg: DictConfig, weights: dict, metadata: dict) -> dict:
+def evaluate(options: dict[str, Any], threads: int) -> dict[str, Any]:
+    file = Path(options["checkpoint"])
+    metadata = runs.load_metadata(file)
+
     import torch  # takes seconds: not for --help, a refused option or a missing file
 
     from src.training import rebuilt
     from src.training.recipe import Runtime
 
-    torch.set_num_threads(config.threads(cfg))
-    dataset, cache = config.plain(cfg.dataset), f"{cfg.output_dir}/cache"
-    runtime = Runtime(**config.runtime(cfg))
-    evaluator = rebuilt.evaluator(metadata, dataset, cache, runtime, cfg.precision)
+    torch.set_num_threads(threads)
+    dataset, typed = options["dataset"], options["dataset_typed"]
+    runtime, cache = Runtime(**config.runtime(options)), f"{options['output_dir']}/cache"
+    precision, allowed = options["precision"], options["allow_nonfinite"]
+    evaluator = rebuilt.evaluator(metadata, dataset, typed, cache, runtime, precision)
+    weights = evaluator.load(file, allowed)
     weights = {name: tensor.to(evaluator.device) for name, tensor in weights.items()}
-    if cfg.bn == "reset":
+    if options["bn"] == "reset":
         weights = evaluator.reset_batch_norm(weights)
-    return evaluator.table({metadata["kind"]: weights}, config.plain(cfg.splits))
+    table = evaluator.table({metadata["kind"]: weights}, options["splits"])
+    if not allowed:
+        tables.check_finite(table, f"checkpoint={file}")
+    return table
 
 
 if __name__ == "__main__":

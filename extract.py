@@ -99,7 +99,7 @@ def barriers_of(cfg: DictConfig, task: "Task", aligned: "Aligned") -> dict[str, 
     metadata = task.teacher.metadata
     metadata = metadata | {"config": metadata["config"] | {"model": modules.node(aligned.found)}}
     runtime, cache = Runtime(device=cfg.runtime.device), f"{cfg.output_dir}/cache"
-    evaluator = rebuilt.evaluator(metadata, config.plain(cfg.dataset), cache, runtime, "fp32")
+    evaluator = rebuilt.evaluator(metadata, config.plain(cfg.dataset), [], cache, runtime, "fp32")
     points = PointEvaluator(evaluator, ["test"], NUM_ALPHAS)
     ends = modules.state_dict(aligned.found), modules.state_dict(aligned.teacher)
     loss = line.evaluate(points, *ends, alphas, bn="keep")["test"].loss

@@ -133,7 +133,8 @@ def evaluator_of(own: Values, files: list[Path], threads: int) -> "Evaluator":
     torch.set_num_threads(threads)
     metadata, cache = ingredients.check(files), f"{own['output_dir']}/cache"
     runtime = Runtime(**config.runtime(own))
-    evaluator = rebuilt.evaluator(metadata, own["dataset"], cache, runtime, own["precision"])
+    dataset, typed = own["dataset"], own["dataset_typed"]
+    evaluator = rebuilt.evaluator(metadata, dataset, typed, cache, runtime, own["precision"])
     evaluator.data.require_accuracy("dataset")
     return evaluator
 

@@ -95,6 +95,7 @@ def prune(cfg: DictConfig, tree: Tree, request: Request) -> None:
 
 
 def study_of(cfg: DictConfig, tree: Tree, request: Request) -> "Study":
+    from src.pruning import masking
     from src.pruning.starts import Starts
     from src.pruning.study import Rules, Study
     from src.training import pretrained
@@ -113,7 +114,8 @@ def study_of(cfg: DictConfig, tree: Tree, request: Request) -> "Study":
     weights = pretrained.origin(tree.pretrain, values, runtime, data.input_shape)
     starts = Starts(session, tree, plan, seeds, weights)
     rules = Rules(strategy, cfg.one_shot, cfg.global_seed)
-    return Study(tree, plan, starts, rules, cfg.save_predictions)
+    ticket = masking.mask_of_file(cfg.pretrain.weights)
+    return Study(tree, plan, starts, rules, cfg.save_predictions, ticket)
 
 
 def branching(cfg: DictConfig, study: "Study", folder: str) -> Callable[[int], None]:

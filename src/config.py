@@ -104,7 +104,10 @@ def values(cfg: DictConfig, schema: str) -> dict[str, Any]:
     keys = list(map(str, cfg)) if is_of_saved else list(checks.fields(schema))
     keys = [key for key in keys if key != "hydra"]
     own: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, keys), resolve=True)
-    return modes.of_saved(own, schema, _typed()) if is_of_saved else own
+    own = modes.of_saved(own, schema, _typed()) if is_of_saved else own
+    if "dataset_typed" in checks.fields(schema):
+        own["dataset_typed"] = modes.typed_of_dataset(_typed())
+    return own
 
 
 def mode(cfg: DictConfig) -> str:

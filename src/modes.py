@@ -55,6 +55,20 @@ def of_saved(values: dict[str, Any], schema: str, typed: Sequence[str]) -> dict[
     return own
 
 
+def typed_of_dataset(typed: Sequence[str]) -> list[str]:
+    """Which values of another data set were typed, sorted; none if no other one was named.
+
+    The weights say the others if they were trained on a data set of the same kind.
+
+    Args:
+        typed: names of the options on the command line, such as "dataset.mean".
+    """
+    if "dataset" not in typed:
+        return []
+    options = {name.removeprefix("dataset.") for name in typed if name.startswith("dataset.")}
+    return sorted(options - schemas.UNNAMED_IN_PARTS["dataset"])
+
+
 def strangers(schema: str, script: str, typed: Iterable[str]) -> list[str]:
     """What is wrong with options on the command line that are not for what is to be done.
 

@@ -9,7 +9,7 @@ import io
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -180,25 +180,69 @@ def save_weights(path: Path, state_dict: Mapping[str, "Tensor"], metadata: dict[
 
 
 def load_weights(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
-    """Weights and their metadata, on the CPU.
+    """Weights and their metadata, on the CPU, as they are in the file.
+
+    Raises:
+        FileNotFoundError: naming the weights that are there.
+        ValueError: the file is cut off, was not written by `save_weights`, or holds a mask.
+    """
+    tensors, metadata = load_tensors(path)
+    _check_weights(path, metadata)
+    return tensors, metadata
+
+
+def load_metadata(path: Path) -> dict[str, Any]:
+    """The metadata of weights, whose tensors are not read.
+
+    Raises:
+        FileNotFoundError: naming the weights that are there.
+        ValueError: see `load_weights`.
+    """
+    with _opened(path) as file:
+        metadata = _metadata(path, file)
+    _check_weights(path, metadata)
+    return metadata
+
+
+def load_tensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
+    """Tensors, weights or a mask, and their metadata, on the CPU.
 
     Raises:
         FileNotFoundError: naming the weights that are there.
         ValueError: the file is cut off, or was not written by `save_weights`.
     """
+    with _opened(path) as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        return tensors, _metadata(path, file)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, open."""
     import safetensors
 
     if not path.is_file():
         raise FileNotFoundError(what_is_there(path))
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            metadata = (file.metadata() or {}).get(METADATA_KEY)
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            yield file
     except safetensors.SafetensorError as error:
         raise ValueError(f"{path} is not a whole safetensors file: {error}") from error
-    if metadata is None:
+
+
+def _metadata(path: Path, file: Any) -> dict[str, Any]:
+    text = (file.metadata() or {}).get(METADATA_KEY)
+    if text is None:
         raise ValueError(f"{path} does not say how to rebuild its model: not saved by this toolkit")
-    return tensors, json.loads(metadata)
+    return json.loads(text)
+
+
+def _check_weights(path: Path, metadata: Mapping[str, Any]) -> None:
+    if metadata.get("kind") == "mask":
+        raise ValueError(
+            f"{path} holds a mask, not weights; the weights trained under it are in "
+            f"{path.parent / 'weights'}"
+        )
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:

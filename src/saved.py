@@ -1,10 +1,14 @@
 """What saved weights and runs say of themselves: their model and their data set, made again."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from src import checks, config, fingerprints, naming, signatures
 from src.config import ConfigError
+
+# Values of a data set that say where its files are, not what is done with them.
+PLACES = {"root", "folder", "test_folder", "fingerprint", "cache_dir"}
 
 
 def model(metadata: dict[str, Any]) -> Any:
@@ -26,39 +30,41 @@ def architecture(metadata: dict[str, Any]) -> dict[str, Any]:
     """What has to be equal in weights that are combined; how they were initialized has not."""
     node = naming.part("model", metadata["config"]["model"])
     own = {f"model.{k}": v for k, v in node.items() if k not in checks.common("model")}
-    return own | {key: metadata[key] for key in ("input_shape", "num_classes")}
+    said = ("input_shape", "num_classes", "classes", "normalization")  # old files lack the last two
+    return own | {key: metadata[key] for key in said if key in metadata}
 
 
-def data(node: dict[str, Any], metadata: dict[str, Any], cache_dir: str) -> Any:
+def data(
+    node: dict[str, Any], typed: Sequence[str], metadata: dict[str, Any], cache_dir: str
+) -> Any:
     """The data set that weights were trained on, or another one for the same model.
 
     Args:
         node: of the configuration: another data set, or values that take the place of the saved.
+        typed: which values of another data set were typed; of one of the same kind the others are
+            those of the training, but for where its files are.
         metadata: of the weights.
         cache_dir: folder for decoded images.
 
     Raises:
         ConfigError: the folder of images is not the one that the weights were trained on.
-        ValueError: the data does not fit the model.
+        ValueError: the weights name no data set.
     """
-    saved = metadata["config"]
+    config_of_run = metadata["config"]
+    saved = config_of_run.get("dataset") or {}
     if "_target_" not in node:
-        if "dataset" not in saved:
+        if not saved:
             raise ValueError("dataset: these weights are of no data set; name one, dataset=...")
-        node = saved["dataset"] | node
+        node = saved | node
         _check("dataset", node)
         _check_folder(node)
         if "cache_dir" in signatures.arguments(node["_target_"]):
             node["cache_dir"] = cache_dir
-    noise = saved["seeds"]["label_noise"]
-    loaded = config.load(node, saved["global_seed"] if noise is None else noise)
-    shape, wanted = list(loaded.input_shape), list(metadata["input_shape"])
-    if shape != wanted or loaded.num_classes != metadata["num_classes"]:
-        raise ValueError(
-            f"dataset: inputs of shape {shape} in {loaded.num_classes} classes do not fit this "
-            f"model, which takes inputs of shape {wanted} in {metadata['num_classes']} classes"
-        )
-    return loaded
+    elif saved.get("_target_") == node["_target_"]:
+        takes = signatures.arguments(node["_target_"]).keys() - PLACES - set(typed)
+        node = node | {key: value for key, value in saved.items() if key in takes}
+    noise = config_of_run["seeds"]["label_noise"]
+    return config.load(node, config_of_run["global_seed"] if noise is None else noise)
 
 
 def data_set_of(folder: Path) -> Any:

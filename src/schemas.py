@@ -55,7 +55,7 @@ SUPPLIED = {
     "pruning": 0,
 }
 
-DERIVED = {"contents"}  # from other values, not typed
+DERIVED = {"contents", "dataset_typed"}  # from other values, not typed
 
 # Values that do not change what is computed, or ask for more of it: not in a run's name.
 UNNAMED = {"runtime", "global_seed", "snapshots", "output_dir"}

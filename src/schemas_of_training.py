@@ -132,6 +132,7 @@ class SavedOptions:
     """How saved weights are evaluated."""
 
     dataset: Any = None  # null: the data set that the first weights were trained on
+    dataset_typed: list[str] = field(default_factory=list)  # its options that were typed
     contents: list[str] = field(default_factory=list)  # fingerprints of the weights, made of them
     runtime: Runtime = field(default_factory=Runtime)
     precision: Literal["fp32", "bf16"] | None = None  # null: that of the training
@@ -145,7 +146,9 @@ class Eval:
     checkpoint: str = MISSING
     splits: list[Literal["train", "val", "test"]] | None = None  # null: all that there are
     dataset: Any = None  # null: the data set that the weights were trained on
+    dataset_typed: list[str] = field(default_factory=list)  # its options that were typed
     bn: Literal["keep", "reset"] = "keep"
+    allow_nonfinite: bool = False  # weights that are infinite or not a number
     runtime: Runtime = field(default_factory=Runtime)
     precision: Literal["fp32", "bf16"] | None = None  # null: that of the training
     output_dir: str = "outputs"
@@ -167,6 +170,7 @@ class Average:
     bn: Literal["reset", "average", "keep"] = "reset"
     splits: list[Literal["train", "val", "test"]] | None = None  # null: all that there are
     dataset: Any = None  # null: the data set that the first checkpoint was trained on
+    dataset_typed: list[str] = field(default_factory=list)  # its options that were typed
     runtime: Runtime = field(default_factory=Runtime)
     precision: Literal["fp32", "bf16"] | None = None  # null: that of the training
     output_dir: str = "outputs"

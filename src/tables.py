@@ -1,10 +1,41 @@
 """Results as lines of text."""
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
+
+Evaluation: TypeAlias = dict[str, dict[str, dict[str, float]]]  # by model, split and metric
 
 
-def evaluation(table: dict[str, dict[str, dict[str, float]]]) -> str:
+def check_finite(table: Evaluation, what: str) -> None:
+    """Refuse numbers that are infinite or not a number.
+
+    Args:
+        table: of an evaluation.
+        what: was evaluated, as typed.
+
+    Raises:
+        ValueError: naming the first number.
+    """
+    for splits in table.values():
+        for split, numbers in splits.items():
+            for metric, value in numbers.items():
+                if not math.isfinite(value):
+                    raise ValueError(f"{what}: its {split} {metric} is {value}")
+
+
+def json_numbers(table: Evaluation) -> dict[str, Any]:
+    """A table with null for what is not finite, which JSON cannot say."""
+    return {
+        model: {
+            split: {metric: v if math.isfinite(v) else None for metric, v in numbers.items()}
+            for split, numbers in splits.items()
+        }
+        for model, splits in table.items()
+    }
+
+
+def evaluation(table: Evaluation) -> str:
     """Loss and accuracy, if there is one, of several models: a line each, in columns by split.
 
     Args:

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from src import state_dicts
 from src.averaging import soups
-from src.runs import load_weights
 from src.state_dicts import StateDict
 from src.training.evaluator import Evaluator
 
@@ -44,19 +43,26 @@ class Average:
 class Ingredients:
     """Files of weights of one architecture, read when they are asked for and never held.
 
+    All are read once at first, to see that they fit the model.
+
     Args:
         files: that `ingredients.check` has seen.
         evaluator: of their architecture.
         bn: what becomes of the batch-norm statistics of a mean: "reset", "average", or "keep",
             which takes those of its last ingredient.
+
+    Raises:
+        ValueError: a file does not fit the model, see `weight_files.fit`.
     """
 
     def __init__(self, files: Sequence[Path], evaluator: Evaluator, bn: str) -> None:
         self.files, self.evaluator, self.bn = files, evaluator, bn
+        for file in dict.fromkeys(files):
+            evaluator.load(file)
 
     def load(self, position: int) -> StateDict:
         """The weights at a position, on the CPU."""
-        return load_weights(self.files[position])[0]
+        return self.evaluator.load(self.files[position])
 
     def average(self, method: str, options: Mapping[str, Any], splits: list[str] | None) -> Average:
         """The average by one method, evaluated.

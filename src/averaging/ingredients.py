@@ -9,15 +9,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from src import runs, saved, steps
 from src.runs import Run
 from src.steps import Step
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
+NOT_IN_OLD_FILES = ("classes", "normalization")  # of metadata
 TAKEN_BY = {"weights": "weighted", "decay": "ema", "num": "latest"}
 
 
@@ -84,24 +82,15 @@ def select(files: Sequence[Path], method: str, options: Mapping[str, Any]) -> li
 
 
 def check(files: Sequence[Path]) -> dict[str, Any]:
-    """Metadata of the first file, once all are seen to be whole and of one architecture.
+    """Metadata of the first file, once all are seen to be of one architecture by theirs.
 
     Raises:
-        ValueError: naming the file, and the first key that differs or tensor that is not finite.
+        ValueError: naming the file, and the first key that differs.
     """
-    first: tuple[dict[str, Any], dict[str, Any]] | None = None
-    result: dict[str, Any] = {}
-    for file in dict.fromkeys(files):
-        weights, metadata = runs.load_weights(file)
-        _check_finite(file, weights)
-        shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-        del weights
-        kinds = saved.architecture(metadata)
-        if first is None:
-            first, result = (kinds, shapes), metadata
-        for own, wanted in zip((kinds, shapes), first, strict=True):
-            _check_same(file, own, files[0], wanted)
-    return result
+    first = runs.load_metadata(files[0])
+    for file in dict.fromkeys(files[1:]):
+        _check_same(file, saved.architecture(runs.load_metadata(file)), files[0], first)
+    return first
 
 
 def digests(files: Sequence[Path]) -> list[str]:
@@ -143,21 +132,21 @@ def _of_run(run: Run, requested: Sequence[Step] | None) -> list[Path]:
         raise FileNotFoundError(f"run={run.folder}: {runs.what_is_there(run.weights(0))}")
     if requested is None:
         return kept
-    per_epoch = runs.load_weights(kept[0])[1]["iterations_per_epoch"]
+    per_epoch = runs.load_metadata(kept[0])["iterations_per_epoch"]
     return [run.weights(steps.to_iteration(step, per_epoch)) for step in requested]
 
 
-def _check_finite(file: Path, weights: Mapping[str, "Tensor"]) -> None:
-    for name, tensor in weights.items():
-        if not tensor.isfinite().all():
-            raise ValueError(f"{file}: {name} has values that are not finite")
-
-
-def _check_same(file: Path, own: Mapping, first: Path, wanted: Mapping) -> None:
-    for key in [*wanted, *own]:
-        if own.get(key) != wanted.get(key):
+def _check_same(
+    file: Path, architecture: dict[str, Any], first: Path, metadata: dict[str, Any]
+) -> None:
+    expected = saved.architecture(metadata)
+    for key in [*expected, *architecture]:
+        if key in NOT_IN_OLD_FILES and not (key in expected and key in architecture):
+            continue
+        if architecture.get(key) != expected.get(key):
             got, other = (
-                f"is {values[key]}" if key in values else "is not there" for values in (own, wanted)
+                f"is {values[key]}" if key in values else "is not there"
+                for values in (architecture, expected)
             )
             raise ValueError(
                 f"{file} is not of the architecture of {first}: {key} {got}, there it {other}"

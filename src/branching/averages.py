@@ -9,7 +9,7 @@ from src.branching import cells, states, wanted
 from src.branching.plan import Average, Plan
 from src.branching.tree import Tree
 from src.branching.wanted import Cell
-from src.runs import Run, load_weights, save_weights, write_csv
+from src.runs import Run, load_metadata, save_weights, write_csv
 from src.state_dicts import StateDict
 from src.training import batch_norm
 from src.training.evaluation import MANY
@@ -121,7 +121,7 @@ class Averages:
         def networks() -> Iterator[StateDict]:
             nonlocal last
             for run, iteration in wanted.places(self.tree, self.plan, spawn_step, average):
-                last, _ = load_weights(run.weights(iteration, model))
+                last = self.evaluator.load(run.weights(iteration, model))
                 yield last
 
         if len(average.members) == 1:
@@ -136,7 +136,7 @@ class Averages:
             return
         places = wanted.places(self.tree, self.plan, spawn_step, average)
         last_run, iteration = places[-1]
-        _, metadata = load_weights(last_run.weights(iteration, cell.model))
+        metadata = load_metadata(last_run.weights(iteration, cell.model))
         own = {"average": average.kind, "members": [list(m) for m in average.members]}
         metadata |= own | {"bn": cell.bn, "spawn_step": spawn_step}
         for name in ("child_seed", "together"):  # of the last one of them

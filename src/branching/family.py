@@ -14,7 +14,6 @@ from src.state_dicts import StateDict
 from src.steps import Step
 from src.training.fit import fit
 from src.training.misfit import misfit, pays
-from src.training.pretrained import fitting
 from src.training.recipe import Recipe, Runtime, Seeds
 from src.training.session import Session
 
@@ -30,14 +29,14 @@ class Origins:
         data: what on.
         seeds: of the parent's streams of chance.
         vary: streams of a child that its own seed feeds, in place of the parent's.
-        weights: makes what the parent begins from; None for its own initialization.
+        weights: makes what the parent begins from, of fresh weights; None for these themselves.
     """
 
     recipe: Recipe
     data: DataSet
     seeds: Seeds
     vary: Sequence[str] = ("data_order", "augmentation", "dropout")
-    weights: Callable[[], StateDict] | None = None
+    weights: Callable[[StateDict], StateDict] | None = None
 
     def of_child(self, child_seed: int) -> Seeds:
         """The seeds of a child."""
@@ -165,7 +164,7 @@ class Family:
     def _begin_parent(self) -> Session:
         weights: StateDict = self._initial
         if self.origins.weights is not None:
-            weights = fitting(self.origins.weights(), self._initial)
+            weights = self.origins.weights(self._initial)
         self.session.restart(self.origins.seeds, weights)
         return self.session
 

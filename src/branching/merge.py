@@ -14,7 +14,7 @@ from src.branching import cells, states
 from src.branching.family import Family
 from src.branching.legs import COLUMNS, Legs, rows_of
 from src.branching.tree import text
-from src.runs import Run, load_state, load_weights, save_weights, write_csv
+from src.runs import Run, load_metadata, load_state, load_weights, save_weights, write_csv
 from src.training import batch_norm
 from src.training.fit import fit
 from src.training.recipe import Recipe, Seeds
@@ -167,7 +167,7 @@ class Merging:
             if self.legs.bn == "keep":
                 continue
             if self.legs.bn == "reset" and batch_norm.has_batch_norm(evaluator.model):
-                weights, _ = load_weights(run.weights(result["iteration"]))
+                weights = evaluator.load(run.weights(result["iteration"]))
                 table = evaluator.table({role: evaluator.combined(weights, weights, "reset")})[role]
             rows += rows_of(leg, (role, seed), size, self.legs.bn, table)
         return rows
@@ -179,8 +179,8 @@ class Merging:
         results = [child.read_result() for child in runs]
         iterations = [result["iteration"] for result in results if result is not None]
         files = [child.weights(i) for child, i in zip(runs, iterations, strict=True)]
-        last, metadata = load_weights(files[-1])
-        mean = state_dicts.mean((load_weights(file)[0] for file in files), [1.0] * len(files))
+        last, metadata = evaluator.load(files[-1]), load_metadata(files[-1])
+        mean = state_dicts.mean(map(evaluator.load, files), [1.0] * len(files))
         weights = evaluator.combined(mean, last, self.legs.bn)
         metadata.pop("child_seed", None)
         save_weights(run.weights(iterations[-1]), weights, metadata | {"bn": self.legs.bn})

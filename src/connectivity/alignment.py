@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from src.connectivity import activation_matching, combinations, groups, weight_matching
 from src.connectivity.permutations import permuted
+from src.models import structure
 from src.state_dicts import StateDict
 
 
@@ -27,6 +28,7 @@ def aligned(
     if align == "none":
         return end
     try:
+        structure.check_weights(model)
         found = groups.find(model, inputs)
     except ValueError as error:
         raise ValueError(f"align={align}: {error}") from error

@@ -9,6 +9,7 @@ from torch import Tensor, fx, nn
 from torch.func import functional_call
 
 from src.connectivity.graph import finish, used_once
+from src.models.structure import tied_names
 from src.state_dicts import StateDict
 
 
@@ -54,7 +55,8 @@ class SplitNetwork:
                 for n in networks
             ]  # (batch, units) each
             steps = [each - units[0] for each in units]
-        names = [name for name in self.rest.state_dict() if name in weights[0]]  # not constants
+        ties = tied_names(self.rest)
+        names = [n for n in self.rest.state_dict() if n in weights[0] and n not in ties]
         made = []
         for point, row in zip(weights, shares.tolist(), strict=True):
             combined = units[row.index(max(row))]

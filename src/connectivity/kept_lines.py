@@ -9,7 +9,7 @@ from src.connectivity import line_tables
 from src.connectivity.measuring import Ends, measured
 from src.connectivity.points import PointEvaluator
 from src.connectivity.records import ChildSeed, Pair, Records, Request
-from src.runs import Run, load_weights
+from src.runs import Run
 from src.training.evaluator import Evaluator
 
 # Moments, whose line it is, and the files of its start and of its end.
@@ -34,7 +34,7 @@ def measure(run: Run, evaluator: Evaluator, request: Request, lines: Sequence[Sa
         known = store.line(pair, child_seed, request)
         if request.is_met(known):
             continue
-        start, end = (load_weights(file)[0] for file in files)
+        start, end = (evaluator.load(file) for file in files)
         ends = Ends(points, start, end, request.align)
         line = measured(ends, known, request, child_seed)
         with run.locked():

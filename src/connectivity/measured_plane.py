@@ -9,7 +9,7 @@ from src.connectivity import alignment, planes, surface
 from src.connectivity.plane import Plane
 from src.connectivity.points import PointEvaluator
 from src.connectivity.surface import Surface
-from src.runs import load_weights, write_csv, write_json
+from src.runs import write_csv, write_json
 from src.state_dicts import StateDict
 from src.training.evaluator import Evaluator
 
@@ -65,10 +65,10 @@ class _Networks:
 
     def __init__(self, evaluator: Evaluator, first: Path, align: str) -> None:
         self.evaluator, self.align = evaluator, align
-        self.first = load_weights(first)[0]
+        self.first = evaluator.load(first)
 
     def load(self, file: Path) -> StateDict:
-        weights, _ = load_weights(file)
         evaluator = self.evaluator
+        weights = evaluator.load(file)
         inputs = evaluator.calibration
         return alignment.aligned(evaluator.model, self.first, weights, self.align, inputs)

@@ -196,6 +196,7 @@ def save(task: Task, network: Stack, path: Path) -> None:
     shape = metadata.get("input_shape", [task.inputs.shape[1]])
     config = metadata.get("config", NO_DATA) | {"model": modules.node(network)}
     lasting = {"config": config, "input_shape": shape, "num_classes": network.widths[-1]}
+    lasting |= {key: metadata[key] for key in ("classes", "normalization") if key in metadata}
     weights = modules.state_dict(network)
     runs.save_weights(path, weights, {**lasting, "kind": "reconstruction"})
 

@@ -14,6 +14,7 @@ from src import chance, runs, saved
 from src.extraction.stacks import Layer, Stack
 from src.models.activations import Activation
 from src.models.mlp import MLP
+from src.training import weight_files
 
 LENGTH = 2.0  # of what goes into a unit of a synthetic teacher, but for its bias
 
@@ -47,7 +48,7 @@ def read(path: str) -> Teacher:
         ValueError: it is no MLP with a hidden layer.
         FileNotFoundError: naming the weights that are there.
     """
-    weights, metadata = runs.load_weights(Path(path))
+    metadata = runs.load_metadata(Path(path))
     model = saved.model(metadata)
     if not isinstance(model, MLP):
         raise ValueError(
@@ -56,6 +57,7 @@ def read(path: str) -> Teacher:
         )
     if len(model.hidden) == 0:
         raise ValueError(f"teacher={path}: has no hidden layer, so no units to recover")
+    weights = weight_files.load(Path(path), model)
     names = [*(f"hidden.{number}" for number in range(len(model.hidden))), "output"]
     layers = []
     for name in names:

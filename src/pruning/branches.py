@@ -69,7 +69,7 @@ class Branches:
             origin |= {"branch": self.branch.words}
             if not tree.mask_of(run).exists():
                 study.save_mask(run, mask, origin)
-            origin |= study.named(run, level)
+            origin |= study.named(run)
             begin = partial(self._begin, level, mask, origin)
             study.fit(run, begin, f"level {level}, {self.branch.words}")
 
@@ -101,7 +101,8 @@ class Branches:
     def _begin_other(self, session: Session, mask: Mask, origin: dict[str, Any]) -> Session:
         """The session of retrain: weights of the study, the output layer fresh where it must be."""
         starts, again = self.study.starts, self.branch.options["start_at"] == "rewind"
-        weights = fitting(starts.rewound_weights() if again else starts.initial, self._initial)
+        dense = starts.rewound_weights() if again else starts.initial
+        weights = fitting(dense, self._initial, str(starts.tree.level(0).folder))
         keep, iteration = partial(Masking, mask=mask), self._iteration(session)
         return restarted(session, starts.seeds, weights, iteration, keep, origin)
 

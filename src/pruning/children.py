@@ -49,9 +49,9 @@ class Children:
         with run.locked():
             mask = study.mask(level)
             origin = self._origin(level, mask) | {"child_seed": seed}
-            if level > 0 and not mask_of(run).exists():
+            if study.kept_at(level) is not None and not mask_of(run).exists():
                 study.save_mask(run, mask, origin)
-            origin |= study.named(run, level)
+            origin |= study.named(run)
             begin = partial(self._begin, level, mask, origin)
             study.fit(run, begin, f"level {level}, child {seed}")
             return final_weights(run)
@@ -64,5 +64,5 @@ class Children:
         starts = self.study.starts
         seeds = replace(starts.seeds, **dict.fromkeys(self.vary, origin["child_seed"]))
         if level == 0:
-            return starts.seeded(seeds).rewound(None, origin)
+            return starts.seeded(seeds).rewound(self.study.kept_at(0), origin)
         return self.study.begin(level, mask, origin, seeds)

@@ -73,12 +73,28 @@ def of_file(file: str | None) -> Callable[[nn.Module], Masking] | None:
         file: of weights; None for none.
 
     Raises:
+        FileNotFoundError: see `mask_of_file`.
+        ValueError: likewise.
+    """
+    mask = mask_of_file(file)
+    if mask is None:
+        return None
+    return lambda model: Masking(model, masks.fitted(mask, model, layers.of(model).output))
+
+
+def mask_of_file(file: str | None) -> Mask | None:
+    """The mask that saved weights were trained under; None where they all have a place.
+
+    Args:
+        file: of weights; None for none.
+
+    Raises:
         FileNotFoundError: it is not there, nor the mask that it names.
         ValueError: the mask is another one than when the weights were saved.
     """
     if file is None:
         return None
-    _, metadata = runs.load_weights(Path(file))
+    metadata = runs.load_metadata(Path(file))
     named = metadata.get("mask")
     if named is None:
         return None
@@ -86,4 +102,4 @@ def of_file(file: str | None) -> Callable[[nn.Module], Masking] | None:
     mask = masks.load(path)
     if fingerprints.file(str(path)) != named["digest"]:
         raise ValueError(f"{path} is not the mask that {file} was trained under")
-    return lambda model: Masking(model, masks.fitted(mask, model, layers.of(model).output))
+    return mask

@@ -122,7 +122,7 @@ def load(path: Path) -> Mask:
         FileNotFoundError: it is not there.
         ValueError: the file is damaged, or holds something else.
     """
-    tensors, metadata = runs.load_weights(path)
+    tensors, metadata = runs.load_tensors(path)
     if metadata.get("kind") != "mask":
         raise ValueError(f"{path} holds no mask but weights ({metadata.get('kind')})")
     return tensors

@@ -13,10 +13,9 @@ from src.pruning.masking import Masking
 from src.pruning.masks import Mask
 from src.pruning.plan import Plan
 from src.pruning.tree import Tree
-from src.runs import load_state, load_weights
+from src.runs import load_state
 from src.state_dicts import StateDict
 from src.training.loop import Constraint
-from src.training.pretrained import fitting
 from src.training.recipe import Seeds
 from src.training.schedulers import Scheduler
 from src.training.session import Session
@@ -45,7 +44,7 @@ class Starts:
         tree: with the levels.
         plan: of them.
         seeds: of the streams of chance.
-        weights: makes what level 0 begins from; None for its initialization.
+        weights: makes what level 0 begins from, of fresh weights; None for these themselves.
     """
 
     def __init__(
@@ -54,7 +53,7 @@ class Starts:
         tree: Tree,
         plan: Plan,
         seeds: Seeds,
-        weights: Callable[[], StateDict] | None,
+        weights: Callable[[StateDict], StateDict] | None,
     ) -> None:
         self.session, self.tree, self.plan = session, tree, plan
         self.seeds, self.weights = seeds, weights
@@ -70,7 +69,7 @@ class Starts:
         """The beginning of level 0; of a sparse network if there is a mask."""
         weights: StateDict = self.initial
         if self.weights is not None:
-            weights = fitting(self.weights(), self.initial)
+            weights = self.weights(self.initial)
         return self.fresh(weights, self.plan.start, mask, origin)
 
     def rewound(self, mask: Mask | None, origin: dict[str, Any]) -> Session:
@@ -89,7 +88,8 @@ class Starts:
     def rewound_weights(self) -> StateDict:
         """The dense weights that are rewound to."""
         if self.plan.rewind > self.plan.start:
-            return load_weights(self.tree.level(0).weights(self.plan.rewind))[0]
+            file = self.tree.level(0).weights(self.plan.rewind)
+            return self.session.evaluator.load(file)
         return self.dense(None, {}).model.state_dict()
 
     def fresh(

@@ -135,11 +135,13 @@ def prune(
     mask: Mask,
     level: int,
     seed: int,
+    first: Mask | None = None,
 ) -> Mask:
     """The mask of a level: that of the level before, less what its strategy prunes.
 
-    How many weights go is `counts.num_pruned` of each group, exactly. Of equal scores the one
-    that comes first goes first, in the order of the layers and within a layer of its rows.
+    How many weights of level 0 are gone is `counts.num_pruned` of each group, exactly. Of equal
+    scores the one that comes first goes first, in the order of the layers and within a layer of its
+    rows.
 
     Args:
         strategy: how weights are compared.
@@ -148,6 +150,7 @@ def prune(
         mask: of the level before.
         level: 1 or more.
         seed: of the study, for what is drawn at random.
+        first: the mask of level 0 where that is a ticket; None: it has all weights.
     """
     result = dict(mask)
     for group in strategy.groups(layers):
@@ -155,9 +158,11 @@ def prune(
         scores = strategy.scores(own, level, seed)
         left = torch.cat([mask[name].flatten() for name in group.layers])
         places = left.nonzero().squeeze(1)
-        num_gone = counts.num_pruned(len(left), group.fraction, level) - (len(left) - len(places))
+        num_first = len(left) if first is None else sum(int(first[n].sum()) for n in group.layers)
+        num_left = num_first - counts.num_pruned(num_first, group.fraction, level)
         flat = torch.cat([scores[name].flatten() for name in group.layers])[places]
-        left[places[torch.argsort(flat, stable=True)[: max(num_gone, 0)]]] = False
+        num_gone = max(len(places) - num_left, 0)
+        left[places[torch.argsort(flat, stable=True)[:num_gone]]] = False
         parts = left.split([layers.sizes[name] for name in group.layers])
         for name, part in zip(group.layers, parts, strict=True):
             result[name] = part.view(mask[name].shape)

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 
 from src import checks, fingerprints
+from src.models import structure
 from src.pruning import counts, layers, masks, tree
 from src.pruning.masks import Mask
 from src.pruning.plan import Plan
 from src.pruning.starts import Starts
 from src.pruning.strategies import SparseGlobal, prune
 from src.pruning.tree import Tree
-from src.runs import Run, load_weights, write_csv
+from src.runs import Run, write_csv
 from src.state_dicts import StateDict
 from src.steps import Step
 from src.training.fit import fit
@@ -46,6 +47,7 @@ class Study:
         starts: with the session, in its first state.
         rules: how they are made.
         save_predictions: whether to keep correctness per validation example.
+        ticket: the mask of the weights that level 0 begins from; None where all have a place.
 
     Raises:
         ValueError: there is nothing to prune, an option matches nothing, or a level would certainly
@@ -53,16 +55,25 @@ class Study:
     """
 
     def __init__(
-        self, tree: Tree, plan: Plan, starts: Starts, rules: Rules, save_predictions: bool = True
+        self,
+        tree: Tree,
+        plan: Plan,
+        starts: Starts,
+        rules: Rules,
+        save_predictions: bool = True,
+        ticket: Mask | None = None,
     ) -> None:
         self.tree, self.plan, self.starts, self.rules = tree, plan, starts, rules
         self.save_predictions = save_predictions
         self.num_steps = 0  # optimizer steps that were made
         self.layers = layers.of(starts.session.model)
+        structure.check_weights(starts.session.model)
         with checks.named("pruning"):
             groups = rules.strategy.groups(self.layers)
         self.pruned = [name for group in groups for name in group.layers]
-        sized = [({n: self.layers.sizes[n] for n in g.layers}, g.fraction) for g in groups]
+        self.first = self._first_mask(ticket)
+        sizes = masks.num_kept(self.first)
+        sized = [({n: sizes[n] for n in g.layers}, g.fraction) for g in groups]
         counts.check_room(sized, max(plan.levels), self.words_of_fraction())
 
     def words_of_fraction(self) -> str:
@@ -80,7 +91,7 @@ class Study:
         run = self.tree.level(level)
         with run.locked():
             mask = self._make_mask(level)
-            origin = self.origin(level, mask) | self.named(run, level)
+            origin = self.origin(level, mask) | self.named(run)
             begin = partial(self.begin, level, mask, origin)
             self.fit(run, begin, f"level {level}", self.plan.kept(level))
         if level == 0:
@@ -100,7 +111,7 @@ class Study:
         """
         shapes = {n: p.shape for n, p in self.starts.session.model.named_parameters()}
         if level == 0:
-            return masks.dense({name: shapes[name] for name in self.layers.sizes})
+            return self.first
         mask = masks.load(tree.mask_of(self.tree.level(level)))
         masks.check(mask, shapes)
         missing = [name for name in self.layers.sizes if name not in mask]
@@ -110,7 +121,8 @@ class Study:
 
     def final(self, level: int) -> StateDict:
         """The weights that a level ended with."""
-        return load_weights(tree.final_weights(self.tree.level(level)))[0]
+        file = tree.final_weights(self.tree.level(level))
+        return self.starts.session.evaluator.load(file)
 
     def save_mask(self, run: Run, mask: Mask, metadata: dict[str, Any]) -> None:
         """Write the mask of a run, and what it keeps of each layer."""
@@ -127,11 +139,11 @@ class Study:
             "density": masks.density(mask),
         }
 
-    def named(self, run: Run, level: int) -> dict[str, Any]:
+    def named(self, run: Run) -> dict[str, Any]:
         """How weights name the mask of their run, from where they lie; a dense network has none."""
-        if level == 0:
-            return {}
         path = tree.mask_of(run)
+        if not path.exists():
+            return {}
         return {"mask": {"file": f"../{path.name}", "digest": fingerprints.file(str(path))}}
 
     def begin(
@@ -141,13 +153,25 @@ class Study:
         starts = self.starts if seeds is None else self.starts.seeded(seeds)
         rewind = self.plan.request.rewind
         if level == 0:
-            return starts.dense(None, origin)
+            return starts.dense(self.kept_at(level), origin)
         if rewind == "weights":
             return starts.rewound(mask, origin)
         weights = self.final(level - 1)
         if rewind == "lr":
             return starts.fresh(weights, self.plan.rewind, mask, origin)
         return starts.going_on(weights, mask, origin)
+
+    def kept_at(self, level: int) -> Mask | None:
+        """The mask that a level is trained under; None where all weights have a place."""
+        mask = self.mask(level)
+        return None if level == 0 and masks.density(mask) == 1 else mask
+
+    def _first_mask(self, ticket: Mask | None) -> Mask:
+        """The mask of level 0."""
+        model = self.starts.session.model
+        shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+        dense = masks.dense({name: shapes[name] for name in self.layers.sizes})
+        return dense | masks.fitted(ticket or {}, model, self.layers.output)
 
     def _check_rewinding(self) -> None:
         """Refuse to rewind to what was never reached."""
@@ -162,9 +186,11 @@ class Study:
         """The mask of a level, made from the level before if it is not there."""
         run = self.tree.level(level)
         if level == 0:
-            dense = self.mask(0)
-            write_csv(tree.sparsity_of(run), masks.COLUMNS, masks.table(dense))
-            return dense
+            if self.kept_at(0) is None:
+                write_csv(tree.sparsity_of(run), masks.COLUMNS, masks.table(self.first))
+            else:
+                self.save_mask(run, self.first, self.origin(0, self.first))
+            return self.first
         if tree.mask_of(run).exists():
             return self.mask(level)
         with torch.no_grad():
@@ -175,6 +201,7 @@ class Study:
                 self.mask(level - 1),
                 level,
                 self.rules.seed,
+                self.first,
             )
         masks.check_not_empty(mask, f"{self.words_of_fraction()}: level {level}")
         self.save_mask(run, mask, self.origin(level, mask))

@@ -1,6 +1,6 @@
 """Loss and accuracy of many networks of one architecture on one split."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from torch.func import functional_call
 
 from src import state_dicts
 from src.data.splits import Loss
+from src.models.structure import tied_names
 from src.state_dicts import StateDict
 from src.training import losses
 
@@ -44,7 +45,13 @@ def evaluate(
         batches: inputs (batch, *input_shape), labels (batch,).
         autocast: type of the matrix products, or None for the weights' own.
         loss: that of the data set.
+
+    Raises:
+        ValueError: some weights lack a tensor that the model has.
     """
+    for each in weights:  # torch would take the model's own values for what is missing
+        if missing := [name for name in model.state_dict() if name not in each]:
+            raise ValueError(f"weights: lack {', '.join(missing)}, which the model has")
     stacked = state_dicts.stack(weights) if _side_by_side(model, weights) else None
 
     def logits(inputs: Tensor) -> Tensor:
@@ -99,16 +106,22 @@ def measure(
 
 def logits_apart(model: nn.Module, weights: Sequence[StateDict], inputs: Tensor) -> Tensor:
     """(models, batch, classes), one network after the other."""
-    return torch.stack([functional_call(model, dict(w), (inputs,)) for w in weights])
+    ties = tied_names(model)
+    return torch.stack([functional_call(model, _once(w, ties), (inputs,)) for w in weights])
 
 
 def logits_together(model: nn.Module, stacked: StateDict, inputs: Tensor) -> Tensor:
     """(models, batch, classes), the same from weights stacked on a leading axis."""
 
-    def logits(weights: StateDict) -> Tensor:
-        return functional_call(model, dict(weights), (inputs,))
+    def logits(weights: dict[str, Tensor]) -> Tensor:
+        return functional_call(model, weights, (inputs,))
 
-    return torch.vmap(logits)(stacked)
+    return torch.vmap(logits)(_once(stacked, tied_names(model)))
+
+
+def _once(weights: StateDict, ties: Mapping[str, str]) -> dict[str, Tensor]:
+    """Weights without the further names of tied tensors, which torch gives the first one's."""
+    return {name: tensor for name, tensor in weights.items() if name not in ties}
 
 
 def _sum_of_losses(outputs: Tensor, labels: Tensor, loss: Loss) -> Tensor:

@@ -1,7 +1,9 @@
 """Any weights of one model on any split of one data set."""
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,10 +13,12 @@ from src.data.batches import EvalBatches
 from src.data.splits import DataSet
 from src.data.streams import StreamedEvalBatches
 from src.state_dicts import StateDict
-from src.training import batch_norm
+from src.training import batch_norm, weight_files
 from src.training.evaluation import Evaluation, evaluate
 from src.training.processes import Processes
 from src.training.recipe import Runtime
+
+log = logging.getLogger(__name__)
 
 CALIBRATION_EXAMPLES = 2048  # on which batch-norm statistics are estimated
 CALIBRATION_VALUES = 2**23  # input values in one pass of it: all of it, up to 36 x 36 pixels
@@ -48,6 +52,25 @@ class Evaluator:
         self.autocast = torch.bfloat16 if precision == "bf16" else None
         self._splits: dict[str, EvalBatches | StreamedEvalBatches] = {}
         self._calibration: Tensor | None = None
+        self._told: set[str] = set()
+
+    def load(self, file: Path, allow_nonfinite: bool = False) -> dict[str, Tensor]:
+        """The weights in a file for this model, on the CPU; what was adapted is logged once.
+
+        Args:
+            file: of weights.
+            allow_nonfinite: whether weights may be infinite or not a number.
+
+        Raises:
+            FileNotFoundError: naming the weights that are there.
+            ValueError: they do not fit the model, see `weight_files.fit`.
+        """
+        return weight_files.load(file, self.model, allow_nonfinite, self._tell)
+
+    def _tell(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            log.info(line)
 
     @property
     def batch_size(self) -> int:

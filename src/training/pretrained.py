@@ -5,10 +5,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from src import config, pretraining
 from src.data.splits import DataSet
 from src.runs import Run, load_weights
 from src.state_dicts import StateDict
+from src.training import weight_files
 from src.training.fit import fit
 from src.training.recipe import Recipe, Runtime, Seeds
 from src.training.session import Session
@@ -16,8 +19,10 @@ from src.training.session import Session
 
 def origin(
     run: Run, values: dict[str, Any], runtime: Runtime, input_shape: tuple[int, ...]
-) -> Callable[[], StateDict] | None:
+) -> Callable[[StateDict], StateDict] | None:
     """What makes the weights that a training begins from; None: those of its initialization.
+
+    It is given fresh weights of the network that is to be trained, see `fitting`.
 
     Args:
         run: where a training that comes before lies.
@@ -32,17 +37,18 @@ def origin(
     file = values["pretrain"]["weights"]
     if file is not None:
         weights, _ = load_weights(Path(file))
-        return lambda: weights
+        return partial(fitting, weights, file=f"pretrain.weights={file}")
     if not pretraining.is_on(values):
         return None
     if run.read_result() is not None:
-        return partial(pretrained, run, None)
+        return partial(_fitting_pretrained, run, None)
     own, seeds = pretraining.merged(values), config.seeds(values)
     recipe = Recipe(**config.recipe(own))
     recipe.check()
     data = config.load(own["dataset"], seeds.pop("label_noise"))
     check_inputs("pretrain", data, input_shape)
-    return partial(pretrained, run, partial(Session, recipe, data, Seeds(**seeds), runtime))
+    make = partial(Session, recipe, data, Seeds(**seeds), runtime)
+    return partial(_fitting_pretrained, run, make)
 
 
 def check_inputs(section: str, data: DataSet, input_shape: tuple[int, ...]) -> None:
@@ -63,31 +69,23 @@ def check_inputs(section: str, data: DataSet, input_shape: tuple[int, ...]) -> N
         )
 
 
-def fitting(weights: StateDict, initial: StateDict) -> StateDict:
+def fitting(weights: StateDict, initial: StateDict, file: str) -> dict[str, Tensor]:
     """Weights for a network, its output layer fresh if it has another number of classes.
 
     Args:
         weights: of a network that may have been trained on other data.
         initial: of the network that they are for, freshly initialized.
+        file: where they come from, for messages.
 
     Raises:
-        ValueError: the two differ in more than the output layer, naming the first difference.
+        ValueError: the two differ in more than the output layer, see `weight_files.fit`.
     """
-    if set(weights) != set(initial):
-        names = sorted(set(weights) ^ set(initial))
-        raise ValueError(f"pretrain.weights: of another architecture, which differs in {names[0]}")
     layer = list(initial)[-1].rpartition(".")[0]
-    result = {name: weights[name] for name in initial}
-    for name, tensor in initial.items():
-        if weights[name].shape == tensor.shape:
-            continue
-        if name.rpartition(".")[0] != layer:
-            raise ValueError(
-                f"pretrain.weights: {name} has shape {tuple(weights[name].shape)}, and the model "
-                f"takes {tuple(tensor.shape)}; only the output layer may differ"
-            )
-        result |= {key: initial[key] for key in initial if key.rpartition(".")[0] == layer}
-    return result
+    of_output = [name for name in initial if name.rpartition(".")[0] == layer]
+    fitted = weight_files.fit(weights, initial, file, replaceable=of_output)
+    if len(fitted) == len(initial):
+        return fitted
+    return fitted | {name: initial[name] for name in of_output}
 
 
 def pretrained(run: Run, make: Callable[[], Session] | None) -> StateDict:
@@ -103,3 +101,9 @@ def pretrained(run: Run, make: Callable[[], Session] | None) -> StateDict:
     result = run.read_result()
     assert result is not None  # it was trained before
     return load_weights(run.weights(result["iteration"]))[0]
+
+
+def _fitting_pretrained(
+    run: Run, make: Callable[[], Session] | None, initial: StateDict
+) -> dict[str, Tensor]:
+    return fitting(pretrained(run, make), initial, str(run.folder))

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from src import chance, checks
 from src.data import batches as data_batches
+from src.data import trained_on
 from src.data.splits import DataSet
+from src.models import structure
 from src.models.freeze import freeze
 from src.models.initialize import initialize
-from src.runs import Run, load_state, load_weights, save_state, save_weights
+from src.runs import Run, load_state, save_state, save_weights
 from src.state_dicts import StateDict
 from src.training import groups, last_batch
 from src.training.evaluator import Evaluator
@@ -81,6 +83,7 @@ class Session:
         self.training = self._make_training(seeds.dropout)
         self._start_averages()
         example = torch.zeros(1, *data.input_shape, device=self.device)
+        structure.check_outputs(self.model, example, data.num_classes)
         last_batch.check(self.model, example, len(data.train), recipe.batch_size)
 
     def restart(
@@ -167,7 +170,7 @@ class Session:
 
     def load_snapshot(self, run: Run, iteration: int) -> None:
         """Go on from a snapshot."""
-        weights, _ = load_weights(run.weights(iteration))
+        weights = self.evaluator.load(run.weights(iteration))
         self.load_state_dict(weights, load_state(run.snapshot_state(iteration)))
 
     def metadata(self, model: str, iteration: int | None = None) -> dict[str, Any]:
@@ -178,6 +181,7 @@ class Session:
             **self.origin,
             "input_shape": list(self.data.input_shape),
             "num_classes": self.data.num_classes,
+            **trained_on.description(self.data),
             "kind": model,
             "iteration": self.training.iteration if iteration is None else iteration,
             "iterations_per_epoch": self.iterations_per_epoch,
@@ -190,6 +194,7 @@ class Session:
             # Only for parameters of a user's own kind; `initialize` sets all the others.
             torch.manual_seed(chance.derive(seed, "initialization"))
             model = recipe.model(self.data.input_shape, self.data.num_classes)
+        structure.check_initialized(model)
         initialize(model, None if self.parametrization else recipe.init, recipe.bn_init, seed)
         if self.parametrization:
             with checks.named("parametrization"):

@@ -243,7 +243,7 @@ def given(tmp_path):
 
 
 def test_a_parent_of_given_weights_begins_from_them_with_a_fresh_optimizer(tmp_path, given):
-    made = family(tmp_path / "tree", weights=lambda: given)
+    made = family(tmp_path / "tree", weights=lambda initial: given)
     made.train_parent(made.plan(asked()))
     parent = made.tree.parent
     for model in ("plain", "ema_0.5", "ema_0.9"):
@@ -255,9 +255,9 @@ def test_a_parent_of_given_weights_begins_from_them_with_a_fresh_optimizer(tmp_p
 
 
 def test_weights_are_made_only_for_a_parent_that_is_not_there(tmp_path, given):
-    trained(family(tmp_path / "tree", weights=lambda: given), child_length="1it")
+    trained(family(tmp_path / "tree", weights=lambda initial: given), child_length="1it")
 
-    def make():
+    def make(initial):
         raise AssertionError("the parent is there")
 
     trained(family(tmp_path / "tree", weights=make), child_seeds=[1, 2, 3], child_length="1it")
@@ -265,7 +265,7 @@ def test_weights_are_made_only_for_a_parent_that_is_not_there(tmp_path, given):
 
 def test_a_spawn_step_of_a_parent_of_given_weights_is_replayed_from_them(tmp_path, given):
     later, at_once = (
-        family(tmp_path / name, weights=lambda: given) for name in ("later", "at_once")
+        family(tmp_path / name, weights=lambda initial: given) for name in ("later", "at_once")
     )
     trained(later, spawn_steps=["2ep"], child_length="1it")
     (later.tree.parent.snapshot_state(0)).unlink()

@@ -86,7 +86,7 @@ def test_a_child_with_the_seeds_of_the_study_is_its_level_bit_for_bit(tmp_path, 
 
 def test_children_go_on_from_a_pretraining_too(tmp_path):
     given = toys.Small((2, 4, 4), 3).state_dict()
-    made = grown(study(tmp_path, weights=lambda: given, start="1ep"))
+    made = grown(study(tmp_path, weights=lambda initial: given, start="1ep"))
     brought_up(made, seeds=[1])
     for level in made.plan.levels:
         assert_same(made.tree.child(level, NAME, 1), made.tree.level(level))

@@ -41,7 +41,7 @@ def test_a_mask_is_read_back_as_it_was_written(tmp_path):
     found = masks.load(path)
     assert found.keys() == MASK.keys()
     assert all(found[name].dtype == torch.bool and found[name].equal(MASK[name]) for name in MASK)
-    assert runs.load_weights(path)[1] == {"kind": "mask", "level": 3}
+    assert runs.load_tensors(path)[1] == {"kind": "mask", "level": 3}
 
 
 def test_weights_are_no_mask(tmp_path):

@@ -1,4 +1,5 @@
 import csv
+from functools import partial
 
 import pytest
 import torch
@@ -8,6 +9,7 @@ from src.averaging.swa import SWA
 from src.pruning import counts, layers, masks, tree
 from src.pruning.strategies import Fc19, Random, SparseGlobal
 from src.runs import Run
+from src.training import pretrained
 from src.training.fit import fit
 from src.training.loop import Training
 from src.training.optimizers import adam
@@ -234,7 +236,7 @@ def test_a_schedule_with_a_state_is_rewound_with_it(tmp_path, rewind, step, rate
 
 def test_levels_go_on_from_where_a_pretraining_ended(tmp_path):
     given = toys.Small((2, 4, 4), 3).state_dict()
-    made = study(tmp_path, weights=lambda: given, start="1ep", snapshots=["1ep", "2ep"])
+    made = study(tmp_path, weights=lambda initial: given, start="1ep", snapshots=["1ep", "2ep"])
     found = beginnings(made)
     assert [iteration for iteration, *_ in found] == [3, 3, 3]
     assert made.num_steps == 3 * 6
@@ -248,7 +250,8 @@ def test_levels_go_on_from_where_a_pretraining_ended(tmp_path):
 
 def test_a_pretraining_on_other_classes_lends_all_but_its_output_layer(tmp_path):
     given = toys.Small((2, 4, 4), 7).state_dict()
-    made = study(tmp_path, weights=lambda: given, levels=0, start="1ep")
+    begun = partial(pretrained.fitting, given, file="a file")
+    made = study(tmp_path, weights=begun, levels=0, start="1ep")
     (begin,) = beginnings(made)
     assert begin[1]["conv.weight"].equal(given["conv.weight"])
     assert begin[1]["output.weight"].equal(made.starts.initial["output.weight"])

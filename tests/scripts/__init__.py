@@ -65,7 +65,8 @@ def _start(typed, cwd, environment, outputs):
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
-    sys.argv, sys.path[:0] = typed, [str(REPOSITORY)]
+    own_modules = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    sys.argv, sys.path[:0] = typed, [str(REPOSITORY), *filter(None, own_modules)]
     try:
         runpy.run_path(typed[0], run_name="__main__")
     finally:

@@ -278,6 +278,8 @@ def test_weights_say_how_to_rebuild_their_model(tmp_path):
         "config": {"model": "toy"},
         "input_shape": [2, 4, 4],
         "num_classes": 3,
+        "classes": ["a", "b", "c"],
+        "normalization": {"mean": [0.5], "std": [0.25], "scale": 255.0},
         "kind": "ema_0.5",
         "iteration": 9,
         "iterations_per_epoch": 3,

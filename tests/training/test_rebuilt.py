@@ -18,7 +18,7 @@ METADATA = {
 
 
 def test_saved_weights_are_evaluated_on_the_data_of_their_training():
-    made = evaluator(METADATA, {"root": None}, "cache", toys.RUNTIME, None)
+    made = evaluator(METADATA, {"root": None}, [], "cache", toys.RUNTIME, None)
     assert [len(split) for split in made.data.splits.values()] == [1005, 432, 360]
     table = made.table({"plain": made.model.state_dict()}, ["val"])
     assert 0 <= table["plain"]["val"]["accuracy"] <= 1
@@ -28,5 +28,5 @@ def test_saved_weights_are_evaluated_on_the_data_of_their_training():
     ("precision", "autocast"), [(None, torch.bfloat16), ("bf16", torch.bfloat16), ("fp32", None)]
 )
 def test_the_precision_is_that_of_the_training_unless_given(precision, autocast):
-    made = evaluator(METADATA, {"root": None}, "cache", toys.RUNTIME, precision)
+    made = evaluator(METADATA, {"root": None}, [], "cache", toys.RUNTIME, precision)
     assert made.autocast == autocast
