@@ -85,7 +85,8 @@ def _check(group: str, node: dict[str, Any]) -> None:
 def _check_folder(node: dict[str, Any], trained: dict[str, Any]) -> None:
     """Refuse another folder of images than the one trained on, by the parts that were read then."""
     folder = f"{node['root']}/{node.get('folder', '')}"
-    test_folder = trained.get("test_folder", "val")  # those without the option have test in val
+    has_choice = "test_folder" in signatures.arguments(trained["_target_"])
+    test_folder = trained.get("test_folder") if has_choice else "val"
     found = fingerprints.folder(folder, trained.get("test", True), test_folder)
     if found in (fingerprints.ABSENT, fingerprints.UNREADABLE):
         return  # reading it will say so

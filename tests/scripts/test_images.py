@@ -141,7 +141,8 @@ def test_what_is_not_read_changes_no_name(small, tmp_path):
     (small / "train/left/.ipynb_checkpoints/00.png").write_bytes(b"an image")
     assert "done before" in run("train.py", *typed, cwd=small).stdout
     checkpoint = only(small, "outputs/train_*/seed_1/weights/step_*.safetensors")
-    said = run("eval.py", f"checkpoint={checkpoint}", "output_dir=evals", *QUIET[1:], cwd=small)
+    typed = [f"checkpoint={checkpoint}", "dataset.root=.", "output_dir=evals", *QUIET[1:]]
+    said = run("eval.py", *typed, cwd=small)
     assert said.stdout.count("1 .heic") == 1
 
 
