@@ -231,6 +231,12 @@ def _message(error: Exception) -> str:
     return str(error)
 
 
+def _fingerprint(root: str, test: Any = True, test_folder: Any = None) -> str:
+    """That of a folder of images; values of a wrong type are left to the check."""
+    part = test_folder if isinstance(test_folder, str) else None
+    return fingerprints.folder(str(root), test is not False, part)
+
+
 def _register() -> None:
     for script, schema in SCHEMAS.items():
         content = dataclasses.asdict(schema())
@@ -246,7 +252,7 @@ def _register() -> None:
     OmegaConf.register_new_resolver("process", os.getpid, use_cache=True, replace=True)
     OmegaConf.register_new_resolver("times", operator.mul, replace=True)
     OmegaConf.register_new_resolver("absolute", os.path.abspath, replace=True)
-    OmegaConf.register_new_resolver("fingerprint", fingerprints.folder, replace=True)
+    OmegaConf.register_new_resolver("fingerprint", _fingerprint, replace=True)
     OmegaConf.register_new_resolver("content", fingerprints.file, replace=True)
 
 

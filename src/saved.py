@@ -57,7 +57,7 @@ def data(
             raise ValueError("dataset: these weights are of no data set; name one, dataset=...")
         node = saved | node
         _check("dataset", node)
-        _check_folder(node)
+        _check_folder(node, saved)
         if "cache_dir" in signatures.arguments(node["_target_"]):
             node["cache_dir"] = cache_dir
     elif saved.get("_target_") == node["_target_"]:
@@ -88,9 +88,15 @@ def _check(group: str, node: dict[str, Any]) -> None:
         raise ConfigError("This cannot be rebuilt:\n  " + "\n  ".join(errors))
 
 
-def _check_folder(node: dict[str, Any]) -> None:
+def _check_folder(node: dict[str, Any], trained: dict[str, Any]) -> None:
+    """Refuse another folder of images than the one trained on, by the parts that were read then."""
     folder = f"{node['root']}/{node.get('folder', '')}"
-    if node.get("fingerprint") not in (None, fingerprints.folder(folder)):
+    has_choice = "test_folder" in signatures.arguments(trained["_target_"])
+    test_folder = trained.get("test_folder") if has_choice else "val"
+    found = fingerprints.folder(folder, trained.get("test", True), test_folder)
+    if found in (fingerprints.ABSENT, fingerprints.UNREADABLE):
+        return  # reading it will say so
+    if node.get("fingerprint") not in (None, found):
         raise ConfigError(
             f"dataset.root={node['root']}: {folder} is not the folder that these weights were "
             f"trained on; to evaluate them on another one, name its kind too: dataset=imagefolder"

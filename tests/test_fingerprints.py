@@ -2,6 +2,7 @@ import hashlib
 import os
 import shutil
 import sys
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,9 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def fresh(root: Path) -> str:
+def fresh(root: Path, *arguments) -> str:
     fingerprints.folder.cache_clear()
-    return fingerprints.folder(str(root))
+    return fingerprints.folder(str(root), *arguments)
 
 
 def test_a_fingerprint_is_the_hash_of_sorted_names_and_sizes(root):
@@ -56,7 +57,7 @@ def test_contents_and_empty_folders_do_not_matter(root):
         lambda root: (root / "train/a/1.png").rename(root / "train/b/2.png"),
         lambda root: (root / "train/a/1.png").unlink(),
         lambda root: (root / "train/a/2.png").write_bytes(b""),
-        lambda root: (root / "train").rename(root / "val"),
+        lambda root: (root / "test").rename(root / "val"),
     ],
     ids=["resized", "renamed", "moved", "removed", "added", "folder renamed"],
 )
@@ -84,10 +85,58 @@ def test_a_linked_folder_is_read_like_a_folder(root, tmp_path_factory):
     assert fresh(linked) == fresh(root)
 
 
+def test_what_is_not_read_does_not_matter(root):
+    before = fresh(root)
+    for name in (
+        "README.md",
+        ".DS_Store",
+        "train/a/.DS_Store",
+        "train/a/notes.txt",
+        "train/b/.ipynb_checkpoints/1.png",
+        "train/loose.png",
+        "outputs/train_x/1.png",
+        "extra/a/1.png",
+    ):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"x")
+    assert fresh(root) == before
+
+
+def test_only_the_parts_that_are_read_count(root):
+    both, train = fresh(root), fresh(root, False)
+    assert both == fresh(root, True, "test") != train == fresh(root, True, "nowhere")
+    (root / "val/a").mkdir(parents=True)
+    (root / "val/a/1.png").write_bytes(b"x")
+    assert fresh(root, True, "test") == both and fresh(root, False) == train
+    assert fresh(root, True, "val") not in (both, train)
+
+
+def test_a_copy_with_decomposed_names_is_the_same_folder(tmp_path):
+    for form in ("NFC", "NFD"):
+        path = tmp_path / form / "train" / unicodedata.normalize(form, "é") / "è.png"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"x")
+    assert fresh(tmp_path / "NFC") == fresh(tmp_path / "NFD")
+
+
+def test_a_folder_that_cannot_be_read_has_no_digits(root, monkeypatch):
+    (root / "train/a/again").symlink_to("..")
+    assert fresh(root) == "unreadable"
+    (root / "train/a/again").unlink()
+
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", denied)
+    assert fresh(root) == "unreadable"
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="file names there must be UTF-8")
 def test_a_name_need_not_be_utf8(tmp_path):
-    Path(os.fsdecode(bytes(tmp_path) + b"/\xff.png")).write_bytes(b"x")
-    assert fresh(tmp_path) == hashlib.blake2b(b"\xff.png 1\n", digest_size=5).hexdigest()
+    (tmp_path / "train/a").mkdir(parents=True)
+    Path(os.fsdecode(bytes(tmp_path) + b"/train/a/\xff.png")).write_bytes(b"x")
+    expected = hashlib.blake2b(b"train/a/\xff.png 1\n", digest_size=5).hexdigest()
+    assert fresh(tmp_path) == expected
 
 
 def test_a_tilde_is_home(root, monkeypatch):

@@ -25,6 +25,7 @@ LAYERS = [
         "cores",
         "extracting",
         "fingerprints",
+        "image_files",
         "interpolation",
         "job_folders",
         "locks",

@@ -82,15 +82,15 @@ def test_label_noise_is_that_of_the_training():
     assert not by_global.equal(other)
 
 
-def folder(path: Any) -> dict[str, Any]:
+def folder(path: Any, **options: Any) -> dict[str, Any]:
     """Metadata of weights trained on a folder of images."""
     made.write_folder(path)
     node = {
         "_target_": "src.data.image_folder.ImageFolder",
         "folder": "",
-        "fingerprint": fingerprints.folder(str(path)),
+        "fingerprint": fingerprints.folder(str(path), options.get("test", True)),
     }
-    return digits(dataset=node)
+    return digits(dataset=node | options)
 
 
 def test_a_folder_may_move_but_not_change(tmp_path):
@@ -103,3 +103,16 @@ def test_a_folder_may_move_but_not_change(tmp_path):
     assert list((tmp_path / "cache").glob("images_*.safetensors"))
     with pytest.raises(ConfigError, match="is not the folder that these weights were trained on"):
         saved.data({"root": str(tmp_path / "other")}, [], trained, str(tmp_path / "cache"))
+
+
+def test_a_folder_that_is_not_there_is_not_another_one(tmp_path):
+    trained = folder(tmp_path / "a")
+    with pytest.raises(FileNotFoundError, match="nowhere, which does not exist"):
+        saved.data({"root": str(tmp_path / "nowhere")}, [], trained, str(tmp_path / "cache"))
+
+
+def test_a_folder_is_held_against_the_parts_that_were_trained_with(tmp_path):
+    trained = folder(tmp_path / "a", test=False)
+    made.write_image(tmp_path / "a" / "test" / "cat" / "7.png")
+    node = {"root": str(tmp_path / "a"), "test": True}
+    assert len(saved.data(node, [], trained, str(tmp_path / "cache")).test) == 7

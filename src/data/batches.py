@@ -188,7 +188,12 @@ def train_batches(
     channels_last: bool = False,
     num_workers: int = 0,
 ) -> TrainBatches | StreamedTrainBatches:
-    """Batches of the training set, from memory, or from files with `num_workers` processes."""
+    """Batches of the training set, from memory, or from files with `num_workers` processes.
+
+    Raises:
+        ValueError: there is no training set, or as `TrainBatches`.
+    """
+    data.require_train("dataset")
     if isinstance(data.train, Split):
         return TrainBatches(data, batch_size, order_seed, augmentation_seed, device, channels_last)
     return StreamedTrainBatches(
@@ -225,8 +230,9 @@ def calibration(data: DataSet, num_examples: int, num_workers: int = 0) -> Tenso
         (examples, channels, height, width) or (examples, features) float32, normalized.
 
     Raises:
-        ValueError: `num_examples` is below 1.
+        ValueError: `num_examples` is below 1, or there is no training set.
     """
+    data.require_train("bn: what is estimated anew (all but bn=keep and bn=average)")
     check("num_examples", num_examples, num_examples >= 1, "at least 1")
     order = torch.randperm(len(data.train), generator=chance.generator(0, "calibration"))
     part = data.train.take(order[:num_examples])

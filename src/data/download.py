@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from filelock import FileLock
 
-from src.data.files import contents
+from src.image_files import contents
 
 Parts = TypeVar("Parts")
 

@@ -1,15 +1,21 @@
 """Images sorted into one folder a class: which there are, and what tells such folders apart."""
 
 import hashlib
+import logging
 import os
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-EXTENSIONS = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
+from src import image_files
+from src.image_files import EXTENSIONS, ImageFile, contents
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,76 +26,60 @@ class Listing:
         files: (examples,) paths relative to the folder of the data set, as bytes.
         sizes: (examples,) in bytes.
         labels: (examples,) int64, places in `class_names`.
-        class_names: sorted.
+        class_names: sorted, in Unicode's composed form (NFC).
+        ignored: how many files beside them are not read, by ending.
     """
 
     files: np.ndarray
     sizes: np.ndarray
     labels: Tensor
     class_names: tuple[str, ...]
+    ignored: Counter[str] = field(default_factory=Counter)
 
 
 def list_images(folder: Path, part: str) -> Listing:
     """All images in `folder/part/<class>/`, and below, whatever the case of their extension.
 
-    Files that are no images, by their extension, are left out.
-
     Raises:
         FileNotFoundError: there is no such folder, no class in it, or no image in a class.
+        OSError: a folder must not be read.
+        ValueError: a folder contains itself, or a file with an image's name is no regular file.
     """
-    classes = sorted(entry.name for entry in scan(folder / part) if entry.is_dir())
-    if not classes:
+    found = image_files.read_part(folder, part)
+    if not found.images:
         raise FileNotFoundError(f"{folder / part} has no folder of a class: {part}/<class>/<image>")
-    found: list[tuple[str, int]] = []
+    images: list[ImageFile] = []
     labels: list[int] = []
-    for label, name in enumerate(classes):
-        images = images_below(folder / part / name, f"{part}/{name}")
-        if not images:
+    for label, (name, of_class) in enumerate(found.images.items()):
+        if not of_class:
             raise FileNotFoundError(f"{folder / part / name} has no image ({' '.join(EXTENSIONS)})")
-        found += images
-        labels += [label] * len(images)
-    return Listing(*columns(found), torch.tensor(labels), tuple(classes))
+        images += of_class
+        labels += [label] * len(of_class)
+    return Listing(*columns(images), torch.tensor(labels), tuple(found.images), found.ignored)
 
 
-def images_below(folder: Path, name: str) -> list[tuple[str, int]]:
-    """Path, beginning with `name`, and size in bytes of each image in or below `folder`, sorted."""
-    found: list[tuple[str, int]] = []
-    for entry in scan(folder):
-        path = f"{name}/{entry.name}"
-        if entry.is_dir():
-            found += images_below(folder / entry.name, path)
-        elif entry.name.lower().endswith(EXTENSIONS):
-            found.append((path, entry.stat().st_size))
-    return sorted(found)
-
-
-def columns(found: list[tuple[str, int]]) -> tuple[np.ndarray, np.ndarray]:
+def columns(images: Sequence[ImageFile]) -> tuple[np.ndarray, np.ndarray]:
     """Paths as bytes, and sizes, as one array each."""
-    files = np.array([os.fsencode(path) for path, _ in found])
-    return files, np.array([size for _, size in found])
+    files = np.array([os.fsencode(image.path) for image in images])
+    return files, np.array([image.size for image in images])
 
 
-def scan(folder: Path) -> list[os.DirEntry[str]]:
-    """Everything in a folder but hidden files.
-
-    Raises:
-        FileNotFoundError: it does not exist; what its parent has is said.
-    """
-    try:
-        with os.scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".")]
-    except FileNotFoundError:
-        raise FileNotFoundError(
-            f"no folder {folder}: {folder.parent} {contents(folder.parent)}"
-        ) from None
+def report_ignored(base: Path, *listings: Listing | None) -> None:
+    """Say how many files of a data set are not read, by ending, if there are any."""
+    counts = sum((listing.ignored for listing in listings if listing is not None), Counter())
+    if counts:
+        text = ", ".join(f"{count} {ending}" for ending, count in counts.most_common())
+        log.info("not read in %s: %s (images are %s)", base, text, " ".join(EXTENSIONS))
 
 
-def same_classes(train: Listing, test: Listing, test_part: str) -> None:
-    """Refuse splits of different classes.
+def same_classes(train: Listing | None, test: Listing, test_part: str) -> None:
+    """Refuse splits of different classes; a test set alone has those that it has.
 
     Raises:
         ValueError: a class is in one of them only.
     """
+    if train is None:
+        return
     differing = sorted(set(train.class_names) ^ set(test.class_names))
     if not differing:
         return
@@ -106,34 +96,30 @@ def fingerprint(*listings: Listing) -> str:
     return digest.hexdigest()
 
 
-def locate(root: str | None, folder: str, parts: tuple[str, ...]) -> Path:
+def locate(root: str | None, folder: str, *choices: tuple[str, ...]) -> Path:
     """The folder `root/folder` of a data set.
 
     Args:
         root: as typed.
         folder: name below `root`, empty if `root` is the folder itself.
-        parts: what must be in it, such as ("train", "val").
+        choices: what must be in it, such as ("train", "val"); if not all of these, then all of the
+            next choice.
 
     Raises:
         ValueError: no root is given.
-        FileNotFoundError: it does not have all the parts.
+        FileNotFoundError: it has all the parts of no choice.
     """
     if root is None:
         raise ValueError("root: must be the folder that the images lie in, got null")
     base = Path(root).expanduser().absolute()
-    if all((base / folder / part).is_dir() for part in parts):
+    if _has_parts(base / folder, choices):
         return base / folder
-    wanted = " and ".join(f"{part}/" for part in parts)
+    wanted = " and ".join(f"{part}/" for part in choices[0])
     message = f"no {wanted} in {base / folder}, which {contents(base / folder)}"
-    if folder and all((base / part).is_dir() for part in parts):
+    if folder and _has_parts(base, choices):
         raise FileNotFoundError(f"{message}; {base} has them: add dataset.folder=''")
     raise FileNotFoundError(f"{message}; name the folder with dataset.root=FOLDER")
 
 
-def contents(folder: Path) -> str:
-    """What is in a folder, in words."""
-    if not folder.is_dir():
-        return "does not exist"
-    names = sorted(entry.name for entry in folder.iterdir())
-    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-    return f"has {shown}" if names else "is empty"
+def _has_parts(folder: Path, choices: Sequence[tuple[str, ...]]) -> bool:
+    return any(all((folder / part).is_dir() for part in parts) for parts in choices)

@@ -8,25 +8,27 @@ import torch
 from src.data.decoding import cached, decode
 from src.data.files import (
     Listing,
-    contents,
     fingerprint,
     list_images,
     locate,
+    report_ignored,
     same_classes,
 )
 from src.data.recipe import Recipe, check
-from src.data.splits import Augmentation, DataSet, Normalization, Split
+from src.data.splits import Augmentation, DataSet, Normalization, Split, without_examples
+from src.image_files import contents, parts_for_test
 
-FORMAT = 1  # of the cache: counts up when decoding changes
+FORMAT = 2  # of the cache: counts up when decoding changes
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImageFolder(Recipe):
     """Images in `train/<class>/` and `test/<class>/` (or `val/<class>/`).
 
-    Every image is decoded once to RGB, gray ones too, and kept in `cache_dir` as one tensor.
-    Labels are the places of the class folders in sorted order. `augment` crops from an eighth of
-    the side of padding (4 pixels of 32) and flips.
+    Every image is decoded once to RGB in 8 bits (`decoding.open_image` says how), gray ones too,
+    and kept in `cache_dir` as one tensor. Labels are the places of the class folders in sorted
+    order. `augment` crops from an eighth of the side of padding (4 pixels of 32) and flips. A
+    folder that has no `train/` can be evaluated, but not trained on.
 
     Args:
         folder: name of the folder below `root`; empty if `root` is the folder itself.
@@ -54,19 +56,23 @@ class ImageFolder(Recipe):
         check_images(self.image_size, self.mean, self.std)
 
     def read(self) -> DataSet:
-        base = locate(self.root, self.folder, ("train",))
-        train, test = list_images(base, "train"), None
+        tests = ("test", "val") if self.test_folder is None else (self.test_folder,)
+        alone = [(part,) for part in tests] if self.test else []
+        base = locate(self.root, self.folder, ("train",), *alone)
+        train = list_images(base, "train") if (base / "train").is_dir() else None
+        test = None
         if self.test:
             part = self.test_folder or choose_test_folder(base)
             test = list_images(base, part)
             same_classes(train, test, part)
+        report_ignored(base, train, test)
         normalization = Normalization(tuple(self.mean), tuple(self.std))
         return decoded(base, train, test, self.image_size, normalization, self.cache_dir)
 
 
 def decoded(
     base: Path,
-    train: Listing,
+    train: Listing | None,
     test: Listing | None,
     image_size: int | None,
     normalization: Normalization,
@@ -76,13 +82,14 @@ def decoded(
 
     Args:
         base: folder that the listings are relative to.
-        train: files of the training set.
-        test: files of the test set, of the same classes, or None.
+        train: files of the training set, or None.
+        test: files of the test set, of the same classes, or None; one of the two is there.
         image_size: as in `decode`.
         normalization: of the result.
         cache_dir: folder for decoded images.
     """
-    listings = {"train": train} if test is None else {"train": train, "test": test}
+    named = {"train": train, "test": test}
+    listings = {name: listing for name, listing in named.items() if listing is not None}
     images = cached(
         cache_dir,
         f"images_{fingerprint(*listings.values())}_{image_size or 'stored'}_{FORMAT}",
@@ -92,12 +99,13 @@ def decoded(
         name: Split(images[name], part.labels, torch.arange(len(part.labels)))
         for name, part in listings.items()
     }
-    side = min(images["train"].shape[2:])
+    some = next(iter(splits))
+    side = min(images[some].shape[2:])
     return DataSet(
-        train=splits["train"],
+        train=splits["train"] if train else without_examples(splits["test"]),
         val=None,
         test=splits.get("test"),
-        class_names=train.class_names,
+        class_names=listings[some].class_names,
         normalization=normalization,
         augmentation=Augmentation(padding=side // 8, flip=True),
     )
@@ -110,7 +118,7 @@ def choose_test_folder(base: Path) -> str:
         FileNotFoundError: neither is there.
         ValueError: both are.
     """
-    there = [name for name in ("test", "val") if (base / name).is_dir()]
+    there = parts_for_test(base, None)
     if not there:
         raise FileNotFoundError(f"no test/ or val/ in {base}, which {contents(base)}")
     if len(there) == 2:

@@ -4,10 +4,16 @@ from dataclasses import dataclass, field
 
 import torch
 
-from src.data.files import Listing, list_images, locate, same_classes
+from src.data.files import Listing, list_images, locate, report_ignored, same_classes
 from src.data.image_folder import check_images
 from src.data.recipe import Recipe, check
-from src.data.splits import Augmentation, DataSet, Normalization, StreamedSplit
+from src.data.splits import (
+    Augmentation,
+    DataSet,
+    Normalization,
+    StreamedSplit,
+    without_examples,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,9 +21,10 @@ class ImageNet(Recipe):
     """1,281,167 + 50,000 photographs in 1,000 classes (Russakovsky et al., 2015).
 
     A folder with `train/<wnid>/` and `val/<wnid>/`; `val` is the test split. Any other folder so
-    arranged and too large for memory can be read in the same way. `augment` takes a crop of random
-    area (8 % to 100 %) and aspect ratio (3/4 to 4/3) and flips it; evaluation, and training without
-    `augment`, takes the central square.
+    arranged and too large for memory can be read in the same way; one that has no `train/` can be
+    evaluated, but not trained on. `decoding.open_image` says how a file becomes numbers. `augment`
+    takes a crop of random area (8 % to 100 %) and aspect ratio (3/4 to 4/3) and flips it;
+    evaluation, and training without `augment`, takes the central square.
 
     Args:
         folder: name of the folder below `root`; empty if `root` is the folder itself.
@@ -44,11 +51,13 @@ class ImageNet(Recipe):
         check("resize", self.resize, self.resize >= self.image_size, allowed)
 
     def read(self) -> DataSet:
-        base = locate(self.root, self.folder, ("train", "val") if self.test else ("train",))
-        train = list_images(base, "train")
+        choices = (("train", "val"), ("val",)) if self.test else (("train",),)
+        base = locate(self.root, self.folder, *choices)
+        train = list_images(base, "train") if (base / "train").is_dir() else None
         test = list_images(base, "val") if self.test else None
         if test is not None:
             same_classes(train, test, "val")
+        report_ignored(base, train, test)
 
         def split(listing: Listing) -> StreamedSplit:
             return StreamedSplit(
@@ -60,11 +69,13 @@ class ImageNet(Recipe):
                 size=self.image_size,
             )
 
+        parts = {"train": train, "test": test}
+        splits = {name: split(part) for name, part in parts.items() if part is not None}
         return DataSet(
-            train=split(train),
+            train=splits["train"] if train else without_examples(splits["test"]),
             val=None,
-            test=None if test is None else split(test),
-            class_names=train.class_names,
+            test=splits.get("test"),
+            class_names=next(part for part in parts.values() if part is not None).class_names,
             normalization=Normalization(tuple(self.mean), tuple(self.std)),
             augmentation=Augmentation(resized_crop=True, flip=True),
         )

@@ -6,16 +6,13 @@ Every choice has a stream of its own, so that asking for one never changes anoth
 import math
 from dataclasses import replace
 from fractions import Fraction
-from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from src import chance
-from src.data.splits import Split, StreamedSplit
-
-AnySplit = TypeVar("AnySplit", Split, StreamedSplit, Split | StreamedSplit)
+from src.data.splits import AnySplit, StreamedSplit
 
 CHUNK = 2048  # images blurred at once: bounds the memory of their float copies
 
@@ -106,7 +103,7 @@ def with_rotations(split: AnySplit, name: str) -> AnySplit:
     shape = split.input_shape
     if len(shape) != 3 or shape[1] != shape[2]:
         raise ValueError(f"unsupervised_labels: rotation needs square images, got shape {shape}")
-    num_drawn = int(split.indices.max()) + 1
+    num_drawn = int(split.indices.max()) + 1 if len(split) else 0
     drawn = torch.randint(4, (num_drawn,), generator=chance.generator(0, "rotation", name))
     turns = drawn[split.indices]
     if isinstance(split, StreamedSplit):

@@ -32,6 +32,8 @@ def read(recipe: Recipe, indices: np.ndarray) -> tuple[np.ndarray, list[str]]:
     data = recipe.read()
     if not isinstance(data.train, Split) or data.train.inputs.ndim != 4:
         raise ValueError(f"the examples of {name} are no images in memory")
+    if not np.isin(indices, data.train.indices.numpy()).all():
+        raise ValueError(f"the training set in dataset.root={recipe.root} is another one")
     order = torch.argsort(data.train.indices)
     places = order[torch.searchsorted(data.train.indices[order], torch.from_numpy(indices))]
     chosen = data.train.take(places)

@@ -2,9 +2,10 @@
 
 import os
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 Loss: TypeAlias = Literal["cross_entropy", "logistic", "squared"]  # see src/training/losses.py
@@ -98,6 +99,14 @@ class StreamedSplit:
         )
 
 
+AnySplit = TypeVar("AnySplit", Split, StreamedSplit, Split | StreamedSplit)
+
+
+def without_examples(split: AnySplit) -> AnySplit:
+    """A split of the same images, or features, of which none is there."""
+    return split.take(torch.zeros(0, dtype=torch.int64))
+
+
 @dataclass(frozen=True)
 class Normalization:
     """How stored values become what a network sees: (stored / scale - mean) / std.
@@ -137,7 +146,7 @@ class DataSet:
     """A data set ready for training.
 
     Args:
-        train: what is trained on.
+        train: what is trained on; without examples in a folder that has a test set alone.
         val: held out from the training set, or None.
         test: never trained on, or None where it is not to be read.
         class_names: in label order.
@@ -165,6 +174,18 @@ class DataSet:
         """Whether labels are classes, so that an output can be right or wrong."""
         return self.loss != "squared"
 
+    def require_train(self, what: str) -> None:
+        """Refuse a data set without examples to train on.
+
+        Raises:
+            ValueError: led by `what`, which needs them.
+        """
+        if not len(self.train):
+            raise ValueError(
+                f"{what}: needs a training set, and this data set has none: there is no train/ in "
+                "its folder"
+            )
+
     def require_accuracy(self, what: str) -> None:
         """Refuse labels that are numbers where accuracies are compared.
 
@@ -183,6 +204,6 @@ class DataSet:
 
     @property
     def splits(self) -> dict[str, Split | StreamedSplit]:
-        """train, val and test by name; without those that are not there."""
+        """train, val and test by name; without those that have no examples."""
         splits = {"train": self.train, "val": self.val, "test": self.test}
-        return {name: split for name, split in splits.items() if split is not None}
+        return {name: split for name, split in splits.items() if split is not None and len(split)}

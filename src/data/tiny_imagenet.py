@@ -1,14 +1,16 @@
 """Tiny ImageNet, in the folder in which it is distributed."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 
-from src.data.files import Listing, columns, contents, images_below, list_images, locate
+from src.data.files import Listing, columns, list_images, locate, report_ignored
 from src.data.image_folder import check_images, decoded
 from src.data.recipe import Recipe
 from src.data.splits import DataSet, Normalization
+from src.image_files import contents, images_below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +46,7 @@ class TinyImageNet(Recipe):
         base = locate(self.root, self.folder, ("train", "val") if self.test else ("train",))
         train = list_images(base, "train")
         test = annotated(base, train.class_names) if self.test else None
+        report_ignored(base, train, test)
         normalization = Normalization(tuple(self.mean), tuple(self.std))
         return decoded(base, train, test, self.image_size, normalization, self.cache_dir)
 
@@ -63,14 +66,17 @@ def annotated(base: Path, class_names: tuple[str, ...]) -> Listing:
         )
     rows = (line.split("\t") for line in text.read_text().splitlines() if line)
     classes = {row[0]: row[1] for row in rows}
-    found = images_below(base / "val" / "images", "val/images")
+    ignored: Counter[str] = Counter()
+    found = images_below(base, "val/images", ignored)
     if not found:
         raise FileNotFoundError(f"{base / 'val' / 'images'} has no image")
     places = {name: label for label, name in enumerate(class_names)}
     labels = []
-    for path, _ in found:
-        name = classes.get(path.rpartition("/")[2])
+    for image in found:
+        name = classes.get(image.path.rpartition("/")[2])
         if name not in places:
-            raise ValueError(f"{text} gives {path} the class {name}, which train/ does not have")
+            raise ValueError(
+                f"{text} gives {image.path} the class {name}, which train/ does not have"
+            )
         labels.append(places[name])
-    return Listing(*columns(found), torch.tensor(labels), class_names)
+    return Listing(*columns(found), torch.tensor(labels), class_names, ignored)

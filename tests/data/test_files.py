@@ -98,9 +98,23 @@ def test_a_folder_without_its_parts_is_named_with_what_it_has(tmp_path):
         files.locate(None, "", ("train",))
 
 
-def test_contents_are_told_in_words(tmp_path):
-    assert files.contents(tmp_path / "nowhere") == "does not exist"
-    assert files.contents(tmp_path) == "is empty"
-    for number in range(12):
-        (tmp_path / f"{number:02}").touch()
-    assert files.contents(tmp_path) == "has 00, 01, 02, 03, 04, 05, 06, 07, 08, 09, ..."
+def test_one_of_several_sets_of_parts_is_enough(tmp_path):
+    (tmp_path / "test").mkdir()
+    assert files.locate(str(tmp_path), "", ("train",), ("val",), ("test",)) == tmp_path
+    with pytest.raises(FileNotFoundError, match="no train/ in .*, which has test;"):
+        files.locate(str(tmp_path), "", ("train",), ("val",))
+
+
+def test_what_is_not_read_is_said_once_by_ending(tmp_path, caplog):
+    made.write_folder(tmp_path)
+    listing = files.list_images(tmp_path, "train")
+    with caplog.at_level("INFO"):
+        files.report_ignored(tmp_path, listing, None)
+    assert caplog.messages == []
+    for name in ("train/cat/1.heic", "train/dog/2.heic", "test/dog/3.heic", "test/dog/4.txt"):
+        (tmp_path / name).write_text("")
+    listings = [files.list_images(tmp_path, part) for part in ("train", "test")]
+    with caplog.at_level("INFO"):
+        files.report_ignored(tmp_path, *listings)
+    (message,) = caplog.messages
+    assert "3 .heic, 1 .txt" in message

@@ -1,4 +1,5 @@
 import os
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from PIL import Image
 
 from src.data import files
+from src.data.batches import calibration, train_batches
 from src.data.decoding import decode
 from src.data.image_folder import ImageFolder
 from src.data.splits import Augmentation
@@ -130,3 +132,47 @@ def test_without_a_test_split_its_images_are_not_read(tmp_path):
     assert load(tmp_path, test=False, unsupervised_labels="rotation").test is None
     with pytest.raises(ValueError, match="cannot be read as an image"):
         load(tmp_path)
+
+
+def test_a_test_set_alone_can_be_evaluated_and_not_trained_on(tmp_path):
+    made.write_folder(tmp_path / "both")
+    made.write_folder(tmp_path / "alone", ("test",))
+    data, both = load(tmp_path / "alone", unsupervised_labels=None), load(tmp_path / "both")
+    assert list(data.splits) == ["test"] and len(data.train) == 0
+    assert data.class_names == ("cat", "dog") and data.input_shape == (3, 8, 8)
+    assert torch.equal(data.test.inputs, both.test.inputs)
+    with pytest.raises(ValueError, match="^dataset: needs a training set"):
+        train_batches(data, 2, 0, 0, "cpu")
+    with pytest.raises(ValueError, match="^bn: "):
+        calibration(data, 4)
+    with pytest.raises(FileNotFoundError, match="no train/"):
+        load(tmp_path / "alone", test=False)
+    with pytest.raises(FileNotFoundError, match="no train/"):
+        load(tmp_path / "alone", test_folder="val")
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"unsupervised_labels": "rotation"},
+        {"random_labels_fraction": 0.5},
+        {"blur_factor": 2},
+        {"val_fraction": 0.5, "subsample_fraction": 0.5},
+    ],
+    ids=lambda option: next(iter(option)),
+)
+def test_options_of_training_data_do_nothing_to_a_test_set_alone(tmp_path, option):
+    made.write_folder(tmp_path / "both")
+    made.write_folder(tmp_path / "alone", ("test",))
+    alone, both = load(tmp_path / "alone", **option), load(tmp_path / "both", **option)
+    assert torch.equal(alone.test.inputs, both.test.inputs)
+    assert torch.equal(alone.test.labels, both.test.labels)
+
+
+def test_the_two_spellings_of_a_class_are_one(tmp_path):
+    for part, form in (("train", "NFC"), ("test", "NFD")):
+        for seed, name in enumerate(("chat", unicodedata.normalize(form, "éléphant"))):
+            made.write_image(tmp_path / part / name / "0.png", seed=seed)
+    data = load(tmp_path, val_fraction=0.0)
+    assert data.class_names == ("chat", unicodedata.normalize("NFC", "éléphant"))
+    assert torch.equal(data.train.inputs, data.test.inputs)

@@ -59,3 +59,11 @@ def test_without_a_test_split_its_folder_need_not_be_there(tmp_path):
     made.write_folder(tmp_path / "imagenet", ("train",), size=(20, 16), each=10)
     recipe = ImageNet(root=str(tmp_path), image_size=8, resize=10, test=False)
     assert list(recipe.load(0).splits) == ["train", "val"]
+
+
+def test_a_test_set_alone_can_be_evaluated(tmp_path):
+    made.write_folder(tmp_path / "imagenet", ("val",), size=(20, 16), each=10)
+    data = ImageNet(root=str(tmp_path), image_size=8, resize=10).load(0)
+    assert list(data.splits) == ["test"] and data.class_names == ("cat", "dog")
+    with pytest.raises(FileNotFoundError, match="no train/ in"):
+        ImageNet(root=str(tmp_path), image_size=8, resize=10, test=False).load(0)

@@ -30,3 +30,9 @@ def test_saved_weights_are_evaluated_on_the_data_of_their_training():
 def test_the_precision_is_that_of_the_training_unless_given(precision, autocast):
     made = evaluator(METADATA, {"root": None}, [], "cache", toys.RUNTIME, precision)
     assert made.autocast == autocast
+
+
+def test_data_that_does_not_fit_the_model_is_refused():
+    rotated = {"root": None, "unsupervised_labels": "rotation"}
+    with pytest.raises(ValueError, match=r"\[1, 8, 8\] in 4 classes do not fit this model.*10"):
+        evaluator(METADATA, rotated, [], "cache", toys.RUNTIME, None)
