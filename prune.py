@@ -101,7 +101,9 @@ def study_of(cfg: DictConfig, tree: Tree, request: Request) -> "Study":
     from src.training.recipe import Recipe, Runtime, Seeds
     from src.training.session import Session
 
-    own, strategy = config.seeds(cfg), config.part("pruning", config.plain(cfg.pruning))()
+    values = config.values(cfg, "Prune")
+    own, strategy = config.seeds(cfg), config.part("pruning", lottery.strategy(values))()
+    lottery.check_rewind(values, strategy)
     recipe, runtime = Recipe(**config.recipe(config.training(cfg))), Runtime(**config.runtime(cfg))
     recipe.check()
     data = config.load(config.plain(cfg.dataset), own.pop("label_noise"))
@@ -109,10 +111,9 @@ def study_of(cfg: DictConfig, tree: Tree, request: Request) -> "Study":
     seeds = Seeds(**own)
     session = Session(recipe, data, seeds, runtime)
     plan = Plan(request, session.iterations_per_epoch, session.planned_end)
-    values = config.values(cfg, "Prune")
     weights = pretrained.origin(tree.pretrain, values, runtime, data.input_shape)
     starts = Starts(session, tree, plan, seeds, weights)
-    rules = Rules(strategy, cfg.one_shot, cfg.global_seed)
+    rules = Rules(strategy, cfg.one_shot, cfg.global_seed, cfg.retrain_lr)
     return Study(tree, plan, starts, rules, cfg.save_predictions)
 
 

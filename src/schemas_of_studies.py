@@ -158,6 +158,7 @@ class Prune(Train):
     one_shot: float | None = None  # sparsity of the only level
     rewind: Literal["weights", "lr", "none"] | None = None  # null: as the strategy does
     rewind_step: Step = 0  # type: ignore[assignment] # where level 0 begins
+    retrain_lr: float | None = None  # of levels that do not rewind; null: the last one of level 0
     branch: Literal["randomly_prune", "randomly_reinitialize", "retrain", "instability"] | None = (
         None
     )

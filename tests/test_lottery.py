@@ -15,8 +15,12 @@ class Digits:
     def __init__(self, root: str | None = None, cutout: int = 0): ...
 class SparseGlobal:
     def __init__(self, fraction: float = 0.2, ignore: list[str] | None = None): ...
-class Han:
-    def __init__(self, fraction: float = 0.2): ...
+class Han(SparseGlobal):
+    rewind = "none"
+class Odd(SparseGlobal):
+    rewind: str = "never"
+class Counted:
+    def __init__(self, count: int = 2): ...
 """
 }
 
@@ -56,6 +60,8 @@ def wrong(**changes: Any) -> list[str]:
         {"levels": 1, "one_shot": 0.9},
         {"rewind": "lr", "rewind_step": "500it"},
         {"pruning": {"_target_": "src.parts.Han"}},
+        {"pruning": {"_target_": "src.parts.Han"}, "retrain_lr": 0.01, "rewind": "none"},
+        {"rewind": "none", "retrain_lr": 0.01},
         {"branch": "randomly_prune", "randomly_prune": {"strategy": "even", "seed": 3}},
         {"branch": "retrain", "retrain": {"hparams": {"epochs": 3}}, "branch_levels": [0, 3]},
         {"pretrain": {"hparams": {"epochs": 3}}},
@@ -82,13 +88,39 @@ HAN = {"_target_": "src.parts.Han"}
         ({"pruning": {"fraction": "x"}}, "pruning.fraction=x: must be a number"),
         (
             {"levels": None, "one_shot": 1.0},
-            "one_shot=1.0: must be in (0, 1), the sparsity of the only level",
+            "one_shot=1.0: must be in (0, 1), the share that is pruned",
         ),
         ({"one_shot": 0.5}, "one_shot=0.5: prunes once, so not levels=3"),
         (
+            {"levels": None, "one_shot": 0.9, "pruning": {"fraction": 0.5}},
+            "pruning.fraction=0.5: one_shot=0.9 says how much is pruned",
+        ),
+        (
+            {"levels": None, "one_shot": 0.9, "pruning": {"_target_": "src.parts.Counted"}},
+            "one_shot=0.9: src.parts.Counted takes no fraction to prune",
+        ),
+        (
             {"pruning": HAN, "rewind": "lr"},
-            "rewind=lr: pruning=han leaves weights where they are; pruning=sparse_global prunes "
-            "the same ones and rewinds",
+            "rewind=lr: pruning._target_=src.parts.Han leaves weights where they are (Han.rewind "
+            "is none); pruning=sparse_global rewinds",
+        ),
+        (
+            {"pruning": {"_target_": "src.parts.Odd"}},
+            "pruning._target_=src.parts.Odd: Odd.rewind must be one of weights, lr, none, got "
+            "never",
+        ),
+        (
+            {"retrain_lr": 0.1},
+            "retrain_lr=0.1: needs rewind=none; with rewind=weights levels have the learning "
+            "rates that level 0 had",
+        ),
+        ({"pruning": HAN, "retrain_lr": 0.0}, "retrain_lr=0.0: must be positive"),
+        (
+            {
+                "branch": "randomly_prune",
+                "randomly_prune": {"strategy": "identity", "seed": 2},
+            },
+            "randomly_prune.seed=2: nothing is drawn with randomly_prune.strategy=identity",
         ),
         ({"rewind": "all"}, "rewind=all: must be one of weights, lr, none or null"),
         (
@@ -225,6 +257,8 @@ def test_what_changes_a_level_is_in_its_name():
         {"rewind": "lr"},
         {"rewind_step": "500it"},
         {"levels": None, "one_shot": 0.5},
+        {"rewind": "none"},
+        {"rewind": "none", "retrain_lr": 0.1},
         {"pretrain": {"hparams": {"epochs": 1}}},
         {"optimizer": {"lr": 0.2}},
     ]

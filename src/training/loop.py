@@ -133,7 +133,12 @@ class Training:
 
     def lr(self) -> float:
         """Learning rate of the next step (without the factors of groups)."""
-        return self._base_lrs[0] * self.scheduler.factor(self.iteration)
+        return self.base_lr * self.scheduler.factor(self.iteration)
+
+    @property
+    def base_lr(self) -> float:
+        """Learning rate of the optimizer, before the factor of the schedule."""
+        return self._base_lrs[0]
 
     def step(self, inputs: Tensor, labels: Tensor) -> None:
         """Take one optimizer step; never waits for the device."""
