@@ -175,7 +175,7 @@ def branch_of(cfg: DictConfig, study: "Study", folder: str) -> "Branch":
     values, main, make = config.values(cfg, "Prune"), study.starts, None
     if cfg.branch == "retrain":
         own = pretraining.merged(values, "retrain")
-        recipe = Recipe(**config.recipe(own))
+        recipe = Recipe(**config.recipe(own, "retrain."))
         recipe.check()
         data = config.load(own["dataset"], config.seeds(cfg)["label_noise"])
         pretrained.check_inputs("retrain", data, main.session.data.input_shape)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from src import ledger, torchrun
+from src.config import experiments_with_sweeps
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,16 @@ class Sweep:
         """Refuse what cannot be swept over."""
         if torchrun.is_on():
             print("--multirun: torchrun trains one network at a time", file=sys.stderr)
+            sys.exit(1)
+        if names := experiments_with_sweeps(config):
+            script = f"python {config.hydra.job.config_name}.py --multirun"
+            print(
+                f"experiment: {', '.join(names)} cannot be one of several in a sweep, having a "
+                "sweep or launcher in hydra.sweeper, hydra.launcher; type each by itself:",
+                *(f"  {script} experiment={name}" for name in names),
+                sep="\n",
+                file=sys.stderr,
+            )
             sys.exit(1)
         self.on_run_start(config)
 
