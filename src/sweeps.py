@@ -57,6 +57,7 @@ class Sweep:
         if torchrun.is_on():
             print("--multirun: torchrun trains one network at a time", file=sys.stderr)
             sys.exit(1)
+        self.on_run_start(config)
         if names := experiments_with_sweeps(config):
             script = f"python {config.hydra.job.config_name}.py --multirun"
             print(
@@ -67,7 +68,6 @@ class Sweep:
                 file=sys.stderr,
             )
             sys.exit(1)
-        self.on_run_start(config)
 
     def on_job_start(self, config: Any, **_: Any) -> None:
         """Write down that a job has begun."""

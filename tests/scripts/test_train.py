@@ -233,4 +233,4 @@ def test_experiments_that_bring_a_sweep_are_not_swept_over(tmp_path):
     for name in ("coordinate_check", "function_1d"):
         assert f"\n  python train.py --multirun experiment={name}\n" in message
     assert "experiment=quickstart" not in message
-    assert not list(tmp_path.iterdir())
+    assert not list(tmp_path.glob("outputs/*"))
