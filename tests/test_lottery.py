@@ -295,3 +295,35 @@ def test_a_branch_is_told_by_what_is_not_its_default():
     assert words(instability={"vary": ["dropout", "data_order"]}) == "vary=[data_order,dropout]"
     given = {"hparams": {"epochs": 3, "batch_size": 8}, "optimizer": {"lr": 1.0}}
     assert words(retrain=given) == "optimizer.lr=1.0 hparams.epochs=3 hparams.batch_size=8"
+
+
+OWN = """
+class Mine:
+    rewind = "none"
+    def __init__(self, fraction: float = 0.2): ...
+class Later(Mine):
+    def __init__(self, fraction: float = 0.2):
+        self.rewind = "lr"
+"""
+
+
+def test_a_strategy_of_ones_own_says_how_it_rewinds(tmp_path, monkeypatch):
+    (tmp_path / "strategies_of_mine.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = {"_target_": "strategies_of_mine.Mine"}
+    assert wrong(pruning=mine) == []
+    assert lottery.rewind(prune(pruning=mine)) == "none"
+    (message,) = wrong(pruning=mine, rewind="weights")
+    assert message.startswith("rewind=weights: pruning._target_=strategies_of_mine.Mine ")
+
+
+def test_a_strategy_that_is_another_than_its_class_says_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "strategies_of_mine_too.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    from strategies_of_mine_too import Later, Mine
+
+    values = prune(pruning={"_target_": "strategies_of_mine_too.Later"})
+    with pytest.raises(ValueError, match="^pruning._target_=strategies_of_mine_too.Later: .* lr,"):
+        lottery.check_rewind(values, Later())
+    lottery.check_rewind(values, Mine())
+    lottery.check_rewind(values | {"rewind": "lr"}, Later())
