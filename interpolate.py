@@ -71,6 +71,7 @@ def measure_branches(own: Values, run: runs.Run, tree: Tree, threads: int) -> li
     family = founding.family(own, tree, constraint=sparse)
     session = family.session
     session.evaluator.check_splits(request.splits)
+    session.check_schedule(session.planned_end)
     pairs = pairs_of(own, session.iterations_per_epoch, session.planned_end)
     departures.train(family, [(pair.k1, pair.k2) for pair in pairs], seeds, own["snapshots"])
     log.info("%d optimizer steps made", family.num_steps)

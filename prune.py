@@ -102,7 +102,9 @@ def study_of(cfg: DictConfig, tree: Tree, request: Request) -> "Study":
     from src.training.recipe import Recipe, Runtime, Seeds
     from src.training.session import Session
 
-    own, strategy = config.seeds(cfg), config.part("pruning", config.plain(cfg.pruning))()
+    values = config.values(cfg, "Prune")
+    own, strategy = config.seeds(cfg), config.part("pruning", lottery.strategy(values))()
+    lottery.check_rewind(values, strategy)
     recipe, runtime = Recipe(**config.recipe(config.training(cfg))), Runtime(**config.runtime(cfg))
     recipe.check()
     data = config.load(config.plain(cfg.dataset), own.pop("label_noise"))
@@ -110,10 +112,9 @@ def study_of(cfg: DictConfig, tree: Tree, request: Request) -> "Study":
     seeds = Seeds(**own)
     session = Session(recipe, data, seeds, runtime)
     plan = Plan(request, session.iterations_per_epoch, session.planned_end)
-    values = config.values(cfg, "Prune")
     weights = pretrained.origin(tree.pretrain, values, runtime, data.input_shape)
     starts = Starts(session, tree, plan, seeds, weights)
-    rules = Rules(strategy, cfg.one_shot, cfg.global_seed)
+    rules = Rules(strategy, cfg.one_shot, cfg.global_seed, cfg.retrain_lr)
     ticket = masking.mask_of_file(cfg.pretrain.weights)
     return Study(tree, plan, starts, rules, cfg.save_predictions, ticket)
 
@@ -176,7 +177,7 @@ def branch_of(cfg: DictConfig, study: "Study", folder: str) -> "Branch":
     values, main, make = config.values(cfg, "Prune"), study.starts, None
     if cfg.branch == "retrain":
         own = pretraining.merged(values, "retrain")
-        recipe = Recipe(**config.recipe(own))
+        recipe = Recipe(**config.recipe(own, "retrain."))
         recipe.check()
         data = config.load(own["dataset"], config.seeds(cfg)["label_noise"])
         pretrained.check_inputs("retrain", data, main.session.data.input_shape)

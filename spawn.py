@@ -63,6 +63,7 @@ def spawn(cfg: DictConfig, tree: Tree, request: Request, legs: Legs | None) -> N
     family = founding.family(values, tree, cfg.spawn.together, sparse)
     plan = family.plan(request)
     merging = Merging(family, legs) if legs else None
+    family.session.check_schedule(max(plan.last, merging.last if merging else 0))
     family.train_parent(plan, config.plain(cfg.snapshots), to_its_end=legs is not None)
     averages = Averages(tree, plan, family.session.evaluator, cfg.save_averages)
     for spawn_step in plan.spawn_steps:

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import CompactHydraException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -120,6 +122,25 @@ def is_in_sweep() -> bool:
     return HydraConfig.get().mode == RunMode.MULTIRUN
 
 
+def experiments_with_sweeps(cfg: DictConfig) -> list[str]:
+    """Experiments that a multirun goes through and that bring a sweep, or a launcher, themselves.
+
+    Hydra reads these where one experiment is chosen for the whole multirun, and in no job of it.
+
+    Args:
+        cfg: of the multirun, with that of Hydra.
+    """
+    loader: Any = GlobalHydra.instance().config_loader()
+    swept = (plain(cfg.hydra.sweeper.get("params")) or {}).get("experiment")
+    words = [*cfg.hydra.overrides.task, *([f"experiment={swept}"] if swept else [])]
+    names: list[str] = []
+    for override in OverridesParser.create(loader).parse_overrides(words):
+        if override.key_or_group == "experiment" and override.is_sweep_override():
+            names += map(str, override.sweep_string_iterator())
+    before = _hydra_of_jobs(loader, cfg)
+    return [name for name in names if _hydra_of_jobs(loader, cfg, f"experiment={name}") != before]
+
+
 def plain(node: Any) -> Any:
     """A node of the configuration as numbers, texts, lists and dicts."""
     return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
@@ -160,11 +181,12 @@ def training(own: DictConfig | dict[str, Any]) -> dict[str, Any]:
     return {key: own[key] for key in checks.fields("Train")}
 
 
-def recipe(own: dict[str, Any]) -> dict[str, Any]:
+def recipe(own: dict[str, Any], section: str = "") -> dict[str, Any]:
     """Fields of a training recipe: parts, lengths, and what is saved with the weights.
 
     Args:
         own: values of a training, as plain Python.
+        section: that its own options are typed in, such as "pretrain."; "" where there is none.
     """
     groups = ("model", "optimizer", "scheduler")
     options = {key: own["model"][key] for key in checks.common("model") if key in own["model"]}
@@ -176,6 +198,8 @@ def recipe(own: dict[str, Any]) -> dict[str, Any]:
         **options,
         "precision": own["precision"],
         "metadata": {"config": naming.lasting(own)},
+        "section": section,
+        "typed": _typed(),
     }
 
 
@@ -203,6 +227,16 @@ def threads(cfg: DictConfig) -> int:
 def _build(group: str, node: dict[str, Any] | None) -> Callable[..., Any] | None:
     """A function that makes a group's part from what the script supplies, or None if it is off."""
     return part(group, node) if node and "_target_" in node else None
+
+
+def _hydra_of_jobs(loader: Any, cfg: DictConfig, *overrides: str) -> list[Any]:
+    """What the jobs of a multirun say of sweeps, which is not read."""
+    try:
+        job = loader.load_sweep_config(cfg, list(overrides))
+    except HydraException:  # no such experiment, which the job says
+        job = loader.load_sweep_config(cfg, [])
+    parts = [job.hydra.get(name) for name in ("sweeper", "launcher", "callbacks")]
+    return [OmegaConf.to_container(part, resolve=False) for part in parts]
 
 
 def _schema(script: str) -> str:

@@ -5,16 +5,47 @@ from typing import Any
 from src import interpolation, pretraining, schemas, signatures, steps
 from src.annotations import shown
 
+REWINDS = ("weights", "lr", "none")
 BRANCHES = ("randomly_prune", "randomly_reinitialize", "retrain", "instability")
 
 
 def rewind(values: dict[str, Any]) -> str:
-    """What becomes of the weights that are left: as asked for, or as the strategy does.
+    """What becomes of the weights that are left: as typed, or as the strategy says.
 
     Args:
         values: of `prune.py`, as plain Python.
     """
-    return values["rewind"] or ("none" if _is_han(values) else "weights")
+    return values["rewind"] or rewind_of_strategy(values)
+
+
+def rewind_of_strategy(values: dict[str, Any]) -> Any:
+    """What a strategy does to the weights that are left: its class's `rewind`, or "weights"."""
+    value = signatures.attribute(str(values["pruning"].get("_target_")), "rewind")
+    return "weights" if value is signatures.REQUIRED else value
+
+
+def check_rewind(values: dict[str, Any], made: Any) -> None:
+    """Refuse a strategy whose object says another rewinding than its class was read to say.
+
+    Args:
+        values: of `prune.py`, as plain Python.
+        made: the strategy.
+
+    Raises:
+        ValueError: naming both.
+    """
+    own, read = getattr(made, "rewind", "weights"), rewind_of_strategy(values)
+    if values["rewind"] is None and own != read:
+        raise ValueError(
+            f"pruning._target_={values['pruning']['_target_']}: its rewind is {own}, which must "
+            f"stand in the body of its class, as text; or rewind={own}"
+        )
+
+
+def strategy(values: dict[str, Any]) -> dict[str, Any]:
+    """The strategy as a part: pruning once, it prunes as much as `one_shot` says."""
+    one_shot = values["one_shot"]
+    return values["pruning"] | ({} if one_shot is None else {"fraction": one_shot})
 
 
 def num_levels(values: dict[str, Any]) -> int:
@@ -40,19 +71,51 @@ def errors(values: dict[str, Any]) -> list[str]:
         found.append("levels: needs a value, levels=...")
     elif levels is not None and levels < 0:
         found.append(f"levels={levels}: must not be negative")
-    if one_shot is not None and not 0 < one_shot < 1:
-        found.append(f"one_shot={one_shot}: must be in (0, 1), the sparsity of the only level")
-    if one_shot is not None and levels not in (None, 1):
-        found.append(f"one_shot={one_shot}: prunes once, so not levels={levels}")
-    if _is_han(values) and values["rewind"] not in (None, "none"):
-        found.append(
-            f"rewind={values['rewind']}: pruning=han leaves weights where they are; "
-            "pruning=sparse_global prunes the same ones and rewinds"
-        )
-    later = steps.parse(values["rewind_step"]) != (0, 0)
-    if later and rewind(values) == "none":
-        found.append(f"rewind_step={values['rewind_step']}: nothing is rewound with rewind=none")
+    if one_shot is not None:
+        found += _errors_of_one_shot(one_shot, values)
+    found += _errors_of_rewinding(values)
     return found + ([] if found else _errors_of_branches(values))
+
+
+def _errors_of_one_shot(one_shot: float, values: dict[str, Any]) -> list[str]:
+    levels, pruning, errors = values["levels"], values["pruning"], []
+    fraction = signatures.arguments(pruning["_target_"]).get("fraction")
+    if not 0 < one_shot < 1:
+        errors.append(f"one_shot={one_shot}: must be in (0, 1), the share that is pruned")
+    if levels not in (None, 1):
+        errors.append(f"one_shot={one_shot}: prunes once, so not levels={levels}")
+    if fraction is None:
+        errors.append(f"one_shot={one_shot}: {pruning['_target_']} takes no fraction to prune")
+    elif fraction.default not in (signatures.REQUIRED, pruning.get("fraction", fraction.default)):
+        errors.append(
+            f"pruning.fraction={pruning['fraction']}: one_shot={one_shot} says how much is pruned"
+        )
+    return errors
+
+
+def _errors_of_rewinding(values: dict[str, Any]) -> list[str]:
+    typed, of_strategy, errors = values["rewind"], rewind_of_strategy(values), []
+    target, retrain_lr = values["pruning"]["_target_"], values["retrain_lr"]
+    name = target.rpartition(".")[2]
+    if of_strategy not in REWINDS:
+        kinds = ", ".join(REWINDS)
+        value = "no literal" if of_strategy is signatures.UNKNOWN else of_strategy
+        return [f"pruning._target_={target}: {name}.rewind must be one of {kinds}, got {value}"]
+    if of_strategy == "none" and typed not in (None, "none"):
+        errors.append(
+            f"rewind={typed}: pruning._target_={target} leaves weights where they are "
+            f"({name}.rewind is none); pruning=sparse_global rewinds"
+        )
+    elif rewind(values) == "none" and steps.parse(values["rewind_step"]) != (0, 0):
+        errors.append(f"rewind_step={values['rewind_step']}: nothing is rewound with rewind=none")
+    if retrain_lr is not None and rewind(values) != "none":
+        errors.append(
+            f"retrain_lr={retrain_lr}: needs rewind=none; with rewind={rewind(values)} levels "
+            "have the learning rates that level 0 had"
+        )
+    if retrain_lr is not None and not retrain_lr > 0:
+        errors.append(f"retrain_lr={retrain_lr}: must be positive")
+    return errors
 
 
 def _errors_of_branches(values: dict[str, Any]) -> list[str]:
@@ -67,6 +130,12 @@ def _errors_of_branches(values: dict[str, Any]) -> list[str]:
     if branch == "retrain" and not pretraining.is_on(values, "retrain"):
         found.append(
             "branch=retrain: needs other data or hyperparameters, retrain.hparams.epochs=..."
+        )
+    drawn = values["randomly_prune"]
+    if branch == "randomly_prune" and drawn["strategy"] == "identity" and drawn["seed"] != 1:
+        found.append(
+            f"randomly_prune.seed={drawn['seed']}: nothing is drawn with "
+            "randomly_prune.strategy=identity"
         )
     for name in BRANCHES:
         defaults = schemas.fields(_class_of(name))
@@ -99,7 +168,3 @@ def _is_default(value: Any, argument: signatures.Argument) -> bool:
 
 def _class_of(section: str) -> str:
     return "".join(word.capitalize() for word in section.split("_"))
-
-
-def _is_han(values: dict[str, Any]) -> bool:
-    return str(values["pruning"].get("_target_")).endswith(".Han")

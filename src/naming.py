@@ -82,12 +82,15 @@ def clustering_name(extraction: dict[str, Any]) -> str:
     return _digest(_unlike_default(chosen, checks.fields("Extraction")))
 
 
-def study_name(values: dict[str, Any], space: dict[str, str]) -> str:
-    """Ten hexadecimal digits of what a study of `tune.py` searches, and of all that stays as it is.
+def study_name(
+    values: dict[str, Any], space: dict[str, str], sampler: dict[str, Any] | None = None
+) -> str:
+    """Ten hexadecimal digits of what a study of `tune.py` searches, how, and of all that is fixed.
 
     Args:
         values: the configuration of `tune.py`, whose searched values do not count.
         space: what is searched, by the full name of the option.
+        sampler: its target and the values that are not its defaults; None for the default one.
     """
     named = identity(values, "Tune")
     for name in space:
@@ -96,7 +99,7 @@ def study_name(values: dict[str, Any], space: dict[str, str]) -> str:
             named.pop(group, None)
         elif isinstance(named.get(group), dict):
             named[group] = {k: v for k, v in named[group].items() if k != key}
-    return _digest({**named, "search": space})
+    return _digest({**named, "search": space, **({"sampler": sampler} if sampler else {})})
 
 
 def identity(values: dict[str, Any], schema: str) -> dict[str, Any]:

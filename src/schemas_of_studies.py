@@ -155,9 +155,10 @@ class Prune(Train):
     pruning: Any = MISSING
     pretrain: Pretrain = field(default_factory=Pretrain)
     levels: int | None = None
-    one_shot: float | None = None  # sparsity of the only level
+    one_shot: float | None = None  # share that the only level prunes, in place of `fraction`
     rewind: Literal["weights", "lr", "none"] | None = None  # null: as the strategy does
     rewind_step: Step = 0  # type: ignore[assignment] # where level 0 begins
+    retrain_lr: float | None = None  # of levels that do not rewind; null: the last one of level 0
     branch: Literal["randomly_prune", "randomly_reinitialize", "retrain", "instability"] | None = (
         None
     )

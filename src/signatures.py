@@ -55,6 +55,24 @@ def choices(target: str, argument: str) -> tuple[Any, ...]:
     return annotations.choices(arguments(target)[argument].annotation)
 
 
+def attribute(target: str, name: str) -> Any:
+    """The value that a class, or one that it inherits from, gives to a name in its body.
+
+    Args:
+        target: dotpath of the class; what lies in `src` is read, anything else is imported.
+        name: of the attribute.
+
+    Returns:
+        The value; REQUIRED where there is none, UNKNOWN where it is not a literal.
+    """
+    module, _, class_name = target.rpartition(".")
+    if not module.startswith("src."):
+        return getattr(pydoc.locate(target), name, REQUIRED)
+    path = _path(module)
+    node = _definitions(path).get(class_name) if path.exists() else None
+    return _read_attribute(node, path, name) if isinstance(node, ast.ClassDef) else REQUIRED
+
+
 def _path(module: str) -> Path:
     return ROOT.joinpath(*module.split(".")).with_suffix(".py")
 
@@ -104,11 +122,34 @@ def _read(node: ast.ClassDef | ast.FunctionDef, path: Path) -> list[Argument]:
 
 
 def _base(base: ast.expr, path: Path) -> list[Argument]:
-    first, _, rest = ast.unparse(base).partition(".")  # Recipe, or recipe.Recipe
+    first = ast.unparse(base)
     if first in _definitions(path):
         return _read(_definitions(path)[first], path)
-    dotpath = ".".join([*_imports(path).get(first, ()), rest]).rstrip(".")
+    dotpath = _dotpath(base, path)
     return list(arguments(dotpath).values()) if dotpath.startswith("src.") else []
+
+
+def _dotpath(base: ast.expr, path: Path) -> str:
+    """Where a class that a module imports is defined: Recipe, or recipe.Recipe."""
+    first, _, rest = ast.unparse(base).partition(".")
+    return ".".join([*_imports(path).get(first, ()), rest]).rstrip(".")
+
+
+def _read_attribute(node: ast.ClassDef, path: Path, name: str) -> Any:
+    for item in node.body:
+        if isinstance(item, ast.AnnAssign) and ast.unparse(item.target) == name and item.value:
+            return _default(item.value)
+        if isinstance(item, ast.Assign) and name in map(ast.unparse, item.targets):
+            return _default(item.value)
+    for base in node.bases:
+        own = _definitions(path).get(ast.unparse(base))
+        if isinstance(own, ast.ClassDef):
+            value = _read_attribute(own, path, name)
+        else:
+            value = attribute(_dotpath(base, path), name)
+        if value is not REQUIRED:
+            return value
+    return REQUIRED
 
 
 def _parameters(node: ast.FunctionDef) -> list[Argument]:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from src import ledger, torchrun
+from src.config import experiments_with_sweeps
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,16 @@ class Sweep:
             print("--multirun: torchrun trains one network at a time", file=sys.stderr)
             sys.exit(1)
         self.on_run_start(config)
+        if names := experiments_with_sweeps(config):
+            script = f"python {config.hydra.job.config_name}.py --multirun"
+            print(
+                f"experiment: {', '.join(names)} cannot be one of several in a sweep, having a "
+                "sweep or launcher in hydra.sweeper, hydra.launcher; type each by itself:",
+                *(f"  {script} experiment={name}" for name in names),
+                sep="\n",
+                file=sys.stderr,
+            )
+            sys.exit(1)
 
     def on_job_start(self, config: Any, **_: Any) -> None:
         """Write down that a job has begun."""

@@ -9,12 +9,14 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from src import config, naming
 from src.config import ConfigError
 
 ROOT = Path(__file__).parent.parent
+CONF = ROOT.resolve() / "conf"
 
 FILES = {
     "train.yaml": """
@@ -518,3 +520,27 @@ def test_help_says_what_a_script_does_and_names_every_group(script):
     assert groups
     for group in groups:
         assert re.search(rf"(^|, ){group}\b", template, re.MULTILINE), group
+
+
+EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
+def test_an_experiment_with_a_sweep_of_its_own_is_none_of_several(path):
+    script = {
+        "spawn": "spawn",
+        "k1k2": "interpolate",
+        "lottery": "prune",
+        "extract": "extract",
+    }.get(path.stem.partition("_")[0], "tune" if path.stem.startswith("tune") else "train")
+    brings = "hydra:" in path.read_text()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        for words in (f"quickstart,{path.stem}", f"choice({path.stem})", f"glob({path.stem}*)"):
+            cfg = loader.load_configuration(script, [f"experiment={words}"], RunMode.MULTIRUN)
+            found = config.experiments_with_sweeps(cfg)
+            assert found == ([path.stem] if brings else [])
+        cfg = loader.load_configuration(script, [f"experiment={path.stem}"], RunMode.MULTIRUN)
+        assert config.experiments_with_sweeps(cfg) == []
+    GlobalHydra.instance().clear()

@@ -15,8 +15,12 @@ class Digits:
     def __init__(self, root: str | None = None, cutout: int = 0): ...
 class SparseGlobal:
     def __init__(self, fraction: float = 0.2, ignore: list[str] | None = None): ...
-class Han:
-    def __init__(self, fraction: float = 0.2): ...
+class Han(SparseGlobal):
+    rewind = "none"
+class Odd(SparseGlobal):
+    rewind: str = "never"
+class Counted:
+    def __init__(self, count: int = 2): ...
 """
 }
 
@@ -56,6 +60,8 @@ def wrong(**changes: Any) -> list[str]:
         {"levels": 1, "one_shot": 0.9},
         {"rewind": "lr", "rewind_step": "500it"},
         {"pruning": {"_target_": "src.parts.Han"}},
+        {"pruning": {"_target_": "src.parts.Han"}, "retrain_lr": 0.01, "rewind": "none"},
+        {"rewind": "none", "retrain_lr": 0.01},
         {"branch": "randomly_prune", "randomly_prune": {"strategy": "even", "seed": 3}},
         {"branch": "retrain", "retrain": {"hparams": {"epochs": 3}}, "branch_levels": [0, 3]},
         {"pretrain": {"hparams": {"epochs": 3}}},
@@ -82,13 +88,39 @@ HAN = {"_target_": "src.parts.Han"}
         ({"pruning": {"fraction": "x"}}, "pruning.fraction=x: must be a number"),
         (
             {"levels": None, "one_shot": 1.0},
-            "one_shot=1.0: must be in (0, 1), the sparsity of the only level",
+            "one_shot=1.0: must be in (0, 1), the share that is pruned",
         ),
         ({"one_shot": 0.5}, "one_shot=0.5: prunes once, so not levels=3"),
         (
+            {"levels": None, "one_shot": 0.9, "pruning": {"fraction": 0.5}},
+            "pruning.fraction=0.5: one_shot=0.9 says how much is pruned",
+        ),
+        (
+            {"levels": None, "one_shot": 0.9, "pruning": {"_target_": "src.parts.Counted"}},
+            "one_shot=0.9: src.parts.Counted takes no fraction to prune",
+        ),
+        (
             {"pruning": HAN, "rewind": "lr"},
-            "rewind=lr: pruning=han leaves weights where they are; pruning=sparse_global prunes "
-            "the same ones and rewinds",
+            "rewind=lr: pruning._target_=src.parts.Han leaves weights where they are (Han.rewind "
+            "is none); pruning=sparse_global rewinds",
+        ),
+        (
+            {"pruning": {"_target_": "src.parts.Odd"}},
+            "pruning._target_=src.parts.Odd: Odd.rewind must be one of weights, lr, none, got "
+            "never",
+        ),
+        (
+            {"retrain_lr": 0.1},
+            "retrain_lr=0.1: needs rewind=none; with rewind=weights levels have the learning "
+            "rates that level 0 had",
+        ),
+        ({"pruning": HAN, "retrain_lr": 0.0}, "retrain_lr=0.0: must be positive"),
+        (
+            {
+                "branch": "randomly_prune",
+                "randomly_prune": {"strategy": "identity", "seed": 2},
+            },
+            "randomly_prune.seed=2: nothing is drawn with randomly_prune.strategy=identity",
         ),
         ({"rewind": "all"}, "rewind=all: must be one of weights, lr, none or null"),
         (
@@ -225,6 +257,8 @@ def test_what_changes_a_level_is_in_its_name():
         {"rewind": "lr"},
         {"rewind_step": "500it"},
         {"levels": None, "one_shot": 0.5},
+        {"rewind": "none"},
+        {"rewind": "none", "retrain_lr": 0.1},
         {"pretrain": {"hparams": {"epochs": 1}}},
         {"optimizer": {"lr": 0.2}},
     ]
@@ -261,3 +295,35 @@ def test_a_branch_is_told_by_what_is_not_its_default():
     assert words(instability={"vary": ["dropout", "data_order"]}) == "vary=[data_order,dropout]"
     given = {"hparams": {"epochs": 3, "batch_size": 8}, "optimizer": {"lr": 1.0}}
     assert words(retrain=given) == "optimizer.lr=1.0 hparams.epochs=3 hparams.batch_size=8"
+
+
+OWN = """
+class Mine:
+    rewind = "none"
+    def __init__(self, fraction: float = 0.2): ...
+class Later(Mine):
+    def __init__(self, fraction: float = 0.2):
+        self.rewind = "lr"
+"""
+
+
+def test_a_strategy_of_ones_own_says_how_it_rewinds(tmp_path, monkeypatch):
+    (tmp_path / "strategies_of_mine.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    mine = {"_target_": "strategies_of_mine.Mine"}
+    assert wrong(pruning=mine) == []
+    assert lottery.rewind(prune(pruning=mine)) == "none"
+    (message,) = wrong(pruning=mine, rewind="weights")
+    assert message.startswith("rewind=weights: pruning._target_=strategies_of_mine.Mine ")
+
+
+def test_a_strategy_that_is_another_than_its_class_says_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "strategies_of_mine_too.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    from strategies_of_mine_too import Later, Mine
+
+    values = prune(pruning={"_target_": "strategies_of_mine_too.Later"})
+    with pytest.raises(ValueError, match="^pruning._target_=strategies_of_mine_too.Later: .* lr,"):
+        lottery.check_rewind(values, Later())
+    lottery.check_rewind(values, Mine())
+    lottery.check_rewind(values | {"rewind": "lr"}, Later())

@@ -45,6 +45,41 @@ def real_default(target, parameter: inspect.Parameter):
     return list(default) if isinstance(default, tuple) else default
 
 
+def test_attributes_of_classes_are_read_with_those_that_they_inherit(sources):
+    sources(
+        {
+            "parts.py": """
+from src.bases import Base
+from src import bases
+class Plain: ...
+class Typed(Plain):
+    word: str = "typed"
+class Said(Typed):
+    word = "said"
+class Inherited(Base): ...
+class Computed:
+    word = "a" + str(1)
+class Deep(bases.Base, Computed): ...
+def function(): ...
+""",
+            "bases.py": """
+class Base:
+    word: ClassVar[str] = "base"
+""",
+        }
+    )
+    names = ("Plain", "Typed", "Said", "Inherited", "Computed", "Deep", "function", "absent")
+    found = [signatures.attribute(f"src.parts.{name}", "word") for name in names]
+    assert found == [REQUIRED, "typed", "said", "base", UNKNOWN, "base", REQUIRED, REQUIRED]
+    assert signatures.attribute("collections.OrderedDict", "__module__") == "collections"
+
+
+def test_what_strategies_of_pruning_say_of_themselves_is_read_as_it_is():
+    for name in ("SparseGlobal", "Fc19", "Han", "Random"):
+        target = f"src.pruning.strategies.{name}"
+        assert signatures.attribute(target, "rewind") == pydoc.locate(target).rewind
+
+
 def test_positional_arguments_are_read_in_the_order_of_the_signature():
     target = "src.models.resnet_cifar.ResNetCifar"
     assert list(signatures.arguments(target)) == list(

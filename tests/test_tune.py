@@ -55,6 +55,35 @@ def test_a_trial_that_cannot_be_trained_is_marked_and_ends_no_search(searched):
     assert said.index("best: validation accuracy") < said.index("3 jobs: 2 done, 1 failed")
 
 
+def test_the_console_has_a_line_for_each_trial_with_the_best_so_far(searched):
+    cwd, _, said = searched
+    rows, summary = results(cwd)
+    lines = said[: said.index("\n3 trials: ")].splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["trial 0", "trial 1", "trial 2"]
+    best = 0.0
+    for line, row in zip(lines, rows, strict=True):
+        best = max(best, float(row["value"] or 0))
+        assert (f": {float(row['value']):.4f} " if row["value"] else ": failed: ") in line
+        assert (f"best {best:.4f}" if best else "none is complete") in line
+        assert f"optimizer.lr={float(row['optimizer.lr']):.4g}" in line
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["optimizer.lr=0.1"], "nothing is searched"),
+        (["optimizer.lr=choice(0.1)"], "nothing is searched"),
+        (["optimizer.lr=0.1,0.2", "hydra.sweeper.direction=minimize"], "direction=minimize: "),
+    ],
+)
+def test_a_search_of_nothing_is_refused(words, named, tmp_path):
+    fixed = ["optimizer.weight_decay=1e-4", "scheduler=constant"]
+    done = run("tune.py", *SMALL, *fixed, *words, cwd=tmp_path, check=False)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert named in done.stderr
+    assert not list(tmp_path.glob("outputs/t*"))
+
+
 def test_the_test_set_is_in_no_table_of_a_trial_and_a_fifth_is_held_out(searched):
     cwd, _, _ = searched
     folders = [path.parent for path in cwd.glob("outputs/train_*/seed_1/result.json")]
@@ -131,7 +160,8 @@ def test_a_search_that_is_killed_goes_on_with_two_workers_and_trains_nothing_twi
     assert {row["state"] for row in rows} == {"complete"}
     assert summary["trials"] == {"complete": 4}
     assert len(list(tmp_path.glob("outputs/train_*"))) == 4
-    assert any("going on from" in text for text in said)
+    logs = [path.read_text() for path in tmp_path.glob("outputs/train_*/seed_1/train.log")]
+    assert any("going on from" in text for text in logs)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
 
 

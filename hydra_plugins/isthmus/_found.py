@@ -29,6 +29,26 @@ def report(study: Any, folder: Path, command: str | None) -> None:
     print("\n".join(["", *lines(summary), f"results in {config.shown(folder)}"]))
 
 
+def trial_line(study: Any, number: int, status: str) -> str:
+    """How one trial ended, the best so far, and its values.
+
+    Args:
+        study: of Optuna.
+        number: of the trial.
+        status: of its job in the ledger.
+    """
+    trial, best = study.get_trials(deepcopy=False)[number], trials.best(study)
+    values = " ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in trial.params.items()
+    )
+    error = (str(trial.user_attrs.get("error") or "").splitlines() or [""])[0]
+    state = trials.state(trial)
+    outcome = f"{trial.value:.4f}" if state == "complete" else f"{state}: {error or status}"
+    so_far = f"best {best.value:.4f}, trial {best.number}" if best else "none is complete"
+    return f"trial {number}: {outcome} ({so_far})  {values}"
+
+
 def lines(summary: dict[str, Any]) -> list[str]:
     """The summary in words."""
     counts = ", ".join(f"{number} {state}" for state, number in summary["trials"].items())

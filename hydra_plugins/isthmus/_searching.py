@@ -5,14 +5,15 @@ Imported when a search begins, because Optuna and its database take seconds.
 
 import copy
 import functools
-import logging
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
 from hydra_plugins.hydra_optuna_sweeper import _impl as plugin
+from hydra_plugins.hydra_optuna_sweeper import config as plugin_config
 from omegaconf import OmegaConf, open_dict
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import GridSampler
@@ -22,8 +23,6 @@ from src import config, ledger, naming
 from src.config import ConfigError
 from src.tuning import trials
 from src.tuning.study import Claim, Study
-
-log = logging.getLogger(__name__)
 
 Space = dict[str, BaseDistribution]
 
@@ -40,7 +39,8 @@ def search(sweeper: Any, arguments: Sequence[str]) -> None:
     """
     space, fixed = space_of(sweeper, arguments)
     check(sweeper, space, fixed)
-    name = naming.study_name(config.values(sweeper.config, "Tune"), _words(space))
+    how = sampler_of(sweeper.config.hydra.sweeper.sampler)
+    name = naming.study_name(config.values(sweeper.config, "Tune"), _words(space), how)
     seed, output = sweeper.config.global_seed, Path(sweeper.config.output_dir)
     folder = output / f"tune_{sweeper.study_name or name}" / f"seed_{seed}"
     known = sweeper.study_name or f"tune_{name}_seed_{seed}"
@@ -52,6 +52,8 @@ def search(sweeper: Any, arguments: Sequence[str]) -> None:
         jobs = ledger.read(Path(sweeper.config.hydra.sweep.dir), is_over=True)[first:]
         for claim, job in zip(claims, jobs, strict=True):
             study.tell(claim.number, job)
+            with study.locked():
+                print(_found.trial_line(study.study, claim.number, job["status"]), flush=True)
         first += len(claims)
     with study.locked():
         best = trials.best(study.study)
@@ -78,7 +80,7 @@ def space_of(sweeper: Any, arguments: Sequence[str]) -> tuple[Space, dict[str, s
         if OmegaConf.select(sweeper.config, name) is not None and name not in fixed | space
     }
     for name in sweeper.params.keys() - there.keys() - fixed.keys() - space.keys():
-        log.info("%s is not searched: the chosen parts do not have it", name)
+        print(f"{name} is not searched: the chosen parts do not have it")
     defaults, _ = plugin.create_params_from_overrides([f"{k}={v}" for k, v in there.items()])
     return {**defaults, **space}, fixed
 
@@ -95,6 +97,16 @@ def check(sweeper: Any, space: Space, fixed: Mapping[str, str]) -> None:
         for name, number in numbers.items()
         if number < 1
     ]
+    if sweeper.direction != "maximize":
+        errors.append(
+            f"hydra.sweeper.direction={sweeper.direction}: must be maximize, trials are compared "
+            "by accuracy"
+        )
+    if all(_num_choices(kind) == 1 for kind in space.values()):
+        errors.append(
+            "nothing is searched, every option has one value: 'optimizer.lr=interval(0.01,1)' or "
+            "scheduler=constant,cosine searches one"
+        )
     if _is_grid(sweeper):
         errors += [
             f"{name}: a grid needs choices, {name}=choice(...), got an interval"
@@ -105,6 +117,23 @@ def check(sweeper: Any, space: Space, fixed: Mapping[str, str]) -> None:
         raise ConfigError("This search cannot run:\n  " + "\n  ".join(errors))
     for values in corners(space):
         _check_job(job_config(sweeper, words(fixed, Claim(0, values))))
+
+
+def sampler_of(node: Any) -> dict[str, Any] | None:
+    """What a sampler is, by its target and the values that are not its defaults.
+
+    Args:
+        node: `hydra.sweeper.sampler`.
+
+    Returns:
+        None for the default one, which studies are not named by.
+    """
+    given, kinds = config.plain(node), plugin_config.SamplerConfig.__subclasses__()
+    defaults = next((asdict(k()) for k in kinds if k._target_ == given["_target_"]), {})
+    named = {k: v for k, v in given.items() if k not in defaults or v != defaults[k]}
+    target = given["_target_"]
+    is_default = not named and target == plugin_config.TPESamplerConfig._target_
+    return None if is_default else {"_target_": target, **named}
 
 
 def corners(space: Space) -> list[dict[str, Any]]:
@@ -163,6 +192,10 @@ def _check_job(cfg: Any) -> None:
         config.check(task)
     finally:
         HydraConfig.instance().cfg = before
+
+
+def _num_choices(kind: BaseDistribution) -> int | None:
+    return len(kind.choices) if isinstance(kind, CategoricalDistribution) else None
 
 
 def _is_grid(sweeper: Any) -> bool:

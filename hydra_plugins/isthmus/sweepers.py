@@ -4,6 +4,7 @@ Hydra takes plugins from the package `hydra_plugins` only. For every command it 
 there whose names begin with a letter, so what takes time is in those that begin with a `_`.
 """
 
+import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from hydra.plugins.sweeper import Sweeper
 
 # A sampler is made, and so Optuna imported, before anything here is called; see src.tuning.study.
 os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")
+logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of its own set-up
 
 
 class Grid(BasicSweeper):

@@ -67,7 +67,9 @@ class Family:
         self.save_predictions, self.together = save_predictions, together
         self.num_steps = 0  # optimizer steps that were made
         # One for all: the data is laid out once, and what is compiled is compiled once.
-        self.session = Session(origins.recipe, origins.data, origins.seeds, runtime)
+        self.session = Session(
+            origins.recipe, origins.data, origins.seeds, runtime, checks_schedule=False
+        )
         self._initial = {k: v.clone() for k, v in self.session.model.state_dict().items()}
 
     def parameters(self) -> list[str]:

@@ -73,6 +73,11 @@ class Plan:
             "child_steps", request.child_steps, iterations_per_epoch, self.child_length
         )
 
+    @property
+    def last(self) -> int:
+        """The last iteration that the parent, or a child, comes to."""
+        return max([self.end, *(step + self.child_length for step in self.spawn_steps)])
+
     def text(self, iteration: int) -> Step:
         """A moment as it stands in names of folders."""
         return steps.to_text(iteration, self.iterations_per_epoch)

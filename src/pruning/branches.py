@@ -82,7 +82,7 @@ class Branches:
         if self.branch.kind != "randomly_prune":
             return mask
         seed = chance.derive(study.rules.seed, "randomly_prune", options["seed"], level)
-        return shuffled(mask, options["strategy"], study.pruned, seed)
+        return shuffled(mask, options["strategy"], study.pruned, seed, study.first)
 
     def _begin(self, level: int, mask: Mask, origin: dict[str, Any]) -> Session:
         starts, options = self.study.starts, self.branch.options
@@ -93,10 +93,12 @@ class Branches:
             seeds = starts.seeds.initialization, "randomly_reinitialize", options["seed"]
             weights = starts.session.initialized(chance.derive(*seeds))
             return starts.fresh(weights, first, mask, origin)
+        others = options["strategy"] != "identity"  # places than those that the level was pruned in
         if options["start_at"] == "rewind":
-            return self.study.begin(level, mask, origin)
-        weights = starts.initial if options["start_at"] == "init" else self.study.final(level)
-        return starts.fresh(weights, first, mask, origin)
+            return self.study.begin(level, mask, origin, dense=others)
+        if options["start_at"] == "init":
+            return starts.fresh(starts.initial, first, mask, origin)
+        return starts.fresh(self.study.final(0 if others else level), first, mask, origin)
 
     def _begin_other(self, session: Session, mask: Mask, origin: dict[str, Any]) -> Session:
         """The session of retrain: weights of the study, the output layer fresh where it must be."""

@@ -9,7 +9,9 @@ from src.pruning import counts
 from src.pruning.masks import Mask, num_kept
 
 
-def shuffled(mask: Mask, strategy: str, pruned: Sequence[str], seed: int) -> Mask:
+def shuffled(
+    mask: Mask, strategy: str, pruned: Sequence[str], seed: int, first: Mask | None = None
+) -> Mask:
     """A mask that keeps as many weights in other places.
 
     Args:
@@ -19,28 +21,38 @@ def shuffled(mask: Mask, strategy: str, pruned: Sequence[str], seed: int) -> Mas
             them where they are.
         pruned: layers whose places are shuffled; the others stay as they are.
         seed: of the shuffle.
+        first: the mask of level 0 where that is a ticket, among whose places others are drawn;
+            None: it has all weights.
 
     Raises:
         ValueError: `strategy` is another one.
     """
     parts = {name: mask[name] for name in mask if name in pruned}
-    kept, sizes = num_kept(parts), {name: part.numel() for name, part in parts.items()}
+    places = {
+        name: (torch.ones_like(part) if first is None else first[name]).flatten().nonzero()[:, 0]
+        for name, part in parts.items()
+    }
+    kept, sizes = num_kept(parts), {name: len(own) for name, own in places.items()}
     if strategy == "identity":
         return dict(mask)
     if strategy == "global":
-        whole = torch.cat([part.flatten() for part in parts.values()])
-        places = torch.randperm(len(whole), generator=chance.generator(seed, "global"))
-        pieces = whole[places].split(list(sizes.values()))
-        shapes = [part.shape for part in parts.values()]
-        found = [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
-        return mask | dict(zip(parts, found, strict=True))
-    if strategy not in ("layerwise", "even"):
+        left = torch.cat([parts[name].flatten()[places[name]] for name in parts])
+        order = torch.randperm(len(left), generator=chance.generator(seed, "global"))
+        pieces = left[order].split(list(sizes.values()))
+        drawn = {name: places[name][piece] for name, piece in zip(parts, pieces, strict=True)}
+    elif strategy in ("layerwise", "even"):
+        counted = counts.shares(sizes, sum(kept.values())) if strategy == "even" else kept
+        drawn = {
+            name: places[name][
+                torch.randperm(sizes[name], generator=chance.generator(seed, strategy, name))
+            ][: counted[name]]
+            for name in parts
+        }
+    else:
         raise ValueError(f"strategy: must be layerwise, global, even or identity, got {strategy}")
-    wanted = counts.shares(sizes, sum(kept.values())) if strategy == "even" else kept
     result = dict(mask)
     for name, part in parts.items():
-        places = torch.randperm(sizes[name], generator=chance.generator(seed, strategy, name))
-        flat = torch.zeros(sizes[name], dtype=torch.bool)
-        flat[places[: wanted[name]]] = True
+        flat = torch.zeros(part.numel(), dtype=torch.bool)
+        flat[drawn[name]] = True
         result[name] = flat.view(part.shape)
     return result

@@ -1,6 +1,7 @@
 """Where the training of a level, or of a branch of it, begins."""
 
 import copy
+import logging
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -20,20 +21,24 @@ from src.training.recipe import Seeds
 from src.training.schedulers import Scheduler
 from src.training.session import Session
 
+log = logging.getLogger(__name__)
+
+SMALLEST = 1e-3  # of optimizer.lr: with less than this, weights stay where they are
+
 
 class Held(Scheduler):
-    """The learning rate that a training ended with, throughout.
+    """One learning rate throughout.
 
     Args:
-        last: that learning rate, relative to the base.
+        factor: that learning rate, relative to the base.
     """
 
-    def __init__(self, last: float) -> None:
-        self._last = last
+    def __init__(self, factor: float) -> None:
+        self._factor = factor
 
     def factor(self, iteration: int) -> float:
         """See `Scheduler`."""
-        return self._last
+        return self._factor
 
 
 class Starts:
@@ -110,13 +115,42 @@ class Starts:
             session.training.scheduler.load_state_dict(state["training"]["scheduler"])
         return session
 
-    def going_on(self, weights: StateDict, mask: Mask, origin: dict[str, Any]) -> Session:
-        """Given weights trained as long as level 0, at the learning rate that it ended with."""
+    def going_on(
+        self, weights: StateDict, mask: Mask, origin: dict[str, Any], lr: float | None
+    ) -> Session:
+        """Given weights trained as long as level 0, at one learning rate.
+
+        Args:
+            weights: those without a place are put at 0.
+            mask: of the network.
+            origin: what is saved with the weights.
+            lr: None for the learning rate that level 0 ended with.
+        """
         session = self.fresh(weights, self.plan.start, mask, origin)
-        training, last = session.training, load_state(self.tree.level(0).state)["training"]
-        training.scheduler.load_state_dict(last["scheduler"])
-        training.scheduler = Held(training.scheduler.factor(last["iteration"] - 1))
+        training = session.training
+        if lr is None:
+            last = load_state(self.tree.level(0).state)["training"]
+            training.scheduler.load_state_dict(last["scheduler"])
+            training.scheduler = Held(training.scheduler.factor(last["iteration"] - 1))
+            log.info("trained on at the last learning rate, %.3g", training.lr())
+        else:
+            training.scheduler = Held(lr / training.base_lr)
         return session
+
+    def check_last_lr(self) -> None:
+        """Refuse to train on at the last learning rate where the schedule falls to 0.
+
+        Raises:
+            ValueError: naming the option that gives another rate.
+        """
+        training, end = self.session.training, self.plan.end
+        if training.scheduler.factor(end) < SMALLEST:
+            raise ValueError(
+                f"rewind=none: levels would be trained on at the last learning rate of level 0, "
+                f"{training.scheduler.factor(end - 1) * training.base_lr:.2g}, where the schedule "
+                f"has fallen to 0; retrain_lr={training.base_lr / 10:g} gives them one, and "
+                "rewind=lr (not with pruning=han) the schedule once more"
+            )
 
 
 def restarted(

@@ -43,7 +43,7 @@ class SparseGlobal:
     ignore: list[str] | None = None
 
     name: ClassVar[str] = "sparse_global"
-    rewind: ClassVar[str] = "weights"  # what it does to the weights that are left, if not told
+    rewind: ClassVar[str] = "weights"  # default of the option `rewind`; "none" allows no other
 
     def __post_init__(self) -> None:
         if not 0 < self.fraction < 1:

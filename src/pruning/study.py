@@ -29,13 +29,15 @@ class Rules:
 
     Args:
         strategy: which weights are pruned.
-        one_shot: sparsity of the only level, in place of the strategy's fraction; or None.
+        one_shot: what the strategy's fraction is typed as if there is one level; or None.
         seed: of what is drawn at random.
+        retrain_lr: of levels that do not rewind; None for the one that level 0 ended with.
     """
 
     strategy: SparseGlobal
     one_shot: float | None
     seed: int
+    retrain_lr: float | None = None
 
 
 class Study:
@@ -50,8 +52,8 @@ class Study:
         ticket: the mask of the weights that level 0 begins from; None where all have a place.
 
     Raises:
-        ValueError: there is nothing to prune, an option matches nothing, or a level would certainly
-            empty a layer.
+        ValueError: there is nothing to prune, an option matches nothing, a level would certainly
+            empty a layer, or the learning rate of levels would be next to 0.
     """
 
     def __init__(
@@ -75,6 +77,8 @@ class Study:
         sizes = masks.num_kept(self.first)
         sized = [({n: sizes[n] for n in g.layers}, g.fraction) for g in groups]
         counts.check_room(sized, max(plan.levels), self.words_of_fraction())
+        if plan.request.rewind == "none" and rules.retrain_lr is None and max(plan.levels) > 0:
+            starts.check_last_lr()
 
     def words_of_fraction(self) -> str:
         """The option that says how much is pruned, as typed."""
@@ -147,19 +151,33 @@ class Study:
         return {"mask": {"file": f"../{path.name}", "digest": fingerprints.file(str(path))}}
 
     def begin(
-        self, level: int, mask: Mask, origin: dict[str, Any], seeds: Seeds | None = None
+        self,
+        level: int,
+        mask: Mask,
+        origin: dict[str, Any],
+        seeds: Seeds | None = None,
+        dense: bool = False,
     ) -> Session:
-        """The session where a level begins, under a mask and with seeds that may be others."""
+        """The session where a level begins.
+
+        Args:
+            level: 0 or more.
+            mask: its own, or another one.
+            origin: what is saved with the weights.
+            seeds: of the streams of chance, if they are not the study's.
+            dense: whether weights that are not rewound are those that level 0 ended with, in place
+                of those of the level before: a mask of other places finds none of them pruned.
+        """
         starts = self.starts if seeds is None else self.starts.seeded(seeds)
         rewind = self.plan.request.rewind
         if level == 0:
             return starts.dense(self.kept_at(level), origin)
         if rewind == "weights":
             return starts.rewound(mask, origin)
-        weights = self.final(level - 1)
+        weights = self.final(0 if dense else level - 1)
         if rewind == "lr":
             return starts.fresh(weights, self.plan.rewind, mask, origin)
-        return starts.going_on(weights, mask, origin)
+        return starts.going_on(weights, mask, origin, self.rules.retrain_lr)
 
     def kept_at(self, level: int) -> Mask | None:
         """The mask that a level is trained under; None where all weights have a place."""

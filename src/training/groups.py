@@ -92,6 +92,8 @@ def set_rates_(
 ) -> None:
     """Set the learning rates of the step that follows `iteration` steps.
 
+    First steps with rates of their own are as large as these say, whatever the schedule.
+
     Args:
         optimizer: whose groups are set.
         base_lrs: one a group, as the optimizer was made with.
@@ -99,10 +101,11 @@ def set_rates_(
         iteration: steps made before.
     """
     for group, base_lr in zip(optimizer.param_groups, base_lrs, strict=True):
-        group["lr"] = base_lr * factor
+        is_first = iteration < group.get("first_steps", 0)
+        group["lr"] = base_lr * (1.0 if is_first else factor)
         if "scale" not in group:
             continue
-        scale = group["first_scale" if iteration < group["first_steps"] else "scale"]
+        scale = group["first_scale" if is_first else "scale"]
         group["base_lr"], group["lr"] = group["lr"], group["lr"] * scale
         if group.get("decay"):
             group["weight_decay"] = group["decay"] / scale
@@ -134,3 +137,8 @@ def calibrated(optimizer: torch.optim.Optimizer) -> dict[str, float]:
     """The calibrated learning rates by name of the group; none if nothing was calibrated."""
     groups = optimizer.param_groups
     return {g["name"]: g["calibrated"] for g in groups if g.get("calibrated") is not None}
+
+
+def has_first_steps(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the first steps have learning rates of their own."""
+    return any(group.get("first_steps") for group in optimizer.param_groups)

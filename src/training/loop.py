@@ -122,18 +122,33 @@ class Training:
         if not math.isfinite(loss):
             step = steps.to_text(iteration, self.iterations_per_epoch)
             raise FloatingPointError(
-                f"the {words} is {loss} at step {step} (iteration {iteration}); a lower "
-                f"optimizer.lr, a warm-up or hparams.grad_clip_max_norm may help{self._advice()}"
+                f"the {words} is {loss} at step {step} (iteration {iteration}); "
+                f"{self._advice()} may help"
             )
 
     def _advice(self) -> str:
-        if not groups.calibrated(self.optimizer):
-            return ""
-        return "; so may a lower parametrization.cap, the largest learning rate of the first steps"
+        """What may keep the loss finite with this optimizer, schedule and parametrization."""
+        if groups.calibrated(self.optimizer):
+            cap = "a lower parametrization.cap, the largest learning rate of the first steps,"
+            return f"{cap} or a lower optimizer.lr"
+        if groups.has_first_steps(self.optimizer):  # neither warmed up nor clipped
+            return "a lower optimizer.lr"
+        clipping = "hparams.grad_clip_max_norm"
+        ways = ["a lower optimizer.lr"]
+        warmup = getattr(self.scheduler, "warmup", None)
+        if warmup is not None:
+            ways.append(f"a {'longer ' if warmup else ''}warm-up (scheduler.warmup)")
+        ways.append(clipping if self.clip is None else f"a lower {clipping}")
+        return f"{', '.join(ways[:-1])} or {ways[-1]}"
 
     def lr(self) -> float:
         """Learning rate of the next step (without the factors of groups)."""
-        return self._base_lrs[0] * self.scheduler.factor(self.iteration)
+        return self.base_lr * self.scheduler.factor(self.iteration)
+
+    @property
+    def base_lr(self) -> float:
+        """Learning rate of the optimizer, before the factor of the schedule."""
+        return self._base_lrs[0]
 
     def step(self, inputs: Tensor, labels: Tensor) -> None:
         """Take one optimizer step; never waits for the device."""

@@ -2,7 +2,8 @@
 
 import math
 
-from src.training.schedulers import Scheduler
+from src.steps import to_text
+from src.training.schedulers import Scheduler, Unmet
 
 
 class Plateau(Scheduler):
@@ -27,7 +28,7 @@ class Plateau(Scheduler):
 
         Args:
             iterations: optimizer steps of the whole training; not used.
-            iterations_per_epoch: optimizer steps of one epoch; not used.
+            iterations_per_epoch: optimizer steps of one epoch.
             gamma: in (0, 1).
             patience: epochs without improvement that are let pass, not negative.
             cooldown: epochs after a drop in which none is counted, not negative.
@@ -49,12 +50,23 @@ class Plateau(Scheduler):
             raise ValueError(f"min_factor: must be in [0, 1], got {min_factor}")
         self._gamma, self._patience, self._cooldown = gamma, patience, cooldown
         self._threshold, self._min_factor = threshold, min_factor
+        self._per_epoch = iterations_per_epoch
         self._factor, self._best = 1.0, math.inf
         self._bad_epochs, self._cooldown_left = 0, 0
 
     def factor(self, iteration: int) -> float:
         """See `Scheduler`; the same for every iteration until `observe` changes it."""
         return self._factor
+
+    def unmet(self, end: int) -> Unmet | None:
+        """See `Scheduler`; the first epoch is the best so far, and others must follow a drop."""
+        if (self._patience + 2) * self._per_epoch < end:
+            return None
+        last = to_text(end, self._per_epoch)
+        words = (
+            f"constant: a patience of {self._patience} epochs is not over before the end, {last}"
+        )
+        return Unmet("patience", str(self._patience), words)
 
     def observe(self, val_loss: float) -> None:
         """Count the epoch, and lower the learning rate if too many did not improve."""

@@ -43,7 +43,7 @@ def origin(
     if run.read_result() is not None:
         return partial(_fitting_pretrained, run, None)
     own, seeds = pretraining.merged(values), config.seeds(values)
-    recipe = Recipe(**config.recipe(own))
+    recipe = Recipe(**config.recipe(own, "pretrain."))
     recipe.check()
     data = config.load(own["dataset"], seeds.pop("label_noise"))
     check_inputs("pretrain", data, input_shape)

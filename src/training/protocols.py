@@ -27,7 +27,7 @@ class Batches(Protocol):
 
 
 class Scheduler(Protocol):
-    """The learning rate over time, relative to the optimizer's own."""
+    """The learning rate over time, relative to the optimizer's own, up to the end of training."""
 
     def factor(self, iteration: int) -> float: ...
     def observe(self, val_loss: float) -> None: ...

@@ -1,6 +1,6 @@
 """What a training is made of, apart from its data: plain values and functions that make parts."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -100,6 +100,8 @@ class Recipe:
     freeze: list[PARTS] = field(default_factory=list)
     freeze_exceptions: list[str] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)  # saved with the weights
+    section: str = ""  # of the configuration that its options are typed in, such as "pretrain."
+    typed: Collection[str] = ()  # names of the options on the command line
 
     def check(self) -> None:
         """Refuse values of the parts that need no data, before any is read or downloaded.

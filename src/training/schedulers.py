@@ -5,6 +5,8 @@ Every scheduler is built with the optimizer steps planned in all and those in on
 - `factor(iteration)`: the learning rate of the optimizer step that follows `iteration` steps, over
   the base learning rate;
 - `observe(val_loss)`: to be called after each epoch;
+- `unmet(end)`: an option that says nothing before the end of training;
+- `warmup`: iterations of the warm-up, None where there is no such option;
 - `state_dict()` and `load_state_dict(state)`: what a resumed run needs; plain numbers.
 
 A warm-up of W iterations multiplies the learning rate of its i-th step, counted from 0, by
@@ -15,12 +17,30 @@ training where it has moments of its own (milestones).
 
 import math
 from bisect import bisect_right
+from dataclasses import dataclass
 
 from src.steps import Step, to_iteration, to_text
 
 
+@dataclass(frozen=True)
+class Unmet:
+    """An option of a schedule that asks for something after the end of training.
+
+    Args:
+        option: its name.
+        value: as typed.
+        schedule: what the learning rate does instead.
+    """
+
+    option: str
+    value: str
+    schedule: str
+
+
 class Scheduler:
     """A learning rate that depends on the iteration alone, so that there is nothing to save."""
+
+    warmup: int | None = None
 
     def factor(self, iteration: int) -> float:
         """Learning rate of the step after `iteration` steps, relative to the base."""
@@ -28,6 +48,10 @@ class Scheduler:
 
     def observe(self, val_loss: float) -> None:
         """Take note of the validation loss after an epoch, in nats."""
+
+    def unmet(self, end: int) -> Unmet | None:
+        """An option whose moments do not all lie before iteration `end`; None if all do."""
+        return None
 
     def state_dict(self) -> dict[str, float]:
         """Numbers from which `load_state_dict` goes on."""
@@ -51,11 +75,11 @@ class Constant(Scheduler):
         Raises:
             ValueError: the warm-up is longer than the training.
         """
-        self._warmup = _warmup(warmup, iterations, iterations_per_epoch)
+        self.warmup = _warmup(warmup, iterations, iterations_per_epoch)
 
     def factor(self, iteration: int) -> float:
         """See `Scheduler`."""
-        return _warmup_factor(iteration, self._warmup)
+        return _warmup_factor(iteration, self.warmup)
 
 
 class Cosine(Scheduler):
@@ -76,13 +100,13 @@ class Cosine(Scheduler):
             ValueError: the warm-up is longer than the training.
         """
         self._iterations = iterations
-        self._warmup = _warmup(warmup, iterations, iterations_per_epoch)
+        self.warmup = _warmup(warmup, iterations, iterations_per_epoch)
 
     def factor(self, iteration: int) -> float:
         """See `Scheduler`; raises a ValueError past the end of the planned training."""
-        if iteration < self._warmup:
-            return _warmup_factor(iteration, self._warmup)
-        done = _share_done(iteration, self._warmup, self._iterations)
+        if iteration < self.warmup:
+            return _warmup_factor(iteration, self.warmup)
+        done = _share_done(iteration, self.warmup, self._iterations)
         return 0.5 * (1 + math.cos(math.pi * done))
 
 
@@ -104,13 +128,13 @@ class Linear(Scheduler):
             ValueError: the warm-up is longer than the training.
         """
         self._iterations = iterations
-        self._warmup = _warmup(warmup, iterations, iterations_per_epoch)
+        self.warmup = _warmup(warmup, iterations, iterations_per_epoch)
 
     def factor(self, iteration: int) -> float:
         """See `Scheduler`; raises a ValueError past the end of the planned training."""
-        if iteration < self._warmup:
-            return _warmup_factor(iteration, self._warmup)
-        return 1 - _share_done(iteration, self._warmup, self._iterations)
+        if iteration < self.warmup:
+            return _warmup_factor(iteration, self.warmup)
+        return 1 - _share_done(iteration, self.warmup, self._iterations)
 
 
 class MultiStep(Scheduler):
@@ -130,24 +154,43 @@ class MultiStep(Scheduler):
             iterations: optimizer steps of the whole training.
             iterations_per_epoch: optimizer steps of one epoch.
             milestones: moments in increasing order; the step that follows a milestone is the
-                first with the new learning rate, and one past the end of training is never met.
+                first with the new learning rate; see `unmet` for those past the end of training.
             gamma: positive.
             warmup: length of the warm-up, at most that of the training.
 
         Raises:
             ValueError: the milestones do not increase, or a value lies outside its range.
         """
+        self._steps, self._per_epoch = list(milestones), iterations_per_epoch
         self._milestones = [to_iteration(step, iterations_per_epoch) for step in milestones]
         pairs = zip([0, *self._milestones], self._milestones, strict=False)
         if any(later <= earlier for earlier, later in pairs):
             raise ValueError(f"milestones: must increase, from above 0, got {list(milestones)}")
         self._gamma = _positive("gamma", gamma)
-        self._warmup = _warmup(warmup, iterations, iterations_per_epoch)
+        self.warmup = _warmup(warmup, iterations, iterations_per_epoch)
 
     def factor(self, iteration: int) -> float:
         """See `Scheduler`."""
         drops = bisect_right(self._milestones, iteration)
-        return _warmup_factor(iteration, self._warmup) * self._gamma**drops
+        return _warmup_factor(iteration, self.warmup) * self._gamma**drops
+
+    def unmet(self, end: int) -> Unmet | None:
+        """See `Scheduler`."""
+        met = bisect_right(self._milestones, end - 1)
+        if met == len(self._milestones):
+            return None
+        words, last = [str(step) for step in self._steps], to_text(end, self._per_epoch)
+        if met == 0:
+            schedule = (
+                f"constant{' after the warm-up' if self.warmup else ''}: none of the milestones "
+                f"{', '.join(words)} lies before the end, {last}"
+            )
+        else:
+            schedule = (
+                f"falls at {', '.join(words[:met])} only: {', '.join(words[met:])} does not lie "
+                f"before the end, {last}"
+            )
+        return Unmet("milestones", f"[{','.join(words)}]", schedule)
 
 
 class Periodic(Scheduler):
@@ -170,11 +213,21 @@ class Periodic(Scheduler):
         self._period = to_iteration(period, iterations_per_epoch)
         if self._period < 1:
             raise ValueError(f"period: must be at least 1it, got {period}")
+        self._step, self._per_epoch = period, iterations_per_epoch
         self._gamma = _positive("gamma", gamma)
 
     def factor(self, iteration: int) -> float:
         """See `Scheduler`."""
         return self._gamma ** (iteration // self._period)
+
+    def unmet(self, end: int) -> Unmet | None:
+        """See `Scheduler`."""
+        if self._period < end:
+            return None
+        period, last = self._step, to_text(end, self._per_epoch)
+        return Unmet(
+            "period", period, f"constant: the period, {period}, is not over before the end, {last}"
+        )
 
 
 class InverseSqrt(Scheduler):

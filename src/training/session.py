@@ -1,6 +1,7 @@
 """The objects of one training, made from its recipe, its data and its seeds."""
 
 import copy
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from src import chance, checks
+from src import chance, checks, torchrun
 from src.data import batches as data_batches
 from src.data import trained_on
 from src.data.splits import DataSet
@@ -34,6 +35,8 @@ from src.training.recipe import (
 )
 from src.training.sharing import Sharing
 
+log = logging.getLogger(__name__)
+
 
 class Session:
     """A network in training with its data, its averaged models and its files.
@@ -47,6 +50,8 @@ class Session:
         seeds: of its streams of chance.
         runtime: how it runs.
         processes: that train it together, or None.
+        checks_schedule: whether the schedule is checked for the planned length; else whoever knows
+            of a longer one does, by `check_schedule`.
     """
 
     def __init__(
@@ -56,6 +61,7 @@ class Session:
         seeds: Seeds,
         runtime: Runtime,
         processes: Processes | None = None,
+        checks_schedule: bool = True,
     ) -> None:
         self.recipe, self.data, self.runtime, self.processes = recipe, data, runtime, processes
         self.device = resolve_device(runtime.device)
@@ -85,6 +91,27 @@ class Session:
         example = torch.zeros(1, *data.input_shape, device=self.device)
         structure.check_outputs(self.model, example, data.num_classes)
         last_batch.check(self.model, example, len(data.train), recipe.batch_size)
+        if checks_schedule:
+            self.check_schedule(self.planned_end)
+
+    def check_schedule(self, end: int) -> None:
+        """Refuse an option of the schedule that was typed and says nothing; warn of a default.
+
+        Args:
+            end: the last iteration that any training of this session comes to.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        find = getattr(self.training.scheduler, "unmet", None)  # not all are of this toolkit
+        unmet = find(end) if find and end > 0 else None
+        if unmet is None:
+            return
+        name = f"{self.recipe.section}scheduler"
+        if f"{name}.{unmet.option}" in self.recipe.typed:
+            raise ValueError(f"{name}.{unmet.option}={unmet.value}: {unmet.schedule}")
+        if torchrun.is_first():
+            log.warning("%s: %s", name, unmet.schedule)
 
     def restart(
         self,
@@ -232,8 +259,19 @@ class Session:
     def _channels_last(self) -> bool:
         return self.runtime.channels_last and len(self.data.input_shape) == 3
 
+    def _check_clipping(self) -> None:
+        """Refuse to clip first steps that are large on purpose."""
+        clip = self.recipe.grad_clip_max_norm
+        if clip is not None and any(group.first_steps for group in self._groups()):
+            raise ValueError(
+                f"hparams.grad_clip_max_norm={clip}: would clip the first steps, which this "
+                "parametrization makes large; leave it out"
+            )
+
     def _make_training(self, dropout_seed: int) -> Training:
         recipe = self.recipe
+        if self.parametrization is not None:
+            self._check_clipping()
         compiled = compiles(self.runtime.compile, self.model, self.end)
         size, processes = recipe.batch_size, self.processes
         own = processes.share(size) if processes else slice(0, size)

@@ -181,3 +181,22 @@ def test_a_search_that_cannot_run_is_refused_before_any_trial(search, words, mes
     with pytest.raises(ConfigError, match=message.replace("(", r"\(")):
         search(*words)
     assert not list(tmp_path.glob("sweep/jobs/*"))
+
+
+def test_another_sampler_or_seed_is_another_study(search, tmp_path):
+    few = [*FEW, "optimizer.weight_decay=0.01", "hydra.sweeper.n_trials=1"]
+    samplers = [
+        [],
+        ["hydra/sweeper/sampler=tpe"],
+        ["hydra.sweeper.sampler.n_startup_trials=10"],
+        ["hydra.sweeper.sampler.seed=1"],
+        ["hydra.sweeper.sampler.n_startup_trials=3"],
+        ["hydra/sweeper/sampler=random"],
+        ["hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=1"],
+        ["hydra/sweeper/sampler=cmaes"],
+    ]
+    numbers = []
+    for words in samplers:
+        search(*few, *words, read=False)
+        numbers.append(len(list((tmp_path / "outputs").glob("tune_*"))))
+    assert numbers == [1, 1, 1, 2, 3, 4, 5, 6]

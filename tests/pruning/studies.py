@@ -15,14 +15,23 @@ from tests import toys
 OFTEN = toys.Runtime(device="cpu", progress=False, tensorboard=False, save_every=0.0)
 
 
-def study(folder, recipe=None, strategy=None, weights=None, one_shot=None, runtime=None, **asked):
+def study(
+    folder,
+    recipe=None,
+    strategy=None,
+    weights=None,
+    one_shot=None,
+    runtime=None,
+    retrain_lr=None,
+    **asked,
+):
     """Of toys: three epochs of three iterations each; nothing is trained yet."""
     session = Session(recipe or toys.recipe(), toys.data(), toys.SEEDS, runtime or toys.RUNTIME)
     request = Request(**({"levels": 2, "rewind": "weights", "rewind_step": "0"} | asked))
     plan = Plan(request, session.iterations_per_epoch, session.planned_end)
     tree = Tree(folder)
     starts = Starts(session, tree, plan, toys.SEEDS, weights)
-    rules = Rules(strategy or SparseGlobal(0.4, ignore=[]), one_shot, seed=1)
+    rules = Rules(strategy or SparseGlobal(0.4, ignore=[]), one_shot, 1, retrain_lr)
     return Study(tree, plan, starts, rules)
 
 

@@ -94,10 +94,33 @@ def test_a_randomly_pruned_level_starts_where_it_is_told(made):
             given = {
                 "rewind": dense,
                 "init": made.starts.initial,
-                "end": weights(made.tree.level(level)),
+                "end": weights(made.tree.level(0)),
             }[start_at]
             kept = mask(made.tree.branch(level, f"prune_{start_at}"))
             assert toys.equal(state, masks.applied(given, kept))
+
+
+KINDS = {
+    "randomly_prune": ["rewind", "init", "end"],
+    "randomly_reinitialize": ["rewind", "init"],
+    "retrain": ["rewind", "init"],
+}
+
+
+@pytest.mark.parametrize(
+    ("rewind", "step"), [("weights", "0"), ("weights", "4it"), ("lr", "4it"), ("none", "0")]
+)
+def test_no_branch_begins_with_weights_that_are_pruned_already(tmp_path, rewind, step):
+    made = grown(study(tmp_path, rewind=rewind, rewind_step=step, levels=3))
+    for kind, starts in KINDS.items():
+        for start_at in starts:
+            folder = f"{kind}_{start_at}"
+            session = other_session(epochs=2) if kind == "retrain" else None
+            found = begun(made, kind, session, folder, start_at=start_at)
+            for level, (_, state) in enumerate(found, start=1):
+                kept = mask(made.tree.branch(level, folder))
+                num_zeros = sum(int((state[name][part] == 0).sum()) for name, part in kept.items())
+                assert num_zeros == 0, (folder, level)
 
 
 @pytest.mark.parametrize(("start_at", "iteration"), [("rewind", 4), ("init", 0)])

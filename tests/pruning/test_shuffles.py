@@ -59,3 +59,23 @@ def test_another_strategy_is_refused():
         ValueError, match="^strategy: must be layerwise, global, even or identity, g"
     ):
         shuffled(mask(), "odd", NAMES, 1)
+
+
+@pytest.mark.parametrize("strategy", ["layerwise", "global", "even"])
+def test_places_of_a_ticket_are_drawn_among_its_own(strategy):
+    generator = torch.Generator().manual_seed(1)
+    given = mask()
+    first = {
+        n: part | (torch.rand(part.shape, generator=generator) < 0.5) for n, part in given.items()
+    }
+    found = shuffled(given, strategy, NAMES, seed=1, first=first)
+    assert total(found) == total(given)
+    assert all(not (found[name] & ~first[name]).any() for name in NAMES)
+    assert any(not found[name].equal(given[name]) for name in NAMES)
+
+
+@pytest.mark.parametrize("strategy", ["layerwise", "global", "even"])
+def test_a_ticket_with_all_weights_is_a_dense_network(strategy):
+    dense = {name: torch.ones_like(part) for name, part in mask().items()}
+    found = [shuffled(mask(), strategy, NAMES, 1, first) for first in (None, dense)]
+    assert all(found[0][name].equal(found[1][name]) for name in found[0])

@@ -13,7 +13,7 @@ from src.training import pretrained
 from src.training.fit import fit
 from src.training.loop import Training
 from src.training.optimizers import adam
-from src.training.schedulers import Cosine, Scheduler
+from src.training.schedulers import Cosine, Linear, MultiStep, Scheduler
 from src.training.session import Session
 from tests import toys
 from tests.pruning.studies import (
@@ -190,15 +190,30 @@ def test_learning_rate_rewinding_keeps_the_weights(tmp_path):
         assert_sparse(weights(run), mask(run))
 
 
-def test_without_rewinding_weights_are_trained_on_at_the_last_learning_rate(tmp_path):
-    made = study(tmp_path, toys.recipe(scheduler=Cosine), rewind="none")
+@pytest.mark.parametrize(("retrain_lr", "last"), [(None, 0.005), (0.02, 0.02)])
+def test_without_rewinding_weights_are_trained_on_at_one_learning_rate(tmp_path, retrain_lr, last):
+    scheduler = partial(MultiStep, milestones=["2ep"])
+    recipe = toys.recipe(scheduler=scheduler)
+    made = study(tmp_path, recipe, rewind="none", retrain_lr=retrain_lr)
     found = beginnings(made)
-    last = made.starts.session.recipe.scheduler(9, 3).factor(8) * 0.05
-    assert [(iteration, lr) for iteration, _, lr, _ in found] == [(0, 0.05), (0, last), (0, last)]
+    assert [iteration for iteration, *_ in found] == [0, 0, 0]
+    assert [lr for *_, lr, _ in found] == pytest.approx([0.05, last, last])
     for level in (1, 2):
         before = weights(made.tree.level(level - 1))
         assert toys.equal(found[level][1], masks.applied(before, mask(made.tree.level(level))))
         assert made.tree.level(level).read_result()["iteration"] == 9
+
+
+@pytest.mark.parametrize("scheduler", [Cosine, Linear])
+def test_levels_are_not_trained_on_at_a_rate_that_has_fallen_to_0(tmp_path, scheduler):
+    recipe = toys.recipe(scheduler=scheduler)
+    with pytest.raises(ValueError, match="^rewind=none: .*retrain_lr=0.005 "):
+        study(tmp_path, recipe, rewind="none")
+    assert not list(tmp_path.iterdir())
+    study(tmp_path, recipe, rewind="none", levels=0)  # there is nothing to train on
+    study(tmp_path, recipe, rewind="lr")
+    made = grown(study(tmp_path, recipe, rewind="none", retrain_lr=0.01, levels=1))
+    assert not toys.equal(weights(made.tree.level(0)), weights(made.tree.level(1)))
 
 
 class Stepped(Scheduler):

@@ -225,3 +225,12 @@ def test_a_refused_job_leaves_the_folder_of_a_running_one_alone(tmp_path):
         assert process.wait(timeout=120) == 0
     folder = only(tmp_path, "outputs/train_*/seed_1")
     assert (folder / ".hydra").is_dir() and (folder / "result.json").exists()
+
+
+def test_experiments_that_bring_a_sweep_are_not_swept_over(tmp_path):
+    words = ["--multirun", "experiment=coordinate_check,quickstart,function_1d"]
+    message = refused("train.py", *words, cwd=tmp_path)
+    for name in ("coordinate_check", "function_1d"):
+        assert f"\n  python train.py --multirun experiment={name}\n" in message
+    assert "experiment=quickstart" not in message
+    assert not list(tmp_path.glob("outputs/*"))

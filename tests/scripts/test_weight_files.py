@@ -297,8 +297,11 @@ def test_a_ticket_stays_a_ticket_when_it_is_pruned_further(tmp_path):
     run("prune.py", *TRAINING, *asked, "output_dir=first", cwd=tmp_path)
     ticket = only(tmp_path, "first/prune_*/seed_1/level_1/weights/step_22.safetensors")
     mask = load_file(ticket.parent.parent / "mask.safetensors")
-    run("prune.py", *TRAINING, *asked, f"pretrain.weights={ticket}", cwd=tmp_path)
+    control = "branch=randomly_prune"
+    run("prune.py", *TRAINING, *asked, f"pretrain.weights={ticket}", control, cwd=tmp_path)
     tree = only(tmp_path, "outputs/prune_*/seed_1")
+    other = load_file(only(tree, "level_1/randomly_prune_*/mask.safetensors"))
+    assert all(not (other[name] & ~mask[name]).any() for name in mask)
     for level, fraction in ((0, 1), (1, 0.5)):
         folder = tree / f"level_{level}"
         found, result = (

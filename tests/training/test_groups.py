@@ -36,10 +36,11 @@ def lrs(optimizer, iteration, factor=1.0):
     return [group["lr"] for group in optimizer.param_groups]
 
 
-def test_the_first_steps_have_rates_of_their_own_and_all_follow_the_schedule():
+def test_the_first_steps_have_rates_of_their_own_and_all_others_follow_the_schedule():
     optimizer = groups.build(partial(sgd, lr=0.1), GIVEN, NAMED)
     assert lrs(optimizer, 0) == pytest.approx([1.0, 0.05])
-    assert lrs(optimizer, 1, 0.5) == pytest.approx([0.5, 0.025])
+    assert lrs(optimizer, 1, 0.5) == pytest.approx([1.0, 0.025])
+    assert lrs(optimizer, 2, 0.5) == pytest.approx([0.1, 0.025])
     assert lrs(optimizer, 2) == pytest.approx([0.2, 0.05])
     assert groups.base_lr(optimizer) == pytest.approx(0.1)
 

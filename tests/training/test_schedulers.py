@@ -1,7 +1,10 @@
+from functools import partial
+
 import pytest
 import torch
 from torch.optim import lr_scheduler
 
+from src.training.plateau import Plateau
 from src.training.schedulers import (
     Constant,
     Cosine,
@@ -107,6 +110,38 @@ def test_the_milestones_of_he_are_at_epochs_90_and_135():
 def test_a_milestone_past_the_end_is_never_met():
     scheduler = MultiStep(2 * PER_EPOCH, PER_EPOCH, ["90ep", "135ep"], 0.1)
     assert factors(scheduler, 2 * PER_EPOCH) == [1.0] * 2 * PER_EPOCH
+
+
+UNMET = [
+    (partial(MultiStep, milestones=["2ep", "69it"]), 70, None, ""),
+    (partial(MultiStep, milestones=["2ep", "69it"]), 69, "[2ep,69it]", "falls at 2ep only: 69it"),
+    (partial(MultiStep, milestones=["2ep", "69it"]), 14, "[2ep,69it]", "constant: none of the mil"),
+    (partial(MultiStep, milestones=["9ep"], warmup="1ep"), 14, "[9ep]", "constant after the warm"),
+    (partial(MultiStep, milestones=[]), 14, None, ""),
+    (partial(Periodic, period="2ep", gamma=0.5), 15, None, ""),
+    (partial(Periodic, period="2ep", gamma=0.5), 14, "2ep", "constant: the period, 2ep"),
+    (partial(Plateau, patience=1), 22, None, ""),
+    (partial(Plateau, patience=1), 21, "1", "constant: a patience of 1 epochs"),
+    (Cosine, 14, None, ""),
+    (InverseSqrt, 7, None, ""),
+]
+
+
+@pytest.mark.parametrize(("make", "end", "value", "schedule"), UNMET)
+def test_an_option_that_says_nothing_before_the_end_is_known(make, end, value, schedule):
+    scheduler = make(end, PER_EPOCH)
+    unmet = scheduler.unmet(end)
+    assert (unmet and unmet.value) == value
+    assert unmet is None or unmet.schedule.startswith(schedule)
+    rates = []
+    for iteration in range(end):  # the validation loss never improves after the first epoch
+        rates.append(scheduler.factor(iteration))
+        if (iteration + 1) % PER_EPOCH == 0:
+            scheduler.observe(1.0)
+    if schedule.startswith("constant: "):
+        assert len(set(rates)) == 1
+    elif isinstance(scheduler, Periodic | Plateau):
+        assert len(set(rates)) == 2
 
 
 def test_no_milestones_is_constant():

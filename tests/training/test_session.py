@@ -1,3 +1,6 @@
+import re
+from functools import partial
+
 import pytest
 import torch
 
@@ -5,6 +8,7 @@ from src import runs
 from src.averaging.ema import EMA
 from src.runs import Run
 from src.training.loop import Callback, after_every_step, train
+from src.training.schedulers import Constant, InverseSqrt
 from src.training.session import Session
 from tests import toys
 
@@ -147,3 +151,37 @@ def test_a_constraint_is_changed_by_the_next_restart():
     made.constrain(None)
     made.restart(toys.SEEDS, weights)
     assert made.training.constraint is None and toys.equal(weights, made.model.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, "a warm-up (scheduler.warmup) or hparams.grad_clip_max_norm may"),
+        ({"grad_clip_max_norm": 1.0}, "or a lower hparams.grad_clip_max_norm may"),
+        ({"scheduler": partial(Constant, warmup="1ep")}, "a longer warm-up (scheduler.warmup) or"),
+        ({"scheduler": InverseSqrt}, "a lower optimizer.lr or hparams.grad_clip_max_norm may"),
+    ],
+)
+def test_advice_on_a_loss_that_is_not_finite_fits_the_training(changes, words):
+    session = Session(toys.recipe(**changes), toys.data(), toys.SEEDS, toys.RUNTIME)
+    with pytest.raises(FloatingPointError, match=re.escape(words)):
+        session.training.require_finite(float("nan"), "loss", 4)
+
+
+@pytest.mark.parametrize("end", [None, 3])
+def test_a_schedule_from_elsewhere_needs_no_more_than_its_factors(end):
+    class Bare:
+        def __init__(self, iterations, iterations_per_epoch): ...
+        def factor(self, iteration):
+            return 1.0
+
+        def observe(self, val_loss): ...
+        def state_dict(self):
+            return {}
+
+        def load_state_dict(self, state): ...
+
+    session = Session(toys.recipe(scheduler=Bare), toys.data(), toys.SEEDS, toys.RUNTIME)
+    session.check_schedule(end or session.planned_end)
+    with pytest.raises(FloatingPointError, match="a lower optimizer.lr or hparams"):
+        session.training.require_finite(float("nan"), "loss", 4)
