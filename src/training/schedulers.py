@@ -75,7 +75,7 @@ class Constant(Scheduler):
         Raises:
             ValueError: the warm-up is longer than the training.
         """
-        self.warmup = _warmup(warmup, iterations, iterations_per_epoch)
+        self.warmup: int = _warmup(warmup, iterations, iterations_per_epoch)
 
     def factor(self, iteration: int) -> float:
         """See `Scheduler`."""
@@ -100,7 +100,7 @@ class Cosine(Scheduler):
             ValueError: the warm-up is longer than the training.
         """
         self._iterations = iterations
-        self.warmup = _warmup(warmup, iterations, iterations_per_epoch)
+        self.warmup: int = _warmup(warmup, iterations, iterations_per_epoch)
 
     def factor(self, iteration: int) -> float:
         """See `Scheduler`; raises a ValueError past the end of the planned training."""
@@ -128,7 +128,7 @@ class Linear(Scheduler):
             ValueError: the warm-up is longer than the training.
         """
         self._iterations = iterations
-        self.warmup = _warmup(warmup, iterations, iterations_per_epoch)
+        self.warmup: int = _warmup(warmup, iterations, iterations_per_epoch)
 
     def factor(self, iteration: int) -> float:
         """See `Scheduler`; raises a ValueError past the end of the planned training."""
@@ -167,7 +167,7 @@ class MultiStep(Scheduler):
         if any(later <= earlier for earlier, later in pairs):
             raise ValueError(f"milestones: must increase, from above 0, got {list(milestones)}")
         self._gamma = _positive("gamma", gamma)
-        self.warmup = _warmup(warmup, iterations, iterations_per_epoch)
+        self.warmup: int = _warmup(warmup, iterations, iterations_per_epoch)
 
     def factor(self, iteration: int) -> float:
         """See `Scheduler`."""
