@@ -137,7 +137,7 @@ def experiments_with_sweeps(cfg: DictConfig) -> list[str]:
     for override in OverridesParser.create(loader).parse_overrides(words):
         if override.key_or_group == "experiment" and override.is_sweep_override():
             names += map(str, override.sweep_string_iterator())
-    before = _hydra_of_jobs(loader, cfg)
+    before = _hydra_of_jobs(loader, cfg) if names else []
     return [name for name in names if _hydra_of_jobs(loader, cfg, f"experiment={name}") != before]
 
 

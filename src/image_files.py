@@ -71,7 +71,8 @@ def images_below(base: Path, path: str, ignored: Counter[str]) -> list[ImageFile
         OSError: a folder is not there, or must not be read.
         ValueError: a folder contains itself, or a file with an image's name is no regular file.
     """
-    return sorted(_below(base, path, ignored, frozenset()))
+    around = frozenset(_identity(base / parent) for parent in Path(path).parents)
+    return sorted(_below(base, path, ignored, around))
 
 
 def _below(
@@ -79,10 +80,9 @@ def _below(
 ) -> list[ImageFile]:
     """Args: around: device and inode of each folder that this one is in."""
     entries = scan(base / path)
-    status = os.stat(base / path)
-    folder = (status.st_dev, status.st_ino)
+    folder = _identity(base / path)
     if folder in around:
-        raise ValueError(f"{base / path} is a link to a folder that it is in; remove this link")
+        raise ValueError(f"{base / path} leads back to a folder that it is in; remove this link")
     found: list[ImageFile] = []
     for entry in entries:
         below = f"{path}/{entry.name}"
@@ -96,6 +96,12 @@ def _below(
                 raise ValueError(f"{base / below} is no regular file, but a FIFO or a device")
             found.append(ImageFile(composed(below), below, size))
     return found
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """What is the same for a folder and a link to it."""
+    status = os.stat(folder)
+    return status.st_dev, status.st_ino
 
 
 def parts_for_test(base: Path, test_folder: str | None) -> list[str]:

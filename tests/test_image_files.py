@@ -43,7 +43,7 @@ def test_names_are_composed_and_two_spellings_of_a_class_are_one(tmp_path):
 def test_a_folder_that_contains_itself_is_named(tmp_path, target):
     write(tmp_path, "train/cat/1.png")
     (tmp_path / "train/cat/again").symlink_to(target)
-    with pytest.raises(ValueError, match="train/cat/again.* is a link to a folder that it is in"):
+    with pytest.raises(ValueError, match="train/cat/again leads back to a folder"):
         image_files.read_part(tmp_path, "train")
 
 
