@@ -46,6 +46,7 @@ LAYERS = [
         "tables",
         "torchrun",
         "tuned",
+        "workers",
     },
     {"data", "ledger", "models", "runs", "sweeps"},
     {"training"},

@@ -41,8 +41,7 @@ def train(
     kept = steps.to_iterations(snapshots, session.iterations_per_epoch, session.planned_end)
     compared = {sum(each) for each in departures} - {plan.end}  # whose weights are kept anyway
     family.train_parent(plan, as_steps(sorted({*kept, *compared})), option="k1")
-    for start in plan.spawn_steps:
-        family.train_children(plan, start)
+    family.train_children(plan)
     for start, further in departures:
         total, here = start + further, plan.text(start)
         branches = [family.tree.parent, *(family.tree.child(here, seed) for seed in seeds)]
