@@ -111,16 +111,16 @@ def _cause(process: BaseProcess) -> str:
 
 def _work(connection: Connection, make: Callable[[], Any]) -> None:
     """What a process does: task after task, until the other end of the connection is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the process that started this one
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # after it has cleaned up
     lock, tasks = threading.Lock(), queue.SimpleQueue[Callable[[Any], Any]]()
+    is_over = threading.Event()
+    _ignore_signals(is_over)
 
     def send(kind: Kind, content: Any) -> None:
         with lock:
             connection.send((kind, content))
 
     _send_logs(send)
-    threading.Thread(target=_receive, args=(connection, tasks), daemon=True).start()
+    threading.Thread(target=_receive, args=(connection, tasks, is_over), daemon=True).start()
     try:
         made = make()
         while True:
@@ -130,12 +130,33 @@ def _work(connection: Connection, make: Callable[[], Any]) -> None:
         threading.Event().wait()  # until that was read
 
 
-def _receive(connection: Connection, tasks: "queue.SimpleQueue[Callable[[Any], Any]]") -> None:
+def _ignore_signals(is_over: threading.Event) -> None:
+    """Leave signals to the process that started this one, with which this one ends.
+
+    Ctrl-C, and SLURM before it stops a job, send them to all processes at once.
+    """
+    for name in ("SIGINT", "SIGUSR1", "SIGUSR2"):
+        if hasattr(signal, name):  # not all on Windows
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+    def end(*_: Any) -> None:
+        if is_over.is_set():
+            sys.exit(1)  # and clean up on the way
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def _receive(
+    connection: Connection,
+    tasks: "queue.SimpleQueue[Callable[[Any], Any]]",
+    is_over: threading.Event,
+) -> None:
     """Take in tasks until no more can come; then end this process, in the middle of one or not."""
     try:
         while True:
             tasks.put(connection.recv())
     except (EOFError, ConnectionError):
+        is_over.set()
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(PATIENCE)
         os._exit(1)

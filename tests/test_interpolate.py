@@ -206,6 +206,10 @@ def test_a_plane_that_was_killed_goes_on_and_ends_as_an_uninterrupted_one(traine
         ),
         (["start={a}", "end={b}", "runtime.num_jobs=2"], ["runtime.num_jobs=2: no such option"]),
         ([*TINY, "k1=1", "k2=1", "vary=[dropout]"], ["vary=[dropout]: "]),
+        (
+            [*TINY, "k1=1", "k2=1", "vary=[dropout,data_order]", "seeds.data_order=2"],
+            ["child_seeds=[2]: with seed 2 the branch is the main one again"],
+        ),
         ([*TINY, "k1=1", "k2=1", "vary=[augmentation]"], ["vary=[augmentation]: "]),
         (["start={a}", "end={a}x"], ["end: no checkpoint {a}x; that folder has best, step_18"]),
         (["plane=[{a},{b},nowhere/c]"], ["plane: no checkpoint nowhere/c: there is no folder"]),

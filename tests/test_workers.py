@@ -50,6 +50,13 @@ def die(made):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def be_signalled(kinds, made):
+    for kind in kinds:
+        os.kill(made["pid"], kind)
+        time.sleep(0.05)
+    return True
+
+
 def wait_in(folder, made):
     """Leave word of which process this is, and never end."""
     (folder / f"{made['pid']}.pid").touch()
@@ -104,6 +111,11 @@ def test_an_error_while_a_process_prepares_comes_back():
 def test_a_process_that_dies_is_an_error_with_its_cause():
     with pytest.raises(ChildProcessError, match=r"runtime.num_jobs: .* signal 9"):
         Workers(2, partial(make, 0)).run([die, pid])
+
+
+def test_signals_to_all_processes_are_left_to_the_one_that_started_them():
+    kinds = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2]
+    assert Workers(2, partial(make, 0)).run([partial(be_signalled, kinds)]) == [True]
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes in /proc")
