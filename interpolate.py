@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,8 +68,8 @@ def measure_branches(own: Values, run: runs.Run, tree: Tree, threads: int) -> li
 
     torch.set_num_threads(threads)
     seeds, request = interpolation.child_seeds(own), Request.of(own)
-    sparse = masking.of_file(own["pretrain"]["weights"])  # so are all branches of a ticket
-    family = founding.family(own, tree, constraint=sparse)
+    sparse = partial(masking.of_file, own["pretrain"]["weights"])  # also the branches of a ticket
+    family = founding.family(own, tree, sparse)
     session = family.session
     session.evaluator.check_splits(request.splits)
     session.check_schedule(session.planned_end)

@@ -123,12 +123,14 @@ def branching(cfg: DictConfig, study: "Study", folder: str) -> Callable[[int], N
     """What makes the branch of one level."""
     from src.pruning.branches import Branches
     from src.pruning.children import Children
+    from src.training.variation import check_variation
 
     if cfg.branch != "instability":
         return Branches(study, branch_of(cfg, study, folder)).train
     asked = config.plain(cfg.instability)
     with checks.named("instability"):
         study.starts.session.evaluator.check_splits(asked["splits"])
+        check_variation(study.starts.session, asked["vary"])
     children = Children(study, folder, words_of(cfg), asked["seeds"], asked["vary"])
     return partial(measure_instability, asked, children)
 

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from functools import partial
 
 import hydra
 from omegaconf import DictConfig
@@ -59,15 +60,15 @@ def spawn(cfg: DictConfig, tree: Tree, request: Request, legs: Legs | None) -> N
 
     torch.set_num_threads(config.threads(cfg))
     values = config.values(cfg, "Family")
-    sparse = masking.of_file(cfg.pretrain.weights)  # so are the parent and children of a ticket
-    family = founding.family(values, tree, cfg.spawn.together, sparse)
+    sparse = partial(masking.of_file, cfg.pretrain.weights)  # also the children of a ticket
+    family = founding.family(values, tree, sparse)
     plan = family.plan(request)
     merging = Merging(family, legs) if legs else None
     family.session.check_schedule(max(plan.last, merging.last if merging else 0))
     family.train_parent(plan, config.plain(cfg.snapshots), to_its_end=legs is not None)
     averages = Averages(tree, plan, family.session.evaluator, cfg.save_averages)
+    family.train_children(plan)
     for spawn_step in plan.spawn_steps:
-        family.train_children(plan, spawn_step)
         averages.evaluate(spawn_step)
         distances.measure(tree, plan, spawn_step, family.parameters())
     if merging:

@@ -28,6 +28,7 @@ POSITIVE = (
     "hparams.grad_clip_max_norm",
     "hparams.patience",
     "runtime.num_threads",
+    "runtime.num_jobs",
     "diagnostics.examples",
 )
 

@@ -210,18 +210,28 @@ def seeds(own: DictConfig | dict[str, Any]) -> dict[str, int]:
 
 
 def runtime(own: DictConfig | dict[str, Any]) -> dict[str, Any]:
-    """How a job runs, without the number of threads, which is set for the whole process."""
+    """How one training runs, without the threads of its process and the other processes."""
     given = plain(own["runtime"])
-    return {key: value for key, value in given.items() if key != "num_threads"}
+    return {key: value for key, value in given.items() if key not in ("num_threads", "num_jobs")}
 
 
 def threads(cfg: DictConfig) -> int:
-    """CPU threads for this job: the cores shared among the jobs that run beside it."""
+    """CPU threads for this job: the cores shared among the jobs that run beside it.
+
+    One in a study of children, whose numbers must not depend on how many are trained at a time.
+    """
     if cfg.runtime.num_threads is not None:
         return cfg.runtime.num_threads
+    if has_children(cfg):
+        return 1
     launcher = HydraConfig.get().launcher
     workers = launcher.get("n_jobs", 1) if "joblib" in launcher.get("_target_", "") else 1
     return cores.share(workers * torchrun.local_size())
+
+
+def has_children(cfg: DictConfig) -> bool:
+    """Whether the script that runs trains children, `runtime.num_jobs` at a time."""
+    return "num_jobs" in (checks.section(checks.fields(mode(cfg))["runtime"]) or {})
 
 
 def _build(group: str, node: dict[str, Any] | None) -> Callable[..., Any] | None:

@@ -44,6 +44,8 @@ def of_saved(values: dict[str, Any], schema: str, typed: Sequence[str]) -> dict[
     own = {key: values[key] for key in checks.fields(schema) if key in values}
     for option in REQUIRED & own.keys():
         own[option] = "???" if own[option] is None else own[option]
+    if "runtime" in own and "runtime.num_jobs" not in typed:  # of branches; refused if typed
+        own["runtime"] = {key: v for key, v in own["runtime"].items() if key != "num_jobs"}
     if "dataset" not in typed:
         node = own["dataset"] or {}
         named = [name.removeprefix("dataset.") for name in typed if name.startswith("dataset.")]

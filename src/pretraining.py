@@ -26,6 +26,8 @@ def merged(values: dict[str, Any], section: str = "pretrain") -> dict[str, Any]:
     A data set of its own is looked for where the training's is, if it does not say where.
     """
     result = {key: values[key] for key in schemas.fields("Train")}
+    runtime = values["runtime"]
+    result["runtime"] = {key: runtime[key] for key in schemas.fields("Runtime") if key in runtime}
     for part in PARTS:
         own = values[section].get(part)
         if not isinstance(own, dict):

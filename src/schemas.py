@@ -24,7 +24,6 @@ from src.schemas_of_studies import (  # noqa: F401
     RandomlyReinitialize,
     Retrain,
     Spawn,
-    SpawnOptions,
     SplitMerge,
 )
 from src.schemas_of_training import (  # noqa: F401
@@ -32,6 +31,7 @@ from src.schemas_of_training import (  # noqa: F401
     Diagnostics,
     Eval,
     Family,
+    FamilyRuntime,
     Hparams,
     ModelOptions,
     Pretrain,
@@ -84,7 +84,6 @@ REQUESTS = {
         "splits",
         "save_averages",
         "split_merge",
-        "spawn",
     },
     "InterpolateBranches": {
         "k1",

@@ -24,13 +24,6 @@ class SplitMerge:
 
 
 @dataclass
-class SpawnOptions:
-    """How children are trained, not what they become."""
-
-    together: Literal["auto", True, False] = "auto"
-
-
-@dataclass
 class Spawn(Family):
     """`spawn.py`."""
 
@@ -51,7 +44,6 @@ class Spawn(Family):
     splits: list[Literal["train", "val", "test"]] = field(default_factory=lambda: ["train", "test"])
     save_averages: bool = False
     split_merge: SplitMerge = field(default_factory=SplitMerge)
-    spawn: SpawnOptions = field(default_factory=SpawnOptions)
 
 
 @dataclass

@@ -118,9 +118,18 @@ class Pretrain:
 
 
 @dataclass
+class FamilyRuntime(Runtime):
+    """How a study of children runs."""
+
+    num_threads: int | None = None  # of each training; null: one
+    num_jobs: int = 1  # children that are trained at a time, each in a process of its own
+
+
+@dataclass
 class Family(Train):
     """A parent and what its children have of it: all that names the store of branches."""
 
+    runtime: FamilyRuntime = field(default_factory=FamilyRuntime)
     pretrain: Pretrain = field(default_factory=Pretrain)
     vary: list[Literal["data_order", "augmentation", "dropout"]] = field(
         default_factory=lambda: ["data_order", "augmentation", "dropout"]

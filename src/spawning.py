@@ -5,6 +5,8 @@ from typing import Any
 from src import steps
 from src.annotations import shown
 
+STREAMS = ("data_order", "augmentation", "dropout")
+
 
 def errors(values: dict[str, Any]) -> list[str]:
     """What is wrong, one line each.
@@ -23,6 +25,11 @@ def errors(values: dict[str, Any]) -> list[str]:
     if any(seed < 0 for seed in values["child_seeds"]):  # "1-2" names two of them
         found.append(f"child_seeds={shown(values['child_seeds'])}: must not be negative")
     num_children = len(values["child_seeds"])
+    if values["vary"] == [] and num_children > 1:
+        found.append(
+            f"vary=[]: nothing varies, all children would be one network; name one of "
+            f"{', '.join(STREAMS)}"
+        )
     for num in values["num_children"] or []:
         if not 2 <= num <= num_children:
             found.append(

@@ -415,6 +415,7 @@ def test_the_runtime_is_without_the_threads_of_the_process(composed):
     assert runtime["save_every"] == 3
     assert "num_threads" not in runtime
     assert type(runtime) is dict
+    assert config.runtime(composed("k1=0", "k2=1", script="interpolate")).keys() == runtime.keys()
 
 
 @pytest.mark.parametrize(
@@ -434,6 +435,23 @@ def test_jobs_that_run_beside_each_other_share_the_cores(
 ):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert config.threads(composed(*overrides)) == expected
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["k1=0", "k2=1"], 1),
+        (["k1=0", "k2=1", "runtime.num_jobs=4"], 1),
+        (["k1=0", "k2=1", "runtime.num_threads=3"], 3),
+        (["start=a", "end=b"], 8),
+        (["plane=[a,b,c]"], 8),
+    ],
+)
+def test_studies_of_children_have_one_thread_however_many_are_trained_at_a_time(
+    composed, monkeypatch, overrides, expected
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert config.threads(composed(*overrides, script="interpolate")) == expected
 
 
 def test_a_job_of_slurm_runs_as_many_threads_as_it_was_given_cores(composed, monkeypatch):

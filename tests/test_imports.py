@@ -47,6 +47,7 @@ LAYERS = [
         "tables",
         "torchrun",
         "tuned",
+        "workers",
     },
     {"data", "ledger", "models", "runs", "sweeps"},
     {"training"},

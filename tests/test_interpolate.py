@@ -104,6 +104,18 @@ def test_a_grid_that_is_there_is_done_at_once(grid):
     assert contents(folder) == before
 
 
+def test_branches_are_the_same_alone_and_trained_side_by_side(grid, tmp_path):
+    folder, _ = grid
+    asked = [*BRANCHES, "k1=[0,1]", "k2=[1,2]"]
+    run("interpolate.py", *asked, "runtime.num_jobs=2", "output_dir=two", cwd=tmp_path)
+    run("interpolate.py", *asked, "child_seeds=[3]", "output_dir=alone", cwd=tmp_path)
+    one = only(folder, "outputs/interpolate_*/seed_1")
+    two, alone = (only(tmp_path, f"{name}/interpolate_*/seed_1") for name in ("two", "alone"))
+    for name in ("lines.csv", "barriers.csv"):
+        assert (one / name).read_bytes() == (two / name).read_bytes()
+        assert [row for row in read(one / name) if row["child_seed"] == "3"] == read(alone / name)
+
+
 def test_the_legs_lie_where_spawn_looks_for_them(grid):
     folder, _ = grid
     GlobalHydra.instance().clear()
@@ -192,6 +204,13 @@ def test_a_plane_that_was_killed_goes_on_and_ends_as_an_uninterrupted_one(traine
             ["plane=[{a},{b}]", "points=1", "margin=-1"],
             ["]: must be three files", "points=1: must be at least 2", "margin=-1: must not be n"],
         ),
+        (["start={a}", "end={b}", "runtime.num_jobs=2"], ["runtime.num_jobs=2: no such option"]),
+        ([*TINY, "k1=1", "k2=1", "vary=[dropout]"], ["vary=[dropout]: "]),
+        (
+            [*TINY, "k1=1", "k2=1", "vary=[dropout,data_order]", "seeds.data_order=2"],
+            ["child_seeds=[2]: with seed 2 the branch is the main one again"],
+        ),
+        ([*TINY, "k1=1", "k2=1", "vary=[augmentation]"], ["vary=[augmentation]: "]),
         (["start={a}", "end={a}x"], ["end: no checkpoint {a}x; that folder has best, step_18"]),
         (["plane=[{a},{b},nowhere/c]"], ["plane: no checkpoint nowhere/c: there is no folder"]),
         (

@@ -62,6 +62,13 @@ def test_saved_networks_take_only_their_own_values_and_none_of_the_training():
     assert own["precision"] is None
 
 
+def test_saved_networks_have_no_children_to_train_at_a_time():
+    runtime = {"device": "cpu", "num_jobs": 1}
+    assert modes.of_saved(interpolate(runtime=runtime), LINE, [])["runtime"] == {"device": "cpu"}
+    typed = modes.of_saved(interpolate(runtime=runtime), LINE, ["runtime.num_jobs"])
+    assert typed["runtime"] == runtime  # which is refused
+
+
 def test_what_was_typed_of_the_data_and_the_precision_stays():
     own = modes.of_saved(interpolate(), LINE, ["dataset.cutout", "precision", "dataset.root"])
     assert own["dataset"] == {"root": "data", "cutout": 4}

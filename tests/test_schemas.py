@@ -27,7 +27,7 @@ SECTIONS = [
     schemas.Family,
     schemas.Pretrain,
     schemas.SplitMerge,
-    schemas.SpawnOptions,
+    schemas.FamilyRuntime,
     schemas.ModelOptions,
 ]
 BRANCHES = [

@@ -139,8 +139,7 @@ class Averages:
         metadata = load_metadata(last_run.weights(iteration, cell.model))
         own = {"average": average.kind, "members": [list(m) for m in average.members]}
         metadata |= own | {"bn": cell.bn, "spawn_step": spawn_step}
-        for name in ("child_seed", "together"):  # of the last one of them
-            metadata.pop(name, None)
+        metadata.pop("child_seed", None)  # of the last one of them
         save_weights(
             wanted.weights_of(run, average, iteration, cell.model, cell.bn), weights, metadata
         )

@@ -6,6 +6,7 @@ from src import steps
 from src.branching.family import Family, Snapshots
 from src.branching.plan import Request
 from src.branching.wanted import as_steps
+from src.training.variation import without_effect
 
 Departure = tuple[int, int]  # iterations: where a branch leaves, and how much later it is compared
 
@@ -24,9 +25,11 @@ def train(
         snapshots: of the parent, to keep besides.
 
     Raises:
-        ValueError: training stopped before a moment of comparison.
+        ValueError: training stopped before a moment of comparison, or a branch would be the main
+            one again.
     """
     session = family.session
+    _check_seeds(family, seeds)
     starts = sorted({start for start, _ in departures})
     later = sorted({further for _, further in departures})
     request = Request(
@@ -41,8 +44,7 @@ def train(
     kept = steps.to_iterations(snapshots, session.iterations_per_epoch, session.planned_end)
     compared = {sum(each) for each in departures} - {plan.end}  # whose weights are kept anyway
     family.train_parent(plan, as_steps(sorted({*kept, *compared})), option="k1")
-    for start in plan.spawn_steps:
-        family.train_children(plan, start)
+    family.train_children(plan)
     for start, further in departures:
         total, here = start + further, plan.text(start)
         branches = [family.tree.parent, *(family.tree.child(here, seed) for seed in seeds)]
@@ -50,4 +52,21 @@ def train(
             raise ValueError(
                 f"k1={here} k2={plan.text(further)}: training stopped early, before "
                 f"{plan.text(total)} (hparams.patience={family.origins.recipe.patience})"
+            )
+
+
+def _check_seeds(family: Family, seeds: Sequence[int]) -> None:
+    """Refuse branches whose seeds are the main one's in all streams of chance with an effect.
+
+    Raises:
+        ValueError: naming the first such seed.
+    """
+    origins = family.origins
+    streams = [name for name in origins.vary if not without_effect(family.session, name)]
+    for seed in seeds:
+        if all(getattr(origins.seeds, stream) == seed for stream in streams):
+            raise ValueError(
+                f"child_seeds=[{','.join(map(str, seeds))}]: with seed {seed} the branch is the "
+                f"main one again; of vary=[{','.join(origins.vary)}], only "
+                f"[{','.join(streams)}] has an effect"
             )

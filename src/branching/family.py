@@ -5,17 +5,17 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from src import steps
-from src.branching.children import Children
 from src.branching.plan import Plan, Request
 from src.branching.tree import Tree
 from src.branching.wanted import as_steps
 from src.data.splits import DataSet
+from src.runs import Run
 from src.state_dicts import StateDict
 from src.steps import Step
 from src.training.fit import fit
-from src.training.misfit import misfit, pays
 from src.training.recipe import Recipe, Runtime, Seeds
 from src.training.session import Session
+from src.workers import Workers
 
 Snapshots = str | list[Step] | None
 
@@ -51,8 +51,7 @@ class Family:
         origins: what they are.
         runtime: how they run.
         save_predictions: whether to keep correctness per validation example.
-        together: whether to train children as one stack: True, False, or "auto", where it is
-            faster.
+        workers: processes that train children, each with a family of its own; None for this one.
     """
 
     def __init__(
@@ -61,10 +60,10 @@ class Family:
         origins: Origins,
         runtime: Runtime,
         save_predictions: bool = True,
-        together: bool | str = "auto",
+        workers: Workers | None = None,
     ) -> None:
         self.tree, self.origins, self.runtime = tree, origins, runtime
-        self.save_predictions, self.together = save_predictions, together
+        self.save_predictions, self.workers = save_predictions, workers
         self.num_steps = 0  # optimizer steps that were made
         # One for all: the data is laid out once, and what is compiled is compiled once.
         self.session = Session(
@@ -81,10 +80,9 @@ class Family:
 
         Raises:
             ValueError: a step lies after the end of the parent, of the children or of the schedule;
-                the data set lacks a split; or children cannot be trained together.
+                or the data set lacks a split.
         """
         session = self.session
-        self._go_together(request.child_seeds)
         session.evaluator.check_splits(request.splits)
         plan = Plan(request, session.iterations_per_epoch, session.planned_end)
         if plan.spawn_steps:
@@ -152,16 +150,51 @@ class Family:
                 f"parent (hparams.patience={self.origins.recipe.patience})"
             )
 
-    def train_children(self, plan: Plan, spawn_step: int) -> None:
-        """Train the children of one spawn step to the length asked for.
+    def train_children(self, plan: Plan) -> None:
+        """Train the children of all spawn steps to the length asked for."""
+        missing = [
+            (spawn_step, seed)
+            for spawn_step in plan.spawn_steps
+            for seed in plan.request.child_seeds
+            if not self._is_complete(plan, spawn_step, seed)
+        ]
+        self.do([partial(train_child, plan, *child) for child in missing])
+
+    def do(self, tasks: Sequence[Callable[["Family"], int]]) -> None:
+        """Do tasks of a family, here or in the workers, side by side.
+
+        Args:
+            tasks: functions that train what does not depend on the other tasks, and return how
+                many optimizer steps were made.
+        """
+        if self.workers is None or len(tasks) < 2:
+            self.num_steps += sum(task(self) for task in tasks)
+        else:
+            self.num_steps += sum(self.workers.run(tasks))
+
+    def train_child(self, plan: Plan, spawn_step: int, seed: int) -> int:
+        """Train a child where that has not been done; returns how many optimizer steps were made.
 
         Raises:
-            ValueError: they are to be trained together, and cannot be.
+            ValueError: an older version trained it in a stack with others.
         """
-        begin = partial(self._begin_children, plan)
-        together, predictions = self._go_together, self.save_predictions
-        children = Children(self.tree, plan, spawn_step, begin, together, predictions)
-        self.num_steps += children.train()
+        run = self.tree.child(plan.text(spawn_step), seed)
+        with run.locked():
+            if not self._is_complete(plan, spawn_step, seed):
+                _check_alone(run)
+            return fit(
+                run,
+                partial(self._begin_child, plan, spawn_step, seed),
+                as_steps(plan.kept_by_child(spawn_step)),
+                self.save_predictions,
+                end=spawn_step + plan.child_length,
+                words=f"child {seed} of {plan.text(spawn_step)}",
+            )
+
+    def _is_complete(self, plan: Plan, spawn_step: int, seed: int) -> bool:
+        run = self.tree.child(plan.text(spawn_step), seed)
+        kept = as_steps(plan.kept_by_child(spawn_step))
+        return run.is_complete(kept, spawn_step + plan.child_length)
 
     def _begin_parent(self) -> Session:
         weights: StateDict = self._initial
@@ -170,35 +203,29 @@ class Family:
         self.session.restart(self.origins.seeds, weights)
         return self.session
 
-    def _begin_children(self, plan: Plan, spawn_step: int, seeds: Sequence[int]) -> list[Session]:
-        """A session for each child: the one of the family if there is one child."""
-        sessions = [self.session]
-        if len(seeds) > 1:
-            sessions = [self.session.twin() for _ in seeds]
-        for seed, session in zip(seeds, sessions, strict=True):
-            origin = {
-                "spawn_step": spawn_step,
-                "child_seed": seed,
-                "vary": list(self.origins.vary),
-                **({"together": list(seeds)} if len(seeds) > 1 else {}),
-            }
-            end = spawn_step + plan.child_length
-            session.restart(self.origins.of_child(seed), self._initial, end, origin)
-            session.load_snapshot(self.tree.parent, spawn_step)
-        return sessions
+    def _begin_child(self, plan: Plan, spawn_step: int, seed: int) -> Session:
+        origin = {"spawn_step": spawn_step, "child_seed": seed, "vary": list(self.origins.vary)}
+        end = spawn_step + plan.child_length
+        self.session.restart(self.origins.of_child(seed), self._initial, end, origin)
+        self.session.load_snapshot(self.tree.parent, spawn_step)
+        return self.session
 
-    def _go_together(self, seeds: Sequence[int]) -> list[int]:
-        """Which of several children, begun now, are to be trained together.
 
-        Not the one that is the parent's continuation: in a stack it would be so only up to
-        rounding.
-        """
-        seeds = [seed for seed in seeds if self.origins.of_child(seed) != self.origins.seeds]
-        if not self.together or len(seeds) < 2:
-            return []
-        if self.together == "auto" and not pays(self.session, len(seeds)):
-            return []
-        reason = misfit(self.session)
-        if reason is not None and self.together != "auto":
-            raise ValueError(f"spawn.together=true: {reason}")
-        return seeds if reason is None else []
+def train_child(plan: Plan, spawn_step: int, seed: int, family: Family) -> int:
+    """A task of a family: train one of its children, see `Family.train_child`."""
+    return family.train_child(plan, spawn_step, seed)
+
+
+def _check_alone(run: Run) -> None:
+    """Refuse to go on with a child whose numbers depend on those that it was trained with.
+
+    Raises:
+        ValueError: naming them and its folder.
+    """
+    others = (run.read_result() or {}).get("together")
+    if others is not None:
+        raise ValueError(
+            f"{run.folder}: an older version trained the children {', '.join(map(str, others))} "
+            "as one stack, which cannot be trained on; remove the folders of the study, or choose "
+            "another output_dir"
+        )

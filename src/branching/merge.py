@@ -113,21 +113,26 @@ class Merging:
         parent = self.legs.parent(leg)
         if leg > 0:
             with parent.locked():
-                self._fit(parent, partial(self._begin_parent, leg), f"leg {leg}: parent")
-        for seed in self.legs.child_seeds:
-            run = self.legs.child(leg, seed)
-            with run.locked():
-                begin = partial(self._begin_child, leg, seed)
-                self._fit(run, begin, f"leg {leg}: child {seed}")
+                begin = partial(self._begin_parent, leg)
+                self.family.num_steps += self._fit(parent, begin, f"leg {leg}: parent")
+        missing = [s for s in self.legs.child_seeds if not self.legs.child(leg, s).result.exists()]
+        if self.family.workers is None:  # with one session for all children of the leg
+            self.family.num_steps += sum(self.train_child(leg, seed) for seed in missing)
+        else:
+            self.family.do([partial(train_child, self.legs, leg, seed) for seed in missing])
 
-    def _fit(self, run: Run, begin: Callable[[], Session], words: str) -> None:
+    def train_child(self, leg: int, seed: int) -> int:
+        """Train a child of a leg; returns how many optimizer steps were made."""
+        run = self.legs.child(leg, seed)
+        with run.locked():
+            return self._fit(run, partial(self._begin_child, leg, seed), f"leg {leg}: child {seed}")
+
+    def _fit(self, run: Run, begin: Callable[[], Session], words: str) -> int:
         """Train a run to the end of its session, where a snapshot is kept."""
         if run.read_result() is not None:
-            return
+            return 0
         session, predictions = begin(), self.family.save_predictions
-        self.family.num_steps += fit(
-            run, lambda: session, [f"{session.end}it"], predictions, words=words
-        )
+        return fit(run, lambda: session, [f"{session.end}it"], predictions, words=words)
 
     def _begin_parent(self, leg: int) -> Session:
         session = self._session(leg, "parent")
@@ -208,6 +213,11 @@ class Merging:
     def _changes(self, leg: int, role: str) -> Changes:
         num_children = len(self.legs.child_seeds)
         return changes(self.legs.strategy, self.origins.recipe, leg, num_children, role)
+
+
+def train_child(legs: Legs, leg: int, seed: int, family: Family) -> int:
+    """A task of a family: train a child of a leg, see `Merging.train_child`."""
+    return Merging(family, legs).train_child(leg, seed)
 
 
 def _leg_of(row: Sequence[Any]) -> int:

@@ -96,15 +96,10 @@ class Leg:
         reported = {"report": self.report.state_dict(), "metrics": self.metrics.state_dict()}
         return going_on(self.session) | reported
 
-    def progress(self, words: str | None = None) -> Progress:
-        """A bar, or lines, that show how far it is.
-
-        Args:
-            words: what is trained, if it is more than this leg.
-        """
-        session, words = self.session, self.words if words is None else words
-        bar = session.runtime.progress
-        return Progress(session.training, session.end, self.report, bar, words)
+    def progress(self) -> Progress:
+        """A bar, or lines, that show how far it is."""
+        session, bar = self.session, self.session.runtime.progress
+        return Progress(session.training, session.end, self.report, bar, self.words)
 
     def callbacks(self) -> list[Callback]:
         """What is done on the way, once averages are up to date and the session has begun."""

@@ -27,12 +27,6 @@ class Running:
         self.sizes.append(size)
         self.correct += correct
 
-    def extend(self, losses: Tensor, correct: Tensor, sizes: list[int]) -> None:
-        """Count several batches: their losses, (batches,), and all that was correct in them."""
-        self.losses.extend(losses.unbind())
-        self.sizes.extend(sizes)
-        self.correct += correct
-
     def settle(self) -> tuple[int, float] | None:
         """Look at the losses since the last look.
 

@@ -1,14 +1,13 @@
 """The objects of one training, made from its recipe, its data and its seeds."""
 
-import copy
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from src import chance, checks, torchrun
 from src.data import batches as data_batches
@@ -133,7 +132,7 @@ class Session:
         self.origin = origin or {}
         self.model.load_state_dict(weights)
         self.training.restart(
-            self.make_optimizer(self._trainable()),
+            self._make_optimizer(),
             self._make_scheduler(),
             seeds.dropout,
             self._make_constraint(),
@@ -147,24 +146,6 @@ class Session:
     def constrain(self, make: Callable[[nn.Module], Constraint] | None) -> None:
         """From the next `restart` on, keep the network where `make(model)` says; None: anywhere."""
         self.recipe = replace(self.recipe, constraint=make)
-
-    def make_optimizer(self, named: Mapping[str, Tensor]) -> torch.optim.Optimizer:
-        """A fresh optimizer, with the groups of the parametrization if there is one.
-
-        Args:
-            named: what it is to train, under the names that the network has for it.
-        """
-        if self.parametrization is None:
-            return self.recipe.optimizer(list(named.values()))
-        return groups.build(self.recipe.optimizer, self._groups(), named)
-
-    def twin(self) -> "Session":
-        """Another network of this recipe, to be restarted: all but its own state is shared."""
-        other = copy.copy(self)
-        other.model = copy.deepcopy(self.model)
-        other.training = other._make_training(self.training.dropout_seed)
-        other._start_averages()
-        return other
 
     def models(self) -> dict[str, StateDict]:
         """The network and its averaged models as they are now, by name, ready to be evaluated."""
@@ -231,8 +212,12 @@ class Session:
         memory_format = torch.channels_last if self._channels_last() else torch.preserve_format
         return model.to(self.device).to(memory_format=memory_format)  # type: ignore[call-overload]
 
-    def _trainable(self) -> dict[str, nn.Parameter]:
-        return {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        """A fresh optimizer, with the groups of the parametrization if there is one."""
+        named = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        if self.parametrization is None:
+            return self.recipe.optimizer(list(named.values()))
+        return groups.build(self.recipe.optimizer, self._groups(), named)
 
     def _groups(self) -> list[Group]:
         assert self.parametrization is not None  # else there are none
@@ -277,7 +262,7 @@ class Session:
         own = processes.share(size) if processes else slice(0, size)
         return Training(
             self.model,
-            self.make_optimizer(self._trainable()),
+            self._make_optimizer(),
             self._make_scheduler(),
             iterations_per_epoch=self.iterations_per_epoch,
             dropout_seed=dropout_seed,

@@ -26,10 +26,10 @@ RESTLESS = {  # whose validation loss soon stops falling
 }
 
 
-def family(folder, recipe=None, data=None, seeds=toys.SEEDS, together=False, **origins):
-    """Of toys: three epochs of three iterations each; children are trained one after the other."""
+def family(folder, recipe=None, data=None, seeds=toys.SEEDS, **origins):
+    """Of toys: three epochs of three iterations each; children are trained one by one."""
     made = Origins(recipe or toys.recipe(), data or toys.data(), seeds, **origins)
-    return Family(Tree(folder), made, toys.RUNTIME, together=together)
+    return Family(Tree(folder), made, toys.RUNTIME)
 
 
 def asked(**changes):
@@ -40,8 +40,7 @@ def trained(made, snapshots=None, **changes):
     """The plan of a request whose parent and children are there now."""
     plan = made.plan(asked(**changes))
     made.train_parent(plan, snapshots)
-    for spawn_step in plan.spawn_steps:
-        made.train_children(plan, spawn_step)
+    made.train_children(plan)
     return plan
 
 

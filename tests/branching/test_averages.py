@@ -208,19 +208,7 @@ def test_saved_averages_are_the_naive_mean_with_statistics_reset(study, kind, se
         "num_classes": 3,
     }
     assert metadata.items() >= said.items()
-    assert not metadata.keys() & {"child_seed", "together"}
-
-
-def test_a_saved_average_of_children_trained_together_is_not_said_to_be_one_of_them(tmp_path):
-    made = family(tmp_path, toys.recipe(model=Mlp), together=True)
-    grown(made, save=True, child_seeds=[2, 3, 4], child_length="1ep")
-    _, own = runs.load_weights(made.tree.child("0ep", 3).weights(3))
-    assert (own["child_seed"], own["together"]) == (3, [2, 3, 4])
-    files = [path for name in ("avg_across", "avg_back") for path in saved_in(tmp_path / name)]
-    assert len(files) == (2 + 3) * 3 * len(MODELS)  # folders, child steps
-    for path in files:
-        _, metadata = runs.load_weights(path)
-        assert not metadata.keys() & {"child_seed", "together"}
+    assert "child_seed" not in metadata
 
 
 def saved_in(folder):
@@ -498,17 +486,13 @@ def test_tables_do_not_depend_on_how_many_are_evaluated_at_once(tmp_path, monkey
     assert all(one == found[0] for one in found)
 
 
-@pytest.mark.parametrize(
-    ("network", "together"),
-    [(toys.Small, False), (Mlp, False), (Mlp, True)],
-    ids=["small", "mlp", "mlp together"],
-)
+@pytest.mark.parametrize("network", [toys.Small, Mlp])
 def test_a_study_killed_again_and_again_ends_as_an_uninterrupted_one(
-    tmp_path, monkeypatch, network, together
+    tmp_path, monkeypatch, network
 ):
     changes = {"spawn_steps": ["0ep", "4it"], "child_length": "1ep"}
     recipe, write = toys.recipe(model=network), runs.write_bytes
-    whole = family(tmp_path / "whole", recipe, together=together)
+    whole = family(tmp_path / "whole", recipe)
     grown(whole, save=True, **changes)
 
     for survived in (1, 4, 5, 9, 17, 30, 31, 60, 1000):  # files that are written before the kill
@@ -520,7 +504,7 @@ def test_a_study_killed_again_and_again_ends_as_an_uninterrupted_one(
             write(path, content)
 
         monkeypatch.setattr(runs, "write_bytes", killed)
-        parts = family(tmp_path / "parts", recipe, together=together)
+        parts = family(tmp_path / "parts", recipe)
         with contextlib.suppress(KeyboardInterrupt):
             grown(parts, save=True, **changes)
     assert tables(parts) == tables(whole)

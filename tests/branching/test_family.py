@@ -96,6 +96,19 @@ def test_neighbours_do_not_change_a_child(tmp_path):
         assert_same_moment(first, second, iteration)
 
 
+def test_a_child_that_an_older_version_trained_in_a_stack_stays_but_is_not_trained_on(tmp_path):
+    made = family(tmp_path)
+    trained(made, child_seeds=[1, 2], child_length="1ep", child_steps=["1ep"])
+    run = made.tree.child("0ep", 2)
+    runs.write_json(run.result, run.read_result() | {"together": [2, 3]})
+    before = made.num_steps
+    trained(made, child_seeds=[1, 2], child_length="1ep", child_steps=["1ep"])
+    assert made.num_steps == before
+    for changes in ({"child_length": "2ep"}, {"child_length": "1ep", "child_steps": ["2it"]}):
+        with pytest.raises(ValueError, match=r"children/0ep/seed_2: .* 2, 3 "):
+            trained(made, child_seeds=[2], **changes)
+
+
 def test_a_finished_family_makes_no_step(tmp_path, steps_made):
     first = family(tmp_path)
     trained(first, child_length="1ep")

@@ -176,11 +176,11 @@ def test_the_parametrization_reaches_parent_and_children(tmp_path):
         "warmup_steps": 2,
         "cap": 0.1,
     }
-    made = founding.family(values(parametrization=part), Tree(tmp_path), together=True)
+    made = founding.family(values(parametrization=part), Tree(tmp_path))
     plan = trained(made, **STEPS | {"child_seeds": [1, 2, 3]})
     assert plan.spawn_steps == [0, 1]
     for step in ("0ep", "1it"):
-        for seed in (1, 2, 3):  # 1 is the parent's; 2 and 3 are trained together
+        for seed in (1, 2, 3):  # 1 is the parent's
             run = made.tree.child(step, seed)
             _, metadata = runs.load_weights(run.weights(run.read_result()["iteration"]))
             assert metadata["config"]["parametrization"] == part

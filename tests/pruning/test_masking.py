@@ -13,7 +13,6 @@ from src.training import loop
 from src.training.fit import fit
 from src.training.leg import update_averages
 from src.training.loop import Callback, after_every_step
-from src.training.misfit import misfit
 from src.training.optimizers import adam, adamw, lookahead, sgd
 from src.training.session import Session
 from tests import toys
@@ -121,11 +120,6 @@ def test_frozen_layers_are_pruned_and_stay_so():
     before = session.model.conv.weight.clone()
     trained(session, lambda _: assert_sparse(session.model.state_dict(), mask))
     assert session.model.conv.weight.equal(before)
-
-
-def test_networks_that_are_kept_sparse_are_not_trained_together():
-    session, _ = sparse()
-    assert misfit(session) == "each is kept where it has to be by itself (pruned weights at 0)"
 
 
 def test_saved_networks_are_sparse_and_so_are_best_and_snapshots(tmp_path):

@@ -158,6 +158,12 @@ def test_every_script_takes_a_ticket_as_it_is(tickets, tmp_path):
             ["branch=instability", "instability.splits=[val]", "dataset.val_fraction=0"],
             "instability.splits=val: this data set has train, test",
         ),
+        (["branch=instability", "instability.vary=[dropout]"], "instability.vary=[dropout]: "),
+        (
+            ["branch=instability", "instability.vary=[augmentation]", "dataset.augment=false"],
+            "instability.vary=[augmentation]: ",
+        ),
+        (["runtime.num_jobs=2"], "num_jobs"),
     ],
 )
 def test_pruning_that_cannot_be_done_is_refused_before_any_work(arguments, message, tmp_path):

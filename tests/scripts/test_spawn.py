@@ -1,17 +1,22 @@
 """`spawn.py` as a user starts it."""
 
 import csv
+import json
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 from safetensors.torch import load_file
 
 from tests.scripts import (
     BRANCHES,
+    QUIET,
     REPOSITORY,
+    SMALL,
     contents,
     files,
     only,
@@ -114,9 +119,87 @@ def test_a_parent_begins_from_its_pretraining_or_from_a_file(tmp_path):
     assert all(tensor.equal(parent[name]) for name, tensor in load_file(file).items())
 
 
+def child(folder, step="0ep", seed=3):
+    """All that a child is: its weights, its numbers, and who got which example right."""
+    run = only(folder, f"spawn_*/seed_1/children/{step}/seed_{seed}")
+    found = {path.name: load_file(path) for path in run.glob("weights/*.safetensors")}
+    assert found
+    result = json.loads((run / "result.json").read_text())
+    with (run / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if "second" not in row["metric"]]
+    return found, result["evaluation"], rows, dict(np.load(run / "predictions.npz"))
+
+
+def folder_of(seeds, num_jobs):
+    return f"family_{seeds.strip('[]').replace(',', '-')}_jobs_{num_jobs}"
+
+
+def assert_one_child_everywhere(tmp_path, families, *arguments):
+    """A child, alone and among others, trained one by one and side by side, is bit for bit one."""
+    for seeds in families:
+        for num_jobs in (1, 2):
+            typed = [f"child_seeds={seeds}", f"runtime.num_jobs={num_jobs}"]
+            run(
+                "spawn.py",
+                *typed,
+                *arguments,
+                f"output_dir={folder_of(seeds, num_jobs)}",
+                cwd=tmp_path,
+            )
+    for step in ("0ep", "1ep"):
+        first, *others = (
+            child(tmp_path / folder_of(seeds, num_jobs), step)
+            for seeds in families
+            for num_jobs in (1, 2)
+        )
+        for other in others:
+            np.testing.assert_equal(other, first)
+
+
+ALIKE = ["spawn_steps=[0ep,1ep]", "averages=[]", *QUIET]
+
+
+def test_a_child_is_the_same_whoever_is_asked_for_with_it_and_however_many_at_a_time(tmp_path):
+    small = [*SMALL, "dataset.augment=true", "child_steps=[0ep,1ep]"]
+    families = ["[3]", "[2,3]", "[3,1,4]"]
+    assert_one_child_everywhere(tmp_path, families, *small, *ALIKE)
+
+
+@pytest.mark.slow
+def test_a_child_is_the_same_among_eight_others_after_twenty_epochs(tmp_path):
+    quickstart = ["experiment=spawn_quickstart", "child_steps=[20ep]"]
+    families = ["[3]", "[2,3]", "[2,3,4]", "[2,3,4,5,6,7,8,9,10]"]
+    assert_one_child_everywhere(tmp_path, families, *quickstart, *ALIKE)
+
+
+def test_an_error_in_a_process_of_its_own_is_one_line(tmp_path):
+    asked = ["spawn_steps=[1ep]", "child_seeds=[1,2,3]"]
+    spawn(*asked[:1], "child_seeds=[1]", cwd=tmp_path)
+    (state,) = tmp_path.glob("outputs/spawn_*/seed_1/parent/weights/step_11.state.pt")
+    state.write_bytes(state.read_bytes()[:100])
+    error = refused("spawn.py", *BRANCHES, *asked, "runtime.num_jobs=2", cwd=tmp_path)
+    assert "step_11.state.pt" in error and "damaged" in error
+
+
+def test_children_of_legs_are_the_same_side_by_side(tmp_path):
+    asked = ["child_seeds=[2,3]", "split_merge.num_legs=2", "split_merge.strategy=decrease_lr"]
+    made = [
+        steps_made(spawn(*asked, f"runtime.num_jobs={n}", f"output_dir=jobs_{n}", cwd=tmp_path))
+        for n in (1, 2)
+    ]
+    assert made[0] == made[1] == 2 * (22 + 2 * 11)
+    one, two = (only(tmp_path, f"jobs_{n}/spawn_*/seed_1/legs/*/legs.csv") for n in (1, 2))
+    assert one.read_bytes() == two.read_bytes()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["vary=[dropout]"], "vary=[dropout]: "),
+        (["vary=[augmentation]", "dataset.augment=false"], "vary=[augmentation]: "),
+        (["vary=[]"], "vary=[]: "),
+        (["vary=[data_order]", "hparams.batch_size=2000"], "vary=[data_order]: "),
+        (["runtime.num_jobs=0"], "runtime.num_jobs=0: must be positive"),
         (["pretrain.weights=nothing.safetensors"], "no checkpoint nothing.safetensors; that fold"),
         (["pretrain.weights=a", "pretrain.hparams.epochs=1"], "pretrain.weights=a: takes the pla"),
         (["spawn_steps=[9ep]"], "spawn_steps: 9ep lies after the end of training, 2ep"),
@@ -148,25 +231,43 @@ def test_two_jobs_at_once_train_each_leg_once(tmp_path):
 
 MOMENTS = [  # files that appear, in this order, while a study is made
     "parent/state.pt",
-    "children/0ep/*.pt",  # of both, which are trained together
-    "avg_across/0ep/*/averages.csv",
+    "children/0ep/*/state.pt",
     "children/2ep/seed_2/weights/step_25.safetensors",
+    "avg_across/0ep/*/averages.csv",
 ]
 
 
-def test_a_study_killed_again_and_again_ends_as_an_uninterrupted_one(tmp_path):
+def processes_in(folder):
+    """Processes that work in a folder."""
+    return [path for path in Path("/proc").glob("[0-9]*/cwd") if links_to(path, folder)]
+
+
+def links_to(path, folder):
+    try:
+        return path.readlink() == folder
+    except OSError:
+        return False
+
+
+@pytest.mark.parametrize(("num_jobs", "moments"), [(1, MOMENTS), (2, MOMENTS[1:3])])
+def test_a_study_killed_again_and_again_ends_as_an_uninterrupted_one(tmp_path, num_jobs, moments):
     asked = ["spawn_steps=[0ep,2ep]", "child_seeds=[2,3]"]
     asked += ["save_averages=true", "runtime.save_every=0"]
     spawn(*asked, "output_dir=whole", cwd=tmp_path)
     whole = only(tmp_path, "whole/spawn_*/seed_1")
 
+    asked.append(f"runtime.num_jobs={num_jobs}")
     command = [sys.executable, str(REPOSITORY / "spawn.py"), *BRANCHES, *asked, "output_dir=parts"]
-    for moment in MOMENTS:
+    for moment in moments:
         with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
             while not list(tmp_path.glob(f"parts/spawn_*/seed_1/{moment}")):
                 assert process.poll() is None, f"done before {moment} was seen"
                 time.sleep(0.001)
             process.send_signal(signal.SIGKILL)
+    waited = time.monotonic()
+    while processes_in(tmp_path):
+        assert time.monotonic() - waited < 60, "a process goes on after the one that started it"
+        time.sleep(0.1)
     parts = only(tmp_path, "parts/spawn_*/seed_1")
     assert not (parts / "averages.csv").exists(), "killed too late to prove anything"
     spawn(*asked, "output_dir=parts", cwd=tmp_path)

@@ -19,15 +19,6 @@ def test_means_weigh_each_batch_by_its_size():
     assert running.num_examples == 0
 
 
-def test_several_batches_at_once_count_as_one_after_the_other():
-    single, several = Running(CPU), Running(CPU)
-    for loss, correct, size in ((0.3, 3, 4), (0.1, 1, 2)):
-        single.add(torch.tensor(loss), torch.tensor(correct), size)
-    several.extend(torch.tensor([0.3, 0.1]), torch.tensor(4), [4, 2])
-    assert single.settle() is several.settle() is None
-    assert single.state_dict() == several.state_dict()
-
-
 def test_the_sum_of_losses_is_the_same_wherever_one_looks():
     losses = torch.rand(10, generator=torch.Generator().manual_seed(0)) / 3
     once, often = Running(torch.device("cpu")), Running(torch.device("cpu"))

@@ -1,6 +1,5 @@
 """Every option of the group trains, goes on after an interruption, and is averaged."""
 
-import copy
 from functools import partial
 
 import pytest
@@ -12,8 +11,6 @@ from src.models.resnet_cifar import ResNetCifar
 from src.training.loop import train
 from src.training.optimizers import adam, sgd
 from src.training.session import Session
-from src.training.stacked import Stacked
-from src.training.stacked import train as train_together
 from tests import toys
 from tests.widths.networks import GIVEN, GROUP, option
 
@@ -67,28 +64,6 @@ def test_residual_networks_train(name, make):
     made = session(name, partial(ResNetCifar, depth=8, width=4), make)
     train(made.training, made.batches, 3, [])
     made.training.settle()
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_children_that_are_trained_together_are_as_those_trained_apart(name):
-    parent = session(name)
-    train(parent.training, parent.batches, 1, [])
-    state = parent.state_dict()
-
-    def children():
-        each = [session(name, seeds=toys.Seeds(1, 10 + k, 1, 1)) for k in range(2)]
-        for child in each:
-            child.batches = parent.batches.seeded(child.batches.order_seed, 1)
-            child.load_state_dict(parent.model.state_dict(), copy.deepcopy(state))
-        return each
-
-    together, apart = children(), children()
-    stacked = Stacked(together)
-    train_together(stacked, 4, [], [[], []])
-    stacked.scatter()
-    for one, other in zip(together, apart, strict=True):
-        train(other.training, other.batches, 4, [])
-        torch.testing.assert_close(one.model.state_dict(), other.model.state_dict())
 
 
 def test_all_options_are_looked_at():
