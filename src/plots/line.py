@@ -124,7 +124,9 @@ def label(name: str, bold: pd.DataFrame, each: pd.DataFrame) -> str:
     text = f"{name}{of} {bold[name].iloc[0]:.3g}"
     if each.empty:
         return text
-    return f"{text} (children {each.groupby('seeds')[name].first().mean():.3g})"
+    own = each.groupby("seeds")[name].first()[str(bold["seeds"].iloc[0]).split()]
+    by_main = own.groupby([curves.main_of(seeds) for seeds in own.index]).mean()
+    return f"{text} (children {by_main.mean():.3g})"
 
 
 def heading(drawn: pd.DataFrame) -> str:
