@@ -87,7 +87,9 @@ def of_children(children: dict[str, pd.DataFrame], metric: str) -> list[pd.DataF
     if len(drawn) == 1:
         return [drawn[0].assign(curve=ONLY_CHILD if "" not in children else BETWEEN_FILES)]
     alike = _alike(drawn)
-    alphas = reduce(np.intersect1d, [curve["alpha"] for curve in alike])
+    if len(alike) == 1:
+        return [*drawn, alike[0].assign(curve=ONLY_CHILD)]
+    alphas = reduce(np.intersect1d, [curve["alpha"].to_numpy() for curve in alike])
     by_main: dict[str, list[np.ndarray]] = {}
     for curve in alike:
         values = curve.set_index("alpha")["value"].reindex(alphas).to_numpy()

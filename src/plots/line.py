@@ -132,7 +132,7 @@ def label(name: str, bold: pd.DataFrame, each: pd.DataFrame) -> str:
 def heading(drawn: pd.DataFrame) -> str:
     """What the figure shows, in words."""
     if (drawn["curve"] == curves.ONLY_CHILD).any():
-        return f"{pairs.title_of(drawn)}, child seed {drawn['seeds'].iloc[0]}"
+        return f"{pairs.title_of(drawn)}, child seed {curves.main(drawn)['seeds'].iloc[0]}"
     if (drawn["curve"] == curves.BETWEEN_FILES).all():
         return pairs.title_of(drawn)
     barriers = "barriers: of the mean curve (in brackets the mean of the children's own)"

@@ -58,6 +58,9 @@ def test_a_mean_is_over_lines_with_equally_many_points():
         ((fine[0]["loss"].to_numpy() + fine[1]["loss"].to_numpy()) / 2).tolist()
     )
     assert set(drawn.loc[drawn["curve"] == "each child", "seeds"]) == {"2", "3", "4"}
+    alone = curves.table(pd.concat([coarse, fine[1]]), ("loss",))
+    assert set(curves.main(alone)["seeds"]) == {"3"} and curves.whose(alone) == "one child"
+    assert curves.main(alone)["value"].tolist() == fine[1]["loss"].tolist()
 
 
 def test_a_mean_of_several_main_branches_is_that_of_their_means():
