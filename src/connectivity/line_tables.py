@@ -98,7 +98,7 @@ def _barriers(content: Row) -> Iterator[Row]:
         apart = {"distance": line["distance"], "cosine": line["cosine"]}
         grids = dict.fromkeys(map(Grid.parse, curve["requests"]))
         for grid in sorted(grids, key=lambda grid: grid.order):
-            alphas, losses, accuracies = points_of(curve, grid)
+            alphas, losses, accuracies = points_on_grid(curve, grid)
             how: Row = dict(zip(("alphas", "refine"), grid.cells, strict=True))
             how |= {"split": split, "num_alphas": len(alphas)}
             for metric, values in (("loss", losses), ("error", 1 - accuracies)):
@@ -110,7 +110,7 @@ def _barriers(content: Row) -> Iterator[Row]:
                 yield _where(content, line) | how | {"metric": metric} | measured | apart
 
 
-def points_of(curve: Mapping[str, Any], grid: Grid) -> tuple[torch.Tensor, ...]:
+def points_on_grid(curve: Mapping[str, Any], grid: Grid) -> tuple[torch.Tensor, ...]:
     """The points of a curve that one request was for, whatever else it was asked for.
 
     Args:

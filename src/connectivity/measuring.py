@@ -91,7 +91,7 @@ def measured(ends: Ends, known: Line | None, request: Request, child_seed: Child
         ValueError: `alphas` or `refine` is out of range, or as in `line.evaluate`.
     """
     treatment = ends.treatment(request.bn)
-    curves = _kept(known, treatment)
+    curves = _known_curves(known, treatment)
     how = {"child_seed": child_seed, "align": request.align, "bn": request.bn, "ends": treatment}
     result = {**how, **ends.apart, "curves": curves}
     grid = line.parse_alphas(request.alphas)
@@ -114,7 +114,7 @@ def measured(ends: Ends, known: Line | None, request: Request, child_seed: Child
     return result
 
 
-def _kept(known: Line | None, treatment: str) -> dict[str, dict[str, Any]]:
+def _known_curves(known: Line | None, treatment: str) -> dict[str, dict[str, Any]]:
     """The curves that are known of a line, if its ends were treated so."""
     if known is None or known.get("ends", AS_TRAINED) != treatment:
         return {}

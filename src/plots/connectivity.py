@@ -114,11 +114,11 @@ def _of_grid(per_child: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[Drawi
 
 def _grids(table: pd.DataFrame, names: list[str]) -> Iterator[tuple[pairs.Grid, str]]:
     """Each grid of the lines of a table, and what the names of its figures end in."""
-    table, ends = pairs.completed(table), list[str]()
+    table, ends = pairs.fill_columns(table), list[str]()
     for grid in pairs.grids(table):
         end = "_".join(names)
         if ends:  # all but the grid of most lines say which they are
-            (count, *_) = pairs.on_grid(table, grid)["num_alphas"]
+            (count, *_) = pairs.select_grid(table, grid)["num_alphas"]
             end += f"_{count}_alphas"
         same = sum(other.startswith(end) for other in ends[1:])
         ends.append(end)

@@ -86,28 +86,28 @@ def of_children(children: dict[str, pd.DataFrame], metric: str) -> list[pd.DataF
     ]
     if len(drawn) == 1:
         return [drawn[0].assign(curve=ONLY_CHILD if "" not in children else BETWEEN_FILES)]
-    alike = _alike(drawn)
+    alike = _equally_long(drawn)
     if len(alike) == 1:
         return [*drawn, alike[0].assign(curve=ONLY_CHILD)]
     alphas = reduce(np.intersect1d, [curve["alpha"].to_numpy() for curve in alike])
     by_main: dict[str, list[np.ndarray]] = {}
     for curve in alike:
         values = curve.set_index("alpha")["value"].reindex(alphas).to_numpy()
-        by_main.setdefault(main_of(curve["seeds"].iloc[0]), []).append(values)
+        by_main.setdefault(main_seed(curve["seeds"].iloc[0]), []).append(values)
     means = [np.mean(several, axis=0) for several in by_main.values()]
     mean = measured(alphas, np.mean(means, axis=0), metric)
     seeds = rows.listed(curve["seeds"].iloc[0] for curve in alike)
     return [*drawn, mean.assign(curve=MEAN_MAIN if len(means) > 1 else MEAN_CHILD, seeds=seeds)]
 
 
-def _alike(drawn: list[pd.DataFrame]) -> list[pd.DataFrame]:
+def _equally_long(drawn: list[pd.DataFrame]) -> list[pd.DataFrame]:
     """The most curves that have equally many points, the finest of them if there are several."""
     counts = Counter(len(curve) for curve in drawn)
     chosen = max(counts, key=lambda length: (counts[length], length))
     return [curve for curve in drawn if len(curve) == chosen]
 
 
-def main_of(seeds: str) -> str:
+def main_seed(seeds: str) -> str:
     """The main branch that a child left, of several; "" of a single one."""
     return seeds.split("-")[0] if "-" in seeds else ""
 
@@ -141,5 +141,5 @@ def whose(drawn: pd.DataFrame) -> str:
         return ""
     seeds = str(first["seeds"]).split()
     if first["curve"] == MEAN_MAIN:
-        return f"mean of {len(set(map(main_of, seeds)))} main branches"
+        return f"mean of {len(set(map(main_seed, seeds)))} main branches"
     return f"mean of {len(seeds)} children" if len(seeds) > 1 else "one child"

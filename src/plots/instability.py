@@ -40,7 +40,7 @@ def table(found: pd.DataFrame, split: str = "test", bn: str = "reset") -> pd.Dat
     """
     rows.check_columns(found, COLUMNS)
     found = rows.where(rows.where(found, "split", split), "bn", bn)
-    found = pairs.on_grid(pairs.completed(found))
+    found = pairs.select_grid(pairs.fill_columns(found))
     along = "rewind_step" if found["rewind_step"].nunique() > 1 else "density"
     found = found.assign(curve=_curves(found, along), along=along, seed=found["seed"].astype(str))
     order = {curve: n for n, curve in enumerate(dict.fromkeys(found.sort_values("level")["curve"]))}

@@ -125,7 +125,7 @@ def label(name: str, bold: pd.DataFrame, each: pd.DataFrame) -> str:
     if each.empty:
         return text
     own = each.groupby("seeds")[name].first()[str(bold["seeds"].iloc[0]).split()]
-    by_main = own.groupby([curves.main_of(seeds) for seeds in own.index]).mean()
+    by_main = own.groupby([curves.main_seed(seeds) for seeds in own.index]).mean()
     return f"{text} (children {by_main.mean():.3g})"
 
 

@@ -67,14 +67,14 @@ def table(
     each = select(barriers, split, align, bn, tuple(means[pairs.GRID].iloc[0]))
     each = each.assign(seeds=[f"{int(seed)}" for seed in each["child_seed"]])
     each = each.melt([*KEYS, "global_seed", "seeds"], measures, "measure")
-    each = each.groupby(["k1", "k2"], group_keys=False)[list(each)].apply(of_main_branches)
+    each = each.groupby(["k1", "k2"], group_keys=False)[list(each)].apply(group_by_main_branch)
     means = with_seeds(means[means["measure"].isin(measures)], each)
     drawn = pd.concat([each[each["curve"] != curves.ONLY_CHILD].reindex(columns=COLUMNS), means])
     order, ascending = ["metric", "measure", "k1", "k2", "curve"], [False, *4 * [True]]
     return drawn.sort_values(order, ascending=ascending, kind="stable", ignore_index=True)
 
 
-def of_main_branches(pair: pd.DataFrame) -> pd.DataFrame:
+def group_by_main_branch(pair: pd.DataFrame) -> pd.DataFrame:
     """The points of one pair: of each main branch where there are several, else of each child."""
     if pair["global_seed"].nunique() < 2:
         alone = pair["seeds"].nunique() == 1
@@ -120,7 +120,7 @@ def select(
     found = found[found["k1"].notna()]
     if found.empty:
         raise ValueError("nothing to draw: the table has a line between two files, but no pairs")
-    return pairs.on_grid(pairs.completed(found), grid)
+    return pairs.select_grid(pairs.fill_columns(found), grid)
 
 
 def draw_curves(axes: Axes, panel: pd.DataFrame, along: str, by: str, numbers: list[float]) -> None:

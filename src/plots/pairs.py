@@ -70,7 +70,7 @@ def treatments(table: pd.DataFrame) -> list[tuple[str, str]]:
     return sorted(sorts, key=lambda sort: [[*ORDER, name].index(name) for name in sort])
 
 
-def completed(table: pd.DataFrame) -> pd.DataFrame:
+def fill_columns(table: pd.DataFrame) -> pd.DataFrame:
     """A table of barriers or of means with the columns that one of an older version lacks, empty.
 
     Of these columns, equal texts are equal grids.
@@ -84,18 +84,18 @@ def grids(table: pd.DataFrame) -> list[Grid]:
     """Where lines were evaluated, and how their ends were treated: what most rows have first.
 
     Args:
-        table: by `completed`.
+        table: by `fill_columns`.
     """
     counts = table.groupby([*GRID, "num_alphas"]).size().reset_index(name="rows")
     counts = counts.sort_values(["rows", "num_alphas"], ascending=False, kind="stable")
     return list(counts[GRID].itertuples(index=False, name=None))
 
 
-def on_grid(table: pd.DataFrame, grid: Grid | None = None) -> pd.DataFrame:
+def select_grid(table: pd.DataFrame, grid: Grid | None = None) -> pd.DataFrame:
     """The rows of one grid, by default of the first of `grids`.
 
     Args:
-        table: by `completed`; one row or more.
+        table: by `fill_columns`; one row or more.
         grid: one of `grids`.
     """
     wanted = grids(table)[0] if grid is None else grid

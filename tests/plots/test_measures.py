@@ -65,7 +65,7 @@ def test_lines_on_other_grids_are_drawn_apart():
         for t in (LINES, PER_CHILD, INTERVALS)
     ]
     both = [pd.concat(pair) for pair in zip(coarse, fine, strict=True)]
-    found = pairs.grids(pairs.completed(both[2]))
+    found = pairs.grids(pairs.fill_columns(both[2]))
     assert found == [("reset", "0 0.1 1", "4"), ("reset", "3", "")]  # most rows first
     for grid, alone in zip(found, (fine, coarse), strict=True):
         drawn = barriers.table(both[2], both[1], grid=grid)
