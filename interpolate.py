@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,7 @@ def between_branches(own: Values, run: runs.Run, threads: int) -> bool:
     if missing:
         with job_folders.made(tree.folder), locks.shared(tree.folder):
             pairs = measure_branches(own, run, tree, threads)
-    log.info(summary.of(run.folder, pairs, request))
+    report(store, [(pair, seed) for pair in pairs for seed in seeds], request)
     return missing
 
 
@@ -101,8 +102,19 @@ def between_saved(own: Values, run: runs.Run, threads: int) -> bool:
 
         evaluator = evaluator_of(own, files, threads)
         kept_lines.measure(run, evaluator, request, [(None, None, files)])
-    log.info(summary.of(run.folder, [None], request))
+    report(store, [(None, None)], request)
     return missing
+
+
+def report(store: Records, lines: Sequence[records.Named], request: Request) -> None:
+    """Say what lines show: of this main branch, and of all that there are of the study."""
+    pairs = list(dict.fromkeys(pair for pair, _ in lines))
+    log.info(summary.of(store.folder, pairs, request))
+    if store.study and summary.num_main_branches(store.study.folder, pairs, request) > 1:
+        log.info(summary.of(store.study.folder, pairs, request))
+    at_chance = summary.at_chance([store.folder], lines, request)
+    if at_chance:
+        log.warning(at_chance)
 
 
 def over_plane(own: Values, run: runs.Run, threads: int) -> bool:
@@ -110,12 +122,15 @@ def over_plane(own: Values, run: runs.Run, threads: int) -> bool:
     three, others = ([existing(name, f) for f in own[name]] for name in ("plane", "project"))
     request, files = planes.Request.of(own), planes.Files(run.folder)
     with run.locked():
-        missing = not files.is_done(request.splits, others)
+        missing = not files.is_done(request, others)
         if missing:
             from src.connectivity import measured_plane
 
             evaluator = evaluator_of(own, [*three, *others], threads)
             measured_plane.measure(files, evaluator, three, others, request)
+    at_chance = files.at_chance()
+    if at_chance:
+        log.warning(at_chance)
     return missing
 
 

@@ -22,6 +22,7 @@ from src import (
     runs,
 )
 from src.connectivity import records
+from src.connectivity import summary as barriers_summary
 from src.plots.studies import if_changed
 from src.pruning import instability, rows, studies, summary, wanted
 from src.pruning.plan import Plan, Request
@@ -53,7 +54,11 @@ def main(cfg: DictConfig) -> None:
         log.info(summary.of(tree, request.branch))
         if cfg.branch == "instability":
             asked = config.plain(cfg.instability)
-            log.info(instability.summary(tree, asked, list(records.between(asked["seeds"]))))
+            lines = list(records.between(asked["seeds"]))
+            log.info(instability.summary(tree, asked, line_request(asked).grid.cells, lines))
+            at_chance = children_at_chance(asked, tree, plan_of(tree, request))
+            if at_chance:
+                log.warning(at_chance)
         log.info("results in %s", config.shown(tree.folder))
 
 
@@ -72,13 +77,19 @@ def request_of(cfg: DictConfig) -> Request:
 
 
 def is_done(cfg: DictConfig, tree: Tree, request: Request) -> bool:
-    dense = tree.level(0).read_result()
-    if dense is None:
+    if tree.level(0).read_result() is None:
         return False
-    plan = Plan(request, dense["iterations_per_epoch"], dense["end"])
+    plan = plan_of(tree, request)
     if not wanted.nothing(tree, plan):
         return False
     return cfg.branch != "instability" or are_measured(config.plain(cfg.instability), tree, plan)
+
+
+def plan_of(tree: Tree, request: Request) -> Plan:
+    """What is to be done in a tree whose dense level is trained."""
+    dense = tree.level(0).read_result()
+    assert dense is not None
+    return Plan(request, dense["iterations_per_epoch"], dense["end"])
 
 
 def prune(cfg: DictConfig, tree: Tree, request: Request) -> None:
@@ -156,9 +167,22 @@ def measure_instability(asked: Values, children: "Children", level: int) -> None
 
 
 def are_measured(asked: Values, tree: Tree, plan: Plan) -> bool:
-    lines = [(pair_of(plan), name) for name in records.between(asked["seeds"])]
-    folders = [tree.branch(level, str(plan.request.branch)).folder for level in plan.branch_levels]
+    lines, folders = lines_of(asked, plan), branch_folders(tree, plan)
     return all(records.Records(f).has(lines, line_request(asked)) for f in folders)
+
+
+def children_at_chance(asked: Values, tree: Tree, plan: Plan) -> str | None:
+    """One line that names the children that know no more than a uniform guess, if any."""
+    folders = branch_folders(tree, plan)
+    return barriers_summary.at_chance(folders, lines_of(asked, plan), line_request(asked))
+
+
+def lines_of(asked: Values, plan: Plan) -> list[records.Named]:
+    return [(pair_of(plan), name) for name in records.between(asked["seeds"])]
+
+
+def branch_folders(tree: Tree, plan: Plan) -> list[Path]:
+    return [tree.branch(level, str(plan.request.branch)).folder for level in plan.branch_levels]
 
 
 def line_request(asked: Values) -> records.Request:

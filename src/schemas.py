@@ -96,7 +96,7 @@ REQUESTS = {
         "splits",
     },
     "InterpolateLine": {"start", "end", "alphas", "refine", "align", "bn", "splits"},
-    "InterpolatePlane": {"plane", "project", "splits"},
+    "InterpolatePlane": {"plane", "project", "points", "splits"},
     "Extract": {"teacher"},  # its content is in the name
 }
 # A script that does one of several things: the options that say which, by its schema. Without any

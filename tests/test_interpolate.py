@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -141,6 +142,60 @@ def test_tables_that_a_killed_job_had_not_written_are_written_by_the_next(grid):
     assert contents(study) == before
 
 
+@pytest.fixture(scope="module")
+def two_seeds(grid, tmp_path_factory):
+    """A folder with the first k2 of the grid for a second main branch, and what was said."""
+    folder = tmp_path_factory.mktemp("seeds") / "grid"
+    shutil.copytree(grid[0], folder)
+    sweep = ["--multirun", *BRANCHES, "k1=0,1", "k2=1", "global_seed=2", "child_seeds=[3]"]
+    return folder, run("interpolate.py", *sweep, cwd=folder).stdout
+
+
+def test_intervals_are_over_main_branches_in_the_folder_above_their_own(two_seeds):
+    folder, output = two_seeds
+    assert "means of 2 main branches +- half the 95 % interval" in output
+    study = only(folder, "outputs/interpolate_*")
+    barriers, intervals = (read(study / f"{name}.csv") for name in ("barriers", "intervals"))
+    assert {row["global_seed"] for row in barriers} == {"1", "2"}
+    assert (study / "figures" / "drawn_from.json").exists()
+    for row in intervals:
+        same = ("k1_step", "k2_step", "split", "metric")
+        of_pair = [each for each in barriers if all(each[name] == row[name] for name in same)]
+        numbers = [
+            [float(each[row["measure"]]) for each in of_pair if each["global_seed"] == seed]
+            for seed in "12"
+        ]
+        assert [len(each) for each in numbers] == [2, 1 if row["k2"] == "1.0" else 0]
+        assert row["num_main_branches"] == ("2" if row["k2"] == "1.0" else "1")
+        if row["k2"] != "1.0":
+            assert (row["low"], row["high"]) == ("", "")
+            continue
+        first, second = (sum(each) / len(each) for each in numbers)
+        half = 12.706204736 * abs(first - second) / 2  # t of one degree of freedom
+        assert float(row["high"]) - float(row["mean"]) == pytest.approx(half, abs=1e-9)
+        assert float(row["mean"]) == pytest.approx((first + second) / 2)
+    for row in read(study / "seed_1" / "intervals.csv"):
+        assert (row["num_main_branches"], row["low"], row["high"]) == ("1", "", "")
+
+
+def test_another_grid_adds_rows_and_changes_none(two_seeds):
+    folder, _ = two_seeds
+    study = only(folder, "outputs/interpolate_*/seed_1")
+    tables = {name: read(study / f"{name}.csv") for name in ("lines", "barriers", "intervals")}
+    asked = [*BRANCHES, "k1=1", "k2=1", "alphas=[0,0.3,1]", "refine=2", "child_seeds=[3]"]
+    output = run("interpolate.py", *asked, cwd=folder).stdout
+    assert steps_made(output) == 0
+    assert "means of" not in output  # one child of this grid, whatever others have
+    for name, before in tables.items():
+        after = read(study / f"{name}.csv")
+        assert len(after) > len(before)
+        assert [row for row in after if row in before] == before
+    new = [row for row in read(study / "barriers.csv") if row not in tables["barriers"]]
+    assert {(row["alphas"], row["refine"], row["num_alphas"]) for row in new} == {
+        ("0 0.3 1", "2", "5")
+    }
+
+
 def line_between(*files, cwd, **options):
     typed = [f"{name}={value}" for name, value in options.items()]
     ends = [f"{name}={file}" for name, file in zip(("start", "end"), files, strict=True)]
@@ -162,8 +217,71 @@ def test_two_trained_networks_are_aligned_and_come_closer(trained, tmp_path):
     assert "done before" in line_between(first, second, cwd=tmp_path, **asked)
 
 
+def test_a_line_along_which_nothing_changes_is_flat_and_says_what_its_ends_are(tmp_path):
+    network = ["model=resnet20", "model.width=4", "hparams.epochs=1", "dataset.augment=false"]
+    values = [option for option in TINY if not option.startswith(("model", "hparams.epochs"))]
+    run("train.py", *values, *network, cwd=tmp_path)
+    start = only(tmp_path, "outputs/train_*/seed_1/weights/step_6.safetensors")
+    weights, metadata = runs.load_weights(start)
+    shaken = {
+        name: tensor * (1 + 1e-6)
+        if tensor.is_floating_point() and "running" not in name
+        else tensor
+        for name, tensor in weights.items()
+    }
+    runs.save_weights(tmp_path / "shaken.safetensors", shaken, metadata)
+    for bn in ("reset", "repair", "keep"):
+        line_between(start, "shaken.safetensors", cwd=tmp_path, bn=bn, alphas=5, splits="[test]")
+    study = only(tmp_path, "outputs/interpolate_*")
+    ends = {row["bn"]: row["ends"] for row in read(study / "barriers.csv")}
+    assert ends == {"reset": "reset", "repair": "reset", "keep": "as_trained"}
+    losses = {}
+    for row in read(study / "lines.csv"):
+        losses.setdefault(row["bn"], []).append(float(row["loss"]))
+    assert {bn: len(some) for bn, some in losses.items()} == {
+        "reset": 5, "repair": 5, "keep": 5, "as_trained": 2
+    }  # fmt: skip
+    assert all(max(some) - min(some) < 1e-3 for some in losses.values())
+    assert losses["as_trained"] == [losses["keep"][0], losses["keep"][-1]]
+    assert abs(losses["as_trained"][0] - losses["reset"][0]) > 0.01
+    assert losses["repair"] == pytest.approx(losses["reset"], abs=1e-4)
+
+
+def test_a_network_at_chance_is_told_in_one_line(trained, tmp_path):
+    weights, metadata = runs.load_weights(trained[0])
+    nothing = {name: 0 * tensor for name, tensor in weights.items()}
+    runs.save_weights(tmp_path / "nothing.safetensors", nothing, metadata)
+    message = "at chance, with the loss of a uniform guess, log(10) = 2.3026, or more: {}\n"
+    for _ in range(2):  # measured, and found again
+        output = line_between(trained[0], "nothing.safetensors", cwd=tmp_path, alphas=2)
+        assert output.count(message.format("nothing.safetensors")) == 1
+    assert "at chance" not in line_between(*trained[:2], cwd=tmp_path, alphas=2)
+    output = run(
+        "interpolate.py", *plane([*trained[:2], "nothing.safetensors"], "points=2"), cwd=tmp_path
+    ).stdout
+    assert output.count(message.format("C")) == 1
+
+
+def test_a_plane_with_more_points_takes_over_those_that_it_has(trained, tmp_path):
+    def table(points):
+        run("interpolate.py", *plane(trained[:3], f"points={points}"), cwd=tmp_path)
+        return only(tmp_path, "outputs/interpolate_*/plane.csv")
+
+    path = table(5)
+    coarse = read(path)
+    marked = {**coarse[12], "loss": "123.0"}  # a number that no evaluation would give
+    path.write_text(path.read_text().replace(coarse[12]["loss"], "123.0", 1))
+    both = read(table(9))
+    assert len(coarse) == 5 * 5 * 2 and len(both) == (5 * 5 + 9 * 9) * 2
+    assert [row for row in both if row["points"] == "5"] == [*coarse[:12], marked, *coarse[13:]]
+    place = ("x", "y", "split", "loss")
+    fine = [row for row in both if row["points"] == "9" and row["loss"] == "123.0"]
+    assert [[row[name] for name in place] for row in fine] == [[marked[name] for name in place]]
+
+
 def plane(files, *arguments):
-    return [*SAVED, f"plane=[{','.join(map(str, files))}]", "points=21", *arguments]
+    points = [] if any("points=" in argument for argument in arguments) else ["points=21"]
+    return [*SAVED, f"plane=[{','.join(map(str, files))}]", *points, *arguments]
 
 
 def test_a_plane_that_was_killed_goes_on_and_ends_as_an_uninterrupted_one(trained, tmp_path):

@@ -378,7 +378,7 @@ def test_requests_and_paths_do_not_rename_the_line_between_saved_networks(change
 
 @pytest.mark.parametrize(
     "changes",
-    [{"plane": ["a", "b", "/moved/c"]}, {"project": ["d"]}, {"splits": ["test"]}],
+    [{"plane": ["a", "b", "/moved/c"]}, {"project": ["d"]}, {"points": 5}, {"splits": ["test"]}],
     ids=str,
 )
 def test_requests_and_paths_do_not_rename_a_plane(changes):
@@ -387,10 +387,10 @@ def test_requests_and_paths_do_not_rename_a_plane(changes):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"points": 5}, {"margin": 0.5}, {"align": "weights"}, {"bn": "keep"}],
+    [{"margin": 0.5}, {"align": "weights"}, {"bn": "keep"}],
     ids=str,
 )
-def test_another_grid_or_other_points_of_a_plane_rename_it(changes):
+def test_another_extent_or_other_points_of_a_plane_rename_it(changes):
     assert interpolated("InterpolatePlane", **changes) != interpolated("InterpolatePlane")
 
 

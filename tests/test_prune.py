@@ -86,7 +86,8 @@ def test_lines_say_when_children_parted_and_have_no_interval(made):
     (file,) = Records(folder).files
     assert file.name == "k1_1ep1it_k2_1ep2it.json"
     lines = read(folder / "lines.csv")
-    assert len(lines) == 3 * 2 * 5
+    of_points = [row for row in lines if row["bn"] != "as_trained"]
+    assert len(of_points) == 3 * 2 * 5 and len(lines) == 3 * 2 * (5 + 2)
     assert {row["k1_step"] for row in lines} == {"4"}
     assert {row["total_step"] for row in lines} == {"9"}
     for row in read(folder / "intervals.csv"):  # the three lines have ends in common

@@ -8,7 +8,7 @@ from src import config
 from src.connectivity import line_tables
 from src.connectivity.measuring import Ends, measured
 from src.connectivity.points import PointEvaluator
-from src.connectivity.records import ChildSeed, Pair, Records, Request
+from src.connectivity.records import ChildSeed, Pair, Records, Request, has_tables
 from src.runs import Run
 from src.training.evaluator import Evaluator
 
@@ -18,6 +18,8 @@ Saved: TypeAlias = tuple[Pair | None, ChildSeed, Sequence[Path]]
 
 def measure(run: Run, evaluator: Evaluator, request: Request, lines: Sequence[Saved]) -> None:
     """Evaluate what is missing of lines, each kept as soon as it is done.
+
+    A line is held meanwhile: another job that needs it waits, then finds it measured.
 
     Args:
         run: whose folder they are kept in.
@@ -31,27 +33,37 @@ def measure(run: Run, evaluator: Evaluator, request: Request, lines: Sequence[Sa
     store = Records(run.folder)
     points = PointEvaluator(evaluator, request.splits, request.num_alphas * len(lines))
     for pair, child_seed, files in lines:
-        known = store.line(pair, child_seed, request)
-        if request.is_met(known):
+        if request.is_met(store.line(pair, child_seed, request)):
             continue
-        start, end = (evaluator.load(file) for file in files)
-        ends = Ends(points, start, end, request.align)
-        line = measured(ends, known, request, child_seed)
-        with run.locked():
-            latest = store.line(pair, child_seed, request)
-            if latest != known:  # another job has measured some of it meanwhile
-                line = measured(ends, latest, request, child_seed)
+        with store.line_locked(pair, child_seed, request):
+            known = store.line(pair, child_seed, request)
+            if request.is_met(known):  # another job has measured it meanwhile
+                continue
+            start, end = (evaluator.load(file) for file in files)
+            ends = Ends(points, start, end, request.align)
+            line = measured(ends, known, request, child_seed)
             line["networks"] = [config.shown(file.absolute()) for file in files]
-            store.write(pair, line, _about(evaluator, request.splits))
-            line_tables.write(run.folder)
+            with run.locked():
+                store.write(pair, line, _about(evaluator, request.splits))
+                line_tables.write(run.folder)
+    _complete_tables(run, store)
+
+
+def _complete_tables(run: Run, store: Records) -> None:
+    """Write the tables that do not hold all that is known: of this folder, of the whole study."""
     with run.locked():
-        if not store.are_in_tables:  # a job was killed before it had written them
+        if not has_tables(run.folder, store.files):  # a job was killed before it had written them
             line_tables.write(run.folder)
+    if store.study is not None:
+        with store.study.locked():
+            if not has_tables(store.study.folder, store.study.files):
+                line_tables.write_study(store.study)
 
 
 def _about(evaluator: Evaluator, splits: Sequence[str]) -> dict[str, Any]:
     """What is written down besides the numbers."""
     return {
         "precision": "bf16" if evaluator.autocast else "fp32",
+        "num_classes": len(evaluator.data.class_names),
         "num_examples": {split: len(evaluator.data.splits[split]) for split in splits},
     }

@@ -52,8 +52,8 @@ def evaluate(
 ) -> dict[str, Curve]:
     """Loss and accuracy along the line from `start` to `end`.
 
-    At alpha 0 and 1 they are those of `start` and `end` with their own batch-norm statistics,
-    whatever `bn` says: exactly what the evaluator gives for either network.
+    All points are treated alike, the ends too: "reset" estimates their batch-norm statistics anew;
+    otherwise they have their own, and exactly the values that the evaluator gives them.
 
     Args:
         points: evaluates combinations of networks.

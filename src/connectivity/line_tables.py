@@ -1,7 +1,8 @@
-"""The tables of all lines that are known: their points, their barriers, and means over children."""
+"""The tables of all lines that are known: their points, their barriers, and means over them."""
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -9,21 +10,25 @@ from typing import Any
 import torch
 
 from src.connectivity import barriers, records
-from src.connectivity.records import Line, Records
+from src.connectivity.line import parse_alphas
+from src.connectivity.records import Grid, Line, Records, Study
 from src.runs import write_csv
 
 MOMENTS = ("k1", "k2", "total", "k1_step", "k2_step", "total_step")
-HOW = ("align", "bn", "split")
+HOW = ("align", "bn", "ends", "split", "alphas", "refine", "num_alphas", "metric")
 BARRIERS = ("barrier", "barrier_frankle", "midpoint_gap")
 MEASURES = (*BARRIERS, "distance", "cosine")
 SPLITS = ("train", "val", "test")
+LINE = (*MOMENTS, "global_seed", "child_seed")
+NUMBERS = ("num_main_branches", "num_children")
+RANGES = ("low", "high", "lowest", "highest")
 COLUMNS = {
-    "lines": (*MOMENTS, "child_seed", *HOW, "alpha", "loss", "accuracy"),
-    "barriers": (*MOMENTS, "child_seed", *HOW, "metric", *MEASURES),
-    "intervals": (*MOMENTS, *HOW, "metric", "num_children", "measure", "mean", "low", "high"),
+    "lines": (*LINE, "align", "bn", "split", "alpha", "loss", "accuracy"),
+    "barriers": (*LINE, *HOW, *MEASURES),
+    "intervals": (*MOMENTS, *HOW, *NUMBERS, "measure", "mean", *RANGES),
 }
 
-Row = list[Any]
+Row = dict[str, Any]
 
 
 def write(folder: Path) -> None:
@@ -31,10 +36,19 @@ def write(folder: Path) -> None:
 
     Moments are in epochs, and with "_step" in iterations; they are empty for two saved networks.
     """
-    contents = [json.loads(path.read_text()) for path in Records(folder).files]
-    contents.sort(key=lambda content: [content.get(name, 0) for name in ("k1_step", "k2_step")])
-    for name, rows in (("lines", _lines), ("barriers", _barriers), ("intervals", _intervals)):
-        write_csv(path(folder, name), COLUMNS[name], (r for c in contents for r in rows(c)))
+    _write(folder, [Records(folder)])
+
+
+def write_study(study: Study) -> None:
+    """Put the same tables together of all main branches of a study; held.
+
+    Their time is that of the newest file read: whether they hold what is known can be seen later,
+    even if another main branch has lines measured while this one goes on.
+    """
+    files = study.files
+    newest = max(file.stat().st_mtime_ns for file in files)
+    _write(study.folder, study.branches)
+    os.utime(path(study.folder, "intervals"), ns=(newest, newest))
 
 
 def path(folder: Path, name: str) -> Path:
@@ -42,54 +56,127 @@ def path(folder: Path, name: str) -> Path:
     return folder / f"{name}.csv"
 
 
-def _lines(content: dict[str, Any]) -> Iterator[Row]:
+def _write(folder: Path, several: Sequence[Records]) -> None:
+    contents = [
+        {**json.loads(file.read_text()), "global_seed": each.seed}
+        for each in several
+        for file in each.files
+    ]
+    contents.sort(key=lambda content: [content.get(name, 0) for name in ("k1_step", "k2_step")])
+    of_lines = [row for content in contents for row in _barriers(content)]
+    tables = {
+        "lines": (row for content in contents for row in _points(content)),
+        "barriers": of_lines,
+        "intervals": _intervals(of_lines),
+    }
+    for name, rows in tables.items():
+        columns = COLUMNS[name]
+        write_csv(path(folder, name), columns, ([row.get(n) for n in columns] for row in rows))
+
+
+def _points(content: Row) -> Iterator[Row]:
+    """Every point of every line; the ends as trained, too, where they were treated otherwise."""
+    written = set()
     for line, split, curve in _curves(content):
+        where = _where(content, line) | {"split": split}
         points = zip(*(curve[name] for name in ("alphas", "loss", "accuracy")), strict=True)
-        for point in points:
-            yield [*_moments(content), line["child_seed"], line["align"], line["bn"], split, *point]
+        for alpha, loss, accuracy in points:
+            yield where | {"alpha": alpha, "loss": loss, "accuracy": accuracy}
+        key = (line["child_seed"], line["align"], split)
+        if "as_trained" not in curve or key in written:  # which other lines may have in common
+            continue
+        written.add(key)
+        both = (curve["as_trained"][name] for name in ("loss", "accuracy"))
+        for alpha, loss, accuracy in zip((0.0, 1.0), *both, strict=True):
+            numbers = {"alpha": alpha, "loss": loss, "accuracy": accuracy}
+            yield where | {"bn": records.AS_TRAINED} | numbers
 
 
-def _barriers(content: dict[str, Any]) -> Iterator[Row]:
+def _barriers(content: Row) -> Iterator[Row]:
+    """Of every line, on the grid of every request that was made of it."""
     for line, split, curve in _curves(content):
-        how = [line["child_seed"], line["align"], line["bn"], split]
-        apart = [line["distance"], line["cosine"]]
-        for metric, numbers in curve["barriers"].items():
-            measured = [numbers[name] for name in BARRIERS]
-            yield [*_moments(content), *how, metric, *measured, *apart]
+        apart = {"distance": line["distance"], "cosine": line["cosine"]}
+        grids = dict.fromkeys(map(Grid.parse, curve["requests"]))
+        for grid in sorted(grids, key=lambda grid: grid.order):
+            alphas, losses, accuracies = points_on_grid(curve, grid)
+            how: Row = dict(zip(("alphas", "refine"), grid.cells, strict=True))
+            how |= {"split": split, "num_alphas": len(alphas)}
+            for metric, values in (("loss", losses), ("error", 1 - accuracies)):
+                measured = {
+                    "barrier": barriers.barrier(values, alphas).item(),
+                    "barrier_frankle": barriers.barrier_frankle(values).item(),
+                    "midpoint_gap": barriers.midpoint_gap(values, alphas).item(),
+                }
+                yield _where(content, line) | how | {"metric": metric} | measured | apart
 
 
-def _intervals(content: dict[str, Any]) -> Iterator[Row]:
-    """Means over children, with the 95 % interval of Student's t distribution.
+def points_on_grid(curve: Mapping[str, Any], grid: Grid) -> tuple[torch.Tensor, ...]:
+    """The points of a curve that one request was for, whatever else it was asked for.
 
-    Lines between two children each have ends in common, from which no interval follows.
+    Args:
+        curve: of a line on one split, with `alphas`, `loss` and `accuracy`.
+        grid: of a request that it meets.
+
+    Returns:
+        Alphas, losses and accuracies, (points,) float64 each.
     """
-    rows = [dict(zip(COLUMNS["barriers"], row, strict=True)) for row in _barriers(content)]
+    known = torch.tensor([curve[n] for n in ("alphas", "loss", "accuracy")], dtype=torch.float64)
+    alphas = grid.alphas if isinstance(grid.alphas, int) else list(grid.alphas)
+    chosen = _at(known, parse_alphas(alphas))  # (3, points)
+    if grid.refine is not None:
+        further = barriers.refined(chosen[0], chosen[1], grid.refine)
+        both = torch.cat([chosen, _at(known, further)], dim=1)
+        chosen = both[:, both[0].argsort()]
+    return tuple(chosen)
+
+
+def _at(known: torch.Tensor, alphas: torch.Tensor) -> torch.Tensor:
+    """(3, alphas), the known points there; another machine may have rounded alphas otherwise."""
+    distances = (known[0] - alphas[:, None]).abs()
+    return known[:, distances.argmin(dim=1)]
+
+
+def _intervals(rows: Sequence[Row]) -> Iterator[Row]:
+    """Means over lines of equal grids, with the 95 % interval of Student's t distribution.
+
+    What is independent are main branches: the mean and its interval are over the mean of each. Of
+    a single one there is the range of its lines alone.
+    """
     for _, group in groupby(sorted(rows, key=_treatment), key=_treatment):
         same = list(group)
-        how = [same[0][name] for name in (*HOW, "metric")]
+        several = [
+            [row for row in same if row["global_seed"] == seed]
+            for seed in dict.fromkeys(row["global_seed"] for row in same)
+        ]
+        how = {name: same[0].get(name) for name in (*MOMENTS, *HOW)}
+        how |= {"num_main_branches": len(several), "num_children": len(same)}
         for measure in MEASURES:
-            values = torch.tensor([row[measure] for row in same], dtype=torch.float64)
-            apart = not isinstance(same[0]["child_seed"], str)
-            yield [*_moments(content), *how, len(same), measure, *_interval(values, apart)]
+            values = [row[measure] for row in same]
+            means = [sum(row[measure] for row in each) / len(each) for each in several]
+            found = barriers.interval(torch.tensor(means, dtype=torch.float64))
+            numbers = {"mean": found.mean.item(), "lowest": min(values), "highest": max(values)}
+            if len(means) > 1:
+                numbers |= {"low": found.low.item(), "high": found.high.item()}
+            yield how | {"measure": measure} | numbers
 
 
-def _interval(values: torch.Tensor, apart: bool) -> list[float | None]:
-    """Mean, low and high; of one child, or of lines with common ends, the mean alone."""
-    found = barriers.interval(values)
-    ends = [found.low.item(), found.high.item()] if apart and len(values) > 1 else [None, None]
-    return [found.mean.item(), *ends]
+def _treatment(row: Row) -> tuple[Any, ...]:
+    """Of lines that a mean is taken over, in order of the table."""
+    moment = [row.get(name) or 0 for name in ("k1_step", "k2_step")]
+    grid = (int(row["num_alphas"]), row["alphas"], row["refine"])
+    split = SPLITS.index(row["split"])
+    return *moment, *records.place(row), row["ends"], split, *grid, row["metric"] == "error"
 
 
-def _treatment(row: dict[str, Any]) -> tuple[Any, ...]:
-    return *records.place(row), SPLITS.index(row["split"]), row["metric"] == "error"
+def _where(content: Row, line: Line) -> Row:
+    """Of which line a row is."""
+    moments = {name: content.get(name) for name in (*MOMENTS, "global_seed")}
+    how = {name: line[name] for name in ("child_seed", "align", "bn")}
+    return moments | how | {"ends": line.get("ends", records.AS_TRAINED)}
 
 
-def _curves(content: dict[str, Any]) -> Iterator[tuple[Line, str, dict[str, Any]]]:
+def _curves(content: Row) -> Iterator[tuple[Line, str, Row]]:
     for line in content["lines"]:
         for split in SPLITS:
             if split in line["curves"]:
                 yield line, split, line["curves"][split]
-
-
-def _moments(content: dict[str, Any]) -> Sequence[Any]:
-    return [content.get(name) for name in MOMENTS]

@@ -1,6 +1,6 @@
 """The plane through three saved networks, measured where it is not known yet."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -23,6 +23,8 @@ def measure(
 ) -> None:
     """Fill the tables of a plane with what they lack; `result.json` is written last.
 
+    A finer grid than one that is there takes over the points that both have.
+
     Args:
         files: where they lie; held.
         evaluator: of the architecture of all networks.
@@ -36,28 +38,42 @@ def measure(
     networks = _Networks(evaluator, three[0], request.align)
     corners = [networks.load(file) for file in three]
     plane = Plane(corners, [name for name, _ in evaluator.model.named_parameters()])
-    known = files.run.read_result() or {"splits": []}
-    splits = [s for s in ("train", "val", "test") if s in {*known["splits"], *request.splits}]
-    points = PointEvaluator(evaluator, splits, request.points**2)
+    grids = _filled(files)
+    splits = _ordered({*grids.get(str(request.points), []), *request.splits})
+    of_networks = _ordered({*splits, *(split for filled in grids.values() for split in filled)})
+    points = PointEvaluator(evaluator, of_networks, request.points**2)
     x, y = plane.grid(request.points, request.margin)
     grid = Surface(points, plane, corners, x, y)
-    grid.measure(files.grid, request.bn, splits, evaluator.runtime.progress)
+    older = (files.run.read_result() or {}).get("points")
+    grid.measure(files.grid, request.bn, splits, evaluator.runtime.progress, older)
     names = [*"ABC", *surface.short_names(others)]
     named = [
         (name, partial(networks.load, file))
         for name, file in zip(names, [*three, *others], strict=True)
     ]
-    rows = surface.networks_table(plane, named, points, splits)
+    rows = surface.networks_table(plane, named, points, of_networks, request.bn)
     write_csv(files.networks, surface.NETWORK_COLUMNS, rows)
     result = {
         **asdict(request),
-        "splits": splits,
+        "splits": of_networks,
+        "grids": {**grids, str(request.points): splits},
         "precision": "bf16" if evaluator.autocast else "fp32",
-        "num_examples": {split: len(evaluator.data.splits[split]) for split in splits},
+        "num_classes": len(evaluator.data.class_names),
+        "num_examples": {split: len(evaluator.data.splits[split]) for split in of_networks},
         "plane": planes.digests(three),
         "projected": planes.digests(others),
     }
     write_json(files.run.result, result)
+
+
+def _filled(files: planes.Files) -> dict[str, list[str]]:
+    """By the number of points each way, the splits on which a grid is filled."""
+    result = files.run.read_result() or {}
+    return dict(result.get("grids", {}))
+
+
+def _ordered(splits: Collection[str]) -> list[str]:
+    return [split for split in ("train", "val", "test") if split in splits]
 
 
 class _Networks:

@@ -11,7 +11,7 @@ from torch import Tensor
 from src import state_dicts
 from src.connectivity import alignment, barriers, combinations, line, repaired_line
 from src.connectivity.points import Curve, PointEvaluator
-from src.connectivity.records import ChildSeed, Line, Request
+from src.connectivity.records import AS_TRAINED, RESET, ChildSeed, Line, Request
 from src.state_dicts import StateDict
 
 
@@ -56,6 +56,20 @@ class Ends:
             return self._repaired.evaluate(alphas, splits)
         return line.evaluate(self.points, self.start, self.end, alphas, bn, splits)
 
+    def treatment(self, bn: str) -> str:
+        """What the batch-norm statistics of both networks are on a line of this treatment.
+
+        As those of all other points: "reset", estimated anew, under reset and repair; "as_trained"
+        under average and keep, and of networks without batch norm, which nothing is done to.
+        """
+        is_reset = bn in ("reset", "repair") and self.points.has_batch_norm
+        return RESET if is_reset else AS_TRAINED
+
+    def evaluate_as_trained(self, splits: Sequence[str]) -> dict[str, Curve]:
+        """Loss and accuracy, (2,), of both networks with the statistics of their training."""
+        both = torch.tensor([0.0, 1.0], dtype=torch.float64)
+        return line.evaluate(self.points, self.start, self.end, both, "keep", splits)
+
     @cached_property
     def _repaired(self) -> repaired_line.RepairedLine:
         return repaired_line.RepairedLine(self.points, self.start, self.end)
@@ -64,7 +78,8 @@ class Ends:
 def measured(ends: Ends, known: Line | None, request: Request, child_seed: ChildSeed) -> Line:
     """A line with all that is asked for.
 
-    What is known is kept: a line has the points of all requests that were ever made of it.
+    What is known is kept: a line has the points of all requests that were ever made of it. Only one
+    that an older version measured, whose ends were treated otherwise, is measured anew.
 
     Args:
         ends: of the line, aligned as is asked for.
@@ -75,8 +90,9 @@ def measured(ends: Ends, known: Line | None, request: Request, child_seed: Child
     Raises:
         ValueError: `alphas` or `refine` is out of range, or as in `line.evaluate`.
     """
-    how = {"child_seed": child_seed, "align": request.align, "bn": request.bn}
-    curves = {split: dict(curve) for split, curve in (known or {"curves": {}})["curves"].items()}
+    treatment = ends.treatment(request.bn)
+    curves = _known_curves(known, treatment)
+    how = {"child_seed": child_seed, "align": request.align, "bn": request.bn, "ends": treatment}
     result = {**how, **ends.apart, "curves": curves}
     grid = line.parse_alphas(request.alphas)
     _add(ends, curves, {split: grid for split in request.splits}, request.bn)
@@ -88,11 +104,25 @@ def measured(ends: Ends, known: Line | None, request: Request, child_seed: Child
         for split, alphas in further.items():
             _add(ends, curves, {split: alphas}, request.bn)
     for split in request.splits:
-        curve = curves[split]
-        requests = [*curve.get("requests", []), request.alphas_text]
-        curve["requests"] = list(dict.fromkeys(requests))
-        curve["barriers"] = _barriers(curve)
+        requests = [*curves[split].get("requests", []), request.grid.text]
+        curves[split]["requests"] = list(dict.fromkeys(requests))
+    lacking = [split for split in request.splits if "as_trained" not in curves[split]]
+    if lacking and treatment != AS_TRAINED:
+        for split, curve in ends.evaluate_as_trained(lacking).items():
+            numbers = {"loss": curve.loss.tolist(), "accuracy": curve.accuracy.tolist()}
+            curves[split]["as_trained"] = numbers
     return result
+
+
+def _known_curves(known: Line | None, treatment: str) -> dict[str, dict[str, Any]]:
+    """The curves that are known of a line, if its ends were treated so."""
+    if known is None or known.get("ends", AS_TRAINED) != treatment:
+        return {}
+    of_older = "barriers"  # over the points of all requests together
+    return {
+        split: {name: values for name, values in curve.items() if name != of_older}
+        for split, curve in known["curves"].items()
+    }
 
 
 def _add(ends: Ends, curves: dict[str, Any], wanted: dict[str, Tensor], bn: str) -> None:
@@ -122,18 +152,3 @@ def _at(curve: dict[str, Any], alphas: Tensor) -> Tensor:
     """(alphas,), the losses there."""
     losses = dict(zip(curve["alphas"], curve["loss"], strict=True))
     return torch.tensor([losses[alpha] for alpha in alphas.tolist()], dtype=torch.float64)
-
-
-def _barriers(curve: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """By metric, both barriers and the gap in the middle."""
-    alphas, losses, accuracies = (
-        torch.tensor(curve[name], dtype=torch.float64) for name in ("alphas", "loss", "accuracy")
-    )
-    return {
-        metric: {
-            "barrier": float(barriers.barrier(values, alphas)),
-            "barrier_frankle": float(barriers.barrier_frankle(values)),
-            "midpoint_gap": float(barriers.midpoint_gap(values, alphas)),
-        }
-        for metric, values in (("loss", losses), ("error", 1 - accuracies))
-    }

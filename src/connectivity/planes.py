@@ -3,12 +3,15 @@
 Imports no torch, so that a finished plane ends at once.
 """
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from src import fingerprints
+from src.connectivity import uniform_guess
+from src.connectivity.records import AS_TRAINED
 from src.runs import Run
 
 
@@ -46,13 +49,23 @@ class Files:
     def run(self) -> Run:
         return Run(self.folder)
 
-    def is_done(self, splits: Sequence[str], projected: Sequence[Path]) -> bool:
-        """Whether the grid is filled on these splits, and these networks are projected."""
+    def is_done(self, request: Request, projected: Sequence[Path]) -> bool:
+        """Whether the grid is filled on all splits, and these networks are projected."""
         result = self.run.read_result()
         if result is None or not (self.grid.exists() and self.networks.exists()):
             return False
         same = result["projected"] == digests(projected)
-        return same and set(splits) <= set(result["splits"])
+        filled = result.get("grids", {}).get(str(request.points), [])  # not in older versions
+        return same and set(request.splits) <= set(filled)
+
+    def at_chance(self) -> str | None:
+        """One line that names the networks that know no more than a uniform guess, if any."""
+        result, networks = self.run.read_result() or {}, dict[str, list[float]]()
+        with self.networks.open(newline="") as file:
+            for row in csv.DictReader(file):
+                if row["bn"] != AS_TRAINED:
+                    networks.setdefault(row["name"], []).append(float(row["loss"]))
+        return uniform_guess.warning(networks, result.get("num_classes"))
 
 
 def digests(files: Sequence[Path]) -> dict[str, str | None]:

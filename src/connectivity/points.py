@@ -62,8 +62,8 @@ class PointEvaluator:
         self._folded: FoldedNetwork | None = None
         self._statistics: BatchNormStatistics | None = None
         self._checked = self._compiled = False
-        has_batch_norm = batch_norm.has_batch_norm(evaluator.model)
-        self._graph = trace(evaluator.model) if has_batch_norm else None
+        self.has_batch_norm = batch_norm.has_batch_norm(evaluator.model)
+        self._graph = trace(evaluator.model) if self.has_batch_norm else None
         graph = trace(evaluator.model)
         if graph is None:
             return
@@ -94,16 +94,17 @@ class PointEvaluator:
     ) -> dict[str, Curve]:
         """Loss and accuracy of combinations of networks.
 
-        A combination whose parameters are those of the network that has the largest share in it,
-        bit for bit, is that network: whatever `bn` says it keeps its own batch-norm statistics,
-        and its values are exactly those that the evaluator gives. So the ends of a line are
-        evaluated as they are, and every point between a network and itself is that network.
+        All points are treated alike: under "reset" the networks themselves, too, have statistics
+        that are estimated anew. Under "average" and "keep", and without batch norm, a combination
+        whose parameters are those of the network that has the largest share in it, bit for bit, is
+        that network as it was trained, and its values are exactly those that the evaluator gives.
+        So is every point between a network and itself.
 
         Args:
             networks: state dicts of one architecture, on any device.
             shares: (points, networks), adding up to 1.
-            bn: batch-norm statistics of all other points. "reset": those that its weights have on
-                the training set, estimated once a point; "average": combined like weights; "keep":
+            bn: batch-norm statistics of the points. "reset": those that its weights have on the
+                training set, estimated once a point; "average": combined like weights; "keep":
                 those of the network of the largest share, the first if several have it.
             splits: some of those that this one was made for; None for all.
 
@@ -135,15 +136,17 @@ class PointEvaluator:
     def _make(self, networks: Sequence[StateDict], shares: Tensor, bn: str) -> "_Points":
         """Combinations with the batch-norm statistics that are asked for."""
         shares, weights, own = shares.clone(), [], []
+        is_reset = bn == "reset" and self.has_batch_norm
         names = [name for name, _ in self.evaluator.model.named_parameters()]
         for row in shares:
             number = int(row.argmax())
             combined, nearest = combinations.combination(networks, row), networks[number]
-            own.append(all(torch.equal(combined[name], nearest[name]) for name in names))
-            if own[-1]:
+            is_network = all(torch.equal(combined[name], nearest[name]) for name in names)
+            own.append(is_network and not is_reset)
+            if is_network:
                 row.copy_(torch.eye(len(networks))[number])
                 combined = dict(nearest)
-            else:
+            if not own[-1]:
                 if bn == "average":
                     self._check_variances(combined, row)
                 combined = dict(self._with_statistics(combined, nearest, bn))
@@ -168,7 +171,7 @@ class PointEvaluator:
         return numbers
 
     def _measure_others(self, points: "_Points", split: str) -> Tensor:
-        """(2, points), loss and accuracy of points that are none of the networks."""
+        """(2, points), loss and accuracy of points that are no network as it was trained."""
         batches, autocast = self.evaluator.batches(split), self.evaluator.autocast
         loss = self.evaluator.data.loss
         if self._split is not None:
@@ -234,7 +237,7 @@ class _Points:
     networks: Sequence[StateDict]
     shares: Tensor  # (points, networks), just one 1 where a point is a network
     weights: Sequence[StateDict]  # (points,)
-    own: Tensor  # (points,) bool: the point is a network
+    own: Tensor  # (points,) bool: the point is a network as it was trained
 
     def take(self, chosen: Tensor) -> "_Points":
         """Those that a mask, (points,) bool, chooses."""

@@ -5,23 +5,30 @@ Imports no torch, so that a finished study ends at once.
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from src import steps
+from src import locks, steps
 from src.runs import write_json
 
-# {child_seed, align, bn, distance, cosine, curves, networks}, where curves has, by split, {alphas,
-# loss, accuracy, barriers, requests}
+# {child_seed, align, bn, ends, distance, cosine, curves, networks}, where curves has, by split,
+# {alphas, loss, accuracy, requests} of all requests together, and {as_trained: {loss, accuracy}} of
+# both ends where they are treated otherwise. Without `ends`, of an older version: as_trained.
 Line: TypeAlias = dict[str, Any]
 
 # Of the child at the end; between two children: "1-2", those of both; None between saved networks.
 ChildSeed: TypeAlias = int | str | None
 
+Named: TypeAlias = tuple["Pair | None", ChildSeed]  # whose line it is
+
 ALIGNS = ("none", "weights", "activations")
 TREATMENTS = ("reset", "average", "keep", "repair")  # of batch-norm statistics
+SEED = "seed_"  # begins the name of the folder of a main branch
+LOCKS = ".locks"  # folder of those of single lines
+RESET, AS_TRAINED = "reset", "as_trained"  # what the batch-norm statistics of the ends are
 
 
 @dataclass(frozen=True)
@@ -80,13 +87,60 @@ class Request:
         return line is not None and all(self.is_met_on(line, split) for split in self.splits)
 
     def is_met_on(self, line: Line, split: str) -> bool:
-        """Whether a line has all of it on one split."""
-        return split in line["curves"] and self.alphas_text in line["curves"][split]["requests"]
+        """Whether a line has all of it on one split, its ends treated as its other points."""
+        if split not in line["curves"] or "ends" not in line:
+            return False
+        return self.grid in map(Grid.parse, line["curves"][split]["requests"])
 
     @property
-    def alphas_text(self) -> str:
-        """Where on a line to look, in one text."""
+    def grid(self) -> "Grid":
+        """Where on a line to look."""
+        return Grid.of(self.alphas, self.refine)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where on a line to look: equal ones are equal whichever way they were typed."""
+
+    alphas: int | tuple[float, ...]  # how many, evenly spaced; or which, if they are not
+    refine: int | None  # so many more, around the largest excess of each line
+
+    @classmethod
+    def of(cls, alphas: int | Sequence[float], refine: int | None) -> "Grid":
+        """Of a request."""
+        if isinstance(alphas, int):
+            return cls(alphas, refine)
+        places = tuple(map(float, alphas))
+        even = len(places) > 1 and places == tuple(
+            place / (len(places) - 1) for place in range(len(places))
+        )
+        return cls(len(places) if even else places, refine)
+
+    @classmethod
+    def parse(cls, text: str) -> "Grid":
+        """As it stands in the file of a pair."""
+        return cls.of(**json.loads(text))
+
+    @property
+    def text(self) -> str:
+        """As it stands in the file of a pair."""
         return json.dumps({"alphas": self.alphas, "refine": self.refine})
+
+    @property
+    def cells(self) -> tuple[str, str]:
+        """As it stands in tables: `alphas` and `refine`."""
+        alphas = [self.alphas] if isinstance(self.alphas, int) else self.alphas
+        return " ".join(f"{each:.12g}" for each in alphas), str(self.refine or "")
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Coarse grids come before fine ones."""
+        alphas = (self.alphas,) if isinstance(self.alphas, int) else self.alphas
+        return (
+            self.alphas if isinstance(self.alphas, int) else len(alphas),
+            alphas,
+            self.refine or 0,
+        )
 
 
 @dataclass(frozen=True)
@@ -101,12 +155,23 @@ class Records:
         return sorted([*self.folder.glob("k1_*_k2_*.json"), *self.folder.glob("line.json")])
 
     @property
+    def seed(self) -> int | None:
+        """The global seed of the main branch; None where the folder is not that of one."""
+        name = self.folder.absolute().name
+        digits = name.removeprefix(SEED)
+        return int(digits) if name.startswith(SEED) and digits.isdecimal() else None
+
+    @property
+    def study(self) -> "Study | None":
+        """All main branches of the study, of which this folder is that of one."""
+        return None if self.seed is None else Study(self.folder.absolute().parent)
+
+    @property
     def are_in_tables(self) -> bool:
-        """Whether the tables, of which `intervals.csv` is written last, hold all that is known."""
-        table = self.folder / "intervals.csv"
-        if not table.exists():
-            return False
-        return all(file.stat().st_mtime_ns <= table.stat().st_mtime_ns for file in self.files)
+        """Whether the tables hold all that is known, those of the whole study too."""
+        return has_tables(self.folder, self.files) and (
+            self.study is None or has_tables(self.study.folder, self.study.files)
+        )
 
     def file(self, pair: Pair | None) -> Path:
         """Of a pair of moments; of two saved networks: None."""
@@ -117,7 +182,7 @@ class Records:
         path = self.file(pair)
         return json.loads(path.read_text()) if path.exists() else {}
 
-    def has(self, lines: Sequence[tuple[Pair | None, ChildSeed]], request: Request) -> bool:
+    def has(self, lines: Sequence[Named], request: Request) -> bool:
         """Whether lines have all that is asked for, and the tables have it too."""
         known = (self.line(pair, child_seed, request) for pair, child_seed in lines)
         return all(map(request.is_met, known)) and self.are_in_tables
@@ -127,6 +192,13 @@ class Records:
         key = (child_seed, request.align, request.bn)
         lines = self.read(pair).get("lines", [])
         return next((line for line in lines if _key(line) == key), None)
+
+    def line_locked(
+        self, pair: Pair | None, child_seed: ChildSeed, request: Request
+    ) -> AbstractContextManager[None]:
+        """Hold one line: another job that needs it waits, then finds it measured."""
+        name = f"{self.file(pair).stem}_{child_seed}_{request.align}_{request.bn}"
+        return locks.exclusive(self.folder / LOCKS / name, [])
 
     def write(self, pair: Pair | None, line: Line, about: Mapping[str, Any]) -> None:
         """Put a line into its pair's file, in place of what was known of it.
@@ -145,6 +217,37 @@ class Records:
             if isinstance(about[name], dict):
                 merged[name] = known[name] | about[name]
         write_json(self.file(pair), {**merged, "lines": lines})
+
+
+@dataclass(frozen=True)
+class Study:
+    """The folder above those of several main branches, which differ in their global seed."""
+
+    folder: Path
+
+    @property
+    def branches(self) -> list[Records]:
+        """Those with lines, in order of their seeds."""
+        found = [Records(path) for path in self.folder.glob(f"{SEED}*")]
+        with_lines = [records for records in found if records.seed is not None and records.files]
+        return sorted(with_lines, key=lambda records: records.seed or 0)
+
+    @property
+    def files(self) -> list[Path]:
+        """What is known of the lines of all main branches."""
+        return [file for records in self.branches for file in records.files]
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the tables of the study, to write them."""
+        return locks.exclusive(self.folder, [self.folder])
+
+
+def has_tables(folder: Path, files: Sequence[Path]) -> bool:
+    """Whether the tables, of which `intervals.csv` is written last, are as new as some files."""
+    table = folder / "intervals.csv"
+    if not table.exists():
+        return False
+    return all(file.stat().st_mtime_ns <= table.stat().st_mtime_ns for file in files)
 
 
 def pairs(

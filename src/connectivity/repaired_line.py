@@ -16,10 +16,13 @@ from src.state_dicts import StateDict
 class RepairedLine:
     """Points whose hidden channels vary as much as those of the two ends do, in proportion.
 
-    They are measured where batch-norm statistics are, on `Evaluator.calibration`.
+    They are measured where batch-norm statistics are, on `Evaluator.calibration`. All points are
+    treated alike: the ends are those networks with batch-norm statistics estimated anew, and it is
+    to what their channels have then that the points between them are repaired. (An end that is
+    repaired to what it has itself computes what it did.)
 
     Args:
-        points: evaluates the ends, and has the data.
+        points: evaluates networks, and has the data.
         start: the network at alpha 0.
         end: the network at alpha 1.
     """
@@ -28,7 +31,7 @@ class RepairedLine:
         self.points, self.start, self.end = points, start, end
 
     def evaluate(self, alphas: Tensor, splits: Sequence[str]) -> dict[str, Curve]:
-        """Loss and accuracy; where a point is one of the ends, exactly those of this end.
+        """Loss and accuracy; without batch norm, those at the ends are exactly the networks' own.
 
         Args:
             alphas: (alphas,) in [0, 1], in any order.
@@ -55,12 +58,12 @@ class RepairedLine:
         shares = line.shares(torch.tensor([alpha], dtype=torch.float64))[0]
         combined = combinations.combination([self.start, self.end], shares)
         evaluator = self.points.evaluator
-        nearest = self.start if alpha <= 0.5 else self.end
+        place = 0 if alpha <= 0.5 else 1
+        nearest = (self.start, self.end)[place]
         if all(torch.equal(combined[name], nearest[name]) for name in self._parameters):
-            weights = nearest
-        else:
-            targets = pre_activations.lerp(*self._targets, alpha)
-            weights = repaired(evaluator.model, combined, targets, evaluator.calibration)
+            return self._ends[place]
+        targets = pre_activations.lerp(*self._targets, alpha)
+        weights = repaired(evaluator.model, combined, targets, evaluator.calibration)
         return {name: tensor.to(evaluator.device) for name, tensor in weights.items()}
 
     @cached_property
@@ -68,10 +71,14 @@ class RepairedLine:
         return [name for name, _ in self.points.evaluator.model.named_parameters()]
 
     @cached_property
+    def _ends(self) -> tuple[StateDict, StateDict]:
+        """Both ends as all points are treated, on the device."""
+        start, end = (self.points.evaluator.combined(n, n, "reset") for n in (self.start, self.end))
+        return start, end
+
+    @cached_property
     def _targets(self) -> tuple[dict[str, Statistics], dict[str, Statistics]]:
         """What the channels of both ends have."""
         model, inputs = self.points.evaluator.model, self.points.evaluator.calibration
-        start, end = (
-            pre_activations.statistics(model, ends, inputs) for ends in (self.start, self.end)
-        )
+        start, end = (pre_activations.statistics(model, network, inputs) for network in self._ends)
         return start, end

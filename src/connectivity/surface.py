@@ -1,4 +1,4 @@
-"""Loss and accuracy on a grid of the plane through three networks, kept point by point."""
+"""Loss and accuracy on grids of the plane through three networks, kept point by point."""
 
 import csv
 from collections.abc import Callable, Iterator, Sequence
@@ -11,16 +11,20 @@ from tqdm import tqdm
 
 from src.connectivity.plane import Plane
 from src.connectivity.points import PointEvaluator
+from src.connectivity.records import AS_TRAINED, RESET
 from src.runs import write_csv
 from src.state_dicts import StateDict
 
-COLUMNS = ("x", "y", "split", "loss", "accuracy")
-NETWORK_COLUMNS = ("name", "x", "y", "distance", "split", "loss", "accuracy")
+COLUMNS = ("points", "x", "y", "split", "loss", "accuracy")
+NETWORK_COLUMNS = ("name", "x", "y", "distance", "bn", "split", "loss", "accuracy")
 
 ROUNDING = 1e-6  # of a coordinate, as a fraction of the grid's extent
 
 Numbers = tuple[float, float]  # loss and accuracy
 Place = tuple[float, float]  # x and y
+# A row of a table: points each way of its grid, None in a table of an older version, which has one
+# grid; where on it; which split; what was measured.
+Row = tuple[int | None, Place, str, Numbers]
 
 
 @dataclass(frozen=True)
@@ -41,22 +45,32 @@ class Surface:
     x: Tensor
     y: Tensor
 
-    def measure(self, table: Path, bn: str, splits: Sequence[str], progress: bool = True) -> int:
-        """Fill a table with what it lacks, and write it after every point.
+    def measure(
+        self,
+        table: Path,
+        bn: str,
+        splits: Sequence[str],
+        progress: bool = True,
+        older: int | None = None,
+    ) -> int:
+        """Fill a table with what it lacks of this grid, and write it after every point.
 
-        Where the first layer is computed for many points at once (see `PointEvaluator`) it is
-        written after every row of the grid, which takes less than a point of other networks.
+        Points that this grid has in common with others of the table are taken from there. Where the
+        first layer is computed for many points at once (see `PointEvaluator`) it is written after
+        every row of the grid, which takes less than a point of other networks.
 
         Args:
-            table: of this grid, of networks with batch-norm statistics of this sort.
+            table: of grids of this plane, with batch-norm statistics of this sort.
             bn: as in `PointEvaluator.evaluate`.
             splits: on which to evaluate.
             progress: whether to show a bar where there is a terminal.
+            older: points each way of the whole grid of a table that does not say it.
 
         Returns:
             How many points were evaluated.
         """
-        known = self._known(table)
+        rows = self._read(table, older)
+        known, others = self._known(rows), [row for row in rows if self._is_of_another(row)]
         parts = [[p for p in part if _lacks(known, p, splits)] for part in self._parts()]
         num_missing = sum(map(len, parts))
         hidden = None if progress else True
@@ -69,8 +83,9 @@ class Surface:
                 for split, curve in curves.items():
                     numbers = zip(curve.loss.tolist(), curve.accuracy.tolist(), strict=True)
                     known |= {(p, split): each for p, each in zip(part, numbers, strict=True)}
-                self._write(table, known)
+                self._write(table, known, others)
                 bar.update(len(part))
+        self._write(table, known, others)
         return num_missing
 
     def _parts(self) -> Iterator[list[Place]]:
@@ -79,38 +94,61 @@ class Surface:
             row = [(x, y) for x in self.x.tolist()]
             yield from [row] if self.points.way == "first layer" else [[place] for place in row]
 
-    def _known(self, table: Path) -> dict[tuple[Place, str], Numbers]:
-        """What a table holds, its places as they are here: another machine may round otherwise."""
+    def _read(self, table: Path, older: int | None) -> list[Row]:
+        """What a table holds; of one of an older version, what was treated as it is now.
+
+        There the three networks kept their own batch-norm statistics. A grid without their places
+        is not whole.
+        """
+        rows = read(table)
+        treated = [row for row in rows if row[0] is not None or not self._is_corner(row[1])]
+        named = older if len(treated) == len(rows) else None
+        return [
+            (named if points is None else points, place, split, numbers)
+            for points, place, split, numbers in treated
+        ]
+
+    def _is_corner(self, place: Place) -> bool:
+        within = ROUNDING * max(float(ticks[-1] - ticks[0]) for ticks in (self.x, self.y))
+        apart = (self.plane.coordinates - torch.tensor(place, dtype=torch.float64)).abs()
+        return bool((apart <= within).all(dim=1).any())
+
+    def _is_of_another(self, row: Row) -> bool:
+        return row[0] is not None and row[0] != len(self.x)
+
+    def _known(self, rows: Sequence[Row]) -> dict[tuple[Place, str], Numbers]:
+        """What there is of this grid, as places are here: another machine may round otherwise."""
         known = {}
-        for ((x, y), split), numbers in read(table).items():
+        for _, (x, y), split, numbers in rows:
             column, row = _nearest(x, self.x), _nearest(y, self.y)
-            if column is None or row is None:
-                raise ValueError(
-                    f"{table}: has a point at ({x}, {y}), which this grid has not; remove it to "
-                    "start over"
-                )
-            known[(column, row), split] = numbers
+            if column is not None and row is not None:
+                known[(column, row), split] = numbers
         return known
 
-    def _write(self, table: Path, known: dict[tuple[Place, str], Numbers]) -> None:
-        order = {place: number for number, place in enumerate(_places(self.x, self.y))}
-        rows = [(*place, split, *numbers) for (place, split), numbers in known.items()]
-        rows.sort(key=lambda row: (order[row[:2]], ("train", "val", "test").index(row[2])))
+    def _write(
+        self, table: Path, known: dict[tuple[Place, str], Numbers], others: Sequence[Row]
+    ) -> None:
+        here = [(len(self.x), place, split, each) for (place, split), each in known.items()]
+        rows = [(points, *place, split, *each) for points, place, split, each in [*others, *here]]
+        split_order = ("train", "val", "test").index
+        rows.sort(key=lambda row: (row[0], row[2], row[1], split_order(row[3])))
         write_csv(table, COLUMNS, rows)
 
 
-def read(table: Path) -> dict[tuple[Place, str], Numbers]:
-    """What a table of a grid holds, by place and split; nothing if it is not there."""
+def read(table: Path) -> list[Row]:
+    """What a table of grids holds; nothing if it is not there."""
     if not table.exists():
-        return {}
+        return []
     with table.open(newline="") as file:
-        return {
-            ((float(row["x"]), float(row["y"])), row["split"]): (
-                float(row["loss"]),
-                float(row["accuracy"]),
+        return [
+            (
+                int(row["points"]) if "points" in row else None,
+                (float(row["x"]), float(row["y"])),
+                row["split"],
+                (float(row["loss"]), float(row["accuracy"])),
             )
             for row in csv.DictReader(file)
-        }
+        ]
 
 
 def networks_table(
@@ -118,14 +156,19 @@ def networks_table(
     networks: Sequence[tuple[str, Callable[[], StateDict]]],
     points: PointEvaluator,
     splits: Sequence[str],
+    bn: str,
 ) -> list[tuple[str | float, ...]]:
     """Where networks lie as seen from a plane, and how good they are by themselves.
+
+    They are treated as the points of the plane are. Where that is otherwise than they were trained,
+    there are rows of them as trained, too.
 
     Args:
         plane: through the first three.
         networks: by name; each is made, or read, when its turn comes.
         points: with the data.
         splits: on which to evaluate.
+        bn: as in `PointEvaluator.evaluate`.
 
     Returns:
         Rows of `NETWORK_COLUMNS`; the three have a distance of 0 from the plane, exactly.
@@ -141,9 +184,14 @@ def networks_table(
         else:
             seen = plane.project(network)
             place = (seen.x, seen.y, seen.distance)
-        curves = points.evaluate([network], torch.ones(1, 1, dtype=torch.float64), "keep", splits)
-        for split, curve in curves.items():
-            rows.append((name, *place, split, curve.loss.item(), curve.accuracy.item()))
+        alone = torch.ones(1, 1, dtype=torch.float64)
+        treatments = {bn: bn}
+        if bn == RESET and points.has_batch_norm:
+            treatments[AS_TRAINED] = "keep"
+        for treatment, own in treatments.items():
+            for split, curve in points.evaluate([network], alone, own, splits).items():
+                numbers = (curve.loss.item(), curve.accuracy.item())
+                rows.append((name, *place, treatment, split, *numbers))
     return rows
 
 
@@ -165,10 +213,6 @@ def _nearest(value: float, ticks: Tensor) -> float | None:
     """The tick that a value is, to rounding."""
     tick = float(ticks[(ticks - value).abs().argmin()])
     return tick if abs(tick - value) <= ROUNDING * float(ticks[-1] - ticks[0]) else None
-
-
-def _places(x: Tensor, y: Tensor) -> Iterator[Place]:
-    return ((each, row) for row in y.tolist() for each in x.tolist())
 
 
 def _lacks(known: dict[tuple[Place, str], Numbers], place: Place, splits: Sequence[str]) -> bool:

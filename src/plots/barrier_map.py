@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from src.plots import measures, pairs, rows, style
 
-COLUMNS = [*measures.INTERVALS[:-2]]  # without the interval
+COLUMNS = [*measures.KEYS, "num_main_branches", "num_children", "measure", "mean"]
 LINEAR_UP_TO = 0.01  # barriers of less than a hundredth are told apart like larger ones by ratios
 NO_PAIR = "0.75"
 CELL, LARGEST = 0.55, 6.0  # inches of a cell, and of a map
@@ -18,15 +18,20 @@ LABELS = 30  # of cells along an axis
 
 
 def table(
-    intervals: pd.DataFrame, split: str = "test", align: str = "none", bn: str = "reset"
+    intervals: pd.DataFrame,
+    split: str = "test",
+    align: str = "none",
+    bn: str = "reset",
+    grid: pairs.Grid | None = None,
 ) -> pd.DataFrame:
-    """What the figure shows: the mean over children of both barriers, of loss and of error.
+    """What the figure shows: the mean of both barriers, of loss and of error.
 
     Args:
         intervals: as `interpolate.py` writes it.
         split: train, val or test.
         align: none, weights or activations.
         bn: what became of the batch-norm statistics: reset, average, keep or repair.
+        grid: one of `pairs.grids`; None for the first.
 
     Returns:
         A row a cell of a map.
@@ -35,7 +40,9 @@ def table(
         ValueError: there is nothing to draw, with what there is; or the table is another one.
     """
     rows.check_columns(intervals, measures.INTERVALS)
-    found = measures.select(intervals, split, align, bn)
+    if "num_main_branches" not in intervals:  # of an older version
+        intervals = intervals.assign(num_main_branches=1)
+    found = measures.select(intervals, split, align, bn, grid)
     found = found[found["measure"].isin(pairs.DEFINITIONS)]
     order, ascending = ["metric", "measure", "k1", "k2"], [False, True, True, True]
     return found.sort_values(order, ascending=ascending, ignore_index=True)[COLUMNS]
@@ -116,9 +123,11 @@ def label_cells(panels: np.ndarray, k1: list[float], k2: list[float]) -> None:
 
 def heading(drawn: pd.DataFrame) -> str:
     """What the maps show, in words."""
-    counts = drawn["num_children"]
+    counts, mains = drawn["num_children"], drawn["num_main_branches"]
     children = f"mean over {style.span(counts.min(), counts.max())} child seeds"
     if counts.max() == 1:
         children = "one child seed"
+    if mains.max() > 1:
+        children = f"mean over {style.span(mains.min(), mains.max())} main branches"
     first = f"{drawn['split'].iloc[0]}, {pairs.about(drawn)}, {children}"
     return "\n".join([first, *pairs.DEFINITIONS.values()])

@@ -12,6 +12,7 @@ def table(
     split: str = "test",
     align: str = "none",
     bn: str = "reset",
+    grid: pairs.Grid | None = None,
 ) -> pd.DataFrame:
     """What the figure shows: both barriers of loss and error of every pair, see `measures.table`.
 
@@ -21,11 +22,12 @@ def table(
         split: train, val or test.
         align: none, weights or activations.
         bn: what became of the batch-norm statistics: reset, average, keep or repair.
+        grid: one of `pairs.grids`; None for the first.
 
     Raises:
         ValueError: there is nothing to draw, with what there is.
     """
-    return measures.table(intervals, barriers, list(pairs.DEFINITIONS), split, align, bn)
+    return measures.table(intervals, barriers, list(pairs.DEFINITIONS), split, align, bn, grid)
 
 
 def draw(drawn: pd.DataFrame) -> Figure:

@@ -99,13 +99,27 @@ def _of_grid(per_child: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[Drawi
         treated = pairs.treated(intervals, *treatment)
         several_k1, several_k2 = (treated[k].nunique() > 1 for k in ("k1", "k2"))
         for split in pairs.splits(treated):
-            of, end = (split, *treatment), "_".join([*treatment, split])
-            if several_k1:
-                drawn = barriers.table(intervals, per_child, *of)
-                yield Drawing(f"barriers_{end}", drawn, barriers.draw)
-            if several_k2:
-                drawn = further_steps.table(intervals, per_child, *of)
-                yield Drawing(f"further_steps_{end}", drawn, further_steps.draw)
-            if several_k1 and several_k2:
-                drawn = barrier_map.table(intervals, *of)
-                yield Drawing(f"barrier_map_{end}", drawn, barrier_map.draw)
+            for grid, end in _grids(treated[treated["split"] == split], [*treatment, split]):
+                of = (split, *treatment, grid)
+                if several_k1:
+                    drawn = barriers.table(intervals, per_child, *of)
+                    yield Drawing(f"barriers_{end}", drawn, barriers.draw)
+                if several_k2:
+                    drawn = further_steps.table(intervals, per_child, *of)
+                    yield Drawing(f"further_steps_{end}", drawn, further_steps.draw)
+                if several_k1 and several_k2:
+                    drawn = barrier_map.table(intervals, *of)
+                    yield Drawing(f"barrier_map_{end}", drawn, barrier_map.draw)
+
+
+def _grids(table: pd.DataFrame, names: list[str]) -> Iterator[tuple[pairs.Grid, str]]:
+    """Each grid of the lines of a table, and what the names of its figures end in."""
+    table, ends = pairs.fill_columns(table), list[str]()
+    for grid in pairs.grids(table):
+        end = "_".join(names)
+        if ends:  # all but the grid of most lines say which they are
+            (count, *_) = pairs.select_grid(table, grid)["num_alphas"]
+            end += f"_{count}_alphas"
+        same = sum(other.startswith(end) for other in ends[1:])
+        ends.append(end)
+        yield grid, f"{end}_{same + 1}" if same else end

@@ -15,6 +15,7 @@ def table(
     split: str = "test",
     align: str = "none",
     bn: str = "reset",
+    grid: pairs.Grid | None = None,
 ) -> pd.DataFrame:
     """What the figure shows: barriers, distance and cosine of every pair, see `measures.table`.
 
@@ -24,12 +25,13 @@ def table(
         split: train, val or test; distances do not depend on it.
         align: none, weights or activations.
         bn: what became of the batch-norm statistics: reset, average, keep or repair.
+        grid: one of `pairs.grids`; None for the first.
 
     Raises:
         ValueError: there is nothing to draw, with what there is.
     """
     wanted = [*pairs.DEFINITIONS, *APART]
-    drawn = measures.table(intervals, barriers, wanted, split, align, bn)
+    drawn = measures.table(intervals, barriers, wanted, split, align, bn, grid)
     once = drawn["metric"] == "loss"  # distances stand in the rows of either metric
     return drawn[once | ~drawn["measure"].isin(APART)].reset_index(drop=True)
 

@@ -25,7 +25,8 @@ def table(found: pd.DataFrame, split: str = "test", bn: str = "reset") -> pd.Dat
     rewind step; with a single one a curve has all densities.
 
     Args:
-        found: tables of barriers that `prune.py` writes, with the `study` that each row is of.
+        found: tables of barriers that `prune.py` writes, with the `study` that each row is of; of
+            lines on several grids, those on the one that most have.
         split: train, val or test.
         bn: what became of the batch-norm statistics: reset, average, keep or repair.
 
@@ -39,6 +40,7 @@ def table(found: pd.DataFrame, split: str = "test", bn: str = "reset") -> pd.Dat
     """
     rows.check_columns(found, COLUMNS)
     found = rows.where(rows.where(found, "split", split), "bn", bn)
+    found = pairs.select_grid(pairs.fill_columns(found))
     along = "rewind_step" if found["rewind_step"].nunique() > 1 else "density"
     found = found.assign(curve=_curves(found, along), along=along, seed=found["seed"].astype(str))
     order = {curve: n for n, curve in enumerate(dict.fromkeys(found.sort_values("level")["curve"]))}

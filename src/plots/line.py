@@ -124,13 +124,15 @@ def label(name: str, bold: pd.DataFrame, each: pd.DataFrame) -> str:
     text = f"{name}{of} {bold[name].iloc[0]:.3g}"
     if each.empty:
         return text
-    return f"{text} (children {each.groupby('seeds')[name].first().mean():.3g})"
+    own = each.groupby("seeds")[name].first()[str(bold["seeds"].iloc[0]).split()]
+    by_main = own.groupby([curves.main_seed(seeds) for seeds in own.index]).mean()
+    return f"{text} (children {by_main.mean():.3g})"
 
 
 def heading(drawn: pd.DataFrame) -> str:
     """What the figure shows, in words."""
     if (drawn["curve"] == curves.ONLY_CHILD).any():
-        return f"{pairs.title_of(drawn)}, child seed {drawn['seeds'].iloc[0]}"
+        return f"{pairs.title_of(drawn)}, child seed {curves.main(drawn)['seeds'].iloc[0]}"
     if (drawn["curve"] == curves.BETWEEN_FILES).all():
         return pairs.title_of(drawn)
     barriers = "barriers: of the mean curve (in brackets the mean of the children's own)"

@@ -11,6 +11,8 @@ from src.plots import rows, style
 
 PAIR = ["k1", "k2", "total", "k1_step", "k2_step", "total_step"]  # empty between two files
 TREATMENT = ["align", "bn"]
+AS_TRAINED = "as_trained"  # in place of bn: both ends of a line, as no other point is treated
+GRID = ["ends", "alphas", "refine"]  # what means are taken over has in common
 SPLITS = ["train", "val", "test"]
 ORDER = ["none", "weights", "activations", "reset", "average", "keep", "repair"]
 AXES = {"k1": "shared epochs k1", "k2": "further epochs k2"}
@@ -22,6 +24,7 @@ DEFINITIONS = {
 LINEAR_UP_TO = 12  # times the smallest number of epochs; beyond that the axis grows by ratios
 
 Pair = tuple[float, float] | None  # k1 and k2 in epochs; None is the line between two files
+Grid = tuple[str, ...]  # a value of each column of GRID
 
 
 def found(table: pd.DataFrame) -> list[Pair]:
@@ -62,8 +65,56 @@ def treated(table: pd.DataFrame, align: str, bn: str) -> pd.DataFrame:
 
 def treatments(table: pd.DataFrame) -> list[tuple[str, str]]:
     """Alignment and treatment of batch norm of each sort of lines, the plainest first."""
-    sorts = set(table[TREATMENT].itertuples(index=False, name=None))
+    of_lines = table.loc[table["bn"] != AS_TRAINED, TREATMENT]
+    sorts = set(of_lines.itertuples(index=False, name=None))
     return sorted(sorts, key=lambda sort: [[*ORDER, name].index(name) for name in sort])
+
+
+def fill_columns(table: pd.DataFrame) -> pd.DataFrame:
+    """A table of barriers or of means with the columns that one of an older version lacks, empty.
+
+    Of these columns, equal texts are equal grids.
+    """
+    missing = {name: "" for name in ["global_seed", *GRID, "num_alphas"] if name not in table}
+    table = table.assign(**missing)
+    return table.assign(**{name: table[name].map(_cell) for name in GRID})
+
+
+def grids(table: pd.DataFrame) -> list[Grid]:
+    """Where lines were evaluated, and how their ends were treated: what most rows have first.
+
+    Args:
+        table: by `fill_columns`.
+    """
+    counts = table.groupby([*GRID, "num_alphas"]).size().reset_index(name="rows")
+    counts = counts.sort_values(["rows", "num_alphas"], ascending=False, kind="stable")
+    return list(counts[GRID].itertuples(index=False, name=None))
+
+
+def select_grid(table: pd.DataFrame, grid: Grid | None = None) -> pd.DataFrame:
+    """The rows of one grid, by default of the first of `grids`.
+
+    Args:
+        table: by `fill_columns`; one row or more.
+        grid: one of `grids`.
+    """
+    wanted = grids(table)[0] if grid is None else grid
+    return table[(table[GRID] == list(wanted)).all(axis=1)]
+
+
+def grid_words(table: pd.DataFrame) -> str:
+    """How many points the lines of a table have, in words; none of an older version."""
+    if "num_alphas" not in table:
+        return ""
+    counts = sorted({int(number) for number in table["num_alphas"] if _cell(number)})
+    return f"{style.span(counts[0], counts[-1])} alphas" if counts else ""
+
+
+def _cell(value: Any) -> str:
+    """A number or a text as it stands in a file; nothing where there is none."""
+    if pd.isna(value):
+        return ""
+    return f"{value:.12g}" if isinstance(value, float) else str(value)
 
 
 def splits(table: pd.DataFrame) -> list[str]:
@@ -86,8 +137,9 @@ def title_of(drawn: pd.DataFrame) -> str:
 
 def about(drawn: pd.DataFrame) -> str:
     """Alignment and batch norm of all that is drawn, in words."""
-    first = drawn.iloc[0]
-    return f"align: {first['align']}, batch norm: {first['bn']}"
+    first, of_points = drawn.iloc[0], grid_words(drawn)
+    words = f"align: {first['align']}, batch norm: {first['bn']}"
+    return f"{words}, {of_points}" if of_points else words
 
 
 def file_name(table: pd.DataFrame, pair: Pair) -> str:

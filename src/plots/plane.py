@@ -35,10 +35,10 @@ OUTLINE = withStroke(linewidth=2.2, foreground="white")  # text is read on any c
 
 
 def table(plane: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: the points of the grid, then the networks.
+    """What the figure shows: the points of the finest grid of each split, then the networks.
 
     Args:
-        plane: as `interpolate.py` writes it: a whole grid for every split.
+        plane: as `interpolate.py` writes it: one whole grid or several for every split.
         networks: likewise: A, B and C, and others projected into the plane.
 
     Returns:
@@ -51,6 +51,9 @@ def table(plane: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
     """
     rows.check_columns(plane, GRID)
     rows.check_columns(networks, ["name", *COLUMNS[1:]])
+    plane = _finest(plane)
+    if "bn" in networks:
+        networks = networks[networks["bn"] != pairs.AS_TRAINED]  # as no point of the grid is
     if plane.empty:
         raise ValueError("nothing to draw: the table of the plane has no rows at all")
     missing = [name for name in SPANNING if name not in set(networks["name"])]
@@ -68,6 +71,13 @@ def table(plane: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
     grid = plane.sort_values(["split", "y", "x"]).assign(network="", distance=0.0)
     others = networks.rename(columns={"name": "network"})
     return pd.concat([grid[COLUMNS], others[COLUMNS]], ignore_index=True)
+
+
+def _finest(plane: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the grid of most points of each split; a table of an older version has one."""
+    if "points" not in plane:
+        return plane
+    return plane[plane["points"] == plane.groupby("split")["points"].transform("max")]
 
 
 def draw(drawn: pd.DataFrame) -> Figure:

@@ -8,13 +8,27 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from src import fingerprints
+from src import fingerprints, locks
 from src.runs import write_json
+
+SEED = "seed_"  # begins the name of the folder of a main branch
+LINES = ("lines", "barriers", "intervals")
 
 
 def connectivity(folder: Path) -> None:
-    """Draw the lines and barriers, or the plane, of a folder of `interpolate.py`."""
+    """Draw the lines and barriers, or the plane, of a folder of `interpolate.py`.
 
+    Where that is of one main branch, what all of the study have in common is drawn, too, in the
+    folder above.
+    """
+    _lines_or_plane(folder)
+    study = folder.parent
+    if folder.name.startswith(SEED) and len(list(study.glob(f"{SEED}*/{LINES[-1]}.csv"))) > 1:
+        with locks.exclusive(study, [study, study / "figures"]):
+            _lines_or_plane(study)
+
+
+def _lines_or_plane(folder: Path) -> None:
     def lines(*arguments: Any) -> None:
         from src.plots import connectivity
 
@@ -26,7 +40,7 @@ def connectivity(folder: Path) -> None:
         connectivity.save_plane(*arguments)
 
     for names, draw in (
-        (("lines", "barriers", "intervals"), lines),
+        (LINES, lines),
         (("plane", "plane_networks"), plane),
     ):
         tables = [folder / f"{name}.csv" for name in names]

@@ -13,7 +13,8 @@ from src.pruning.tree import Tree
 
 STUDY = ("strategy", "rewind", "rewind_step")
 MEASURES = ("barrier", "barrier_frankle", "midpoint_gap", "distance", "cosine")
-COLUMNS = (*STUDY, "seed", "level", "density", "vary", "seeds", "bn", "split", "metric", *MEASURES)
+HOW = ("bn", "ends", "split", "alphas", "refine", "num_alphas", "metric")
+COLUMNS = (*STUDY, "seed", "level", "density", "vary", "seeds", *HOW, *MEASURES)
 SPLITS = ("train", "val", "test")
 
 
@@ -32,11 +33,14 @@ def of_tree(tree: Tree, seed: int) -> Iterator[Row]:
             said = [result[column] for column in STUDY]
             whose = [seed, level, result["density"], " ".join(result["vary"])]
             for row in rows.read(run.folder / "barriers.csv"):
-                numbers = [row[name] for name in ("bn", "split", "metric", *MEASURES)]
+                # A table of an older version does not say all of it.
+                numbers = [row.get(name, "") for name in (*HOW, *MEASURES)]
                 yield (*said, *whose, row["child_seed"], *numbers)
 
 
-def summary(tree: Tree, asked: Mapping[str, Any], lines: Sequence[str]) -> str:
+def summary(
+    tree: Tree, asked: Mapping[str, Any], grid: tuple[str, str], lines: Sequence[str]
+) -> str:
     """Barriers of every level, means over pairs of children, as a table of text.
 
     On the test split, or the last one that was asked for.
@@ -44,10 +48,12 @@ def summary(tree: Tree, asked: Mapping[str, Any], lines: Sequence[str]) -> str:
     Args:
         tree: with its table.
         asked: `vary`, `bn` and `splits`.
+        grid: `alphas` and `refine` of the lines, as they stand in tables.
         lines: seeds of the pairs, such as "1-2".
     """
     split = max(asked["splits"], key=SPLITS.index)
     meant = {"vary": " ".join(sorted(asked["vary"])), "bn": asked["bn"], "split": split}
+    meant |= dict(zip(("alphas", "refine"), grid, strict=True))
     found = [
         row
         for row in rows.read(tree.instability_table)

@@ -46,7 +46,7 @@ def naive(build, start, end, alphas, data, split, bn):
                 weights[name] = (1 - alpha) * tensor + alpha * end[name]
         model = build()
         model.load_state_dict(start if alpha == 0 else end if alpha == 1 else weights)
-        if bn == "reset" and 0 < alpha < 1:
+        if bn == "reset":
             reset(model, data)
         dataset = TensorDataset(normalized(data.splits[split]), data.splits[split].labels)
         loss, correct = 0.0, 0
@@ -58,6 +58,15 @@ def naive(build, start, end, alphas, data, split, bn):
         losses.append(loss / len(dataset))
         accuracies.append(correct / len(dataset))
     return torch.tensor([losses, accuracies], dtype=torch.float64)
+
+
+def as_points(build, network, bn, data):
+    """A network treated as the points of a line or a plane are."""
+    model = build()
+    model.load_state_dict(network)
+    if bn in ("reset", "repair"):
+        reset(model, data)
+    return model.state_dict()
 
 
 @torch.no_grad()

@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from src.connectivity import line_tables
-from src.connectivity.records import Pair, Records
+from src.connectivity.records import Pair, Records, Study
 from tests.connectivity.lines import PAIR, line
 
 OTHER = Pair(0, 3, 3)
@@ -91,31 +91,144 @@ def test_barriers_are_those_recomputed_from_the_table_of_lines(tmp_path):
         assert (row["distance"], row["cosine"]) == ("2.5", "0.25")
 
 
-def test_intervals_are_those_of_students_t(tmp_path):
+SAME = ("k1_step", "k2_step", "align", "bn", "ends", "split", "alphas", "refine", "metric")
+
+
+def test_lines_of_one_main_branch_have_a_mean_and_a_range_and_no_interval(tmp_path):
     _, barriers, intervals = written(tmp_path, *study(num_children=4))
     assert len(intervals) == 2 * 2 * 2 * 2 * len(line_tables.MEASURES)
-    same = ("k1_step", "k2_step", "align", "bn", "split", "metric")
     for row in intervals:
         values = [
             float(each[row["measure"]])
             for each in barriers
-            if all(each[name] == row[name] for name in same)
+            if all(each[name] == row[name] for name in SAME)
         ]
         assert int(row["num_children"]) == len(values) == 4
+        assert (row["num_main_branches"], row["low"], row["high"]) == ("1", "", "")
         assert float(row["mean"]) == pytest.approx(np.mean(values), abs=1e-12)
-        spread = stats.sem(values)
-        low, high = np.mean(values), np.mean(values)
-        if spread > 1e-12:  # else scipy has no answer
-            low, high = stats.t.interval(0.95, 3, np.mean(values), spread)
-        assert float(row["low"]) == pytest.approx(low, abs=1e-9)
-        assert float(row["high"]) == pytest.approx(high, abs=1e-9)
+        assert (float(row["lowest"]), float(row["highest"])) == (min(values), max(values))
 
 
 def test_one_child_has_a_mean_and_no_interval(tmp_path):
     _, barriers, intervals = written(tmp_path, (PAIR, line(2)))
     for row in intervals:
         assert (row["num_children"], row["low"], row["high"]) == ("1", "", "")
+        assert row["lowest"] == row["highest"] == row["mean"]
     assert intervals[0]["mean"] == barriers[0]["barrier"]
+
+
+def of_study(folder, heights):
+    """The tables of a study whose main branches have children of these heights, by seed."""
+    for seed, some in heights.items():
+        lines = [(PAIR, line(n, height, alphas=5)) for n, height in enumerate(some, start=10)]
+        written(folder / f"seed_{seed}", *lines)
+    line_tables.write_study(Study(folder))
+    return [read(line_tables.path(folder, name)) for name in ("lines", "barriers", "intervals")]
+
+
+def test_intervals_are_those_of_students_t_over_the_means_of_main_branches(tmp_path):
+    heights = {10: [1.0, 2.0, 0.4], 2: [0.5], 3: [2.0, 2.5]}
+    lines, barriers, intervals = of_study(tmp_path, heights)
+    assert list(dict.fromkeys(row["global_seed"] for row in lines)) == ["2", "3", "10"]
+    assert len(barriers) == 6 * 2 * 2
+    for row in intervals:
+        values = {
+            seed: [
+                float(each[row["measure"]])
+                for each in barriers
+                if all(each[name] == row[name] for name in SAME)
+                and each["global_seed"] == str(seed)
+            ]
+            for seed in heights
+        }
+        assert {seed: len(some) for seed, some in values.items()} == {10: 3, 2: 1, 3: 2}
+        assert (row["num_main_branches"], row["num_children"]) == ("3", "6")
+        means = [np.mean(some) for some in values.values()]
+        low = high = np.mean(means)
+        if stats.sem(means) > 1e-12:  # else scipy has no answer
+            low, high = stats.t.interval(0.95, 2, np.mean(means), stats.sem(means))
+        found = [float(row[name]) for name in ("mean", "low", "high")]
+        assert found == pytest.approx([np.mean(means), low, high], abs=1e-9)
+        whole = sum(values.values(), [])
+        assert (float(row["lowest"]), float(row["highest"])) == (min(whole), max(whole))
+
+
+def test_a_study_of_one_main_branch_has_its_tables(tmp_path):
+    tables = of_study(tmp_path, {4: [1.0, 2.0]})
+    alone = [read(line_tables.path(tmp_path / "seed_4", name)) for name in line_tables.COLUMNS]
+    assert tables == alone
+    assert {row["global_seed"] for table in tables[:2] for row in table} == {"4"}
+
+
+def test_barriers_are_those_of_the_grid_of_each_request(tmp_path):
+    first = line(2, alphas=5)
+    _, before, _ = written(tmp_path / "a", (PAIR, first))
+    second = line(2, before=first, alphas=[0, 0.1, 0.75, 1], splits=["test"])
+    third = line(2, before=second, alphas=3, refine=2)
+    lines, barriers, intervals = written(tmp_path / "b", (PAIR, third), (PAIR, line(3, alphas=3)))
+    kept = [row for row in barriers if row["alphas"] == "5"]
+    assert kept == before  # whatever was asked for later
+    found = {
+        (row["child_seed"], row["split"], row["alphas"], row["refine"]): row
+        for row in barriers
+        if row["metric"] == "loss"
+    }
+    assert {key: row["num_alphas"] for key, row in found.items()} == {
+        ("2", "train", "5", ""): "5",
+        ("2", "test", "5", ""): "5",
+        ("2", "test", "0 0.1 0.75 1", ""): "4",
+        ("2", "train", "3", "2"): "5",
+        ("2", "test", "3", "2"): "5",
+        ("3", "train", "3", ""): "3",
+        ("3", "test", "3", ""): "3",
+    }
+    # The top of height 1 is at 1/4 on the training set, and at 3/4 on the test set.
+    assert float(found["3", "train", "3", ""]["barrier"]) == pytest.approx(2 / 3)
+    assert float(found["2", "train", "3", "2"]["barrier"]) == pytest.approx(1)
+    uneven = found["2", "test", "0 0.1 0.75 1", ""]
+    assert float(uneven["barrier"]) == pytest.approx(1)
+    assert float(uneven["midpoint_gap"]) == pytest.approx(2 / 15 + (1 - 2 / 15) * 0.4 / 0.65)
+    assert {row["num_children"] for row in intervals} == {"1"}  # no mean over unequal grids
+
+
+def test_equal_grids_are_one_whichever_way_they_were_typed(tmp_path):
+    typed = line(2, before=line(2, alphas=3), alphas=[0, 0.5, 1])
+    _, barriers, intervals = written(tmp_path, (PAIR, typed), (PAIR, line(3, alphas=[0.0, 0.5, 1])))
+    assert len(barriers) == 2 * 2 * 2
+    assert {row["num_children"] for row in intervals} == {"2"}
+
+
+def test_ends_as_trained_are_two_more_rows_of_a_line_and_no_part_of_its_barrier(tmp_path):
+    some = [
+        (PAIR, line(2, resets=True, alphas=3, bn="reset")),
+        (PAIR, line(2, resets=True, alphas=3, bn="repair")),
+        (PAIR, line(2, resets=True, alphas=3, bn="keep")),
+    ]
+    lines, barriers, intervals = written(tmp_path, *some)
+    for split in ("train", "test"):
+        rows = [row for row in lines if row["split"] == split]
+        assert [row["bn"] for row in rows] == (
+            3 * ["reset"] + 2 * ["as_trained"] + 3 * ["keep"] + 3 * ["repair"]
+        )
+        numbers = [(row["alpha"], row["loss"], row["accuracy"]) for row in rows[3:5]]
+        assert numbers == [("0.0", "7.0", "0.7"), ("1.0", "8.0", "0.8")]
+    ends = {row["bn"]: row["ends"] for row in [*barriers, *intervals]}
+    assert ends == {"reset": "reset", "repair": "reset", "keep": "as_trained"}
+    tops = [float(row["barrier"]) for row in barriers if row["metric"] == "loss"]
+    assert tops == pytest.approx(6 * [2 / 3])
+
+
+def test_a_file_of_an_older_version_is_read_and_its_barriers_computed_anew(tmp_path):
+    older = line(2, before=line(2, alphas=3), alphas=5)
+    whole = written(tmp_path / "new", (PAIR, older))
+    del older["ends"]
+    for curve in older["curves"].values():
+        curve["barriers"] = {"loss": {"barrier": 9.0}}  # over all that was ever asked for
+    mixed = [(PAIR, older), (PAIR, line(3, resets=True, alphas=5))]
+    assert written(tmp_path / "old", mixed[0]) == whole
+    _, barriers, intervals = written(tmp_path / "old", *mixed)
+    assert {row["child_seed"]: row["ends"] for row in barriers} == {"2": "as_trained", "3": "reset"}
+    assert {row["num_children"] for row in intervals} == {"1"}  # no mean over unequal treatments
 
 
 def test_lines_between_two_children_each_have_a_mean_and_no_interval(tmp_path):

@@ -57,12 +57,14 @@ def test_a_plane_has_its_grid_its_networks_and_a_summary(files, tmp_path):
         "align": "none",
         "bn": "reset",
         "splits": ["train", "test"],
+        "grids": {"3": ["train", "test"]},
         "precision": "fp32",
+        "num_classes": 3,
         "num_examples": {"train": 40, "test": 20},
         "plane": digests(files[:3]),
         "projected": digests(files[3:]),
     }
-    assert found.is_done(["train", "test"], files[3:])
+    assert found.is_done(Request(points=3, splits=["train", "test"]), files[3:])
 
 
 def test_a_projected_network_is_off_the_plane_and_one_of_the_three_is_on_it(files, tmp_path):
@@ -87,10 +89,20 @@ def test_further_splits_and_projections_are_added_to_what_is_there(files, tmp_pa
     assert {tuple(splits) for number, splits in calls if number == 3} == {("val",)}
     assert found.run.read_result()["splits"] == ["val", "test"]
     assert {row["split"] for row in read(found.networks)} == {"val", "test"}
-    assert found.is_done(["test"], files[3:])
+    assert found.is_done(Request(points=2, splits=["test"]), files[3:])
     at_once = measured(tmp_path / "once", files[:3], files[3:], splits=["test", "val"])
     assert found.grid.read_bytes() == at_once.grid.read_bytes()
     assert found.networks.read_bytes() == at_once.networks.read_bytes()
+
+
+def test_a_finer_grid_is_added_to_what_is_there(files, tmp_path):
+    measured(tmp_path / "run", files[:3], points=3, splits=["val"])
+    found = measured(tmp_path / "run", files[:3], points=5)
+    assert found.run.read_result()["grids"] == {"3": ["val"], "5": ["train", "test"]}
+    assert {row["split"] for row in read(found.networks)} == {"train", "val", "test"}
+    for points, splits in ((3, ["val"]), (5, ["train", "test"])):
+        assert found.is_done(Request(points=points, splits=splits), [])
+    assert not found.is_done(Request(points=3, splits=["test"]), [])
 
 
 def test_a_plane_that_was_interrupted_ends_as_an_uninterrupted_one(files, tmp_path, monkeypatch):
@@ -102,7 +114,7 @@ def test_a_plane_that_was_interrupted_ends_as_an_uninterrupted_one(files, tmp_pa
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(surface, "networks_table", fails)
         measured(tmp_path / "parts", files[:3])
-    assert not Files(tmp_path / "parts").is_done(["train"], [])
+    assert not Files(tmp_path / "parts").is_done(Request(points=2, splits=["train"]), [])
     parts = measured(tmp_path / "parts", files[:3])
     for name in ("grid", "networks"):
         assert getattr(parts, name).read_bytes() == getattr(whole, name).read_bytes()

@@ -58,17 +58,26 @@ def test_a_measured_line_equals_the_naive_loop(build, bn):
 
 @pytest.mark.parametrize("bn", TREATMENTS)
 @pytest.mark.parametrize("align", ["none", "weights", "activations"])
-def test_alpha_0_and_1_are_the_plain_evaluation_of_the_networks(build, bn, align):
+def test_alpha_0_and_1_are_the_networks_treated_as_all_points_and_as_trained(build, bn, align):
     both = ends(build, align)
     found = measured(both, None, Request(alphas=3, bn=bn, align=align), None)
-    table = networks.evaluator(build()).table({"start": both.start, "end": both.given})
+    is_reset = build is BUILDS["batch norm"] and bn in ("reset", "repair")
+    assert found["ends"] == ("reset" if is_reset else "as_trained")
+    two = {"start": both.start, "end": both.given}
+    treated = {n: networks.as_points(build, two[n], bn, toys.data()) for n in two}
+    as_trained, table = (networks.evaluator(build()).table(some) for some in (two, treated))
     for split, curve in found["curves"].items():
         for place, name in ((0, "start"), (-1, "end")):
+            is_exact = not (name == "end" and align != "none")  # else sums in another order
             for metric, value in table[name][split].items():
-                if name == "end" and align != "none":  # the same sums in another order
-                    assert curve[metric][place] == pytest.approx(value, abs=1e-6)
-                else:
-                    assert curve[metric][place] == value
+                exact = value if is_exact and not is_reset else pytest.approx(value, abs=1e-6)
+                assert curve[metric][place] == exact
+            if not is_reset:
+                assert "as_trained" not in curve
+                continue
+            for metric, value in as_trained[name][split].items():
+                exact = value if is_exact else pytest.approx(value, abs=1e-6)
+                assert curve["as_trained"][metric][place] == exact
 
 
 @pytest.mark.parametrize("bn", TREATMENTS)
@@ -81,8 +90,6 @@ def test_a_network_and_itself_are_the_same_everywhere_between(build, bn, align):
     for curve in found["curves"].values():
         assert len(curve["alphas"]) == 8
         assert len(set(curve["loss"])) == len(set(curve["accuracy"])) == 1
-        for barriers in curve["barriers"].values():
-            assert set(barriers.values()) == {0.0}
 
 
 def test_distance_and_cosine_are_of_the_parameters_without_running_statistics():
@@ -196,11 +203,8 @@ def test_refining_finds_the_height_of_a_barrier_that_the_grid_missed():
     both = known()
     coarse = measured(both, None, Request(alphas=3), 1)
     fine = measured(both, coarse, Request(alphas=3, refine=2), 1)
-    before, after = (
-        each["curves"]["train"]["barriers"]["loss"]["barrier"] for each in (coarse, fine)
-    )
-    assert before == pytest.approx(2 / 3)
-    assert after == pytest.approx(1)
+    assert max(coarse["curves"]["train"]["loss"]) == pytest.approx(0.5 + 2 / 3)
+    assert max(fine["curves"]["train"]["loss"]) == pytest.approx(1.5)
 
 
 def test_refining_later_gives_the_line_that_was_refined_at_once():
@@ -212,21 +216,38 @@ def test_refining_later_gives_the_line_that_was_refined_at_once():
     assert sorted(len(alphas) for alphas, _ in both.evaluated) == [3, 3]
 
 
-def test_barriers_of_loss_and_error_follow_both_definitions():
-    found = measured(known(height=0.5, slope=0.2), None, Request(alphas=5), 1)
-    loss, error = (found["curves"]["train"]["barriers"][name] for name in ("loss", "error"))
-    alphas = np.array([0, 0.25, 0.5, 0.75, 1])
-    tent = np.minimum(alphas / 0.25, (1 - alphas) / 0.75)
-    for curve, barriers in (
-        (0.5 + 0.2 * alphas + 0.5 * tent, loss),
-        (0.1 + 0.3 * (0.5 - 0.2 * alphas + 0.5 * tent), error),
-    ):
-        chord = curve[0] + alphas * (curve[-1] - curve[0])
-        assert barriers["barrier"] == pytest.approx((curve - chord).max())
-        assert barriers["barrier_frankle"] == pytest.approx(
-            curve.max() - (curve[0] + curve[-1]) / 2
-        )
-        assert barriers["midpoint_gap"] == pytest.approx(curve[2] - (curve[0] + curve[-1]) / 2)
+@pytest.mark.parametrize("bn", ["reset", "repair"])
+def test_a_line_whose_ends_an_older_version_treated_otherwise_is_measured_anew(bn):
+    older = measured(known(), None, Request(alphas=3, bn=bn, splits=["train"]), 1)
+    del older["ends"]
+    older["curves"]["train"] |= {"loss": [9.0, 9.0, 9.0], "barriers": {}}
+    both = known(resets=True)
+    found = measured(both, older, Request(alphas=3, bn=bn, splits=["train"]), 1)
+    assert both.evaluated == [([0, 0.5, 1], ["train"])]
+    assert found == measured(
+        known(resets=True), None, Request(alphas=3, bn=bn, splits=["train"]), 1
+    )
+
+
+def test_a_line_without_batch_norm_of_an_older_version_is_kept():
+    older = measured(known(), None, Request(alphas=3), 1)
+    whole = {**older}
+    del older["ends"]
+    both = known()
+    assert measured(both, older, Request(alphas=3), 1) == whole
+    assert both.evaluated == []
+
+
+def test_ends_as_trained_are_evaluated_once_and_only_where_they_are_not_those_of_the_line():
+    both, request = known(resets=True), Request(alphas=3, splits=["train"])
+    first = measured(both, None, request, 1)
+    assert first["curves"]["train"]["as_trained"] == {"loss": [7, 8], "accuracy": [0.7, 0.8]}
+    calls, original = [], both.evaluate_as_trained
+    both.evaluate_as_trained = lambda splits: calls.append(splits) or original(splits)
+    measured(both, first, Request(alphas=5, splits=["train", "test"]), 1)
+    assert calls == [["test"]]
+    kept = measured(known(resets=True), None, Request(alphas=3, bn="keep"), 1)
+    assert kept["ends"] == "as_trained" and "as_trained" not in kept["curves"]["train"]
 
 
 @pytest.mark.parametrize(

@@ -4,15 +4,20 @@ from src import runs
 from src.connectivity.planes import Files, Request, digests
 
 
-def done(folder, projected=(), splits=("train", "test")):
+def done(folder, projected=(), splits=("train", "test"), points=5):
     """The files of a plane, as a finished one leaves them."""
     files = Files(folder)
     for path in (files.grid, files.networks):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    content = {"splits": list(splits), "projected": digests(projected)}
+    grids = {str(points): list(splits)}
+    content = {"splits": list(splits), "grids": grids, "projected": digests(projected)}
     runs.write_json(files.run.result, content)
     return files
+
+
+def of(splits, points=5):
+    return Request(points=points, splits=splits)
 
 
 @pytest.fixture
@@ -28,30 +33,52 @@ def test_a_request_is_read_from_the_values_of_a_configuration():
 
 
 def test_a_folder_that_is_not_there_is_not_done(tmp_path):
-    assert not Files(tmp_path / "nowhere").is_done(["train"], [])
+    assert not Files(tmp_path / "nowhere").is_done(of(["train"]), [])
 
 
 def test_a_plane_is_done_for_its_splits_and_no_others(tmp_path):
     files = done(tmp_path)
-    assert files.is_done(["train", "test"], [])
-    assert files.is_done(["test"], [])
-    assert not files.is_done(["test", "val"], [])
+    assert files.is_done(of(["train", "test"]), [])
+    assert files.is_done(of(["test"]), [])
+    assert not files.is_done(of(["test", "val"]), [])
+
+
+def test_a_plane_is_done_for_its_points_and_no_others(tmp_path):
+    files = done(tmp_path)
+    assert not files.is_done(of(["test"], points=9), [])
+    runs.write_json(files.run.result, {"points": 5, "splits": ["test"], "projected": {}})
+    assert not files.is_done(of(["test"]), [])  # of an older version, which had other ends
+
+
+def test_networks_at_chance_are_named(tmp_path):
+    files = done(tmp_path)
+    runs.write_json(files.run.result, {"num_classes": 10})
+    rows = [
+        (name, bn, split, loss)
+        for name, loss in (("A", 0.5), ("B", 2.3026), ("C", 2.29))
+        for bn in ("reset", "as_trained")
+        for split in ("train", "test")
+    ]
+    runs.write_csv(files.networks, ("name", "bn", "split", "loss"), rows)
+    assert files.at_chance().endswith("log(10) = 2.3026, or more: B")
+    runs.write_csv(files.networks, ("name", "bn", "split", "loss"), rows[:4])
+    assert files.at_chance() is None
 
 
 @pytest.mark.parametrize("name", ["grid", "networks"])
 def test_a_plane_without_one_of_its_tables_is_not_done(tmp_path, name):
     files = done(tmp_path)
     getattr(files, name).unlink()
-    assert not files.is_done(["train"], [])
+    assert not files.is_done(of(["train"]), [])
 
 
 def test_a_plane_is_done_only_with_the_networks_that_are_to_be_projected(tmp_path, weights):
-    assert not done(tmp_path).is_done(["train"], [weights])
+    assert not done(tmp_path).is_done(of(["train"]), [weights])
     files = done(tmp_path, [weights])
-    assert files.is_done(["train"], [weights])
-    assert not files.is_done(["train"], [])
+    assert files.is_done(of(["train"]), [weights])
+    assert not files.is_done(of(["train"]), [])
     weights.write_text("others")
-    assert not files.is_done(["train"], [weights])
+    assert not files.is_done(of(["train"]), [weights])
 
 
 def test_digests_say_what_files_hold(tmp_path, weights):

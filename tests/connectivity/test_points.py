@@ -77,7 +77,7 @@ def test_points_of_a_plane_equal_each_network_on_its_own(way, bn):
                 weights |= {name: nearest[name] for name in nearest if "running" in name}
             model = build()
             model.load_state_dict(weights)
-            if bn == "reset" and row.max() < 1:
+            if bn == "reset":
                 networks.reset(model, data)
             with torch.no_grad():
                 logits = model.eval()(networks.normalized(data.splits[split]))
@@ -114,7 +114,7 @@ def test_batches_of_other_sizes_make_no_difference(way, monkeypatch):
 
 
 @pytest.mark.parametrize("way", ["first layer", "folded"])
-def test_bfloat16_is_near_full_precision_and_the_ends_are_exact(way):
+def test_bfloat16_is_near_full_precision_and_ends_without_batch_norm_are_exact(way):
     ends = two(BUILDS[way])
     full, half = (
         PointEvaluator(networks.evaluator(BUILDS[way](), precision=p), ["test"]).evaluate(
@@ -127,8 +127,9 @@ def test_bfloat16_is_near_full_precision_and_the_ends_are_exact(way):
     table = networks.evaluator(BUILDS[way](), precision="bf16").table(
         dict(zip("ab", ends, strict=True)), ["test"]
     )
-    assert half.loss[0].item() == table["a"]["test"]["loss"]
-    assert half.loss[-1].item() == table["b"]["test"]["loss"]
+    if way == "first layer":  # without batch norm, whose statistics are estimated anew
+        assert half.loss[0].item() == table["a"]["test"]["loss"]
+        assert half.loss[-1].item() == table["b"]["test"]["loss"]
 
 
 def test_a_fast_way_that_makes_other_logits_is_given_up(monkeypatch):
@@ -145,7 +146,7 @@ def test_a_fast_way_that_makes_other_logits_is_given_up(monkeypatch):
     torch.testing.assert_close(found.loss, right.loss, rtol=0, atol=1e-6)
 
 
-def test_batch_norm_is_reset_once_a_point_and_never_for_a_network(monkeypatch):
+def test_batch_norm_is_reset_once_a_point_the_ends_too(monkeypatch):
     count, reset = [], BatchNormStatistics.reset
 
     def counted(self, weights):
@@ -155,7 +156,9 @@ def test_batch_norm_is_reset_once_a_point_and_never_for_a_network(monkeypatch):
     monkeypatch.setattr(BatchNormStatistics, "reset", counted)
     found = PointEvaluator(networks.evaluator(BUILDS["folded"]()), ["train", "val", "test"])
     found.evaluate(two(BUILDS["folded"]), line.shares(ALPHAS), "reset")
-    assert len(count) == len(ALPHAS) - 2
+    assert len(count) == len(ALPHAS)
+    found.evaluate(two(BUILDS["folded"]), line.shares(ALPHAS), "average")
+    assert len(count) == len(ALPHAS)
 
 
 def test_calibration_inputs_too_large_for_one_pass_give_the_same(monkeypatch):

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from src.connectivity import records
-from src.connectivity.records import Pair, Records, Request
+from src.connectivity.records import Grid, Pair, Records, Request, Study
 from tests.connectivity.lines import PAIR, line
 
 ROOT = Path(__file__).parents[2]
@@ -151,11 +151,53 @@ def test_lines_are_there_when_all_have_what_is_asked_for_and_tables_have_it_too(
     assert not store.has([(PAIR, 2)], Request(alphas=7))
 
 
+def test_a_folder_of_a_main_branch_says_its_seed_and_its_study(tmp_path):
+    assert Records(tmp_path / "seed_12").seed == 12
+    assert Records(tmp_path / "seed_12").study == Study(tmp_path)
+    for name in ("instability_0", "seed_x", "interpolate_1"):
+        assert Records(tmp_path / name).seed is None and Records(tmp_path / name).study is None
+
+
+def test_tables_of_the_study_must_hold_a_line_too(tmp_path):
+    store, other = (Records(tmp_path / f"seed_{seed}") for seed in (10, 9))
+    store.write(PAIR, line(2), {})
+    (tmp_path / "seed_10" / "intervals.csv").touch()
+    assert not store.are_in_tables
+    (tmp_path / "intervals.csv").touch()
+    assert store.are_in_tables
+    other.write(PAIR, line(2), {})
+    assert not store.are_in_tables
+    assert [records.seed for records in Study(tmp_path).branches] == [9, 10]
+
+
+def test_a_line_of_an_older_version_is_not_met(tmp_path):
+    older, request = line(2, alphas=5), Request(alphas=5)
+    assert request.is_met(older)
+    del older["ends"]
+    assert not request.is_met(older)
+
+
+@pytest.mark.parametrize(
+    ("alphas", "refine", "cells"),
+    [
+        (5, None, ("5", "")),
+        ([0, 0.25, 0.5, 0.75, 1], 3, ("5", "3")),
+        ([0, 1 / 3, 2 / 3, 1.0], None, ("4", "")),
+        ([0, 0.1, 1], None, ("0 0.1 1", "")),
+    ],
+)
+def test_a_grid_is_what_it_is_however_it_was_typed(alphas, refine, cells):
+    grid = Request(alphas=alphas, refine=refine).grid
+    assert grid.cells == cells
+    assert Grid.parse(grid.text) == grid
+    assert Grid.parse(json.dumps({"alphas": alphas, "refine": refine})) == grid
+
+
 def test_every_two_children_are_a_pair_once_the_smaller_seed_first():
     assert records.between([10, 2, 3]) == {"2-3": (2, 3), "2-10": (2, 10), "3-10": (3, 10)}
 
 
 def test_a_finished_study_needs_no_torch():
-    modules = "records, planes, summary"
+    modules = "records, planes, summary, uniform_guess"
     code = f"import sys; from src.connectivity import {modules}; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

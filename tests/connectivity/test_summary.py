@@ -1,19 +1,20 @@
 from src.connectivity import line_tables, summary
-from src.connectivity.records import Pair, Records, Request
+from src.connectivity.records import Pair, Records, Request, Study
 from tests.connectivity.lines import PAIR, line
 
 OTHER = Pair(0, 3, 3)
 
 
-def text(folder, *lines, pairs=(PAIR,), **request):
+def text(folder, *lines, pairs=(PAIR,), study=False, **request):
     for pair, each in lines:
         Records(folder).write(pair, each, {})
-    line_tables.write(folder)
+    if not study:
+        line_tables.write(folder)
     return summary.of(folder, pairs, Request(**request)).splitlines()
 
 
 def test_one_child_has_its_numbers(tmp_path):
-    title, head, *rows = text(tmp_path, (PAIR, line(2, height=1.0, alphas=5)))
+    title, head, *rows = text(tmp_path, (PAIR, line(2, height=1.0, alphas=5)), alphas=5)
     assert title == "barriers (align=none, bn=reset)"
     assert head.split() == [
         *("k1", "k2", "split", "metric"),
@@ -30,13 +31,53 @@ def test_one_child_has_its_numbers(tmp_path):
     ]
 
 
-def test_several_children_have_means_and_half_their_intervals(tmp_path):
+def test_several_children_of_one_main_branch_have_means_and_their_range(tmp_path):
     some = [(PAIR, line(seed, height)) for seed, height in ((2, 1.0), (3, 2.0), (4, 3.0))]
     title, _, first, *_ = text(tmp_path, *some, splits=["train"])
+    assert title == "barriers (align=none, bn=reset), means of 3 branches (lowest to highest)"
+    assert "2.0000 (1.0000 to 3.0000)" in first
+
+
+def test_several_main_branches_have_means_and_half_their_intervals(tmp_path):
+    for seed, heights in ((1, (1.0,)), (2, (1.0, 3.0)), (3, (3.0,))):
+        lines = [(PAIR, line(10 + n, height)) for n, height in enumerate(heights)]
+        text(tmp_path / f"seed_{seed}", *lines)
+    line_tables.write_study(Study(tmp_path))
+    title, _, first, *_ = text(tmp_path, splits=["train"], study=True)
     assert title == (
-        "barriers (align=none, bn=reset), means of 3 branches +- half the 95 % interval"
+        "barriers (align=none, bn=reset), means of 3 main branches +- half the 95 % interval"
     )
     assert "2.0000 +- 2.4841" in first  # 4.3027 / sqrt(3), the t quantile of two degrees
+    assert summary.num_main_branches(tmp_path, [PAIR], Request()) == 3
+    assert summary.num_main_branches(tmp_path, [OTHER], Request()) == 0
+    assert summary.num_main_branches(tmp_path / "seed_2", [PAIR], Request()) == 1
+
+
+def test_barriers_are_those_of_the_grid_that_is_asked_for(tmp_path):
+    first = line(2, alphas=3, splits=["train"])
+    several = line(2, before=first, alphas=5, splits=["train"])
+    _, _, row, *_ = text(tmp_path, (PAIR, several), alphas=3)
+    assert row.split()[4] == "0.6667"
+    _, _, row, *_ = text(tmp_path, alphas=5)
+    assert row.split()[4] == "1.0000"
+
+
+def test_networks_at_chance_are_named_once_each(tmp_path):
+    store, request = Records(tmp_path), Request(alphas=3)
+    lines = []
+    for seed, height in ((2, 0.1), (3, 0.2)):
+        made = line(seed, height, alphas=3)  # its ends have a loss of 0.5
+        made["curves"]["test"]["loss"][-1] = 0.5 + 0.2 * (seed == 2)
+        made["curves"]["train"]["loss"][-1] = 0.7
+        made["networks"] = ["main.safetensors", f"child_{seed}.safetensors"]
+        store.write(PAIR, made, {"num_classes": 2})
+        lines.append((PAIR, seed))
+    found = summary.at_chance([tmp_path], lines, request)
+    assert found.endswith("log(2) = 0.6931, or more: child_2.safetensors")
+    assert summary.at_chance([tmp_path], lines[1:], request) is None
+    both = summary.at_chance([tmp_path], lines, Request(alphas=3, splits=["train"]))
+    assert both.endswith("or more: child_2.safetensors, child_3.safetensors")
+    assert len(both.splitlines()) == 1
 
 
 def test_pairs_with_other_numbers_of_children_are_said_to_have_them(tmp_path):

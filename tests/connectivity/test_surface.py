@@ -104,7 +104,7 @@ def test_a_surface_equals_the_naive_loop_over_its_points(build, bn, tmp_path):
 
 
 @pytest.mark.parametrize("bn", ["reset", "keep"])
-def test_a_grid_through_the_three_networks_has_exactly_their_values_there(build, bn, tmp_path):
+def test_a_grid_through_the_three_networks_has_their_values_there(build, bn, tmp_path):
     def ticks(plane):
         (_, _), (bx, _), (cx, cy) = plane.coordinates.tolist()
         xs = sorted([0.0, bx, cx])
@@ -112,23 +112,33 @@ def test_a_grid_through_the_three_networks_has_exactly_their_values_there(build,
 
     one = made(build, ticks=ticks)
     one.measure(tmp_path / "plane.csv", bn, SPLITS)
-    known = surface.read(tmp_path / "plane.csv")
-    table = networks.evaluator(build()).table(dict(zip("abc", three(build), strict=True)), SPLITS)
+    known = {
+        (place, split): numbers for _, place, split, numbers in surface.read(tmp_path / "plane.csv")
+    }
+    treated = [networks.as_points(build, network, bn, toys.data()) for network in three(build)]
+    table = networks.evaluator(build()).table(dict(zip("abc", treated, strict=True)), SPLITS)
     for name, place in zip("abc", one.plane.coordinates.tolist(), strict=True):
         for split, numbers in table[name].items():
-            assert known[tuple(place), split] == (numbers["loss"], numbers["accuracy"])
+            found = dict(zip(("loss", "accuracy"), known[tuple(place), split], strict=True))
+            assert found == (numbers if bn == "keep" else pytest.approx(numbers))
 
 
-def test_the_three_networks_are_listed_with_exactly_their_values(build):
+@pytest.mark.parametrize("bn", ["reset", "average", "keep"])
+def test_the_three_networks_are_listed_as_points_and_as_trained(build, bn):
     one = made(build)
     named = [(name, lambda n=n: n) for name, n in zip("abc", three(build), strict=True)]
-    found = surface.networks_table(one.plane, named, one.points, SPLITS)
-    table = networks.evaluator(build()).table(dict(zip("abc", three(build), strict=True)))
-    assert len(found) == 6
-    for name, x, y, distance, split, loss, accuracy in found:
-        assert [x, y] == one.plane.coordinates["abc".index(name)].tolist()
+    found = surface.networks_table(one.plane, named, one.points, SPLITS, bn)
+    resets = bn == "reset" and build is BUILDS["batch norm"]
+    assert len(found) == (12 if resets else 6)
+    for name, x, y, distance, treatment, split, loss, accuracy in found:
+        place = "abc".index(name)
+        assert [x, y] == one.plane.coordinates[place].tolist()
         assert distance == 0
-        assert {"loss": loss, "accuracy": accuracy} == table[name][split]
+        network = networks.as_points(build, three(build)[place], treatment, toys.data())
+        numbers = networks.evaluator(build()).table({"": network}, [split])[""][split]
+        found = {"loss": loss, "accuracy": accuracy}
+        assert found == (pytest.approx(numbers) if treatment == "reset" else numbers)
+        assert treatment in ((bn, "as_trained") if resets else (bn,))
 
 
 def test_a_projected_network_lies_where_least_squares_says(build):
@@ -141,8 +151,8 @@ def test_a_projected_network_lies_where_least_squares_says(build):
     shares, *_ = np.linalg.lstsq(columns, d - a, rcond=None)
     nearest = a + columns @ shares
     named = [(str(i), lambda n=n: n) for i, n in enumerate(three(build, 4))]
-    rows = surface.networks_table(one.plane, named, one.points, ["test"])
-    _, x, y, distance, split, loss, accuracy = rows[-1]
+    rows = surface.networks_table(one.plane, named, one.points, ["test"], "keep")
+    _, x, y, distance, _, split, loss, accuracy = rows[-1]
     assert distance == pytest.approx(np.linalg.norm(d - nearest), rel=1e-6)
     assert np.hypot(x, y) == pytest.approx(np.linalg.norm(nearest - a), rel=1e-6)
     own = networks.evaluator(build()).table({"": three(build, 4)[3]})[""]["test"]
@@ -198,12 +208,58 @@ def test_a_table_of_a_machine_that_rounds_otherwise_is_gone_on_with(tmp_path, mo
     assert before != table.read_bytes()
 
 
-def test_a_table_of_another_grid_is_refused(tmp_path):
+def test_a_finer_grid_takes_over_the_points_that_both_have(build, tmp_path, monkeypatch):
+    table, at_once = tmp_path / "plane.csv", tmp_path / "once.csv"
+    made(build, points=9).measure(at_once, "reset", SPLITS)
+    made(build, points=5).measure(table, "reset", SPLITS)
+    coarse = rows(table)
+    calls = counted(monkeypatch)
+    assert made(build, points=9).measure(table, "reset", SPLITS) == 81 - 25
+    assert sum(number for number, _ in calls) == 81 - 25
+    found = rows(table)
+    assert [row for row in found if row["points"] == "5"] == coarse
+    fine = [row for row in found if row["points"] == "9"]
+    for row, other in zip(fine, rows(at_once), strict=True):
+        for name in ("loss", "accuracy"):  # rounding differs with the number of points at once
+            assert float(row[name]) == pytest.approx(float(other[name]), abs=1e-6)
+    assert made(build, points=3).measure(table, "reset", SPLITS) == 0
+    assert {row["points"] for row in rows(table)} == {"3", "5", "9"}
+
+
+def older(table):
+    """A table as it was before it said of which grid a row is."""
+    found = rows(table)
+    with table.open("w", newline="") as file:
+        writer = csv.DictWriter(
+            file, ["x", "y", "split", "loss", "accuracy"], extrasaction="ignore"
+        )
+        writer.writeheader()
+        writer.writerows(found)
+
+
+@pytest.mark.parametrize("points", [3, 5])
+def test_a_table_of_an_older_version_is_gone_on_with(tmp_path, monkeypatch, points):
     build, table = BUILDS["mlp"], tmp_path / "plane.csv"
-    made(build, points=3).measure(table, "reset", ["test"])
-    message = r"plane.csv: has a point at \(.*\), which this grid has not; remove it to start over$"
-    with pytest.raises(ValueError, match=message):
-        made(build, points=4).measure(table, "reset", ["test"])
+    made(build, points=3).measure(table, "reset", SPLITS)
+    before = rows(table)
+    older(table)
+    made(build, points=points).measure(table, "reset", SPLITS, older=3)
+    found = rows(table)
+    assert [row for row in found if row["points"] == "3"] == before
+    assert len(found) == 2 * (9 if points == 3 else 9 + 25)
+
+
+def test_networks_in_a_table_of_an_older_version_are_evaluated_anew(tmp_path):
+    def corners(plane):
+        (_, _), (bx, _), (_, cy) = plane.coordinates.tolist()
+        return [torch.tensor([0, end / 2, end], dtype=torch.float64) for end in (bx, cy)]
+
+    build, table, whole = BUILDS["batch norm"], tmp_path / "plane.csv", tmp_path / "whole.csv"
+    made(build, ticks=corners).measure(whole, "reset", ["test"])
+    table.write_bytes(whole.read_bytes())
+    older(table)
+    assert made(build, ticks=corners).measure(table, "reset", ["test"], older=3) == 2  # A and B
+    assert table.read_bytes() == whole.read_bytes()
 
 
 def test_rows_go_from_below_to_above_and_from_left_to_right(tmp_path):
@@ -214,7 +270,7 @@ def test_rows_go_from_below_to_above_and_from_left_to_right(tmp_path):
 
 
 def test_nothing_is_read_from_a_table_that_is_not_there(tmp_path):
-    assert surface.read(tmp_path / "plane.csv") == {}
+    assert surface.read(tmp_path / "plane.csv") == []
 
 
 @pytest.mark.parametrize(

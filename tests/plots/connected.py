@@ -62,7 +62,8 @@ def study(
 
 def barriers(lines: pd.DataFrame) -> pd.DataFrame:
     """Of each line, by the definitions of `src.connectivity`; distances grow with k2."""
-    keys, found = list(lines.columns[: lines.columns.get_loc("alpha")]), []
+    keys = [name for name in lines.columns if name not in ("alpha", "loss", "accuracy")]
+    found: list[dict] = []
     for names, points in lines.groupby(keys, dropna=False, sort=False):
         alphas = torch.tensor(points["alpha"].to_numpy())
         row = dict(zip(keys, names, strict=True))
@@ -81,12 +82,16 @@ def barriers(lines: pd.DataFrame) -> pd.DataFrame:
 
 
 def intervals(per_child: pd.DataFrame) -> pd.DataFrame:
-    """Over the children of each pair."""
-    keys = [name for name in per_child.columns if name not in ("child_seed", *MEASURES)]
+    """Over the children of each pair, or, where there are several, over their main branches."""
+    seeds = ["global_seed", "child_seed"]
+    keys = [name for name in per_child.columns if name not in (*seeds, *MEASURES)]
     found = []
     for names, group in per_child.groupby(keys, dropna=False, sort=False):
         for measure in MEASURES:
-            over = definitions.interval(torch.tensor(group[measure].to_numpy()))
+            values = group[measure]
+            if "global_seed" in group:
+                values = group.groupby("global_seed")[measure].mean()
+            over = definitions.interval(torch.tensor(values.to_numpy()))
             numbers = (len(group), measure, over.mean.item(), over.low.item(), over.high.item())
             found.append([*names, *numbers])
     return pd.DataFrame(found, columns=[*keys, "num_children", "measure", "mean", "low", "high"])

@@ -1,3 +1,4 @@
+import math
 import subprocess
 import sys
 
@@ -85,6 +86,27 @@ def test_each_treatment_has_its_grid(tmp_path):
     assert found[-2:] == ["barriers_none_reset_test", "barriers_none_keep_test"]
     drawn = pd.read_csv(tmp_path / "figures" / "barriers_none_keep_test.csv")
     assert set(drawn["bn"]) == {"keep"}
+
+
+def test_lines_on_other_grids_and_ends_as_trained_have_figures_of_their_own(tmp_path):
+    study = connected.study((0.0, 1.0), (1.0,), splits=("test",))
+    ends = study[study["alpha"].isin([0, 1])].assign(bn="as_trained", loss=9.0)
+    _, per_child, intervals = connected.tables(study)
+    grids = [{"alphas": "9", "num_alphas": 9}, {"alphas": "0 0.1 1", "num_alphas": 3}]
+    grids.append({"alphas": "0 0.2 1", "num_alphas": 3})
+    several = [
+        pd.concat(table.assign(**grid, ends="reset", refine=math.nan) for grid in grids)
+        for table in (per_child, intervals)
+    ]
+    paths = connectivity.save_lines(pd.concat([study, ends]), *several, tmp_path / "figures")
+    assert [path.stem for path in paths] == [
+        "lines_none_reset_loss",
+        "lines_none_reset_error",
+        "barriers_none_reset_test",
+        "barriers_none_reset_test_3_alphas",
+        "barriers_none_reset_test_3_alphas_2",
+    ]
+    assert pd.read_csv(paths[0])["value"].max() < 9
 
 
 def test_very_many_pairs_have_several_figures(tmp_path):

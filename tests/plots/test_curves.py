@@ -36,16 +36,47 @@ def test_the_curves_of_children_are_the_rows_of_the_table():
     assert set(each["k1_step"]) == {8} and set(each["total"]) == {4}
 
 
-def test_a_mean_is_taken_at_the_alphas_of_every_child():
-    one = line(seed=1, alphas=[0, 0.5, 1], loss=[1, 3, 1], accuracy=[1, 1, 1])
-    other = line(seed=2, alphas=[0, 0.25, 1], loss=[1, 4, 1], accuracy=[1, 1, 1])
+def test_a_mean_is_taken_at_the_alphas_that_children_have_in_common():
+    one = line(seed=1, alphas=[0, 0.5, 0.75, 1], loss=[1, 3, 4, 1], accuracy=4 * [1])
+    other = line(seed=2, alphas=[0, 0.25, 0.5, 1], loss=[1, 5, 4, 1], accuracy=4 * [1])
     drawn = curves.table(pd.concat([one, other]), ("loss",))
     mean = drawn[drawn["curve"] == "mean child"]
-    assert mean["alpha"].tolist() == [0, 0.25, 0.5, 1]
-    assert mean["value"].tolist() == [1, 3, 3, 1]  # (2 + 4) / 2 and (3 + 3) / 2
-    assert set(mean["seeds"]) == {"1 2"} and set(mean["barrier"]) == {2}
+    assert mean["alpha"].tolist() == [0, 0.5, 1]
+    assert mean["value"].tolist() == [1, 3.5, 1]
+    assert set(mean["seeds"]) == {"1 2"} and set(mean["barrier"]) == {2.5}
     own = drawn[drawn["curve"] == "each child"].groupby("seeds")["barrier"].first()
-    assert own.to_dict() == {"1": 2, "2": 3}  # their mean is not the barrier of the mean
+    assert own.to_dict() == {"1": 3, "2": 4}  # their mean is not the barrier of the mean
+
+
+def test_a_mean_is_over_lines_with_equally_many_points():
+    fine = [line(seed=seed, alphas=np.linspace(0, 1, 13)) for seed in (2, 3)]
+    coarse = line(seed=4, alphas=np.linspace(0, 1, 5))
+    drawn = curves.table(pd.concat([coarse, *fine]), ("loss",))
+    mean = drawn[drawn["curve"] == "mean child"]
+    assert set(mean["seeds"]) == {"2 3"} and len(mean) == 13
+    assert mean["value"].tolist() == pytest.approx(
+        ((fine[0]["loss"].to_numpy() + fine[1]["loss"].to_numpy()) / 2).tolist()
+    )
+    assert set(drawn.loc[drawn["curve"] == "each child", "seeds"]) == {"2", "3", "4"}
+    alone = curves.table(pd.concat([coarse, fine[1]]), ("loss",))
+    assert set(curves.main(alone)["seeds"]) == {"3"} and curves.whose(alone) == "one child"
+    assert curves.main(alone)["value"].tolist() == fine[1]["loss"].tolist()
+
+
+def test_a_mean_of_several_main_branches_is_that_of_their_means():
+    lines = pd.concat(
+        line(seed=child, alphas=[0, 0.5, 1], loss=[1, value, 1], accuracy=3 * [1]).assign(
+            global_seed=main
+        )
+        for main, child, value in ((1, 2, 2.0), (1, 3, 4.0), (10, 2, 9.0))
+    )
+    drawn = curves.table(lines, ("loss",))
+    mean = curves.main(drawn)
+    assert mean["value"].tolist() == [1, 6, 1] and set(mean["seeds"]) == {"1-2 1-3 10-2"}
+    assert curves.whose(drawn) == "mean of 2 main branches"
+    of_one = curves.table(lines[lines["global_seed"] == 1], ("loss",))
+    assert curves.whose(of_one) == "mean of 2 children"
+    assert set(of_one["seeds"]) == {"2", "3", "2 3"}
 
 
 def test_each_split_and_each_treatment_has_its_own_mean():

@@ -56,6 +56,13 @@ def curves(found):
     return list(dict.fromkeys(instability.table(found)["curve"]))
 
 
+def test_lines_on_another_grid_are_left_out():
+    grid = {"ends": "reset", "alphas": 25, "refine": float("nan"), "num_alphas": 25}
+    other = barriers(lines=("1-2",)).assign(**grid | {"alphas": 3, "num_alphas": 3}, barrier=9.0)
+    drawn = instability.table(pd.concat([other, barriers().assign(**grid)]))
+    pd.testing.assert_frame_equal(drawn, instability.table(barriers()))
+
+
 def test_a_point_is_the_mean_and_the_range_of_all_pairs_of_all_seeds():
     drawn = instability.table(barriers())
     points = of(drawn)

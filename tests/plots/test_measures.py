@@ -6,10 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.plots import barriers, further_steps, pairs, style
+from src.plots import barriers, curves, further_steps, pairs, style
 from tests.plots import connected
 
 LINES, PER_CHILD, INTERVALS = connected.tables(connected.study())
+COARSE = connected.tables(connected.study(seeds=(1, 2)))
+POOLED = connected.tables(
+    pd.concat(connected.study(seeds=(1, main)).assign(global_seed=main) for main in (4, 16, 5))
+)
 ALONE = connected.tables(connected.study(seeds=(4,)))
 
 
@@ -23,16 +27,59 @@ def test_the_numbers_are_those_of_the_tables():
     drawn = barriers.table(INTERVALS, PER_CHILD, "train")
     cell = {"k1": 1, "k2": 3, "metric": "error", "measure": "barrier_frankle"}
     mean = at(drawn, **cell, curve="mean child")
-    expected = at(INTERVALS, **cell, split="train")
-    assert mean[["value", "low", "high"]].to_numpy().tolist() == (
-        expected[["mean", "low", "high"]].to_numpy().tolist()
-    )
+    assert mean["value"].item() == at(INTERVALS, **cell, split="train")["mean"].item()
     assert mean["seeds"].item() == "1 2 3"
+    assert mean[["low", "high"]].isna().all(axis=None)  # children of one main branch
     each = at(drawn, **cell, curve="each child")
     own = at(PER_CHILD, k1=1, k2=3, metric="error", split="train")
     assert each["seeds"].tolist() == ["1", "2", "3"]
     assert each["value"].tolist() == own["barrier_frankle"].tolist()
+    assert (mean["lowest"].item(), mean["highest"].item()) == (
+        own["barrier_frankle"].min(),
+        own["barrier_frankle"].max(),
+    )
     assert len(drawn) == 4 * 3 * 2 * 2 * (3 + 1)
+
+
+def test_main_branches_are_what_means_of_a_whole_study_and_their_intervals_are_over():
+    drawn = barriers.table(POOLED[2], POOLED[1], "train")
+    cell = {"k1": 1, "k2": 3, "metric": "error", "measure": "barrier_frankle"}
+    mean, expected = curves.main(at(drawn, **cell)), at(POOLED[2], **cell, split="train")
+    assert mean["curve"].item() == "mean main branch" and mean["seeds"].item() == "4 5 16"
+    assert mean[["value", "low", "high"]].to_numpy().tolist() == (
+        expected[["mean", "low", "high"]].to_numpy().tolist()
+    )
+    each = at(drawn, **cell, curve="each main branch").set_index("seeds")["value"].to_dict()
+    own = at(POOLED[1], k1=1, k2=3, metric="error", split="train")
+    assert each == pytest.approx(
+        {str(m): at(own, global_seed=m)["barrier_frankle"].mean() for m in (4, 5, 16)}
+    )
+    texts = [text.get_text() for text in barriers.draw(drawn).legends[0].get_texts()]
+    assert texts[3:] == ["each main branch", "mean of the main branches, 95 % interval"]
+
+
+def test_lines_on_other_grids_are_drawn_apart():
+    coarse = [t.assign(alphas="3", refine=math.nan, num_alphas=3, ends="reset") for t in COARSE]
+    fine = [
+        t.assign(alphas="0 0.1 1", refine=4, num_alphas=7, ends="reset")
+        for t in (LINES, PER_CHILD, INTERVALS)
+    ]
+    both = [pd.concat(pair) for pair in zip(coarse, fine, strict=True)]
+    found = pairs.grids(pairs.fill_columns(both[2]))
+    assert found == [("reset", "0 0.1 1", "4"), ("reset", "3", "")]  # most rows first
+    for grid, alone in zip(found, (fine, coarse), strict=True):
+        drawn = barriers.table(both[2], both[1], grid=grid)
+        pd.testing.assert_frame_equal(drawn, barriers.table(alone[2], alone[1]))
+        count = alone[2]["num_alphas"].iloc[0]
+        title = barriers.draw(drawn).legends[0].get_title().get_text().splitlines()[0]
+        assert title == f"test, align: none, batch norm: reset, {count} alphas"
+
+
+def test_an_older_tables_intervals_over_children_are_left_out():
+    assert INTERVALS["low"].notna().all()
+    older = INTERVALS.drop(columns=["num_main_branches", "lowest", "highest"], errors="ignore")
+    drawn = barriers.table(older, PER_CHILD.drop(columns="global_seed", errors="ignore"))
+    assert drawn["low"].isna().all() and len(drawn) == 4 * 3 * 2 * 2 * (3 + 1)
 
 
 def test_distances_are_drawn_once_and_not_for_each_metric():
@@ -42,14 +89,25 @@ def test_distances_are_drawn_once_and_not_for_each_metric():
     assert set(drawn["measure"]) == {"barrier", "barrier_frankle", "distance", "cosine"}
 
 
+@pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("module", [barriers, further_steps])
-def test_the_figure_shows_exactly_what_was_tabled(module):
-    drawn = module.table(INTERVALS, PER_CHILD)
+def test_the_figure_shows_exactly_what_was_tabled(module, several):
+    drawn = module.table(*((POOLED[2], POOLED[1]) if several else (INTERVALS, PER_CHILD)))
     figure = module.draw(drawn)
     shown = [curve.get_ydata() for axes in figure.axes for curve in axes.get_lines()]
     in_lines = sorted(np.concatenate(shown).tolist())
     bars = drawn[["low", "high"]].dropna().to_numpy().ravel().tolist()  # their caps are lines too
     assert in_lines == pytest.approx(sorted([*drawn["value"], *bars]))
+    bars = [
+        tuple(segment[:, 1])
+        for axes in figure.axes
+        for collection in axes.collections
+        for segment in collection.get_segments()
+    ]
+    means = curves.main(drawn)
+    expected = means[["low", "high"] if several else ["lowest", "highest"]]
+    expected = sorted(expected.itertuples(index=False, name=None))
+    np.testing.assert_allclose(sorted(bars), expected, rtol=1e-12)
     for axes in figure.axes:
         low, high = axes.get_ylim()
         for curve in axes.get_lines():
@@ -72,7 +130,7 @@ def test_the_words_on_the_figures():
         "k2 = 3ep",
         "k2 = 5ep",
         "each child",
-        "mean of the children, 95 % interval",
+        "mean of the children, lowest to highest",
     ]
     assert legend.get_title().get_text().splitlines() == [
         "test, align: none, batch norm: reset",
@@ -157,7 +215,7 @@ def test_curves_are_moved_sideways_only_as_far_as_there_is_room():
         assert left < places.min() and places.max() < right
 
 
-def test_curves_without_intervals_are_not_moved():
+def test_curves_without_bars_are_not_moved():
     axes = barriers.draw(barriers.table(ALONE[2], ALONE[1])).axes[0]
     named = [curve for curve in axes.get_lines() if curve.get_label().startswith("k2")]
     places = [curve.get_transform().transform(curve.get_xydata())[:, 0] for curve in named]

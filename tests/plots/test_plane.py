@@ -37,6 +37,17 @@ def test_networks_are_marked_where_they_are_with_their_own_values():
     ]
 
 
+def test_the_finest_grid_of_each_split_is_drawn_with_networks_treated_as_its_points():
+    coarse, fine = connected.plane(3), connected.plane(5, splits=("test",))
+    several = pd.concat([coarse.assign(points=3), fine.assign(points=5)])
+    networks = connected.networks().assign(bn="reset")
+    as_trained = networks.assign(bn="as_trained", loss=9.0)
+    drawn = plane.table(several, pd.concat([networks, as_trained]))
+    sizes = drawn[drawn["network"] == ""].groupby("split").size().to_dict()
+    assert sizes == {"train": 9, "test": 25}
+    assert set(drawn.loc[drawn["network"] != "", "loss"]) == {0.5}
+
+
 def test_networks_of_one_name_are_told_apart_by_their_place():
     projected = [("step_8", 0.0, 1.0, 1.5), ("step_8", 2.0, 1.0, 2.5)]
     figure = plane.draw(plane.table(connected.plane(), connected.networks(projected)))

@@ -6,7 +6,8 @@ from src.pruning.tree import Tree
 from tests.pruning.test_tables import done
 
 ASKED = {"vary": ["dropout", "data_order"], "bn": "reset", "splits": ["train", "test"]}
-BARRIERS = ("k1", "child_seed", "align", "bn", "split", "metric", *instability.MEASURES)
+BARRIERS = ("k1", "child_seed", "align", *instability.HOW, *instability.MEASURES)
+GRID = ("5", "")
 
 
 def measured(tree, level, name, vary=("data_order", "dropout"), seeds=("1-2", "1-3", "2-3")):
@@ -22,7 +23,11 @@ def measured(tree, level, name, vary=("data_order", "dropout"), seeds=("1-2", "1
                 for metric, unit in (("loss", 10), ("error", 1)):
                     barrier = unit * (level / 10 + first / 100 + other / 1000) * (bn == "reset")
                     measures = (barrier, barrier + (split == "test"), -0.25, 7.0, 0.5)
-                    found.append(("1.0", pair, "none", bn, split, metric, *measures))
+                    ends = "reset" if bn == "reset" else "as_trained"
+                    for alphas, factor in ((5, 1), (3, 10)):  # barriers of another request
+                        how = (bn, ends, split, alphas, "", alphas, metric)
+                        numbers = [factor * measure for measure in measures]
+                        found.append(("1.0", pair, "none", *how, *numbers))
     runs.write_csv(run.folder / "barriers.csv", BARRIERS, found)
 
 
@@ -40,11 +45,11 @@ def tree(tmp_path):
 
 def test_the_table_has_every_barrier_once(tree):
     found = rows.read(tree.instability_table)
-    assert len(found) == (3 * 3 + 1) * 2 * 2 * 2
-    columns = ("level", "vary", "seeds", "bn", "split", "metric")
+    assert len(found) == (3 * 3 + 1) * 2 * 2 * 2 * 2
+    columns = ("level", "vary", "seeds", "bn", "split", "metric", "alphas")
     keys = [tuple(row[name] for name in columns) for row in found]
     assert len(set(keys)) == len(keys)
-    key = ("2", "data_order dropout", "1-3", "reset", "test", "error")
+    key = ("2", "data_order dropout", "1-3", "reset", "test", "error", "5")
     assert found[keys.index(key)] == {
         "strategy": "fc19",
         "rewind": "weights",
@@ -55,7 +60,11 @@ def test_the_table_has_every_barrier_once(tree):
         "vary": "data_order dropout",
         "seeds": "1-3",
         "bn": "reset",
+        "ends": "reset",
         "split": "test",
+        "alphas": "5",
+        "refine": "",
+        "num_alphas": "5",
         "metric": "error",
         "barrier": "0.21300000000000002",
         "barrier_frankle": "1.213",
@@ -78,7 +87,7 @@ def test_a_branch_that_is_not_done_is_not_in_the_table(tree):
 
 
 def test_the_summary_shows_means_of_the_pairs_that_were_asked_for(tree):
-    head, *lines = instability.summary(tree, ASKED, ["1-2", "1-3"]).splitlines()
+    head, *lines = instability.summary(tree, ASKED, GRID, ["1-2", "1-3"]).splitlines()
     assert head == "instability (test, bn=reset, between children 1-2, 1-3)"
     assert lines[0].split("  ")[:3] == ["level", "weights left", "metric"]
     assert [line.split() for line in lines[3:5]] == [
@@ -88,9 +97,21 @@ def test_the_summary_shows_means_of_the_pairs_that_were_asked_for(tree):
     assert len(lines) == 1 + 3 * 2
 
 
+def test_a_table_of_an_older_version_is_read(tree):
+    run = tree.branch(2, "instability_0000000000")
+    found = rows.read(run.folder / "barriers.csv")
+    older = [name for name in BARRIERS if name not in ("ends", "alphas", "refine", "num_alphas")]
+    runs.write_csv(run.folder / "barriers.csv", older, [[row[n] for n in older] for row in found])
+    table = [
+        dict(zip(instability.COLUMNS, row, strict=True)) for row in instability.of_tree(tree, 4)
+    ]
+    assert {row["num_alphas"] for row in table if row["level"] == 2} == {""}
+    assert {row["num_alphas"] for row in table if row["level"] == 1} == {"3", "5"}
+
+
 def test_the_summary_leaves_out_levels_without_all_of_them(tree):
     other = {"vary": ["dropout"], "bn": "keep", "splits": ["train"]}
-    head, *lines = instability.summary(tree, other, ["1-2"]).splitlines()
+    head, *lines = instability.summary(tree, other, GRID, ["1-2"]).splitlines()
     assert head == "instability (train, bn=keep, between children 1-2)"
     assert [line.split()[0] for line in lines] == ["level", "1", "1"]
-    assert len(instability.summary(tree, other, ["1-2", "1-3"]).splitlines()) == 1
+    assert len(instability.summary(tree, other, GRID, ["1-2", "1-3"]).splitlines()) == 1
