@@ -18,8 +18,8 @@ def main(cfg: DictConfig) -> None:
         weights, metadata = runs.load_weights(Path(cfg.checkpoint))
         table = evaluate(cfg, weights, metadata)
         log.info(tables.evaluation(table))
-        summary = {"checkpoint": cfg.checkpoint, "bn": cfg.bn, "evaluation": table}
-        runs.write_json(config.folder() / "result.json", summary)
+        how = {"checkpoint": cfg.checkpoint, "bn": cfg.bn, "num_threads": config.threads(cfg)}
+        runs.write_json(config.folder() / "result.json", {**how, "evaluation": table})
         log.info("results in %s", config.shown(config.folder()))
 
 

@@ -27,6 +27,7 @@ def main(cfg: DictConfig) -> None:
         with study.locked():
             if clustering.read_result() is not None:
                 log.info("done before: nothing to compute")
+                config.compare_threads(cfg, clustering.read_result())
             else:
                 extract(cfg, study, clustering)
         for line in extracting.told(clustering.read_result() or {}):
@@ -59,8 +60,9 @@ def extract(cfg: DictConfig, study: runs.Run, clustering: runs.Run) -> None:
     barriers = barriers_of(cfg, task, aligned) if aligned else {}
     draw(study.folder, clustering.folder)
     summary = report.summary(task, students, found, own["beta"])
+    threads = {"num_threads": torch.get_num_threads()}
     asked = {"teacher": cfg.teacher, "gamma": own["gamma"], "beta": own["beta"]}
-    runs.write_json(clustering.result, {**asked, **barriers, **summary})
+    runs.write_json(clustering.result, {**asked, **barriers, **summary, **threads})
 
 
 def task_of(cfg: DictConfig) -> "Task":

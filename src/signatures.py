@@ -50,6 +50,23 @@ def arguments(target: str) -> dict[str, Argument]:
     return {argument.name: argument for argument in _read(node, path)}
 
 
+def ancestors(target: str) -> set[str]:
+    """Dotpaths of the classes that a class in `src` is derived from, as far as `src` says them.
+
+    Empty for a function, and for what is not there.
+    """
+    module, _, name = target.rpartition(".")
+    path = _path(module)
+    node = _definitions(path).get(name) if module.startswith("src.") and path.exists() else None
+    if not isinstance(node, ast.ClassDef) or name.startswith("_"):
+        return set()
+    found = set()
+    for base in node.bases:
+        dotpath = _dotpath(base, path, module)
+        found |= {dotpath} | (ancestors(dotpath) if dotpath.startswith("src.") else set())
+    return found
+
+
 def choices(target: str, argument: str) -> tuple[Any, ...]:
     """The values that an argument annotated with a Literal can take."""
     return annotations.choices(arguments(target)[argument].annotation)
@@ -104,11 +121,19 @@ def _read(node: ast.ClassDef | ast.FunctionDef, path: Path) -> list[Argument]:
 
 
 def _base(base: ast.expr, path: Path) -> list[Argument]:
+    own = _definitions(path).get(ast.unparse(base))
+    if own is not None:
+        return _read(own, path)
+    dotpath = _dotpath(base, path, "")
+    return list(arguments(dotpath).values()) if dotpath.startswith("src.") else []
+
+
+def _dotpath(base: ast.expr, path: Path, module: str) -> str:
+    """The dotpath of a class that a module derives another one from."""
     first, _, rest = ast.unparse(base).partition(".")  # Recipe, or recipe.Recipe
     if first in _definitions(path):
-        return _read(_definitions(path)[first], path)
-    dotpath = ".".join([*_imports(path).get(first, ()), rest]).rstrip(".")
-    return list(arguments(dotpath).values()) if dotpath.startswith("src.") else []
+        return f"{module}.{first}"
+    return ".".join([*_imports(path).get(first, ()), rest]).rstrip(".")
 
 
 def _parameters(node: ast.FunctionDef) -> list[Argument]:

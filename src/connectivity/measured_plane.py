@@ -5,6 +5,8 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from src.connectivity import alignment, planes, surface
 from src.connectivity.plane import Plane
 from src.connectivity.points import PointEvaluator
@@ -53,6 +55,7 @@ def measure(
         **asdict(request),
         "splits": splits,
         "precision": "bf16" if evaluator.autocast else "fp32",
+        "num_threads": torch.get_num_threads(),
         "num_examples": {split: len(evaluator.data.splits[split]) for split in splits},
         "plane": planes.digests(three),
         "projected": planes.digests(others),
