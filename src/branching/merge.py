@@ -120,7 +120,7 @@ class Merging:
 
     def _fit(self, run: Run, begin: Callable[[], Session], words: str) -> None:
         """Train a run to the end of its session, where a snapshot is kept."""
-        if run.read_result() is not None:
+        if run.is_complete(None):
             return
         session, predictions = begin(), self.family.save_predictions
         self.family.num_steps += fit(

@@ -145,10 +145,11 @@ def sources(found: Sequence[Folder], figure: str) -> list[Source]:
         key: object = folder.path
         if folder.kind in TOGETHER:
             try:
-                if folder.kind == "train":
-                    runs[folder.path] = trained.read(folder.path)
-                else:
-                    list(_of_pruning([folder.path]))
+                with Source(folder.kind, [folder.path]).named_in_errors():
+                    if folder.kind == "train":
+                        runs[folder.path] = trained.read(folder.path)
+                    else:
+                        list(_of_pruning([folder.path]))
                 key = _common(runs.get(folder.path), figure)
             except (ValueError, OSError):  # said again, and caught, where it is drawn
                 pass

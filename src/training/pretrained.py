@@ -35,7 +35,7 @@ def origin(
         return lambda: weights
     if not pretraining.is_on(values):
         return None
-    if run.read_result() is not None:
+    if run.is_complete(None):
         return partial(pretrained, run, None)
     own, seeds = pretraining.merged(values), config.seeds(values)
     recipe = Recipe(**config.recipe(own))
