@@ -51,7 +51,10 @@ def draw(asked: dict[str, Any], folders: list[found.Folder], folder: Path) -> li
 
 
 def images_of(study: "Study", cache_dir: str) -> "Images":
-    """The validation examples of trainings, from the data set that they say."""
+    """The validation examples of trainings, from the data set that the first one names.
+
+    A training that names something else than a data set is left out.
+    """
     import numpy
 
     from src.data import pictures  # imports torch
@@ -61,8 +64,16 @@ def images_of(study: "Study", cache_dir: str) -> "Images":
     kinds = {str(run.parameters.get("dataset")) for run in study.runs}
     if len(kinds) > 1:
         raise ValueError(f"images: the runs are of several data sets, {', '.join(sorted(kinds))}")
-    recipe = saved.data_set_of(study.runs[0].folder, cache_dir)
-    return Images(indices, *pictures.read(recipe, indices))
+    refused = []
+    for run in study.runs:
+        try:
+            recipe = saved.data_set_of(run.folder, cache_dir)
+        except (config.ConfigError, ValueError) as error:
+            refused.append(f"{run.folder}: {error}")
+            log.warning("images: %s", refused[-1])
+        else:
+            return Images(indices, *pictures.read(recipe, indices))
+    raise ValueError("; ".join(refused))
 
 
 if __name__ == "__main__":

@@ -260,9 +260,9 @@ def _yaml(path: Path) -> Any:
     loader: Callable[[str], Any] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # C: 10 x faster
     text = read_text(path)
     try:
-        if "*" in text and any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text, loader)):  # type: ignore[arg-type]
+        if "*" in text and any(isinstance(e, yaml.AliasEvent) for e in yaml.parse(text, loader)):
             raise ValueError("it has aliases (*name)")
-        return yaml.load(text, loader)  # type: ignore[arg-type]
+        return yaml.load(text, loader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: is no plain YAML ({_first_line(error)})") from error
 

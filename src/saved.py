@@ -101,7 +101,7 @@ def _check(group: str, node: Any) -> None:
     package, kind = REBUILT[group]
     target = node.get("_target_") if isinstance(node, dict) else node
     known = isinstance(target, str) and target.startswith(f"{package}.")
-    if not known or kind not in signatures.ancestors(target):
+    if not known or kind not in signatures.ancestors(str(target)):
         raise ConfigError(
             f"{group}: {target} is not such a class of {package}; only these are made"
         )

@@ -127,10 +127,15 @@ def test_a_damaged_run_is_left_out_and_named_once_on_the_console_and_on_the_page
     assert file in page
 
 
-@pytest.mark.parametrize("target", ["os.system", "beside.Data"])
-def test_a_run_that_names_something_to_call_is_refused(drawn, target):
-    _, _, done, page = drawn
-    assert target in page
+@pytest.mark.parametrize("target", ["os.system", "beside.Data", "src.runs.write_bytes"])
+def test_a_run_that_names_something_to_call_is_named_and_nothing_is_called(target, tmp_path):
+    node = {"_target_": target, "command": f"touch {tmp_path}/ran", "root": "data"}
+    made.training(tmp_path / "outputs" / "train_1" / "seed_1", values={"dataset": node})
+    (tmp_path / "beside.py").write_text(MODULE)
+    done = run("plots.py", "figure=persistence", "runs=outputs", "style.dpi=30", cwd=tmp_path)
+    assert target in done.stdout + done.stderr
+    assert list(tmp_path.glob("outputs/plots/*/persistence_barcode.png"))
+    assert not list(tmp_path.rglob("persistence_images*")) and not list(tmp_path.rglob("ran"))
 
 
 @pytest.mark.parametrize("figure", ["accuracy", "gain"])

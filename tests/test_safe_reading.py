@@ -43,7 +43,7 @@ def test_what_is_no_file_is_refused_at_once(read, make, tmp_path):
         read(tmp_path / "x")
 
 
-@pytest.mark.parametrize("read", READERS)
+@pytest.mark.parametrize("read", [*READERS, runs.load_weights])
 @pytest.mark.parametrize("content", [b"", b"\0" * 50, b"\xff\xfe\xe9a", b"a: [b\n c: }"])
 def test_what_is_damaged_is_refused_with_its_name(read, content, tmp_path):
     (tmp_path / "x").write_bytes(content)
@@ -52,6 +52,8 @@ def test_what_is_damaged_is_refused_with_its_name(read, content, tmp_path):
         b"a: [b\n c: }",
     ):
         return  # a text, and a table of one column
+    if read is safe_reading.check_safetensors and content[:1] == b"\0":
+        return  # an empty header, which is for the library to refuse
     with pytest.raises(ValueError, match=f"{tmp_path}/x"):
         read(tmp_path / "x")
 

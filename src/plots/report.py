@@ -79,8 +79,8 @@ def section(source: Source, asked: Asked, wished: Wishes) -> Section:
             made.pictures.append(Picture(drawing.name, png, width, drawing.shown))
     if source.kind == "train":
         made.missing |= source.study.damaged
-        for error in source.study.damaged.values():
-            log.warning("left out: %s", error)
+        for reason in source.study.damaged.values():
+            log.warning("left out: %s", reason)
     return made
 
 
