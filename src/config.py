@@ -158,8 +158,10 @@ def read(file: Path, key: str, without: Set[str] = frozenset()) -> Any:
     Raises:
         OSError, ValueError: the file is damaged, or would compute something.
     """
-    content = safe_reading.read_yaml(file)
-    group = content.get(key)
+    values = safe_reading.read_yaml(file)
+    # What a group may refer to: single values beside it that are not computed themselves.
+    content = {k: v for k, v in values.items() if isinstance(v, str | int) and "${" not in str(v)}
+    content[key] = group = values.get(key)
     if isinstance(group, dict):
         content[key] = {name: value for name, value in group.items() if name not in without}
     computed = set(re.findall(r"\$\{\s*([^}{$:]*):", json.dumps(content.get(key), default=str)))

@@ -86,11 +86,14 @@ def test_a_run_says_its_data_set_and_where_it_lies_now(tmp_path, monkeypatch):
     assert (recipe.root, recipe.cache_dir, recipe.fingerprint) == ("elsewhere", "cache", None)
 
 
-@pytest.mark.parametrize("root", ["${content:/dev/zero}", "${fingerprint:/}", "${nope}"])
+@pytest.mark.parametrize(
+    "root", ["${content:/dev/zero}", "${oc.env:${fingerprint:/}}", "${nope}", "${far}", "${a.far}"]
+)
 def test_a_run_cannot_have_anything_computed(root, tmp_path):
     node = {"_target_": "src.data.digits.Digits", "root": root}
+    far = "${content:/dev/zero}"
     with pytest.raises(ValueError, match="config.yaml"):
-        saved.data_set_of(run_of({"dataset": node}, tmp_path), "cache")
+        saved.data_set_of(run_of({"dataset": node, "far": far, "a": {"far": far}}, tmp_path), "x")
 
 
 def run_of(values: dict[str, Any], folder: Any) -> Any:
