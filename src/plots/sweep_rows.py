@@ -7,7 +7,6 @@ from typing import Any
 import pandas as pd
 
 from src import safe_reading
-from src.plots import folder_tables
 
 NAMES = {  # of columns
     "model.width": "width",
@@ -38,7 +37,7 @@ def rows(jobs: Jobs, file: str) -> pd.DataFrame:
         file: its name in the folder of a run, such as metrics.csv.
     """
     tables = [
-        folder_tables.read(Path(job["folder"]) / file).assign(**given(job))
+        safe_reading.read_table(Path(job["folder"]) / file).assign(**given(job))
         for job in jobs
         if job["status"] == "done"
     ]
