@@ -24,6 +24,7 @@ def main(cfg: DictConfig) -> None:
         with run.locked():
             if ingredients.are_averaged(run, digests):
                 log.info("done before: nothing to compute")
+                config.compare_threads(cfg, run.read_result())
             else:
                 average(cfg, run, files, digests)
         log.info(tables.evaluation(run.read_result()["evaluation"]))
@@ -45,11 +46,12 @@ def average(cfg: DictConfig, run: runs.Run, files: list, digests: list[str]) -> 
     result = Ingredients(files, evaluator, cfg.bn).average(cfg.method, options, options["splits"])
     parts = result.parts(files, digests)
     how = {"method": cfg.method, "bn": cfg.bn, "ingredients": parts}
+    threads = {"num_threads": torch.get_num_threads()}
     lasting = {key: metadata[key] for key in LASTING if key in metadata}
     run.result.unlink(missing_ok=True)  # of files that have changed since
     runs.save_weights(run.average, result.weights, {**lasting, "kind": NAME, **how})
     runs.write_csv(run.averages, ("model", "split", "metric", "value"), result.rows())
-    runs.write_json(run.result, {**how, "evaluation": result.evaluation})
+    runs.write_json(run.result, {**how, **threads, "evaluation": result.evaluation})
 
 
 if __name__ == "__main__":

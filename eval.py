@@ -18,9 +18,9 @@ def main(cfg: DictConfig) -> None:
     with config.job(cfg):
         table = evaluate(config.values(cfg, "Eval"), config.threads(cfg))
         log.info(tables.evaluation(table))
-        numbers = tables.json_numbers(table)
-        summary = {"checkpoint": cfg.checkpoint, "bn": cfg.bn, "evaluation": numbers}
-        runs.write_json(config.folder() / "result.json", summary)
+        how = {"checkpoint": cfg.checkpoint, "bn": cfg.bn, "num_threads": config.threads(cfg)}
+        how |= {"evaluation": tables.json_numbers(table)}
+        runs.write_json(config.folder() / "result.json", how)
         log.info("results in %s", config.shown(config.folder()))
 
 

@@ -25,13 +25,18 @@ def main(cfg: DictConfig) -> None:
         study = runs.Run(config.folder())
         clustering = runs.Run(study.folder / f"clustering_{naming.clustering_name(options(cfg))}")
         with study.locked():
-            if clustering.read_result() is not None:
+            if clustering.read_result() is not None and reconstruction_of(clustering).exists():
                 log.info("done before: nothing to compute")
+                config.compare_threads(cfg, clustering.read_result())
             else:
                 extract(cfg, study, clustering)
         for line in extracting.told(clustering.read_result() or {}):
             log.info(line)
         log.info("results in %s", config.shown(clustering.folder))
+
+
+def reconstruction_of(clustering: runs.Run) -> Path:
+    return clustering.folder / "reconstruction.safetensors"
 
 
 def options(cfg: DictConfig) -> dict[str, Any]:
@@ -54,13 +59,14 @@ def extract(cfg: DictConfig, study: runs.Run, clustering: runs.Run) -> None:
     mask = Path(cfg.output_dir) / "cache" / f"boruta_{own['datagen'].replace('+', '_')}.npz"
     found = steps.recover(task, students, own, clustering.folder, running, mask)
     report.write_layers(task, found, own["beta"], clustering.folder)
-    steps.save(task, found.network, clustering.folder / "reconstruction.safetensors")
+    steps.save(task, found.network, reconstruction_of(clustering))
     aligned = report.write_comparison(task, found, own["beta"], clustering.folder)
     barriers = barriers_of(cfg, task, aligned) if aligned else {}
     draw(study.folder, clustering.folder)
     summary = report.summary(task, students, found, own["beta"])
+    threads = {"num_threads": torch.get_num_threads()}
     asked = {"teacher": cfg.teacher, "gamma": own["gamma"], "beta": own["beta"]}
-    runs.write_json(clustering.result, {**asked, **barriers, **summary})
+    runs.write_json(clustering.result, {**asked, **barriers, **summary, **threads})
 
 
 def task_of(cfg: DictConfig) -> "Task":

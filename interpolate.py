@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Values = dict[str, Any]
+Threads = Callable[..., int]  # `config.threads` of the job, of what is there already
 
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="interpolate")
@@ -32,7 +33,11 @@ def main(cfg: DictConfig) -> None:
         "InterpolatePlane": over_plane,
     }
     with config.job(cfg):
-        run, mode, threads = runs.Run(config.folder()), config.mode(cfg), config.threads(cfg)
+        run, mode, threads = (
+            runs.Run(config.folder()),
+            config.mode(cfg),
+            partial(config.threads, cfg),
+        )
         was_missing = does[mode](config.values(cfg, mode), run, threads)
         if not was_missing:
             log.info("done before: nothing to compute")
@@ -42,7 +47,7 @@ def main(cfg: DictConfig) -> None:
         log.info("results in %s", config.shown(run.folder))
 
 
-def between_branches(own: Values, run: runs.Run, threads: int) -> bool:
+def between_branches(own: Values, run: runs.Run, threads: Threads) -> bool:
     """Lines from a main branch to those that left it k2 before; whether any was missing."""
     name = f"spawn_{naming.run_name(own, 'Spawn')}"  # the store of legs, common with spawn.py
     tree = Tree(Path(own["output_dir"]).absolute() / name / f"seed_{own['global_seed']}")
@@ -60,14 +65,14 @@ def between_branches(own: Values, run: runs.Run, threads: int) -> bool:
     return missing
 
 
-def measure_branches(own: Values, run: runs.Run, tree: Tree, threads: int) -> list[Pair]:
+def measure_branches(own: Values, run: runs.Run, tree: Tree, threads: Threads) -> list[Pair]:
     import torch  # takes seconds: not for --help, a refused option or a finished study
 
     from src.branching import departures, founding
     from src.connectivity import kept_lines
     from src.pruning import masking
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads(tree.parent.read_result()))
     seeds, request = interpolation.child_seeds(own), Request.of(own)
     sparse = partial(masking.of_file, own["pretrain"]["weights"])  # also the branches of a ticket
     family = founding.family(own, tree, sparse)
@@ -92,7 +97,7 @@ def pairs_of(own: Values, iterations_per_epoch: int, end: int) -> list[Pair]:
     return records.pairs(k1, k2, iterations_per_epoch, end)
 
 
-def between_saved(own: Values, run: runs.Run, threads: int) -> bool:
+def between_saved(own: Values, run: runs.Run, threads: Threads) -> bool:
     """The line between two saved networks; whether any of it was missing."""
     files = [existing(name, own[name]) for name in ("start", "end")]
     request, store = Request.of(own), Records(run.folder)
@@ -117,7 +122,7 @@ def report(store: Records, lines: Sequence[records.Named], request: Request) -> 
         log.warning(at_chance)
 
 
-def over_plane(own: Values, run: runs.Run, threads: int) -> bool:
+def over_plane(own: Values, run: runs.Run, threads: Threads) -> bool:
     """A grid of the plane through three saved networks; whether any point of it was missing."""
     three, others = ([existing(name, f) for f in own[name]] for name in ("plane", "project"))
     request, files = planes.Request.of(own), planes.Files(run.folder)
@@ -140,14 +145,14 @@ def existing(option: str, file: str) -> Path:
     return Path(file)
 
 
-def evaluator_of(own: Values, files: list[Path], threads: int) -> "Evaluator":
+def evaluator_of(own: Values, files: list[Path], threads: Threads) -> "Evaluator":
     """Evaluates networks of the architecture that all these files have."""
     import torch
 
     from src.training import rebuilt
     from src.training.recipe import Runtime
 
-    torch.set_num_threads(threads)
+    torch.set_num_threads(threads())
     metadata, cache = ingredients.check(files), f"{own['output_dir']}/cache"
     runtime = Runtime(**config.runtime(own))
     dataset, typed = own["dataset"], own["dataset_typed"]

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,8 @@ def draw(asked: dict[str, Any], folders: list[found.Folder], folder: Path) -> li
     """Draw a figure, or all of them on a page; the files."""
     from src.plots import events, files, redrawn, report, trainings, wishes  # takes a second
 
-    images = images_of if asked["images"] else None
+    cache_dir = f"{asked['output_dir']}/cache"
+    images = partial(images_of, cache_dir=cache_dir) if asked["images"] else None
     of_trainings = trainings.Asked(asked["compare"], asked["epochs"], images)
     given = {name: asked[name] for name in ("size", "labels", "colours")}
     wished = wishes.Wishes(wishes.Style(**asked["style"]), **given)
@@ -48,8 +50,11 @@ def draw(asked: dict[str, Any], folders: list[found.Folder], folder: Path) -> li
     return paths
 
 
-def images_of(study: "Study") -> "Images":
-    """The validation examples of trainings, from the data set that they say."""
+def images_of(study: "Study", cache_dir: str) -> "Images":
+    """The validation examples of trainings, from the data set that the first one names.
+
+    A training that names something else than a data set is left out.
+    """
     import numpy
 
     from src.data import pictures  # imports torch
@@ -59,7 +64,16 @@ def images_of(study: "Study") -> "Images":
     kinds = {str(run.parameters.get("dataset")) for run in study.runs}
     if len(kinds) > 1:
         raise ValueError(f"images: the runs are of several data sets, {', '.join(sorted(kinds))}")
-    return Images(indices, *pictures.read(saved.data_set_of(study.runs[0].folder), indices))
+    refused = []
+    for run in study.runs:
+        try:
+            recipe = saved.data_set_of(run.folder, cache_dir)
+        except (config.ConfigError, ValueError) as error:
+            refused.append(f"{run.folder}: {error}")
+            log.warning("images: %s", refused[-1])
+        else:
+            return Images(indices, *pictures.read(recipe, indices))
+    raise ValueError("; ".join(refused))
 
 
 if __name__ == "__main__":

@@ -46,6 +46,7 @@ def main(cfg: DictConfig) -> None:
             try:
                 if is_done(cfg, tree, request):
                     log.info("done before: nothing to compute")
+                    config.compare_threads(cfg, tree.level(0).read_result())
                 else:
                     prune(cfg, tree, request)
             finally:  # a level that cannot be made, or a kill, takes nothing from those before
@@ -95,7 +96,7 @@ def plan_of(tree: Tree, request: Request) -> Plan:
 def prune(cfg: DictConfig, tree: Tree, request: Request) -> None:
     import torch  # takes seconds: not for --help, a refused option or a finished study
 
-    torch.set_num_threads(config.threads(cfg))
+    torch.set_num_threads(config.threads(cfg, tree.level(0).read_result()))
     study = study_of(cfg, tree, request)
     train_branch = branching(cfg, study, request.branch) if request.branch is not None else None
     for level in study.plan.levels:

@@ -26,6 +26,7 @@ def main(cfg: DictConfig) -> None:
         with locks.shared(tree.folder):
             if is_done(cfg, tree, request, legs):
                 log.info("done before: nothing to compute")
+                config.compare_threads(cfg, tree.parent.read_result())
             else:
                 spawn(cfg, tree, request, legs)
             report(tree)
@@ -58,7 +59,7 @@ def spawn(cfg: DictConfig, tree: Tree, request: Request, legs: Legs | None) -> N
     from src.branching.merge import Merging
     from src.pruning import masking
 
-    torch.set_num_threads(config.threads(cfg))
+    torch.set_num_threads(config.threads(cfg, tree.parent.read_result()))
     values = config.values(cfg, "Family")
     sparse = partial(masking.of_file, cfg.pretrain.weights)  # also the children of a ticket
     family = founding.family(values, tree, sparse)

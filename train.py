@@ -19,6 +19,7 @@ def main(cfg: DictConfig) -> None:
         run = Run(config.folder())
         if not torchrun.is_on() and run.is_complete(config.plain(cfg.snapshots)):
             log.info("done before: nothing to compute")
+            config.compare_threads(cfg, run.read_result())
         else:
             train(cfg, run)
         if torchrun.is_first():
@@ -35,7 +36,7 @@ def train(cfg: DictConfig, run: Run) -> None:
     from src.training.session import Session
     from src.widths.diagnostics import Asked
 
-    torch.set_num_threads(config.threads(cfg))
+    torch.set_num_threads(config.threads(cfg, run.read_result()))
     seeds, snapshots = config.seeds(cfg), config.plain(cfg.snapshots)
     recipe, runtime = Recipe(**config.recipe(config.training(cfg))), Runtime(**config.runtime(cfg))
     recipe.check()

@@ -20,6 +20,7 @@ def main(cfg: DictConfig) -> float:
         run = Run(config.folder())
         if run.is_complete(config.plain(cfg.snapshots)):
             log.info("done before: nothing to compute")
+            config.compare_threads(cfg, run.read_result())
         else:
             train(cfg, run)
         result = run.read_result()
@@ -34,7 +35,7 @@ def train(cfg: DictConfig, run: Run) -> None:
     from src.training.recipe import Recipe, Runtime, Seeds
     from src.training.session import Session
 
-    torch.set_num_threads(config.threads(cfg))
+    torch.set_num_threads(config.threads(cfg, run.read_result()))
     seeds, snapshots = config.seeds(cfg), config.plain(cfg.snapshots)
     recipe, runtime = Recipe(**config.recipe(config.training(cfg))), Runtime(**config.runtime(cfg))
     recipe.check()

@@ -5,9 +5,12 @@ refused option answer in about half a second.
 """
 
 import dataclasses
+import json
+import logging
 import operator
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,7 @@ from hydra.errors import CompactHydraException, HydraException
 from hydra.types import RunMode
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from src import (
     checks,
@@ -30,9 +34,12 @@ from src import (
     naming,
     plotting,
     pretraining,
+    safe_reading,
     schemas,
     torchrun,
 )
+
+log = logging.getLogger(__name__)
 
 SCHEMAS = {  # by script
     "train": schemas.TrainScript,
@@ -163,9 +170,33 @@ def part(group: str, node: dict[str, Any]) -> Callable[..., Any]:
     return make
 
 
-def read(file: Path, key: str) -> Any:
-    """One value of the configuration that a job had, from its `.hydra/config.yaml`."""
-    return plain(OmegaConf.select(OmegaConf.load(file), key))
+def read(file: Path, key: str, without: Set[str] = frozenset()) -> Any:
+    """One group of the configuration that a job had, from its `.hydra/config.yaml`.
+
+    Args:
+        file: which may come from elsewhere: of what it would have computed, only environment
+            variables are read.
+        key: of the group.
+        without: values of it that are left out.
+
+    Raises:
+        OSError, ValueError: the file is damaged, or would compute something.
+    """
+    values = safe_reading.read_yaml(file)
+    # What a group may refer to: single values beside it that are not computed themselves.
+    content: dict[str, Any] = {
+        k: v for k, v in values.items() if isinstance(v, str | int) and "${" not in str(v)
+    }
+    content[key] = group = values.get(key)
+    if isinstance(group, dict):
+        content[key] = {name: value for name, value in group.items() if name not in without}
+    computed = set(re.findall(r"\$\{\s*([^}{$:]*):", json.dumps(content.get(key), default=str)))
+    if not {name.strip() for name in computed} <= {"oc.env"}:
+        raise ValueError(f"{file}: {key} would compute {', '.join(sorted(computed))}")
+    try:
+        return plain(OmegaConf.select(OmegaConf.create(content), key))
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{file}: {key}: {str(error).splitlines()[0]}") from error
 
 
 def load(node: dict[str, Any], label_noise_seed: int) -> Any:
@@ -210,23 +241,44 @@ def seeds(own: DictConfig | dict[str, Any]) -> dict[str, int]:
 
 
 def runtime(own: DictConfig | dict[str, Any]) -> dict[str, Any]:
-    """How one training runs, without the threads of its process and the other processes."""
-    given = plain(own["runtime"])
-    return {key: value for key, value in given.items() if key not in ("num_threads", "num_jobs")}
+    """How one training runs, without the processes beside it."""
+    return {key: value for key, value in plain(own["runtime"]).items() if key != "num_jobs"}
 
 
-def threads(cfg: DictConfig) -> int:
-    """CPU threads for this job: the cores shared among the jobs that run beside it.
+def threads(cfg: DictConfig, result: dict[str, Any] | None = None) -> int:
+    """CPU threads for this job.
 
-    One in a study of children, whose numbers must not depend on how many are trained at a time.
+    As typed; else those of what is there already, so that what is added to it is computed alike;
+    else OMP_NUM_THREADS where it is set; else the cores shared among jobs that run beside it, but
+    one in a study of children, whose numbers must not depend on how many are trained at a time.
+
+    Args:
+        cfg: of the script.
+        result: the summary of what is there already, if anything is.
     """
+    compare_threads(cfg, result)
     if cfg.runtime.num_threads is not None:
         return cfg.runtime.num_threads
+    if result and isinstance(result.get("num_threads"), int):
+        return max(1, result["num_threads"])
     if has_children(cfg):
-        return 1
+        return cores.threads(-1)
     launcher = HydraConfig.get().launcher
     workers = launcher.get("n_jobs", 1) if "joblib" in launcher.get("_target_", "") else 1
-    return cores.share(workers * torchrun.local_size())
+    return cores.threads(workers * torchrun.local_size())
+
+
+def compare_threads(cfg: DictConfig, result: dict[str, Any] | None) -> None:
+    """Say where what is there already was computed with another number of threads than typed."""
+    typed, before = cfg.runtime.num_threads, (result or {}).get("num_threads")
+    if typed is not None and before is not None and typed != before:
+        log.warning(
+            "runtime.num_threads=%d: the results that are there were computed with %d, and may "
+            "differ in rounding from those of %d",
+            typed,
+            before,
+            typed,
+        )
 
 
 def has_children(cfg: DictConfig) -> bool:

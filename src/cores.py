@@ -2,6 +2,21 @@
 
 import os
 
+from src import torchrun
+
+
+def threads(workers: int) -> int:
+    """CPU threads of a job that was not told how many: OMP_NUM_THREADS, else its share of cores.
+
+    Args:
+        workers: see `share`.
+    """
+    said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # "4,2": of nested levels
+    is_of_torchrun = said == "1" and torchrun.is_on()  # which sets it where the user did not
+    if said.isdigit() and int(said) > 0 and not is_of_torchrun:
+        return int(said)
+    return share(workers)
+
 
 def share(workers: int) -> int:
     """The cores for each of several workers, at least 1.

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from src import safe_reading
 from src.runs import write_csv, write_json
 
 COLUMNS = ("job", "status", "seconds", "folder", "overrides", "error")
@@ -86,7 +87,7 @@ def _row(job: dict[str, Any]) -> dict[str, Any]:
 def _metrics(folder: Path) -> dict[str, float]:
     """Final loss and accuracy of each model on each split, for a run that has a summary of them."""
     path = folder / "result.json"
-    summary = json.loads(path.read_text()) if path.exists() else {}
+    summary = safe_reading.read_json(path) if path.exists() else {}
     return {
         f"{model} {split} {metric}": value
         for model, row in summary.get("evaluation", {}).items()

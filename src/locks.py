@@ -1,6 +1,7 @@
 """Who works in a folder: one job at a time, or several that none must take the folder from."""
 
 import contextlib
+import errno
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,12 @@ from filelock import FileLock, Timeout
 log = logging.getLogger(__name__)
 
 NAME = "run.lock"
+# What systems say where a file system has no locks; the last, an NFS that has none for this mode.
+NO_LOCKS = {
+    getattr(errno, name)
+    for name in ("ENOLCK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EBADF")
+    if hasattr(errno, name)
+}
 
 
 @contextlib.contextmanager
@@ -22,15 +29,31 @@ def exclusive(folder: Path, written: Sequence[Path]) -> Iterator[None]:
             while writing has left there is removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / NAME)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        log.info("waiting: another job works in %s", folder)
-        lock.acquire()
-    try:
+    with held(folder / NAME, f"waiting: another job works in {folder}"):
         for leftover in (path for place in written for path in place.glob(".*.tmp")):
             leftover.unlink(missing_ok=True)
+        yield
+
+
+@contextlib.contextmanager
+def held(path: Path, waiting: str | None = None) -> Iterator[None]:
+    """Hold a lock that one job has at a time; where the file system has no locks, say so.
+
+    Args:
+        path: of its file.
+        waiting: what to say when another job has it.
+    """
+    lock = FileLock(path)
+    try:
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            if waiting is not None:
+                log.info("%s", waiting)
+            lock.acquire()
+    except (OSError, NotImplementedError) as error:  # the second: older versions, for ENOSYS
+        _warn_or_raise(path, error)
+    try:
         yield
     finally:
         lock.release()
@@ -47,6 +70,27 @@ def shared(folder: Path) -> Iterator[None]:
     except ImportError:
         yield
         return
-    with (folder / NAME).open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
+    # NFS takes a shared lock only of a file that can be read, an exclusive one of one that can be
+    # written.
+    with (folder / NAME).open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH)
+        except OSError as error:
+            _warn_or_raise(folder / NAME, error)
         yield
+
+
+def _warn_or_raise(path: Path, error: Exception) -> None:
+    """Say what follows where a file system has no locks; raise any other error again."""
+    if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+        if error.filename is None:
+            error.filename = str(path)
+        raise error
+    reason = error.strerror if isinstance(error, OSError) else "not supported"
+    log.warning(
+        "%s cannot be locked on this file system (%s): start one job at a time in %s; two at once "
+        "would overwrite each other's files",
+        path,
+        reason,
+        path.parent,
+    )

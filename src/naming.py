@@ -105,6 +105,8 @@ def study_name(
 def identity(values: dict[str, Any], schema: str) -> dict[str, Any]:
     """What a run is named by: every value that changes its result and is not its default.
 
+    And the version of the script's results, where it is not the first.
+
     Defaults are those of the code (the signature of each `_target_`, the schemas), not those of
     the YAML files: editing a file changes the name, adding an option to the code does not.
 
@@ -112,7 +114,8 @@ def identity(values: dict[str, Any], schema: str) -> dict[str, Any]:
         values: the configuration as plain Python, interpolations resolved.
         schema: name of the script's schema, such as "Train".
     """
-    named: dict[str, Any] = {}
+    version = schemas.RESULTS.get(schema)
+    named: dict[str, Any] = {} if version is None else {"results": version}
     for key, argument in checks.fields(schema).items():
         if key in schemas.UNNAMED | schemas.REQUESTS.get(schema, set()):
             continue

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from src import locks, steps
+from src import locks, safe_reading, steps
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -77,8 +77,36 @@ class Run:
         return sorted(i for i in iterations if self.weights(i).exists())
 
     def read_result(self) -> dict[str, Any] | None:
-        """The summary, or None while the run is not done."""
-        return json.loads(self.result.read_text()) if self.result.exists() else None
+        """The summary, or None while the run is not done.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        if not self.result.exists():
+            return None
+        try:
+            result = safe_reading.read_json(self.result)
+            safe_reading.check_parts(result, RESULT_PARTS, self.result)
+            return result
+        except ValueError as error:
+            raise ValueError(f"{error}; remove it to have it made again") from error
+
+    def missing_files(self) -> list[Path]:
+        """Files that a finished run wrote and that are not there any more.
+
+        That is its table, and the weights at its end if it kept any; snapshots on the way are
+        requests, see `missing_snapshots`. A run that is not done lacks nothing, nor one of an older
+        version, which does not say what it kept.
+        """
+        result = self.read_result()
+        if result is None or "save_weights" not in result:
+            return []
+        models = result["evaluation"] if result["save_weights"] else {}
+        weights = (
+            self.weights("best") if model == "best" else self.weights(result["iteration"], model)
+            for model in models
+        )
+        return [path for path in (self.metrics, *weights) if not path.exists()]
 
     def has_reached(self, end: int | None) -> bool:
         """Whether the run is done, and was trained to iteration `end` or stopped before it."""
@@ -97,7 +125,8 @@ class Run:
 
     def is_complete(self, snapshots: str | list[steps.Step] | None, end: int | None = None) -> bool:
         """Whether the run is done, up to an iteration `end`, with every snapshot of a request."""
-        return self.has_reached(end) and not self.missing_snapshots(snapshots, end)
+        is_done = self.has_reached(end) and not self.missing_files()
+        return is_done and not self.missing_snapshots(snapshots, end)
 
     def missing_snapshots(
         self, request: str | list[steps.Step] | None, end: int | None = None
@@ -113,7 +142,8 @@ class Run:
         Raises:
             ValueError: a requested step lies after the planned end of training.
         """
-        result = json.loads(self.result.read_text())
+        result = self.read_result()
+        assert result is not None  # it has finished
         end = result["end"] if end is None else max(end, result["end"])
         wanted = steps.to_iterations(request, result["iterations_per_epoch"], end)
         wanted = [iteration for iteration in wanted if iteration <= result["iteration"]]
@@ -209,7 +239,7 @@ def load_tensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
 
     Raises:
         FileNotFoundError: naming the weights that are there.
-        ValueError: the file is cut off, or was not written by `save_weights`.
+        ValueError: the file is cut off, too large, or was not written by `save_weights`.
     """
     with _opened(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
@@ -221,8 +251,9 @@ def _opened(path: Path) -> Iterator[Any]:
     """A safetensors file, open."""
     import safetensors
 
-    if not path.is_file():
+    if not path.exists() or path.is_dir():
         raise FileNotFoundError(what_is_there(path))
+    safe_reading.check_safetensors(path)
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             yield file
@@ -234,7 +265,7 @@ def _metadata(path: Path, file: Any) -> dict[str, Any]:
     text = (file.metadata() or {}).get(METADATA_KEY)
     if text is None:
         raise ValueError(f"{path} does not say how to rebuild its model: not saved by this toolkit")
-    return json.loads(text)
+    return parse_metadata(text, path)
 
 
 def _check_weights(path: Path, metadata: Mapping[str, Any]) -> None:
@@ -243,6 +274,81 @@ def _check_weights(path: Path, metadata: Mapping[str, Any]) -> None:
             f"{path} holds a mask, not weights; the weights trained under it are in "
             f"{path.parent / 'weights'}"
         )
+
+
+def parse_metadata(text: str, path: Path) -> dict[str, Any]:
+    """What weights say of themselves, its parts of the kinds that are built from.
+
+    Args:
+        text: as `save_weights` writes it.
+        path: of the weights.
+
+    Raises:
+        ValueError: it is no JSON, or a part of it is missing or of another kind; with the file.
+    """
+    source = f"{path}: its metadata"
+    metadata = safe_reading.parse_json(text, source)
+    safe_reading.check_parts(metadata, METADATA_PARTS, source)
+    if "config" in metadata:  # a mask has none
+        config = safe_reading.Values(metadata["config"], f"{source}: config")
+        safe_reading.check_parts(config, CONFIG_PARTS, f"{source}: config")
+        metadata["config"] = config
+    return metadata
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("_target_", ""), str)
+
+
+def _is_mask(value: Any) -> bool:
+    names = ("file", "digest")
+    return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in names)
+
+
+def _is_evaluation(value: Any) -> bool:
+    """Whether it is loss and accuracy by model, then by split."""
+    if not isinstance(value, dict) or not value:
+        return False
+    rows = [row for row in value.values() if isinstance(row, dict)]
+    cells = [cell for row in rows for cell in row.values() if isinstance(cell, dict)]
+    numbers = [number for cell in cells for number in cell.values()]
+    is_whole = len(rows) == len(value) and len(cells) == sum(map(len, rows))
+    return is_whole and all(isinstance(number, int | float) for number in numbers)
+
+
+COUNT = (safe_reading.is_count, "a whole number")
+POSITIVE = (lambda value: safe_reading.is_count(value) and value > 0, "a positive whole number")
+# What is read of a summary, of metadata and of the configuration in it: what it must be where it
+# is there.
+RESULT_PARTS: safe_reading.Parts = {
+    "iteration": COUNT,
+    "end": COUNT,
+    "iterations_per_epoch": POSITIVE,
+    "evaluation": (_is_evaluation, "numbers by model, split and metric"),
+}
+METADATA_PARTS: safe_reading.Parts = {
+    "config": (lambda value: isinstance(value, dict), "named values"),
+    "input_shape": (
+        lambda value: (
+            isinstance(value, list)
+            and 1 <= len(value) <= 4
+            and all(map(safe_reading.is_count, value))
+        ),
+        "one to four whole numbers",
+    ),
+    "num_classes": POSITIVE,
+    "kind": (lambda value: isinstance(value, str), "a text"),
+    "iteration": COUNT,
+    "iterations_per_epoch": POSITIVE,
+    "mask": (lambda value: value is None or _is_mask(value), "a file and its digest"),
+}
+CONFIG_PARTS: safe_reading.Parts = {
+    "model": (_is_part, "a part with a _target_"),
+    "dataset": (_is_part, "a part with a _target_"),
+    "precision": (lambda value: value in ("fp32", "bf16"), "fp32 or bf16"),
+    "global_seed": (lambda value: isinstance(value, int), "a whole number"),
+    "seeds": (lambda value: isinstance(value, dict) and "label_noise" in value, "named seeds"),
+}
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
@@ -262,9 +368,13 @@ def load_state(path: Path) -> dict[str, Any]:
     """
     import torch
 
+    safe_reading.check_regular(path)
     with path.open("rb") as file:
         try:
-            return torch.load(file, map_location="cpu", weights_only=True)
+            state = torch.load(file, map_location="cpu", weights_only=True)
+            if not isinstance(state, dict):
+                raise TypeError(f"it holds a {type(state).__name__}")
+            return state
         except Exception as error:  # nearly any of them, on the bytes of a damaged file
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ValueError(f"{path} is damaged ({reason}); remove it to start over") from error

@@ -9,6 +9,11 @@ from src.config import ConfigError
 
 # Values of a data set that say where its files are, not what is done with them.
 PLACES = {"root", "folder", "test_folder", "fingerprint", "cache_dir"}
+# What a file may name, by group: classes of a package that are of this kind.
+REBUILT = {
+    "model": ("src.models", "torch.nn.Module"),
+    "dataset": ("src.data", "src.data.recipe.Recipe"),
+}
 
 
 def model(metadata: dict[str, Any]) -> Any:
@@ -67,25 +72,60 @@ def data(
     return config.load(node, config_of_run["global_seed"] if noise is None else noise)
 
 
-def data_set_of(folder: Path) -> Any:
+def data_set_of(folder: Path, cache_dir: str) -> Any:
     """The recipe of the data set that a run was trained on, its root as it is now.
 
+    Args:
+        folder: of the run.
+        cache_dir: folder for decoded images, whatever the run says.
+
     Raises:
+        ConfigError: the run names something else than a data set of `src`.
         FileNotFoundError: nothing in the folder says which.
+        ValueError: what says it is damaged.
     """
     file = folder / ".hydra" / "config.yaml"
     if not file.exists():
         raise FileNotFoundError(f"no {config.shown(file)}, which says what the run was trained on")
+    node = config.read(file, "dataset", without={"cache_dir", "fingerprint"})
+    _check("dataset", node)
+    if "cache_dir" in signatures.arguments(node["_target_"]):
+        node["cache_dir"] = cache_dir
     with checks.named("dataset"):
-        return config.part("dataset", config.read(file, "dataset"))()
+        return config.part("dataset", node)()
 
 
-def _check(group: str, node: dict[str, Any]) -> None:
-    if not node["_target_"].startswith("src."):  # a file must not name just anything to be called
-        raise ConfigError(f"{group}: {node['_target_']} is not in src; only that can be rebuilt")
+def _check(group: str, node: Any) -> None:
+    """Refuse a part that a file names unless it is a class of its group, with plain arguments.
+
+    Every part that a file names goes through here before it is made.
+
+    Raises:
+        ConfigError: naming the group and what it has instead.
+    """
+    package, kind = REBUILT[group]
+    target = node.get("_target_") if isinstance(node, dict) else node
+    known = isinstance(target, str) and target.startswith(f"{package}.")
+    if not known or kind not in signatures.ancestors(str(target)):
+        raise ConfigError(
+            f"{group}: {target} is not such a class of {package}; only these are made"
+        )
+    if _is_call(
+        {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    ):
+        raise ConfigError(f"{group}: an argument of {target} would itself be computed")
     errors = checks.misfits_of_part(group, node, optional=False)
     if errors:
         raise ConfigError("This cannot be rebuilt:\n  " + "\n  ".join(errors))
+
+
+def _is_call(value: Any) -> bool:
+    """Whether Hydra or OmegaConf would make something else of a value, or of one within it."""
+    if isinstance(value, dict):
+        return any(str(key).startswith("_") or _is_call(item) for key, item in value.items())
+    if isinstance(value, list):
+        return any(map(_is_call, value))
+    return isinstance(value, str) and "${" in value
 
 
 def _check_folder(node: dict[str, Any], trained: dict[str, Any]) -> None:

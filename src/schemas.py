@@ -57,6 +57,16 @@ SUPPLIED = {
 
 DERIVED = {"contents", "dataset_typed"}  # from other values, not typed
 
+# Versions of the results of scripts, in the names of their runs: counted up from 1 by a change that
+# makes other numbers of the same values.
+RESULTS = {
+    "Spawn": 2,  # children are trained each by itself
+    "InterpolateBranches": 2,  # likewise; all points of a line are treated alike
+    "InterpolateLine": 2,
+    "InterpolatePlane": 2,
+    "Prune": 2,  # one_shot, controls from dense weights, lines of instability
+}
+
 # Values that do not change what is computed, or ask for more of it: not in a run's name.
 UNNAMED = {"runtime", "global_seed", "snapshots", "output_dir"}
 REQUESTS = {

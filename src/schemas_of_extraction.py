@@ -76,7 +76,7 @@ class ExtractRuntime:
     """How a job runs, not what it computes."""
 
     device: str = "auto"
-    num_threads: int | None = None  # null: the cores divided by the jobs that share them
+    num_threads: int | None = None  # null: OMP_NUM_THREADS, else this job's share of the cores
     progress: bool = True
     save_every: float = 60.0  # seconds between two writes of a state
 

@@ -38,7 +38,7 @@ class Runtime:
     compile: Literal["auto", True, False] = "auto"
     channels_last: bool = True
     num_workers: int = 4  # processes that decode streamed images
-    num_threads: int | None = None  # null: the cores divided by the jobs that share them
+    num_threads: int | None = None  # null: OMP_NUM_THREADS, else this job's share of the cores
     progress: bool = True
     tensorboard: bool = True
     save_every: float = 60.0  # seconds between two writes of state.pt

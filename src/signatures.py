@@ -50,6 +50,23 @@ def arguments(target: str) -> dict[str, Argument]:
     return {argument.name: argument for argument in _read(node, path)}
 
 
+def ancestors(target: str) -> set[str]:
+    """Dotpaths of the classes that a class in `src` is derived from, as far as `src` says them.
+
+    Empty for a function, and for what is not there.
+    """
+    module, _, name = target.rpartition(".")
+    path = _path(module)
+    node = _definitions(path).get(name) if module.startswith("src.") and path.exists() else None
+    if not isinstance(node, ast.ClassDef) or name.startswith("_"):
+        return set()
+    found = set()
+    for base in node.bases:
+        dotpath = _dotpath(base, path, module)
+        found |= {dotpath} | (ancestors(dotpath) if dotpath.startswith("src.") else set())
+    return found
+
+
 def choices(target: str, argument: str) -> tuple[Any, ...]:
     """The values that an argument annotated with a Literal can take."""
     return annotations.choices(arguments(target)[argument].annotation)
@@ -129,9 +146,11 @@ def _base(base: ast.expr, path: Path) -> list[Argument]:
     return list(arguments(dotpath).values()) if dotpath.startswith("src.") else []
 
 
-def _dotpath(base: ast.expr, path: Path) -> str:
-    """Where a class that a module imports is defined: Recipe, or recipe.Recipe."""
+def _dotpath(base: ast.expr, path: Path, module: str = "") -> str:
+    """The dotpath of a class that a module derives another one from: Recipe, or recipe.Recipe."""
     first, _, rest = ast.unparse(base).partition(".")
+    if first in _definitions(path):
+        return f"{module}.{first}"
     return ".".join([*_imports(path).get(first, ()), rest]).rstrip(".")
 
 

@@ -410,10 +410,10 @@ def test_a_seed_that_is_not_given_is_the_global_one(composed):
     }
 
 
-def test_the_runtime_is_without_the_threads_of_the_process(composed):
+def test_the_runtime_is_plain_and_has_the_threads_that_were_typed(composed):
     runtime = config.runtime(composed("runtime.save_every=3"))
-    assert runtime["save_every"] == 3
-    assert "num_threads" not in runtime
+    assert runtime["save_every"] == 3 and runtime["num_threads"] is None
+    assert config.runtime(composed("runtime.num_threads=3"))["num_threads"] == 3
     assert type(runtime) is dict
     assert config.runtime(composed("k1=0", "k2=1", script="interpolate")).keys() == runtime.keys()
 
@@ -433,6 +433,7 @@ def test_the_runtime_is_without_the_threads_of_the_process(composed):
 def test_jobs_that_run_beside_each_other_share_the_cores(
     composed, monkeypatch, overrides, expected
 ):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert config.threads(composed(*overrides)) == expected
 
@@ -454,8 +455,27 @@ def test_studies_of_children_have_one_thread_however_many_are_trained_at_a_time(
     assert config.threads(composed(*overrides, script="interpolate")) == expected
 
 
+@pytest.mark.parametrize("overrides", [[], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]])
+@pytest.mark.parametrize("said", ["5", "5,2"])
+def test_the_environment_says_how_many_threads_there_are(composed, monkeypatch, overrides, said):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert config.threads(composed(*overrides)) == 5
+    assert config.threads(composed(*overrides, "runtime.num_threads=3")) == 3
+
+
+def test_what_is_added_has_the_threads_of_what_is_there_unless_typed(composed, caplog):
+    assert config.threads(composed(), {"num_threads": 7}) == 7
+    assert config.threads(composed("runtime.num_threads=7"), {"num_threads": 7}) == 7
+    assert not caplog.messages
+    assert config.threads(composed("runtime.num_threads=3"), {"num_threads": 7}) == 3
+    (line,) = caplog.messages
+    assert "runtime.num_threads=3" in line and "7" in line
+
+
 def test_a_job_of_slurm_runs_as_many_threads_as_it_was_given_cores(composed, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "4")  # where SLURM binds no job to its cores
     assert config.threads(composed()) == 4
     assert config.threads(composed("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")) == 2
@@ -464,6 +484,7 @@ def test_a_job_of_slurm_runs_as_many_threads_as_it_was_given_cores(composed, mon
 def test_where_the_system_does_not_say_which_cores_are_ours_all_are(composed, monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     assert config.threads(composed()) == 6
 
 

@@ -34,6 +34,7 @@ LAYERS = [
         "naming",
         "plotting",
         "pretraining",
+        "safe_reading",
         "saved",
         "schemas",
         "schemas_of_extraction",

@@ -1,3 +1,4 @@
+import errno
 import logging
 import multiprocessing
 import threading
@@ -74,3 +75,42 @@ def share(folder, started):
     with locks.shared(folder):
         started.set()
         threading.Event().wait()
+
+
+def test_a_file_system_that_locks_as_nfs_does_takes_both_kinds_of_lock(tmp_path, monkeypatch):
+    """NFS makes `flock` a lock of a range: shared ones need a file to read, others one to write."""
+    fcntl = pytest.importorskip("fcntl")
+    monkeypatch.setattr(fcntl, "flock", fcntl.lockf)
+    with locks.shared(tmp_path), locks.shared(tmp_path):
+        pass
+    with locks.exclusive(tmp_path, []):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EBADF])
+@pytest.mark.parametrize("lock", [locks.shared, lambda folder: locks.exclusive(folder, [])])
+def test_where_there_are_no_locks_a_job_goes_on_and_says_what_follows(
+    tmp_path, monkeypatch, caplog, number, lock
+):
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(file, operation):
+        raise OSError(number, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with lock(tmp_path):
+        pass
+    (line,) = caplog.messages
+    assert str(tmp_path / locks.NAME) in line and "one job at a time" in line
+
+
+def test_another_error_of_a_lock_is_raised_with_its_file(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+
+    def flock(file, operation):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(OSError) as failure, locks.shared(tmp_path):
+        pass
+    assert failure.value.filename == str(tmp_path / locks.NAME)

@@ -116,8 +116,8 @@ def test_the_recipe_takes_every_hyperparameter_and_every_option_of_the_model():
     assert names(schemas.ModelOptions) <= taken
 
 
-def test_the_runtime_of_a_training_is_that_of_the_scripts_but_for_the_threads():
-    assert names(recipe.Runtime) == names(schemas.Runtime) - {"num_threads"}
+def test_the_runtime_of_a_training_is_that_of_the_scripts():
+    assert names(recipe.Runtime) == names(schemas.Runtime)
 
 
 def test_the_style_of_a_paper_is_that_of_the_code():

@@ -129,7 +129,7 @@ class Merging:
 
     def _fit(self, run: Run, begin: Callable[[], Session], words: str) -> int:
         """Train a run to the end of its session, where a snapshot is kept."""
-        if run.read_result() is not None:
+        if run.is_complete(None):
             return 0
         session, predictions = begin(), self.family.save_predictions
         return fit(run, lambda: session, [f"{session.end}it"], predictions, words=words)

@@ -5,6 +5,8 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from src.connectivity import alignment, planes, surface
 from src.connectivity.plane import Plane
 from src.connectivity.points import PointEvaluator
@@ -58,6 +60,7 @@ def measure(
         "splits": of_networks,
         "grids": {**grids, str(request.points): splits},
         "precision": "bf16" if evaluator.autocast else "fp32",
+        "num_threads": torch.get_num_threads(),
         "num_classes": len(evaluator.data.class_names),
         "num_examples": {split: len(evaluator.data.splits[split]) for split in of_networks},
         "plane": planes.digests(three),

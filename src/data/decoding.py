@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from filelock import FileLock
 from torch import Tensor
+
+from src import locks
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -209,7 +210,7 @@ def cached(cache_dir: str, key: str, build: Callable[[], dict[str, Tensor]]) -> 
 
     path = Path(cache_dir) / f"{key}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_suffix(".lock")):
+    with locks.held(path.with_suffix(".lock")):
         if path.exists():
             try:
                 return load_file(path)

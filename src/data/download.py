@@ -9,8 +9,7 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TypeVar
 
-from filelock import FileLock
-
+from src import locks
 from src.image_files import contents
 
 Parts = TypeVar("Parts")
@@ -44,7 +43,7 @@ def download(
     missing = [folder for folder in (root, *root.absolute().parents) if not folder.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with FileLock(root / LOCK):
+        with locks.held(root / LOCK):
             try:
                 parts = attempt()  # another job may have brought them
                 if parts is None:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from src import chance, runs
+from src import chance, runs, safe_reading
 
 VARYING = 0.1  # of the largest standard deviation among the inputs
 EXAMPLES = 10_000  # that forests are grown on
@@ -39,8 +39,7 @@ def boruta(inputs: Tensor, labels: Tensor | None, cache: Path) -> Tensor:
         ValueError: nothing has a class, or the package `boruta` is not installed.
     """
     if cache.exists():
-        with np.load(cache) as file:
-            return torch.from_numpy(file["kept"])
+        return torch.from_numpy(safe_reading.read_arrays(cache)["kept"])
     if labels is None or not bool((labels >= 0).any()):
         raise ValueError(
             "extraction.mask=boruta: needs inputs with classes, extraction.datagen=mnist, "

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from src import chance, config
+from src import chance, config, safe_reading
 from src.data import batches
 from src.data.splits import DataSet, Split, StreamedSplit
 
@@ -135,8 +134,11 @@ def _of_file(path: str, num: int | None, seed: int) -> Queries:
     """The pairs of a file; a tenth of them is held out."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"extraction.file={path}: there is no such file")
-    with np.load(path) as file:  # never unpickles
-        arrays = {name: torch.from_numpy(file[name]).float() for name in file.files}
+    found = safe_reading.read_arrays(Path(path))
+    wrong = [name for name, array in found.items() if array.dtype.kind not in "fiub"]
+    if wrong:
+        raise ValueError(f"extraction.file={path}: {wrong[0]} are no numbers")
+    arrays = {name: torch.from_numpy(array).float() for name, array in found.items()}
     if "inputs" not in arrays:
         raise ValueError(f"extraction.file={path}: has no inputs; it has {', '.join(arrays)}")
     inputs, outputs = arrays["inputs"].flatten(1), arrays.get("outputs")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from src import runs
+from src import runs, safe_reading
 from src.plots import style
 
 # Nothing in a file says when or with which version it was made: equal data give equal bytes.
@@ -24,16 +24,22 @@ class Drawing:
     """A figure that can be drawn.
 
     Args:
-        name: of its files, without an ending.
+        name: of its files, without an ending; parts of it may be names from a table.
         shown: exactly what it shows.
         draw: makes the figure of `shown`.
         markdown: the same numbers as a table for a text, where they make one.
+
+    Raises:
+        ValueError: the name would be a path.
     """
 
     name: str
     shown: pd.DataFrame
     draw: Callable[[pd.DataFrame], Figure]
     markdown: str | None = None
+
+    def __post_init__(self) -> None:
+        safe_reading.check_file_name(self.name, "a table")
 
 
 def save_all(
@@ -76,6 +82,7 @@ def save(figure: Figure, drawn: pd.DataFrame, folder: Path, name: str) -> list[P
     Returns:
         The files: `name`.csv, .png and .pdf.
     """
+    safe_reading.check_file_name(name, "a table")
     contents = {"csv": drawn.to_csv(index=False, lineterminator="\n").encode()}
     contents |= {kind: rendered(figure, kind) for kind in METADATA}
     for kind, content in contents.items():

@@ -73,7 +73,7 @@ class Section:
     """
 
     title: str
-    commands: Sequence[str]
+    commands: Sequence[str] = ()
     overview: pd.DataFrame | None = None
     pictures: list[Picture] = field(default_factory=list)
     missing: dict[str, str] = field(default_factory=dict)

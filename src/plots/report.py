@@ -1,5 +1,6 @@
 """Every figure that runs allow on one page, with their tables and the commands that made them."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from src.plots.redrawn import Source
 from src.plots.trained import FINAL, Study
 from src.plots.trainings import Asked
 from src.plots.wishes import Wishes
+
+log = logging.getLogger(__name__)
 
 TITLES = {
     "train": "Trainings",
@@ -53,13 +56,16 @@ def section(source: Source, asked: Asked, wished: Wishes) -> Section:
     """Everything of folders that are drawn together; what cannot be drawn, with the reason."""
     where = ", ".join(str(path) for path in source.paths[:4])
     more = f" and {len(source.paths) - 4} more" if len(source.paths) > 4 else ""
-    made = Section(f"{TITLES[source.kind]}: {where}{more}", source.commands())
+    made = Section(f"{TITLES[source.kind]}: {where}{more}")
     try:
+        made.commands = source.commands()
         figures = source.worth_drawing(asked)
         if source.kind == "train":
-            made.overview = overview(source.study)
+            with source.named_in_errors():
+                made.overview = overview(source.study)
     except (ValueError, OSError) as error:
         made.missing["all"] = str(error)
+        log.warning("not drawn: %s: %s", where, error)
         return made
     for name, make in figures.items():
         try:
@@ -71,6 +77,10 @@ def section(source: Source, asked: Asked, wished: Wishes) -> Section:
             png = files.rendered(figure, "png")
             width = figure.get_figwidth()
             made.pictures.append(Picture(drawing.name, png, width, drawing.shown))
+    if source.kind == "train":
+        made.missing |= source.study.damaged
+        for reason in source.study.damaged.values():
+            log.warning("left out: %s", reason)
     return made
 
 

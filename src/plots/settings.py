@@ -5,13 +5,10 @@ from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from src import schemas
+from src import safe_reading, schemas
 
 Parameters = dict[str, Any]  # by the names under which they are typed: scheduler, optimizer.lr
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the first is ten times as fast
 GROUPS = [*schemas.SUPPLIED, "hparams"]
 SEED = "global_seed"
 UNNAMED = schemas.UNNAMED | {"save_predictions", "pretrain.fingerprint"}
@@ -23,25 +20,33 @@ def read(folder: Path) -> Parameters:
 
     Args:
         folder: the last of its names may be that of a seed: seed_1.
+
+    Raises:
+        OSError, ValueError: a file of it is damaged; with its name.
     """
     files = [folder / ".hydra" / name for name in ("config.yaml", "hydra.yaml")]
     if not all(file.exists() for file in files):
         parts = folder.absolute().parts
         end = len(parts) - parts[-1].startswith("seed_")
         return {"folder": "/".join(parts[max(end - 2, 0) : end])}
-    config, hydra = (yaml.load(file.read_bytes(), LOADER) for file in files)
-    choices = hydra["hydra"]["runtime"]["choices"]
+    config, hydra = (safe_reading.read_yaml(file) for file in files)
+    choices = _within(hydra, files[1], "hydra", "runtime", "choices")
     return {name: choices[name] for name in GROUPS if name in choices} | _flat(config)
 
 
 def command(folder: Path) -> str | None:
-    """The command line that made what is in a folder or below; None where none is kept."""
+    """The command line that made what is in a folder or below; None where none is kept.
+
+    Raises:
+        OSError, ValueError: a file that says it is damaged; with its name.
+    """
     kept = [place / ".hydra" for place in (folder, folder.parent, *folder.glob("seed_*"))]
     for place in kept:
         if (place / "hydra.yaml").exists():
-            script = yaml.safe_load((place / "hydra.yaml").read_text())["hydra"]["job"]["name"]
-            typed = yaml.safe_load((place / "overrides.yaml").read_text())
-            return " ".join([f"python {script}.py", *map(_quoted, typed)])
+            hydra = safe_reading.read_yaml(place / "hydra.yaml")
+            script = _within(hydra, place / "hydra.yaml", "hydra", "job").get("name")
+            typed = safe_reading.read_yaml_list(place / "overrides.yaml")
+            return " ".join(["python", *map(_quoted, [f"{script}.py", *typed])])
     return None
 
 
@@ -81,13 +86,22 @@ def words(run: Mapping[str, Any], names: Sequence[str]) -> str:
     )
 
 
+def _within(content: Any, file: Path, *keys: str) -> dict[str, Any]:
+    """What lies below some keys of what a file holds."""
+    for key in keys:
+        content = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(content, dict):
+        raise ValueError(f"{file}: does not say {'.'.join(keys)}")
+    return content
+
+
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Parameters:
     flat: Parameters = {}
     for key, value in values.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
-        elif prefix + key not in GROUPS:  # a group that is off
-            flat[prefix + key] = value
+        elif f"{prefix}{key}" not in GROUPS:  # a group that is off
+            flat[f"{prefix}{key}"] = value
     return flat
 
 

@@ -1,11 +1,12 @@
 """The jobs of a sweep as tables: what each was given, and what came of it."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from src import safe_reading
 
 NAMES = {  # of columns
     "model.width": "width",
@@ -36,7 +37,7 @@ def rows(jobs: Jobs, file: str) -> pd.DataFrame:
         file: its name in the folder of a run, such as metrics.csv.
     """
     tables = [
-        pd.read_csv(Path(job["folder"]) / file).assign(**given(job))
+        safe_reading.read_table(Path(job["folder"]) / file).assign(**given(job))
         for job in jobs
         if job["status"] == "done"
     ]
@@ -53,7 +54,7 @@ def results(jobs: Jobs) -> pd.DataFrame:
     for job in jobs:
         row = given(job) | {"status": job["status"], "folder": job["folder"]}
         if job["status"] == "done":
-            result = json.loads((Path(job["folder"]) / "result.json").read_text())
+            result = safe_reading.read_json(Path(job["folder"]) / "result.json")
             for split, numbers in result["evaluation"]["plain"].items():
                 row |= {f"{split}_{metric}": value for metric, value in numbers.items()}
         found.append(row)

@@ -1,18 +1,17 @@
 """Trainings read from their folders: numbers, parameters, and who was classified correctly."""
 
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from src.plots import rows, settings
+from src import safe_reading
+from src.plots import folder_tables, settings
 from src.plots.settings import Parameters
 
-COLUMNS = ["step", "epoch", "split", "model", "metric", "value"]
 FINAL = "final_"  # begins the metrics of the last evaluation
 
 
@@ -67,9 +66,11 @@ class Study:
 
     Args:
         runs: one or more.
+        damaged: by file, why predictions of a run are left out; filled as they are read.
     """
 
     runs: Sequence[Trained]
+    damaged: dict[str, str] = field(default_factory=dict)
 
     @cached_property
     def settings(self) -> list[str]:
@@ -91,16 +92,25 @@ class Study:
     def predictions(self) -> list[Predictions]:
         """Of those trainings that kept them; of equal setting and seed the first with all models.
 
+        Those that are damaged are left out, see `damaged`.
+
         Raises:
             ValueError: there are none.
         """
         found: dict[tuple[str, str], Predictions] = {}
         for run, setting in zip(self.runs, self.settings, strict=True):
-            if (run.folder / "predictions.npz").exists():
-                one = _read_predictions(run, setting)
+            file = run.folder / "predictions.npz"
+            if file.exists():
+                try:
+                    one = _read_predictions(run, setting)
+                except (ValueError, OSError) as error:
+                    self.damaged[str(file)] = str(error)
+                    continue
                 same = found.setdefault((setting, run.seed), one)
                 same.epochs.update(one.epochs)  # the same training with averages of other decays
                 same.correct.update(one.correct)
+        if not found and self.damaged:
+            raise ValueError("; ".join(self.damaged.values()))
         if not found:
             raise ValueError(f"nothing to draw: none of {len(self.runs)} runs has predictions.npz")
         return list(found.values())
@@ -110,12 +120,14 @@ def read(folder: Path) -> Trained:
     """The training in a folder.
 
     Raises:
-        ValueError: its metrics.csv is another table, or has no rows.
+        OSError, ValueError: a file is damaged, or its metrics.csv has no rows; with its name.
     """
-    text = (folder / "metrics.csv").read_text()
-    whole = io.StringIO(text[: text.rfind("\n") + 1])  # of a run that goes on, the last line is not
-    metrics = pd.read_csv(whole, keep_default_na=False, na_values={"value": "nan"})
-    rows.check_columns(metrics, COLUMNS)
+    metrics = folder_tables.read(
+        folder / "metrics.csv",
+        whole_lines=True,  # of a run that goes on, the last line is not
+        keep_default_na=False,
+        na_values={"value": "nan"},
+    )
     if metrics.empty:
         raise ValueError(f"nothing to draw: {folder / 'metrics.csv'} has no rows")
     return Trained(folder, settings.read(folder), metrics)
@@ -153,9 +165,21 @@ def listed(seeds: pd.Series) -> str:
 
 
 def _read_predictions(run: Trained, setting: str) -> Predictions:
-    with np.load(run.folder / "predictions.npz") as file:
-        arrays = {name: file[name] for name in file.files}
+    path = run.folder / "predictions.npz"
+    arrays = safe_reading.read_arrays(path)
     names = [name.removeprefix("correct/") for name in arrays if name.startswith("correct/")]
+    _check_predictions(arrays, names, path)
     epochs = {name: arrays[f"steps/{name}"] / run.iterations_per_epoch for name in names}
     correct = {name: arrays[f"correct/{name}"] for name in names}
     return Predictions(setting, run.seed, arrays["indices"], epochs, correct)
+
+
+def _check_predictions(arrays: dict[str, np.ndarray], names: Sequence[str], path: Path) -> None:
+    indices = arrays.get("indices", np.zeros((0, 0)))
+    fits = bool(names) and indices.ndim == 1 and np.issubdtype(indices.dtype, np.integer)
+    for name in names:
+        steps, correct = arrays.get(f"steps/{name}", np.zeros(0)), arrays[f"correct/{name}"]
+        fits &= np.issubdtype(steps.dtype, np.integer) and correct.dtype == bool
+        fits &= correct.shape == (*steps.shape, *indices.shape)
+    if not fits:
+        raise ValueError(f"{path}: its arrays are not those of predictions")

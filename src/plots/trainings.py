@@ -69,7 +69,7 @@ def figures(study: Study, asked: Asked) -> dict[str, Make]:
 
 def worth_drawing(study: Study, names: list[str]) -> Iterator[str]:
     """Those of the figures that say something: no table of learning rates if there is one only."""
-    rates = {run.parameters.get("optimizer.lr") for run in study.runs}
+    rates = {str(run.parameters.get("optimizer.lr")) for run in study.runs}
     for name in names:
         if name != "lr_table" or len(rates) > 1:
             yield name

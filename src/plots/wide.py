@@ -7,7 +7,15 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from src.plots import coordinates, files, function_fits, layer_ranks, lr_transfer, wide_curves
+from src.plots import (
+    coordinates,
+    files,
+    folder_tables,
+    function_fits,
+    layer_ranks,
+    lr_transfer,
+    wide_curves,
+)
 from src.plots.files import Drawing
 from src.plots.sweep_rows import Jobs, require, results, rows
 
@@ -25,7 +33,7 @@ DRAW = {  # by the name of a figure, and of the table of exactly what it shows
 def drawings(tables: Iterable[Path]) -> Iterator[Drawing]:
     """What tables in the folder of a sweep show."""
     for path in tables:
-        table = pd.read_csv(path, dtype={"activation": str})
+        table = folder_tables.read(path, dtype={"activation": str})
         if "activation" in table:  # the networks of a sweep over none have an empty one
             table["activation"] = table["activation"].fillna("")
         yield Drawing(path.stem, table, DRAW[path.stem])

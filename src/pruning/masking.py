@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from src import fingerprints, runs
+from src import fingerprints, runs, safe_reading
 from src.pruning import layers, masks
 from src.pruning.masks import Mask
 from src.training.session import Session
@@ -90,7 +90,7 @@ def mask_of_file(file: str | None) -> Mask | None:
 
     Raises:
         FileNotFoundError: it is not there, nor the mask that it names.
-        ValueError: the mask is another one than when the weights were saved.
+        ValueError: the mask is another one than when the weights were saved, or they name a path.
     """
     if file is None:
         return None
@@ -98,6 +98,9 @@ def mask_of_file(file: str | None) -> Mask | None:
     named = metadata.get("mask")
     if named is None:
         return None
+    # In the folder above, as it was saved, or beside: what weights name must not lead elsewhere.
+    name = named["file"].removeprefix("../")
+    safe_reading.check_file_name(name, f"{file}: its mask")
     path = Path(file).parent / named["file"]
     mask = masks.load(path)
     if fingerprints.file(str(path)) != named["digest"]:

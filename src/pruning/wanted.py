@@ -15,5 +15,5 @@ def nothing(tree: Tree, plan: Plan) -> bool:
         return False
     branch = plan.request.branch
     return branch is None or all(
-        tree.branch(level, branch).has_reached(None) for level in plan.branch_levels
+        tree.branch(level, branch).is_complete(None) for level in plan.branch_levels
     )

@@ -13,7 +13,7 @@ from src.data.batches import EvalBatches
 from src.data.splits import DataSet
 from src.data.streams import StreamedEvalBatches
 from src.state_dicts import StateDict
-from src.training import batch_norm, weight_files
+from src.training import batch_norm, layouts, weight_files
 from src.training.evaluation import Evaluation, evaluate
 from src.training.processes import Processes
 from src.training.recipe import Runtime
@@ -48,7 +48,8 @@ class Evaluator:
         processes: Processes | None = None,
     ) -> None:
         self.processes = processes
-        self.model, self.data, self.device, self.runtime = model, data, device, runtime
+        self.model, self.data, self.device = model, data, device
+        self.runtime = layouts.fitting(runtime, model, device)
         self.autocast = torch.bfloat16 if precision == "bf16" else None
         self._splits: dict[str, EvalBatches | StreamedEvalBatches] = {}
         self._calibration: Tensor | None = None

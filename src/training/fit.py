@@ -2,14 +2,14 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from src import steps
 from src.runs import Run, load_state, save_state
 from src.training import loop
-from src.training.leg import Extras, Leg, Request, going_on, update_averages
+from src.training.leg import Extras, Leg, Request, going_on, state_of, update_averages
 from src.training.loop import Callback
 from src.training.report import Report
 from src.training.session import Session
@@ -29,7 +29,7 @@ def fit(
     """Train until the run has its result and every snapshot asked for.
 
     Goes on from the run's last state, if there is one; makes a snapshot that a finished run did
-    not keep by replaying from the nearest earlier one.
+    not keep by replaying from the nearest earlier one, and files that it has lost anew.
 
     Args:
         run: whose folder is held.
@@ -49,7 +49,10 @@ def fit(
     """
     num_steps = 0
     try:
-        if not run.has_reached(end):
+        missing_files = run.missing_files()
+        if missing_files:
+            log.info("%s", lost(run, missing_files))
+        if missing_files or not run.has_reached(end):
             num_steps += _train(Leg(run, make(), snapshots, save_predictions, words, extras))
         missing = run.missing_snapshots(snapshots, end)
         if missing:
@@ -110,9 +113,19 @@ def _go_back(run: Run, session: Session, iteration: int) -> None:
     replayed = load_state(run.replay) if run.replay.exists() else None
     reached = replayed["training"]["iteration"] if replayed else -1
     if replayed and max([session.training.iteration, *earlier]) < reached < iteration:
-        session.load_state_dict(replayed["model"], replayed)
+        with state_of(run.replay):
+            session.load_state_dict(replayed["model"], replayed)
     elif earlier and earlier[-1] > session.training.iteration:
-        session.load_snapshot(run, earlier[-1])
+        with state_of(run.snapshot_state(earlier[-1])):
+            session.load_snapshot(run, earlier[-1])
+
+
+def lost(run: Run, missing: Sequence[Path]) -> str:
+    """What a finished run has lost, and what follows, in a line."""
+    names = ", ".join(str(path.relative_to(run.folder)) for path in missing[:3])
+    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    how = "from state.pt" if run.state.exists() else "by training again: there is no state.pt"
+    return f"{run.folder} has lost {names}{more}; made again {how}"
 
 
 class Saver:

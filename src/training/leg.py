@@ -2,7 +2,9 @@
 
 import logging
 import shutil
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import torch
 from src import naming, steps
 from src.runs import Run, save_weights, write_json
 from src.state_dicts import StateDict
-from src.training import loop
+from src.training import loop, sources
 from src.training.loop import Callback
 from src.training.metrics import Metrics, Number
 from src.training.progress import Progress
@@ -70,6 +72,7 @@ class Leg:
         tensorboard = run.tensorboard / title if runtime.tensorboard else None
         self.metrics = Metrics(run.metrics, tensorboard, per_epoch)
         self.report = Report(session, self.metrics, save_predictions)
+        self.sources = sources.digests(session)  # as imported, whatever is edited meanwhile
         _check_validation(session)
 
     def begin(self, state: dict[str, Any] | None) -> None:
@@ -77,6 +80,9 @@ class Leg:
 
         Args:
             state: None for a training of which nothing was saved yet.
+
+        Raises:
+            ValueError: the state lacks something, or is not of this network.
         """
         session = self.session
         if state is None:
@@ -84,17 +90,28 @@ class Leg:
             if not self.run.result.exists():
                 shutil.rmtree(self.run.folder / "weights", ignore_errors=True)  # likewise
             return
-        session.load_state_dict(state["model"], state)
-        self.report.load_state_dict(state["report"])
-        iteration = session.training.iteration
-        self.metrics.load_state_dict(state["metrics"], iteration)
+        changed = sources.changed(state.get("sources", {}), self.sources)
+        with state_of(self.run.state, changed):
+            session.load_state_dict(state["model"], state)
+            self.report.load_state_dict(state["report"])
+            iteration = session.training.iteration
+            self.metrics.load_state_dict(state["metrics"], iteration)
+        if changed:
+            log.warning(
+                "%s: saved by other code than there is now: %s", self.run.state, ", ".join(changed)
+            )
+        _keep_threads(state.get("num_threads"), session.runtime.num_threads)
         step = steps.to_text(iteration, session.iterations_per_epoch)
         log.info("%sgoing on from %s", f"{self.words}: " if self.words else "", step)
 
     def state(self) -> dict[str, Any]:
         """Weights, and all that is needed to go on from them."""
-        reported = {"report": self.report.state_dict(), "metrics": self.metrics.state_dict()}
-        return going_on(self.session) | reported
+        return going_on(self.session) | {
+            "report": self.report.state_dict(),
+            "metrics": self.metrics.state_dict(),
+            "num_threads": torch.get_num_threads(),
+            "sources": self.sources,
+        }
 
     def progress(self) -> Progress:
         """A bar, or lines, that show how far it is."""
@@ -141,7 +158,8 @@ class Leg:
         self.metrics.write(iteration, numbers)
         self.metrics.write_hparams(_flat(session.recipe.metadata.get("config", {})), numbers)
         report.write_predictions()
-        write_json(self.run.result, _summary(session, report, table))
+        kept = {"save_weights": self.extras.save_weights}
+        write_json(self.run.result, _summary(session, report, table) | kept)
         self.metrics.close()
 
     def _save(self, path: Path, weights: StateDict, metadata: dict[str, Any]) -> None:
@@ -160,6 +178,48 @@ def update_averages(session: Session) -> list[Callback]:
 def going_on(session: Session) -> dict[str, Any]:
     """Weights, and all that is needed to train on from them."""
     return session.state_dict() | {"model": session.model.state_dict()}
+
+
+@contextmanager
+def state_of(path: Path, changed: Sequence[str] = ()) -> Iterator[None]:
+    """Name the file of a state that lacks something, or that is of another network.
+
+    Args:
+        path: of the file.
+        changed: modules whose code has changed since it was saved.
+
+    Raises:
+        ValueError: in place of the errors that such a state leads to.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, RuntimeError, zlib.error) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        code = f"; code has changed since: {', '.join(changed)}" if changed else ""
+        raise ValueError(
+            f"{path} does not fit this training ({what[:300]}{code}); remove it to start over"
+        ) from error
+
+
+def _keep_threads(before: int | None, typed: int | None) -> None:
+    """Go on with the threads that a training began with, or say that it has others now.
+
+    Args:
+        before: threads of the job that wrote the state; None: it does not say.
+        typed: `runtime.num_threads`.
+    """
+    if before is None or before == torch.get_num_threads():
+        return
+    if typed is None:
+        torch.set_num_threads(before)
+        log.info("%d threads, as before; runtime.num_threads=... sets another number", before)
+    else:
+        log.warning(
+            "runtime.num_threads=%d: this training began with %d; its numbers may differ in "
+            "rounding from those of either alone",
+            typed,
+            before,
+        )
 
 
 def _check_validation(session: Session) -> None:
@@ -184,6 +244,7 @@ def _summary(session: Session, report: Report, table: dict[str, Any]) -> dict[st
         "num_examples": {name: len(split) for name, split in session.data.splits.items()},
         "train_seconds": round(report.seconds, 3),
         "device": str(session.device),
+        "num_threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
 

@@ -2,9 +2,15 @@
 
 import csv
 import io
+import logging
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from src.runs import write_bytes
+
+log = logging.getLogger(__name__)
 
 COLUMNS = ("step", "epoch", "split", "model", "metric", "value")
 
@@ -82,16 +88,41 @@ class Metrics:
             self._writer.close()
 
     def state_dict(self) -> dict[str, Any]:
-        """How much of the table belongs to the state it is saved with."""
-        return {"size": self.size}
+        """The part of the table that belongs to the state it is saved with."""
+        content = self.path.read_bytes()[: self.size] if self.size else b""
+        return {"size": self.size, "content": zlib.compress(content)}
 
     def load_state_dict(self, state: dict[str, Any], iteration: int) -> None:
-        """Cut off what was written after the state of an iteration."""
+        """Cut off what was written after the state of an iteration; write anew what is lost.
+
+        Raises:
+            ValueError: the table is lost in whole or part, and the state, of an older version,
+                does not have it.
+        """
         self.size = state["size"]
-        if self.path.exists() and self.size:
+        there = self.path.read_bytes() if self.path.exists() else b""
+        if "content" in state:
+            whole = zlib.decompress(state["content"])
+            if there[: self.size] != whole:
+                log.warning("%s: %s; written anew from state.pt", self.path, self._lack(there))
+                write_bytes(self.path, whole)
+        elif len(there) < self.size:
+            raise ValueError(
+                f"{self.path}: {self._lack(there)}; to train again from the beginning, remove "
+                f"{self.path.with_name('state.pt')} and result.json, if it is there"
+            )
+        if self.path.exists():
             with self.path.open("r+b") as file:
                 file.truncate(self.size)
         self._events(purge_step=iteration + 1)
+
+    def _lack(self, there: bytes) -> str:
+        """What is wrong with the table that is there, in words."""
+        if not self.path.exists():
+            return "is not there"
+        if len(there) < self.size:
+            return f"has {len(there)} of the {self.size} bytes that it had"
+        return "was changed since"
 
     def _append(self, content: bytes) -> None:
         try:

@@ -40,7 +40,7 @@ def origin(
         return partial(fitting, weights, file=f"pretrain.weights={file}")
     if not pretraining.is_on(values):
         return None
-    if run.read_result() is not None:
+    if run.is_complete(None):
         return partial(_fitting_pretrained, run, None)
     own, seeds = pretraining.merged(values), config.seeds(values)
     recipe = Recipe(**config.recipe(own, "pretrain."))

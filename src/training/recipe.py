@@ -68,6 +68,7 @@ class Runtime:
     compile: str | bool = "auto"
     channels_last: bool = True
     num_workers: int = 4
+    num_threads: int | None = None  # as typed; None: whatever the process has
     progress: bool = True
     tensorboard: bool = True
     save_every: float = 60.0  # seconds between two writes of the state

@@ -18,7 +18,7 @@ from src.models.freeze import freeze
 from src.models.initialize import initialize
 from src.runs import Run, load_state, save_state, save_weights
 from src.state_dicts import StateDict
-from src.training import groups, last_batch
+from src.training import groups, last_batch, layouts
 from src.training.evaluator import Evaluator
 from src.training.groups import Group
 from src.training.loop import Training
@@ -64,13 +64,18 @@ class Session:
     ) -> None:
         self.recipe, self.data, self.runtime, self.processes = recipe, data, runtime, processes
         self.device = resolve_device(runtime.device)
+        self.parametrization: Parametrization | None = None
+        if recipe.parametrization:
+            self.parametrization = recipe.parametrization()
+        self.model = self._make_model(seeds.initialization)
+        self.runtime = layouts.fitting(runtime, self.model, self.device)
         self.batches = data_batches.train_batches(
             data,
             recipe.batch_size,
             order_seed=seeds.data_order,
             augmentation_seed=seeds.augmentation,
             device=self.device,
-            channels_last=runtime.channels_last,
+            channels_last=self.runtime.channels_last,
             num_workers=runtime.num_workers,
         )
         if processes:
@@ -78,12 +83,8 @@ class Session:
         self.iterations_per_epoch = self.batches.iterations_per_epoch
         self.planned_end = self.end = recipe.length(self.iterations_per_epoch)
         self.origin: dict[str, Any] = {}
-        self.parametrization: Parametrization | None = None
-        if recipe.parametrization:
-            self.parametrization = recipe.parametrization()
-        self.model = self._make_model(seeds.initialization)
         self.evaluator = Evaluator(
-            self.model, data, self.device, runtime, recipe.precision, processes
+            self.model, data, self.device, self.runtime, recipe.precision, processes
         )
         self.training = self._make_training(seeds.dropout)
         self._start_averages()
@@ -209,7 +210,9 @@ class Session:
                 self.parametrization.initialize(model, seed)
         with checks.named("model"):
             freeze(model, recipe.freeze, recipe.freeze_exceptions)
-        memory_format = torch.channels_last if self._channels_last() else torch.preserve_format
+        is_last = layouts.fitting(self.runtime, model, self.device).channels_last
+        is_last &= len(self.data.input_shape) == 3
+        memory_format = torch.channels_last if is_last else torch.preserve_format
         return model.to(self.device).to(memory_format=memory_format)  # type: ignore[call-overload]
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
@@ -240,9 +243,6 @@ class Session:
         if self.averages:
             with checks.named("averaged"):
                 self.averages.start(self.model, self.planned_end, self.iterations_per_epoch)
-
-    def _channels_last(self) -> bool:
-        return self.runtime.channels_last and len(self.data.input_shape) == 3
 
     def _check_clipping(self) -> None:
         """Refuse to clip first steps that are large on purpose."""

@@ -19,7 +19,7 @@ import optuna  # noqa: E402
 from optuna.distributions import BaseDistribution  # noqa: E402
 from optuna.trial import FrozenTrial, TrialState  # noqa: E402
 
-from src import ledger  # noqa: E402
+from src import ledger, locks  # noqa: E402
 
 PATIENCE = 60  # seconds that a worker waits for the others to leave an SQLite file alone
 UNSEEN = "killed before its values were chosen"
@@ -119,7 +119,7 @@ class Study:
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
         """Be the only worker that reads and writes the study."""
-        with FileLock(self.workers / "study.lock"):
+        with locks.held(self.workers / "study.lock"):
             yield
 
     def _tell(self, number: int, value: float | None) -> None:

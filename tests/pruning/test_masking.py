@@ -195,6 +195,15 @@ def test_a_mask_that_is_gone_or_another_one_is_named(tmp_path):
         masking.of_file(str(path))
 
 
+@pytest.mark.parametrize("name", ["/etc/passwd", "../../mask.safetensors", "..", "a/b", ""])
+def test_weights_name_no_mask_outside_of_their_run(tmp_path, name):
+    path, _ = ticket(tmp_path)
+    weights, metadata = runs.load_weights(path)
+    runs.save_weights(path, weights, metadata | {"mask": {"file": name, "digest": "0"}})
+    with pytest.raises(ValueError, match="step_9.safetensors: its mask: "):
+        masking.of_file(str(path))
+
+
 def test_a_mean_of_networks_with_one_mask_keeps_its_zeros_exactly(tmp_path):
     from src import state_dicts
 

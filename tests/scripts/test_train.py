@@ -234,3 +234,35 @@ def test_experiments_that_bring_a_sweep_are_not_swept_over(tmp_path):
         assert f"\n  python train.py --multirun experiment={name}\n" in message
     assert "experiment=quickstart" not in message
     assert not list(tmp_path.glob("outputs/*"))
+
+
+def test_what_a_finished_run_has_lost_is_made_again(tmp_path):
+    typed = [*SMALL, *QUIET, "averaged.decay=0.9"]
+    run("train.py", *typed, cwd=tmp_path)
+    folder = only(tmp_path, "outputs/train_*/seed_1")
+    kept = sorted((folder / "weights").iterdir())
+    before = {path: path.read_bytes() for path in [*kept, folder / "metrics.csv"]}
+    for path in before:
+        path.unlink()
+    done = run("train.py", *typed, cwd=tmp_path)
+    assert "done before" not in done.stdout
+    assert "metrics.csv" in done.stdout and "weights/" in done.stdout
+    assert {path: path.read_bytes() for path in before} == before
+    assert "done before" in run("train.py", *typed, cwd=tmp_path).stdout
+
+
+def test_threads_are_those_of_the_environment_and_then_of_the_folder(tmp_path, monkeypatch):
+    typed = [*SMALL, *QUIET, "averaged=none"]
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    run("train.py", *typed, cwd=tmp_path)
+    folder = only(tmp_path, "outputs/train_*/seed_1")
+    assert json.loads((folder / "result.json").read_text())["num_threads"] == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    run("train.py", *typed, "snapshots=[1ep]", cwd=tmp_path)  # replayed, so with one thread
+    again = run("train.py", *typed, "runtime.num_threads=2", cwd=tmp_path)
+    assert "done before" in again.stdout
+    assert "runtime.num_threads=2" in again.stdout + again.stderr
+    other = [*typed, "global_seed=2"]
+    run("train.py", *other, cwd=tmp_path)
+    result = only(tmp_path, "outputs/train_*/seed_2/result.json")
+    assert json.loads(result.read_text())["num_threads"] == 2

@@ -1,5 +1,9 @@
 import csv
 import json
+import logging
+import re
+import shutil
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +16,7 @@ from src.averaging.swa import SWA
 from src.runs import Run
 from src.training import fit as fit_module
 from src.training.fit import fit
+from src.training.leg import Extras
 from src.training.loop import Training
 from src.training.optimizers import adam, sgd
 from src.training.schedulers import Cosine
@@ -272,10 +277,10 @@ def test_averaged_models_with_batch_norm_reset_have_statistics_of_their_own(tmp_
 
 
 def test_weights_say_how_to_rebuild_their_model(tmp_path):
-    recipe = toys.recipe(metadata={"config": {"model": "toy"}})
+    recipe = toys.recipe(metadata={"config": {"model": {"name": "toy"}}})
     _, metadata = runs.load_weights(trained(tmp_path / "a", recipe).weights(9, "ema_0.5"))
     assert metadata == {
-        "config": {"model": "toy"},
+        "config": {"model": {"name": "toy"}},
         "input_shape": [2, 4, 4],
         "num_classes": 3,
         "classes": ["a", "b", "c"],
@@ -417,3 +422,116 @@ def test_an_error_of_one_of_several_trainings_says_of_which(tmp_path):
     recipe = toys.recipe(optimizer=lambda parameters: sgd(parameters, lr=1e30))
     with pytest.raises(FloatingPointError, match=r"^child 2 of 1ep: the .*loss is .* at step"):
         trained(tmp_path / "a", recipe, words="child 2 of 1ep")
+
+
+@pytest.mark.parametrize("has_state", [True, False])
+def test_a_finished_run_makes_lost_weights_again(tmp_path, has_state, caplog):
+    caplog.set_level(logging.INFO)
+    whole, run = trained(tmp_path / "whole"), trained(tmp_path / "a")
+    shutil.rmtree(run.folder / "weights")
+    if not has_state:
+        run.state.unlink()
+    assert not run.is_complete(None)
+    trained(tmp_path / "a")
+    assert run.is_complete(None)
+    assert [message for message in caplog.messages if "step_9.safetensors" in message]
+    for file in whole.folder.glob("weights/*"):
+        assert run.folder.joinpath("weights", file.name).read_bytes() == file.read_bytes()
+    assert untimed(run) == untimed(whole)
+
+
+def test_a_run_without_weights_lacks_none(tmp_path):
+    run = trained(tmp_path / "a", extras=Extras(save_weights=False))
+    assert not list(run.folder.rglob("*.safetensors"))
+    assert run.is_complete(None)
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def unlink(path):
+    path.unlink()
+
+
+def change(path):
+    path.write_bytes(path.read_bytes().replace(b"val", b"xxx"))
+
+
+@pytest.mark.parametrize("damage", [cut, unlink, change])
+@pytest.mark.parametrize("iteration", [5, 9])
+def test_a_table_that_is_lost_or_cut_off_is_written_anew(
+    tmp_path, killed, damage, iteration, caplog
+):
+    whole = trained(tmp_path / "whole", runtime=OFTEN)
+    arm, disarm = killed
+    arm(iteration)  # 9: before the evaluation at the end
+    if iteration < 9:
+        with pytest.raises(KeyboardInterrupt):
+            trained(tmp_path / "a", runtime=OFTEN)
+    else:
+        trained(tmp_path / "a", runtime=OFTEN)
+        (tmp_path / "a" / "result.json").unlink()
+    disarm()
+    run = Run(tmp_path / "a")
+    damage(run.metrics)
+    trained(tmp_path / "a", runtime=OFTEN)
+    assert [message for message in caplog.messages if str(run.metrics) in message]
+    assert untimed(run) == untimed(whole)
+
+
+def test_a_table_that_an_older_state_does_not_have_is_refused_if_it_is_lost(tmp_path, killed):
+    arm, disarm = killed
+    arm(5)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "a", runtime=OFTEN)
+    disarm()
+    run = Run(tmp_path / "a")
+    state = runs.load_state(run.state)
+    del state["metrics"]["content"]
+    runs.save_state(run.state, state)
+    run.metrics.unlink()
+    with pytest.raises(ValueError, match="metrics.csv.*remove .*state.pt"):
+        trained(tmp_path / "a", runtime=OFTEN)
+    assert not run.metrics.exists()
+
+
+@pytest.mark.parametrize("key", ["model", "training", "averages", "report", "metrics"])
+def test_a_state_that_lacks_something_is_named(tmp_path, killed, key):
+    arm, disarm = killed
+    arm(5)
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path / "a", runtime=OFTEN)
+    disarm()
+    path = Run(tmp_path / "a").state
+    state = runs.load_state(path)
+    del state[key]
+    runs.save_state(path, state)
+    with pytest.raises(ValueError, match=f"^{re.escape(str(path))}.*{key}.*remove it"):
+        trained(tmp_path / "a", runtime=OFTEN)
+
+
+def test_a_resumed_run_keeps_its_threads_unless_others_are_typed(tmp_path, killed, caplog):
+    arm, disarm = killed
+    now = torch.get_num_threads()
+    before = now + 1
+    try:
+        torch.set_num_threads(before)
+        for name in ("a", "b"):
+            arm(5)
+            with pytest.raises(KeyboardInterrupt):
+                trained(tmp_path / name, runtime=OFTEN)
+            disarm()
+        torch.set_num_threads(now)
+        typed = replace(OFTEN, num_threads=now)
+        assert trained(tmp_path / "b", runtime=typed).read_result()["num_threads"] == now
+        assert [m for m in caplog.messages if f"num_threads={now}" in m and str(before) in m]
+        assert trained(tmp_path / "a", runtime=OFTEN).read_result()["num_threads"] == before
+        assert torch.get_num_threads() == before
+    finally:
+        torch.set_num_threads(now)
+
+
+def untimed(run):
+    """The table of a run, without what clocks said."""
+    return [row for row in table(run) if row["metric"] not in ("seconds", "images_per_second")]

@@ -65,7 +65,7 @@ def test_a_leg_that_goes_on_says_which_one_it_is(tmp_path, caplog):
     first = Leg(Run(tmp_path / "a"), session(epochs=1))
     (tmp_path / "a").mkdir()
     state = trained(first).state()
-    (tmp_path / "b").mkdir()
+    (tmp_path / "a").rename(tmp_path / "b")
     Leg(Run(tmp_path / "b"), session(), words="child 2 of 1ep").begin(state)
     assert caplog.messages == ["child 2 of 1ep: going on from 1ep"]
 
