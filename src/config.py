@@ -160,7 +160,11 @@ def read(file: Path, key: str, without: Set[str] = frozenset()) -> Any:
     """
     values = safe_reading.read_yaml(file)
     # What a group may refer to: single values beside it that are not computed themselves.
-    content = {k: v for k, v in values.items() if isinstance(v, str | int) and "${" not in str(v)}
+    content: dict[str, Any] = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, str | int) and "${" not in str(value)
+    }
     content[key] = group = values.get(key)
     if isinstance(group, dict):
         content[key] = {name: value for name, value in group.items() if name not in without}
