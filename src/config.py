@@ -185,7 +185,9 @@ def read(file: Path, key: str, without: Set[str] = frozenset()) -> Any:
     values = safe_reading.read_yaml(file)
     # What a group may refer to: single values beside it that are not computed themselves.
     content: dict[str, Any] = {
-        k: v for k, v in values.items() if isinstance(v, str | int) and "${" not in str(v)
+        name: value
+        for name, value in values.items()
+        if isinstance(value, str | int) and "${" not in str(value)
     }
     content[key] = group = values.get(key)
     if isinstance(group, dict):
