@@ -49,6 +49,9 @@ class Workers:
             Exception: the first one that a task raised.
             ChildProcessError: a process ended in the middle of a task.
         """
+        if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
+            # That of joblib's processes, which those that are started here would not know.
+            multiprocessing.set_start_method("spawn", force=True)
         context = multiprocessing.get_context("spawn")
         processes: dict[Any, BaseProcess] = {}  # by the connection to each
         try:
