@@ -12,7 +12,6 @@ from src.training import layouts
 from src.training.evaluator import Evaluator
 from src.training.session import Session
 from tests import toys
-from tests.scripts import QUIET, REPOSITORY
 
 CPU = torch.device("cpu")
 STEP = """
@@ -82,16 +81,3 @@ def ends(channels, layout):
 def test_the_layout_that_is_chosen_does_not_end_a_process():
     assert ends(4, "contiguous_format") == 0
     assert ends(8, "channels_last") == 0
-
-
-def test_a_narrow_resnet_is_trained_to_its_end(tmp_path):
-    typed = ["dataset=digits", "model=resnet18", "model.stem=cifar", "model.width=4"]
-    typed += ["hparams.steps=4it", "scheduler=constant", "averaged=none", *QUIET]
-    done = subprocess.run(
-        [sys.executable, str(REPOSITORY / "train.py"), *typed],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert list(tmp_path.glob("outputs/*/*/result.json"))
