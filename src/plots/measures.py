@@ -22,8 +22,8 @@ MEANS = {  # what is the mean of which
     curves.EACH_CHILD: curves.MEAN_CHILD,
     curves.ONLY_CHILD: curves.ONLY_CHILD,
 }
-INTERVAL = "mean of the main branches, 95 % interval"  # Student's t over their means
-RANGE = "mean of the children, lowest to highest"
+INTERVAL = "mean, 95 % interval"  # Student's t over their means
+RANGE = "mean, lowest to highest"
 LEGEND_COLUMNS = 4
 APART = 3.0  # points between curves whose intervals are side by side at one x
 ROOM = 14  # points that all of them may take

@@ -55,7 +55,7 @@ def test_main_branches_are_what_means_of_a_whole_study_and_their_intervals_are_o
         {str(m): at(own, global_seed=m)["barrier_frankle"].mean() for m in (4, 5, 16)}
     )
     texts = [text.get_text() for text in barriers.draw(drawn).legends[0].get_texts()]
-    assert texts[3:] == ["each main branch", "mean of the main branches, 95 % interval"]
+    assert texts[3:] == ["each main branch", "mean, 95 % interval"]
 
 
 def test_lines_on_other_grids_are_drawn_apart():
@@ -130,7 +130,7 @@ def test_the_words_on_the_figures():
         "k2 = 3ep",
         "k2 = 5ep",
         "each child",
-        "mean of the children, lowest to highest",
+        "mean, lowest to highest",
     ]
     assert legend.get_title().get_text().splitlines() == [
         "test, align: none, batch norm: reset",
