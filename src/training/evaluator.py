@@ -49,7 +49,7 @@ class Evaluator:
     ) -> None:
         self.processes = processes
         self.model, self.data, self.device = model, data, device
-        self.runtime = layouts.fitting(runtime, model, device)
+        self.runtime = layouts.runtime_for(runtime, model, device)
         self.autocast = torch.bfloat16 if precision == "bf16" else None
         self._splits: dict[str, EvalBatches | StreamedEvalBatches] = {}
         self._calibration: Tensor | None = None

@@ -10,7 +10,7 @@ from src.training.recipe import Runtime
 FEW = 8  # input channels, below which oneDNN corrupts memory
 
 
-def fitting(runtime: Runtime, model: nn.Module, device: torch.device) -> Runtime:
+def runtime_for(runtime: Runtime, model: nn.Module, device: torch.device) -> Runtime:
     """How a network runs: in channels_last only where that is safe.
 
     In channels_last, the backward pass of a 1x1 convolution with a stride and fewer than eight

@@ -68,7 +68,7 @@ class Session:
         if recipe.parametrization:
             self.parametrization = recipe.parametrization()
         self.model = self._make_model(seeds.initialization)
-        self.runtime = layouts.fitting(runtime, self.model, self.device)
+        self.runtime = layouts.runtime_for(runtime, self.model, self.device)
         self.batches = data_batches.train_batches(
             data,
             recipe.batch_size,
@@ -210,7 +210,7 @@ class Session:
                 self.parametrization.initialize(model, seed)
         with checks.named("model"):
             freeze(model, recipe.freeze, recipe.freeze_exceptions)
-        is_last = layouts.fitting(self.runtime, model, self.device).channels_last
+        is_last = layouts.runtime_for(self.runtime, model, self.device).channels_last
         is_last &= len(self.data.input_shape) == 3
         memory_format = torch.channels_last if is_last else torch.preserve_format
         return model.to(self.device).to(memory_format=memory_format)  # type: ignore[call-overload]

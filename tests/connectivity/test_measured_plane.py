@@ -2,6 +2,7 @@ import csv
 import json
 
 import pytest
+import torch
 
 from src import runs
 from src.connectivity import groups, measured_plane, surface
@@ -59,6 +60,7 @@ def test_a_plane_has_its_grid_its_networks_and_a_summary(files, tmp_path):
         "splits": ["train", "test"],
         "grids": {"3": ["train", "test"]},
         "precision": "fp32",
+        "num_threads": torch.get_num_threads(),
         "num_classes": 3,
         "num_examples": {"train": 40, "test": 20},
         "plane": digests(files[:3]),

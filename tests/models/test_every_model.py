@@ -57,7 +57,7 @@ SMALL = {
         (3, 7, 9),
         {"depth": 8, "width": 4, "shortcut": "projection", "norm": "layer"},
     ),
-    "resnet18": ("resnet18", (3, 32, 32), {"width": 4}),
+    "resnet18": ("resnet18", (3, 32, 32), {"width": 8}),
     "resnet50": ("resnet50", (3, 8, 8), {"width": 4, "stem": "cifar"}),
     "vgg11": ("vgg11", (3, 16, 16), {}),
     "alexnet": ("alexnet", (3, 63, 63), {}),

@@ -39,10 +39,10 @@ for _ in range(20):
 )
 def test_a_strided_1x1_convolution_of_few_channels_is_contiguous_on_a_cpu(layer, is_last):
     model = nn.Sequential(nn.Identity(), nn.Sequential(layer))
-    assert layouts.fitting(toys.RUNTIME, model, CPU).channels_last == is_last
-    assert layouts.fitting(toys.RUNTIME, model, torch.device("cuda")).channels_last
+    assert layouts.runtime_for(toys.RUNTIME, model, CPU).channels_last == is_last
+    assert layouts.runtime_for(toys.RUNTIME, model, torch.device("cuda")).channels_last
     asked = replace(toys.RUNTIME, channels_last=False)
-    assert not layouts.fitting(asked, model, CPU).channels_last
+    assert not layouts.runtime_for(asked, model, CPU).channels_last
 
 
 @pytest.mark.parametrize(
