@@ -124,7 +124,7 @@ def study_of(cfg: DictConfig, tree: Tree, request: Request) -> "Study":
     seeds = Seeds(**own)
     session = Session(recipe, data, seeds, runtime)
     plan = Plan(request, session.iterations_per_epoch, session.planned_end)
-    weights = pretrained.origin(tree.pretrain, values, runtime, data.input_shape)
+    weights = pretrained.origin(tree.pretrain, values, runtime, data)
     starts = Starts(session, tree, plan, seeds, weights)
     rules = Rules(strategy, cfg.one_shot, cfg.global_seed, cfg.retrain_lr)
     ticket = masking.mask_of_file(cfg.pretrain.weights)

@@ -300,6 +300,10 @@ def _is_part(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("_target_", ""), str)
 
 
+def _is_list(value: Any, kind: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, kind) for item in value)
+
+
 def _is_mask(value: Any) -> bool:
     names = ("file", "digest")
     return isinstance(value, dict) and all(isinstance(value.get(name), str) for name in names)
@@ -337,6 +341,16 @@ METADATA_PARTS: safe_reading.Parts = {
         "one to four whole numbers",
     ),
     "num_classes": POSITIVE,
+    "classes": (lambda value: _is_list(value, str), "a list of names"),
+    "normalization": (
+        lambda value: (
+            isinstance(value, dict)
+            and _is_list(value.get("mean"), int | float)
+            and _is_list(value.get("std"), int | float)
+            and isinstance(value.get("scale"), int | float)
+        ),
+        "mean, std and scale in numbers",
+    ),
     "kind": (lambda value: isinstance(value, str), "a text"),
     "iteration": COUNT,
     "iterations_per_epoch": POSITIVE,

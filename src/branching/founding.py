@@ -87,6 +87,6 @@ def _make(
     data = config.load(training["dataset"], seeds.pop("label_noise"))
     data.require_accuracy("dataset")
     runtime = Runtime(**config.runtime(values))
-    weights = pretrained.origin(tree.pretrain, values, runtime, data.input_shape)
+    weights = pretrained.origin(tree.pretrain, values, runtime, data)
     origins = Origins(recipe, data, Seeds(**seeds), values["vary"], weights)
     return Family(tree, origins, runtime, values["save_predictions"])

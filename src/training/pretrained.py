@@ -1,5 +1,6 @@
 """Weights that a training begins from and that another one has made."""
 
+import logging
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from src import config, pretraining
+from src.data import trained_on
 from src.data.splits import DataSet
 from src.runs import Run, load_weights
 from src.state_dicts import StateDict
@@ -16,9 +18,11 @@ from src.training.fit import fit
 from src.training.recipe import Recipe, Runtime, Seeds
 from src.training.session import Session
 
+log = logging.getLogger(__name__)
+
 
 def origin(
-    run: Run, values: dict[str, Any], runtime: Runtime, input_shape: tuple[int, ...]
+    run: Run, values: dict[str, Any], runtime: Runtime, data: DataSet
 ) -> Callable[[StateDict], StateDict] | None:
     """What makes the weights that a training begins from; None: those of its initialization.
 
@@ -28,7 +32,7 @@ def origin(
         run: where a training that comes before lies.
         values: of the whole configuration as plain Python, with its section `pretrain`.
         runtime: how it runs.
-        input_shape: of the data of the training itself.
+        data: of the training itself.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -36,7 +40,8 @@ def origin(
     """
     file = values["pretrain"]["weights"]
     if file is not None:
-        weights, _ = load_weights(Path(file))
+        weights, metadata = load_weights(Path(file))
+        _tell_other_data(file, metadata, data)
         return partial(fitting, weights, file=f"pretrain.weights={file}")
     if not pretraining.is_on(values):
         return None
@@ -45,10 +50,20 @@ def origin(
     own, seeds = pretraining.merged(values), config.seeds(values)
     recipe = Recipe(**config.recipe(own, "pretrain."))
     recipe.check()
-    data = config.load(own["dataset"], seeds.pop("label_noise"))
-    check_inputs("pretrain", data, input_shape)
-    make = partial(Session, recipe, data, Seeds(**seeds), runtime)
+    before = config.load(own["dataset"], seeds.pop("label_noise"))
+    check_inputs("pretrain", before, data.input_shape)
+    make = partial(Session, recipe, before, Seeds(**seeds), runtime)
     return partial(_fitting_pretrained, run, make)
+
+
+def _tell_other_data(file: str, metadata: dict[str, Any], data: DataSet) -> None:
+    """Log what was different of the data that weights were trained on: that may be meant."""
+    for name, here in trained_on.description(data).items():
+        before = metadata.get(name)
+        if before is not None and before != here:
+            log.info(
+                "pretrain.weights=%s: %s of its training: %s; here: %s", file, name, before, here
+            )
 
 
 def check_inputs(section: str, data: DataSet, input_shape: tuple[int, ...]) -> None:

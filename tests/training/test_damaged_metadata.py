@@ -21,6 +21,8 @@ METADATA = {
     },
     "input_shape": [1, 8, 8],
     "num_classes": 10,
+    "classes": list("0123456789"),
+    "normalization": {"mean": [0.3], "std": [0.4], "scale": 16.0},
     "kind": "plain",
     "iteration": 3,
     "iterations_per_epoch": 3,
@@ -33,6 +35,8 @@ PLACES = [
     ("config", "dataset", "_target_"),
     ("config", "dataset", "val_fraction"),
     ("config", "seeds", "label_noise"),
+    ("normalization", "mean"),
+    ("normalization", "scale"),
 ]
 GONE = object()
 WRONG = [GONE, None, [], {}, "x", -1, 1.5, [None], {"_target_": "os.system"}]
@@ -58,7 +62,7 @@ def evaluate(tmp_path):
         model = MLP((1, 8, 8), 10, width=[3])
         runs.save_weights(path, model.state_dict(), metadata)
         weights, said = runs.load_weights(path)
-        made = rebuilt.evaluator(said, {"root": "data"}, str(tmp_path), toys.RUNTIME, None)
+        made = rebuilt.evaluator(said, {"root": "data"}, [], str(tmp_path), toys.RUNTIME, None)
         ingredients.check([path])
         return made, said["kind"]
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -37,7 +38,7 @@ def test_a_pretraining_that_was_not_made_is_made_first(tmp_path):
 
 def begin_with(run, file=None, **parts):
     values = {"pretrain": {"weights": file, **parts}}
-    return origin(run, values, toys.RUNTIME, (2, 4, 4))
+    return origin(run, values, toys.RUNTIME, toys.data())
 
 
 def test_nothing_comes_before_a_training_unless_it_is_asked_for(tmp_path):
@@ -51,6 +52,18 @@ def test_a_file_lends_its_weights(tmp_path):
     assert toys.equal(given(weights(run, 9)), weights(run, 9))
     with pytest.raises(FileNotFoundError, match="no checkpoint .*step_7.safetensors; that folder"):
         begin_with(run, file=str(run.weights(7)))
+
+
+def test_weights_of_other_classes_are_told(tmp_path, caplog):
+    caplog.set_level("INFO")
+    run = Run(tmp_path)
+    fit(run, make)
+    begin_with(Run(tmp_path / "pretrain"), file=str(run.weights(9)))
+    assert "pretrain.weights" not in caplog.text
+    values = {"pretrain": {"weights": str(run.weights(9))}}
+    origin(run, values, toys.RUNTIME, replace(toys.data(), class_names=("c", "b", "a")))
+    (line,) = caplog.messages[-1:]
+    assert "classes of its training: ['a', 'b', 'c']; here: ['c', 'b', 'a']" in line
 
 
 def test_a_training_that_was_made_before_needs_no_data(tmp_path):
