@@ -121,7 +121,7 @@ class Pretrain:
 class FamilyRuntime(Runtime):
     """How a study of children runs."""
 
-    num_threads: int | None = None  # of each training; null: one
+    num_threads: int | None = None  # of each training; null: OMP_NUM_THREADS, else one
     num_jobs: int = 1  # children that are trained at a time, each in a process of its own
 
 

@@ -19,6 +19,15 @@ def pytest_configure() -> None:
         os.sched_setaffinity(0, own or cores)
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip long studies, saying so, unless they are asked for."""
+    if "slow" in config.option.markexpr:
+        return
+    for item in items:
+        if item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.skip(reason="a long study: pytest -m slow"))
+
+
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """A function that makes `signatures` read given modules, by path below `src`, and the schemas.

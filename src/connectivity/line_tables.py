@@ -1,6 +1,5 @@
 """The tables of all lines that are known: their points, their barriers, and means over them."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
@@ -9,6 +8,7 @@ from typing import Any
 
 import torch
 
+from src import safe_reading
 from src.connectivity import barriers, records
 from src.connectivity.line import parse_alphas
 from src.connectivity.records import Grid, Line, Records, Study
@@ -58,7 +58,7 @@ def path(folder: Path, name: str) -> Path:
 
 def _write(folder: Path, several: Sequence[Records]) -> None:
     contents = [
-        {**json.loads(file.read_text()), "global_seed": each.seed}
+        {**safe_reading.read_json(file), "global_seed": each.seed}
         for each in several
         for file in each.files
     ]

@@ -11,7 +11,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from src import locks, steps
+from src import locks, safe_reading, steps
 from src.runs import write_json
 
 # {child_seed, align, bn, ends, distance, cosine, curves, networks}, where curves has, by split,
@@ -180,7 +180,7 @@ class Records:
     def read(self, pair: Pair | None) -> dict[str, Any]:
         """What is known of a pair: `lines`, and what else was written down; {} if nothing is."""
         path = self.file(pair)
-        return json.loads(path.read_text()) if path.exists() else {}
+        return safe_reading.read_json(path) if path.exists() else {}
 
     def has(self, lines: Sequence[Named], request: Request) -> bool:
         """Whether lines have all that is asked for, and the tables have it too."""
