@@ -88,7 +88,7 @@ def test_every_line_says_between_which_networks_it_is_and_has_their_values(grid)
         assert line["networks"] == [f"{end}.safetensors" for end in ends]
         two = {str(n): runs.load_weights(folder / n)[0] for n in line["networks"]}
         metadata = runs.load_weights(folder / line["networks"][0])[1]
-        table = rebuilt.evaluator(metadata, {"root": None}, "", toys.RUNTIME, None).table(two)
+        table = rebuilt.evaluator(metadata, {"root": None}, [], "", toys.RUNTIME, None).table(two)
         for split, curve in line["curves"].items():
             for place, network in ((0, two), (-1, list(two)[1:])):
                 own = table[next(iter(network))][split]
