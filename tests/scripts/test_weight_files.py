@@ -55,22 +55,14 @@ def with_nan(weights):
     return weights
 
 
-UNFIT = {
-    "missing": (
-        lambda weights: {n: t for n, t in weights.items() if n != "output.weight"},
-        "does not fit the model, which has 6 tensors; 1 missing: output.weight",
-    ),
-    "unexpected": (
-        lambda weights: weights | {"head.weight": torch.zeros(2)},
-        "1 unexpected: head.weight",
-    ),
-    "shape": (
-        lambda weights: weights | {"hidden.0.weight": torch.zeros(5, 64)},
-        "1 of another shape: hidden.0.weight [5, 64] instead of [16, 64]",
-    ),
-    "type": (
-        lambda weights: {n: t.to(torch.int8) for n, t in weights.items()},
-        "6 of another type: hidden.0.weight int8 instead of float32",
+UNFIT = {  # tests/training/test_weight_files.py has more
+    "differs": (
+        lambda weights: (
+            {n: t for n, t in weights.items() if n != "output.weight"}
+            | {"head.weight": torch.zeros(2), "hidden.0.weight": torch.zeros(5, 64)}
+        ),
+        "does not fit the model, which has 6 tensors; 1 missing: output.weight; 1 unexpected: "
+        "head.weight; 1 of another shape: hidden.0.weight [5, 64] instead of [16, 64]",
     ),
     "nan": (with_nan, "has weights that are not finite, in output.bias (1 of 10)"),
 }
