@@ -142,6 +142,8 @@ class Run:
         Raises:
             ValueError: a requested step lies after the planned end of training.
         """
+        if request is None:
+            return []
         result = self.read_result()
         assert result is not None  # it has finished
         end = result["end"] if end is None else max(end, result["end"])
