@@ -122,9 +122,10 @@ def test_signals_to_all_processes_are_left_to_the_one_that_started_them():
 @pytest.mark.parametrize("kind", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_processes_end_with_the_one_that_started_them(tmp_path, kind):
     code = (
-        "import sys; from functools import partial; from pathlib import Path\n"
+        "import signal; from functools import partial; from pathlib import Path\n"
         "from tests.test_workers import make, wait_in; from src.workers import Workers\n"
         "if __name__ == '__main__':\n"
+        "    signal.signal(signal.SIGINT, signal.default_int_handler)  # else may be ignored\n"
         f"    tasks = [partial(wait_in, Path({json.dumps(str(tmp_path))}))] * 2\n"
         "    Workers(2, partial(make, 0)).run(tasks)\n"
     )
@@ -137,7 +138,10 @@ def test_processes_end_with_the_one_that_started_them(tmp_path, kind):
                 time.sleep(0.01)
         finally:
             process.send_signal(kind)
-        errors = process.communicate(timeout=60)[1]  # which the others hold open until they end
+        try:
+            errors = process.communicate(timeout=60)[1]  # the others hold it open until they end
+        finally:
+            process.kill()
     assert process.returncode != 0
     assert not any(is_alive(path.stem) for path in tmp_path.iterdir())
     assert "leaked" not in errors
