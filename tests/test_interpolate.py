@@ -105,6 +105,7 @@ def test_a_grid_that_is_there_is_done_at_once(grid):
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_branches_are_the_same_alone_and_trained_side_by_side(grid, tmp_path):
     folder, _ = grid
     asked = [*BRANCHES, "k1=[0,1]", "k2=[1,2]"]

@@ -15,7 +15,13 @@ SMALL = [
     "model=mlp", "model.width=16", "hparams.epochs=4", "hparams.batch_size=16", "averaged=none",
     "scheduler=constant", "dataset.augment=false", "dataset.val_fraction=0", *QUIET,
 ]  # fmt: skip
-STREAMED = ["dataset=imagenet", "dataset.folder=''", "dataset.image_size=8", "dataset.resize=8"]
+STREAMED = [
+    "dataset=imagenet",
+    "runtime.num_workers=0",
+    "dataset.folder=''",
+    "dataset.image_size=8",
+    "dataset.resize=8",
+]
 IN_MEMORY = ["dataset=imagefolder"]
 
 
