@@ -67,7 +67,9 @@ def data(
             node["cache_dir"] = cache_dir
     elif saved.get("_target_") == node["_target_"]:
         takes = signatures.arguments(node["_target_"]).keys() - PLACES - set(typed)
-        node = node | {key: value for key, value in saved.items() if key in takes}
+        of_training = {key: value for key, value in saved.items() if key in takes}
+        _check_plain("dataset", node["_target_"], of_training)
+        node = node | of_training
     noise = config_of_run["seeds"]["label_noise"]
     return config.load(node, config_of_run["global_seed"] if noise is None else noise)
 
@@ -110,13 +112,21 @@ def _check(group: str, node: Any) -> None:
         raise ConfigError(
             f"{group}: {target} is not such a class of {package}; only these are made"
         )
-    if _is_call(
-        {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
-    ):
-        raise ConfigError(f"{group}: an argument of {target} would itself be computed")
+    arguments = {key: v for key, v in node.items() if key not in ("_target_", "_partial_")}
+    _check_plain(group, target, arguments)
     errors = checks.misfits_of_part(group, node, optional=False)
     if errors:
         raise ConfigError("This cannot be rebuilt:\n  " + "\n  ".join(errors))
+
+
+def _check_plain(group: str, target: Any, arguments: dict[str, Any]) -> None:
+    """Refuse arguments from a file that Hydra or OmegaConf would compute.
+
+    Raises:
+        ConfigError: naming the group and the class.
+    """
+    if _is_call(arguments):
+        raise ConfigError(f"{group}: an argument of {target} would itself be computed")
 
 
 def _is_call(value: Any) -> bool:

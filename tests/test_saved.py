@@ -178,3 +178,12 @@ def test_a_folder_is_held_against_the_parts_that_were_trained_with(tmp_path):
     made.write_image(tmp_path / "a" / "test" / "cat" / "7.png")
     node = {"root": str(tmp_path / "a"), "test": True}
     assert len(saved.data(node, [], trained, str(tmp_path / "cache")).test) == 7
+
+
+@pytest.mark.parametrize("value", ["${oc.env:HOME}", {"_target_": "os.system"}])
+def test_values_of_the_training_are_plain_where_the_data_set_is_typed(value):
+    typed = {"_target_": DIGITS["_target_"], "root": None}
+    trained = digits(dataset=DIGITS | {"cutout": value})
+    with pytest.raises(ConfigError, match="would itself be computed"):
+        saved.data(typed, [], trained, "cache")
+    assert len(saved.data(typed, ["cutout"], trained, "cache").val) == 432
