@@ -1,59 +1,10 @@
 """Average saved weights of one architecture, whoever made them. Options: --help."""
 
-import logging
 import sys
-
-import hydra
-from omegaconf import DictConfig
-
-from src import command_line, config, runs, tables
-from src.averaging import ingredients
-
-LASTING = ("config", "input_shape", "num_classes", "classes", "normalization")  # of metadata
-
-log = logging.getLogger(__name__)
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="average")
-def main(cfg: DictConfig) -> None:
-    with config.job(cfg):
-        run, options = runs.Run(config.folder()), config.plain(cfg)
-        files = ingredients.find(options["checkpoints"], options["run"], options["steps"])
-        files = ingredients.select(files, cfg.method, options)
-        digests = ingredients.digests(files)
-        with run.locked():
-            if ingredients.are_averaged(run, digests):
-                log.info("done before: nothing to compute")
-                config.compare_threads(cfg, run.read_result())
-            else:
-                average(cfg, run, files, digests)
-        log.info(tables.evaluation(run.read_result()["evaluation"]))
-        log.info("results in %s", config.shown(run.folder))
-
-
-def average(cfg: DictConfig, run: runs.Run, files: list, digests: list[str]) -> None:
-    import torch  # takes seconds: not for --help, a refused option or a finished average
-
-    from src.averaging.evaluated import NAME, Ingredients
-    from src.training import rebuilt
-    from src.training.recipe import Runtime
-
-    torch.set_num_threads(config.threads(cfg))
-    metadata, options = ingredients.check(files), config.values(cfg, "Average")
-    dataset, typed = options["dataset"], options["dataset_typed"]
-    runtime, cache = Runtime(**config.runtime(cfg)), f"{cfg.output_dir}/cache"
-    evaluator = rebuilt.evaluator(metadata, dataset, typed, cache, runtime, cfg.precision)
-    result = Ingredients(files, evaluator, cfg.bn).average(cfg.method, options, options["splits"])
-    parts = result.parts(files, digests)
-    how = {"method": cfg.method, "bn": cfg.bn, "ingredients": parts}
-    threads = {"num_threads": torch.get_num_threads()}
-    lasting = {key: metadata[key] for key in LASTING if key in metadata}
-    run.result.unlink(missing_ok=True)  # of files that have changed since
-    runs.save_weights(run.average, result.weights, {**lasting, "kind": NAME, **how})
-    runs.write_csv(run.averages, ("model", "split", "metric", "value"), result.rows())
-    runs.write_json(run.result, {**how, **threads, "evaluation": result.evaluation})
-
+from pathlib import Path
 
 if __name__ == "__main__":
-    sys.argv = command_line.arguments(sys.argv)
-    main()
+    sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
+    from isthmus.__main__ import run
+
+    run("average")

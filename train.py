@@ -1,54 +1,10 @@
 """Train one network, with averaged models tracked beside it. Options: --help."""
 
-import logging
 import sys
-from functools import partial
-
-import hydra
-from omegaconf import DictConfig
-
-from src import command_line, config, tables, torchrun
-from src.runs import Run
-
-log = logging.getLogger(__name__)
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="train")
-def main(cfg: DictConfig) -> None:
-    with config.job(cfg):
-        run = Run(config.folder())
-        if not torchrun.is_on() and run.is_complete(config.plain(cfg.snapshots)):
-            log.info("done before: nothing to compute")
-            config.compare_threads(cfg, run.read_result())
-        else:
-            train(cfg, run)
-        if torchrun.is_first():
-            log.info(tables.result(run.read_result(), config.shown(run.folder)))
-
-
-def train(cfg: DictConfig, run: Run) -> None:
-    import torch  # takes seconds: not for --help, a refused option or a finished run
-
-    from src.training.fit import fit
-    from src.training.leg import Extras
-    from src.training.processes import joined, locked
-    from src.training.recipe import Recipe, Runtime, Seeds, resolve_device
-    from src.training.session import Session
-    from src.widths.diagnostics import Asked
-
-    torch.set_num_threads(config.threads(cfg, run.read_result()))
-    seeds, snapshots = config.seeds(cfg), config.plain(cfg.snapshots)
-    recipe, runtime = Recipe(**config.recipe(config.training(cfg))), Runtime(**config.runtime(cfg))
-    recipe.check()
-    with joined(resolve_device(runtime.device)) as processes, locked(run, processes) as own:
-        data = config.load(config.plain(cfg.dataset), seeds.pop("label_noise"))
-        make = partial(Session, recipe, data, Seeds(**seeds), runtime, processes)
-        asked = Asked(**config.plain(cfg.diagnostics))
-        measures = partial(asked.callbacks, seeds["initialization"])
-        extras = Extras(measures, cfg.save_weights)
-        fit(own, make, snapshots, cfg.save_predictions, extras=extras)
-
+from pathlib import Path
 
 if __name__ == "__main__":
-    sys.argv = command_line.arguments(sys.argv)
-    main()
+    sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
+    from isthmus.__main__ import run
+
+    run("train")

@@ -1,50 +1,10 @@
 """Search for the values that a training goes best with, on a validation split. Options: --help."""
 
-import logging
 import sys
-from functools import partial
-
-import hydra
-from omegaconf import DictConfig
-
-from src import command_line, config, tables, tuned
-from src.runs import Run
-
-log = logging.getLogger(__name__)
-
-
-@hydra.main(version_base="1.3", config_path="conf", config_name="tune")
-def main(cfg: DictConfig) -> float:
-    """One trial, which is a run of `train.py` with these values, in its folder."""
-    with config.job(cfg):
-        run = Run(config.folder())
-        if run.is_complete(config.plain(cfg.snapshots)):
-            log.info("done before: nothing to compute")
-            config.compare_threads(cfg, run.read_result())
-        else:
-            train(cfg, run)
-        result = run.read_result()
-        log.info(tables.result(result, config.shown(run.folder)))
-        return tuned.objective(result["evaluation"], cfg.maximize_averaged)
-
-
-def train(cfg: DictConfig, run: Run) -> None:
-    import torch  # takes seconds: not for --help, a refused option or a finished run
-
-    from src.training.fit import fit
-    from src.training.recipe import Recipe, Runtime, Seeds
-    from src.training.session import Session
-
-    torch.set_num_threads(config.threads(cfg, run.read_result()))
-    seeds, snapshots = config.seeds(cfg), config.plain(cfg.snapshots)
-    recipe, runtime = Recipe(**config.recipe(config.training(cfg))), Runtime(**config.runtime(cfg))
-    recipe.check()
-    with run.locked():
-        data = config.load(config.plain(cfg.dataset), seeds.pop("label_noise"))
-        make = partial(Session, recipe, data, Seeds(**seeds), runtime)
-        fit(run, make, snapshots, cfg.save_predictions)
-
+from pathlib import Path
 
 if __name__ == "__main__":
-    sys.argv = command_line.arguments(sys.argv)
-    main()
+    sys.path.insert(0, str(Path(__file__).resolve().parent / "src"))
+    from isthmus.__main__ import run
+
+    run("tune")

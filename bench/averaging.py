@@ -8,9 +8,9 @@ import itertools
 import torch
 
 from bench import measure
-from src.averaging.ema import EMA
-from src.data.torchvision_import import datasets
-from src.models.resnet_cifar import ResNetCifar
+from isthmus.averaging.ema import EMA
+from isthmus.data.torchvision_import import datasets
+from isthmus.models.resnet_cifar import ResNetCifar
 
 UPDATES = 20  # in one measurement
 BANK = [0.9, 0.99, 0.999, 0.9995, 0.9997]

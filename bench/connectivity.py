@@ -23,14 +23,14 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from bench import measure
 from bench.training import PILDataset
-from src.connectivity import combinations, line, plane
-from src.connectivity.points import PointEvaluator
-from src.data.splits import DataSet, Normalization, Split
-from src.models.mlp import MLP
-from src.models.resnet_cifar import ResNetCifar
-from src.state_dicts import StateDict
-from src.training.evaluator import CALIBRATION_EXAMPLES, Evaluator
-from src.training.recipe import Runtime, resolve_device
+from isthmus.connectivity import combinations, line, plane
+from isthmus.connectivity.points import PointEvaluator
+from isthmus.data.splits import DataSet, Normalization, Split
+from isthmus.models.mlp import MLP
+from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.state_dicts import StateDict
+from isthmus.training.evaluator import CALIBRATION_EXAMPLES, Evaluator
+from isthmus.training.recipe import Runtime, resolve_device
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "lenet_300_100": lambda: MLP((1, 28, 28), 10, [300, 100]),

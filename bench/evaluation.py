@@ -8,10 +8,10 @@ from collections.abc import Callable
 import torch
 
 from bench import measure
-from src import state_dicts
-from src.models.mlp import MLP
-from src.models.resnet_cifar import ResNetCifar
-from src.training.evaluation import logits_apart, logits_together
+from isthmus import state_dicts
+from isthmus.models.mlp import MLP
+from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.training.evaluation import logits_apart, logits_together
 
 
 def compare(

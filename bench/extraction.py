@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from bench import measure
-from src.extraction import clusters, fitting, trees
-from src.extraction.fitting import Fit, Schedule
-from src.extraction.symmetries import SYMMETRIES
+from isthmus.extraction import clusters, fitting, trees
+from isthmus.extraction.fitting import Fit, Schedule
+from isthmus.extraction.symmetries import SYMMETRIES
 
 SIZES, BATCH, STEPS = (784, 40, 10), 512, 8
 STUDENTS, GAMMA, BETA = 10, 0.5, math.pi / 6

@@ -9,7 +9,7 @@ import torch
 
 from bench import measure
 from bench.training import BATCH, PILDataset, data
-from src.data.batches import train_batches
+from isthmus.data.batches import train_batches
 
 STEPS = 40  # batches in one measurement
 

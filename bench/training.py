@@ -21,18 +21,18 @@ import torch
 import torch.nn.functional as F
 
 from bench import measure
-from src.averaging.ema import EMA
-from src.data.image_folder import ImageFolder
-from src.data.splits import Augmentation, DataSet, Normalization, Split
-from src.data.torchvision_files import MNIST
-from src.data.torchvision_import import datasets
-from src.models.mlp import MLP
-from src.models.resnet_cifar import ResNetCifar
-from src.training import loop
-from src.training.optimizers import sgd
-from src.training.recipe import Recipe, Runtime, Seeds
-from src.training.schedulers import Constant
-from src.training.session import Session
+from isthmus.averaging.ema import EMA
+from isthmus.data.image_folder import ImageFolder
+from isthmus.data.splits import Augmentation, DataSet, Normalization, Split
+from isthmus.data.torchvision_files import MNIST
+from isthmus.data.torchvision_import import datasets
+from isthmus.models.mlp import MLP
+from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.training import loop
+from isthmus.training.optimizers import sgd
+from isthmus.training.recipe import Recipe, Runtime, Seeds
+from isthmus.training.schedulers import Constant
+from isthmus.training.session import Session
 
 BATCH, DECAY = 128, 0.999
 STEPS = {"resnet20": 10, "lenet_300_100": 200}  # in one measurement

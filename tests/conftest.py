@@ -7,11 +7,18 @@ from pathlib import Path
 
 import pytest
 
-from src import signatures
+from isthmus import signatures
+
+SOURCES = Path(__file__).parents[1] / "src"
 
 
 def pytest_configure() -> None:
-    """Give each of several workers cores of its own: torch is slow where threads share them."""
+    """Let processes that tests start import the package; give each of several workers own cores.
+
+    Torch is slow where threads share cores.
+    """
+    paths = [str(SOURCES), os.environ.get("PYTHONPATH", "")]
+    os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is not None and hasattr(os, "sched_setaffinity"):
         cores, number = sorted(os.sched_getaffinity(0)), int(worker.removeprefix("gw"))
@@ -30,7 +37,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture
 def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """A function that makes `signatures` read given modules, by path below `src`, and the schemas.
+    """A function that makes `signatures` read given modules, by path below the package.
 
     Each call makes a tree of its own, because what was read once is remembered.
     """
@@ -49,11 +56,11 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
             "steps.py",
         )
         for name in names:
-            (root / "src").mkdir(parents=True, exist_ok=True)
-            shutil.copy(signatures.__file__.replace("signatures.py", name), root / "src")
+            (root / "isthmus").mkdir(parents=True, exist_ok=True)
+            shutil.copy(signatures.__file__.replace("signatures.py", name), root / "isthmus")
         for path, text in modules.items():
-            (root / "src" / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / "src" / path).write_text(text)
+            (root / "isthmus" / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / "isthmus" / path).write_text(text)
         monkeypatch.setattr(signatures, "ROOT", root)
 
     return write

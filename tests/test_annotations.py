@@ -1,6 +1,6 @@
 import pytest
 
-from src import annotations
+from isthmus import annotations
 
 FITTING = [
     (1, "int"),

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src import chance
+from isthmus import chance
 
 
 def test_seeds_of_streams_stay_what_they_were():

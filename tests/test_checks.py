@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from src import checks, schemas
+from isthmus import checks, schemas
 
 PARTS = {
     "parts.py": """
@@ -30,11 +30,11 @@ def train(**changes: Any) -> dict[str, Any]:
     """A configuration of `train.py` that can run, with changes: `hparams={"epochs": 1}`."""
     values = dataclasses.asdict(schemas.Train())
     values |= {
-        "dataset": {"_target_": "src.parts.Digits", "root": "data"},
-        "model": {"_target_": "src.parts.Net", "_partial_": True, "init": "orthogonal"},
-        "optimizer": {"_target_": "src.parts.sgd", "lr": 0.1},
-        "scheduler": {"_target_": "src.parts.warm"},
-        "averaged": {"_target_": "src.parts.Ema", "decay": [0.9, 0.99]},
+        "dataset": {"_target_": "isthmus.parts.Digits", "root": "data"},
+        "model": {"_target_": "isthmus.parts.Net", "_partial_": True, "init": "orthogonal"},
+        "optimizer": {"_target_": "isthmus.parts.sgd", "lr": 0.1},
+        "scheduler": {"_target_": "isthmus.parts.warm"},
+        "averaged": {"_target_": "isthmus.parts.Ema", "decay": [0.9, 0.99]},
     }
     for name, change in changes.items():
         merges = isinstance(change, dict) and isinstance(values[name], dict)
@@ -55,7 +55,7 @@ def test_everything_wrong_is_reported_at_once():
     assert wrong(
         dataset={"rot": "data"},
         model={"width": "wide", "init": "none", "depth": 3},
-        optimizer={"_target_": "src.parts.SGD"},
+        optimizer={"_target_": "isthmus.parts.SGD"},
         averaged={"decay": "???"},
         hparams={"epochs": "ten", "batch_size": None},
         runtime={"progress": 1},
@@ -68,7 +68,8 @@ def test_everything_wrong_is_reported_at_once():
         "model.width=wide: must be a whole number or a list of (a whole number)",
         "model.depth=3: no such option; model takes bn_init, freeze, freeze_exceptions, init, "
         "norm, width",
-        "optimizer._target_: there is no src.parts.SGD; src.parts has Net, sgd, warm, Ema, Digits",
+        "optimizer._target_: there is no isthmus.parts.SGD; isthmus.parts has Net, sgd, warm, Ema, "
+        "Digits",
         "averaged.decay: needs a value, averaged.decay=...",
         "hparams.epochs=ten: must be a whole number",
         "hparams.batch_size=null: must be a whole number",
@@ -79,7 +80,7 @@ def test_everything_wrong_is_reported_at_once():
 
 
 def test_an_argument_without_default_needs_a_value():
-    parts = {"_target_": "src.parts.sgd", "momentum": 0.9}
+    parts = {"_target_": "isthmus.parts.sgd", "momentum": 0.9}
     assert checks.misfits(train() | {"optimizer": parts}, "Train") == [
         "optimizer.lr: needs a value, optimizer.lr=..."
     ]
@@ -131,7 +132,9 @@ def test_an_optional_part_must_be_a_part():
     assert wrong(averaged=5) == ["averaged=5: must be an option of the group, see conf/averaged"]
 
 
-@pytest.mark.parametrize("target", [None, "???", "Net", "src.parts.Nothing", "src.nothing.Net"])
+@pytest.mark.parametrize(
+    "target", [None, "???", "Net", "isthmus.parts.Nothing", "isthmus.nothing.Net"]
+)
 def test_a_target_that_is_not_there_is_named(target):
     (error,) = wrong(model={"_target_": target})
     assert error.startswith(f"model._target_: there is no {target}")
@@ -382,8 +385,8 @@ def test_requests_for_branches_that_can_be_met_have_no_misfits(changes):
         ({"pretrain": {"hparams": {"epochs": 0}}}, "pretrain.hparams.epochs=0: must be positive"),
         ({"pretrain": {"optimizer": {"lr": "x"}}}, "pretrain.optimizer.lr=x: must be a number"),
         (
-            {"pretrain": {"dataset": {"_target_": "src.parts.MNIST"}}},
-            "pretrain.dataset._target_: there is no src.parts.MNIST; src.parts has ",
+            {"pretrain": {"dataset": {"_target_": "isthmus.parts.MNIST"}}},
+            "pretrain.dataset._target_: there is no isthmus.parts.MNIST; isthmus.parts has ",
         ),
         ({"pretrain": {"model": None}}, "pretrain.model=null: no such option; pretrain takes data"),
     ],
@@ -436,7 +439,7 @@ def script(**changes: Any) -> list[str]:
 
 
 def test_a_parametrization_has_the_last_word_on_initial_weights():
-    part = {"_target_": "src.parts.Ema", "decay": 0.9}  # any
+    part = {"_target_": "isthmus.parts.Ema", "decay": 0.9}  # any
     message = "model.init=orthogonal: a parametrization says how weights begin"
     (error,) = wrong(parametrization=part)
     assert error.startswith(message)

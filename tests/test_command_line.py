@@ -1,4 +1,4 @@
-from src import command_line
+from isthmus import command_line
 
 
 def test_null_switches_a_group_off_as_none_does():

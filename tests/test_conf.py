@@ -8,7 +8,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from src import checks, config, modes, naming, schemas
+from isthmus import checks, config, modes, naming, schemas
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 SCRIPTS = [path.stem for path in sorted(CONF.glob("*.yaml"))]

@@ -12,8 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from src import config, naming
-from src.config import ConfigError
+from isthmus import config, naming
+from isthmus.config import ConfigError
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT.resolve() / "conf"
@@ -61,17 +61,17 @@ hydra:
   run:
     dir: ${run_dir:interpolate}
 """,
-    "dataset/digits.yaml": "_target_: src.data.digits.Digits\nval_fraction: 0.2",
-    "model/mlp.yaml": "_target_: src.models.mlp.MLP\n_partial_: true\nwidth: [3]",
-    "optimizer/sgd.yaml": "_target_: src.training.optimizers.sgd\nlr: 0.1",
-    "scheduler/constant.yaml": "_target_: src.training.schedulers.Constant",
-    "averaged/ema.yaml": "_target_: src.averaging.ema.EMA\ndecay: 0.9",
+    "dataset/digits.yaml": "_target_: isthmus.data.digits.Digits\nval_fraction: 0.2",
+    "model/mlp.yaml": "_target_: isthmus.models.mlp.MLP\n_partial_: true\nwidth: [3]",
+    "optimizer/sgd.yaml": "_target_: isthmus.training.optimizers.sgd\nlr: 0.1",
+    "scheduler/constant.yaml": "_target_: isthmus.training.schedulers.Constant",
+    "averaged/ema.yaml": "_target_: isthmus.averaging.ema.EMA\ndecay: 0.9",
     "averaged/none.yaml": "# @package _global_\naveraged: null",
 }
 
 SCRIPT = """
 import hydra
-from src import config
+from isthmus import config
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg):
@@ -240,7 +240,7 @@ def run_dir() -> str:
 
 def test_the_folder_is_named_by_what_is_computed_and_by_the_seed(composed):
     cfg = composed("global_seed=7", "output_dir=elsewhere")
-    name = naming.run_name(config.values(cfg, "Train"), "Train")
+    name = naming.run_name(config.values(cfg, "TrainScript"), "TrainScript")
     assert run_dir() == f"elsewhere/train_{name}/seed_7"
     assert HydraConfig.get().sweep.subdir == os.path.abspath(run_dir())
     composed("checkpoint=a.safetensors", script="eval")
@@ -295,7 +295,7 @@ def test_saved_networks_are_evaluated_on_their_own_data_unless_other_data_was_ty
     _, moved, same = interpolated(composed, *ends, "dataset.root=/data")
     assert (moved["dataset"], same) == ({"root": "/data"}, folder)
     _, other, another = interpolated(composed, *ends, "dataset=digits", "precision=fp32")
-    assert other["dataset"]["_target_"] == "src.data.digits.Digits"
+    assert other["dataset"]["_target_"] == "isthmus.data.digits.Digits"
     assert other["precision"] == "fp32"
     assert another != folder
 
@@ -343,7 +343,7 @@ def test_options_of_another_thing_are_refused_if_they_were_typed(composed):
 def test_values_are_plain_and_resolved_and_of_the_schema_alone(composed):
     cfg = composed("optimizer.lr=${averaged.decay}", "+extra=1", "precision=???")
     values = config.values(cfg, "Train")
-    assert values["optimizer"] == {"_target_": "src.training.optimizers.sgd", "lr": 0.9}
+    assert values["optimizer"] == {"_target_": "isthmus.training.optimizers.sgd", "lr": 0.9}
     assert type(values["model"]["width"]) is list
     assert values["precision"] == "???"
     assert "extra" not in values
@@ -396,7 +396,12 @@ def test_a_target_within_a_part_is_a_value_and_is_not_called(tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-MODEL = {"_target_": "src.models.mlp.MLP", "_partial_": True, "width": [3], "init": "orthogonal"}
+MODEL = {
+    "_target_": "isthmus.models.mlp.MLP",
+    "_partial_": True,
+    "width": [3],
+    "init": "orthogonal",
+}
 
 
 def test_a_seed_that_is_not_given_is_the_global_one(composed):
@@ -451,6 +456,7 @@ def test_jobs_that_run_beside_each_other_share_the_cores(
 def test_studies_of_children_have_one_thread_however_many_are_trained_at_a_time(
     composed, monkeypatch, overrides, expected
 ):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert config.threads(composed(*overrides, script="interpolate")) == expected
 
@@ -498,8 +504,8 @@ def test_a_recipe_has_the_parts_the_lengths_and_the_options_of_the_model(compose
 
 def test_what_is_saved_with_the_weights_holds_wherever_they_are_loaded(composed):
     saved = recipe(composed("global_seed=7"))["metadata"]["config"]
-    assert saved["dataset"] == {"_target_": "src.data.digits.Digits", "val_fraction": 0.2}
-    assert saved["model"] == MODEL
+    assert saved["dataset"] == {"_target_": "Digits", "val_fraction": 0.2}
+    assert saved["model"] == MODEL | {"_target_": "MLP"}
     assert saved["global_seed"] == 7
     assert not {"runtime", "output_dir", "snapshots"} & set(saved)
     elsewhere = composed(
@@ -519,7 +525,6 @@ def run(conf: Path, tmp_path: Path, *overrides: str) -> subprocess.CompletedProc
     return subprocess.run(
         [sys.executable, conf.parent / "script.py", *overrides],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from src import cores
+from isthmus import cores
 
 
 @pytest.mark.parametrize(("workers", "expected"), [(1, 8), (3, 2), (8, 1), (100, 1), (-1, 1)])

@@ -127,7 +127,7 @@ def test_a_damaged_run_is_left_out_and_named_once_on_the_console_and_on_the_page
     assert file in page
 
 
-@pytest.mark.parametrize("target", ["os.system", "beside.Data", "src.runs.write_bytes"])
+@pytest.mark.parametrize("target", ["os.system", "beside.Data", "isthmus.runs.write_bytes"])
 def test_a_run_that_names_something_to_call_is_named_and_nothing_is_called(target, tmp_path):
     node = {"_target_": target, "command": f"touch {tmp_path}/ran", "root": "data"}
     made.training(tmp_path / "outputs" / "train_1" / "seed_1", values={"dataset": node})

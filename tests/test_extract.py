@@ -10,7 +10,7 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-from src import runs
+from isthmus import runs
 from tests.scripts import QUIET, REPOSITORY, SMALL, files, only, refused, run
 
 ONE_CPU = ["runtime.device=cpu", "runtime.num_threads=1"]
@@ -127,7 +127,7 @@ def test_a_trained_teacher_is_compared_on_its_own_data(trained, tmp_path):
 
 def test_a_teacher_that_cannot_be_asked_and_students_that_agree_on_nothing(trained, tmp_path):
     weights, metadata = runs.load_weights(trained)
-    metadata["config"]["model"] = {"_target_": "src.models.lenet.LeNet5", "_partial_": True}
+    metadata["config"]["model"] = {"_target_": "isthmus.models.lenet.LeNet5", "_partial_": True}
     metadata["input_shape"] = [1, 28, 28]
     runs.save_weights(tmp_path / "lenet5.safetensors", weights, metadata)
     for arguments, message in (

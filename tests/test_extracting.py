@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 
-from src import checks, extracting, naming, schemas
+from isthmus import checks, extracting, naming, schemas
 
 
 def values(extraction=None, **changes):

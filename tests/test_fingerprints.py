@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from src import fingerprints
+from isthmus import fingerprints
 
 
 @pytest.fixture(autouse=True)

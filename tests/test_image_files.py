@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from src import image_files
+from isthmus import image_files
 
 NFC, NFD = (unicodedata.normalize(form, "éléphant") for form in ("NFC", "NFD"))
 

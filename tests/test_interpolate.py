@@ -12,8 +12,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from src import runs, state_dicts
-from src.training import rebuilt
+from isthmus import runs, state_dicts
+from isthmus.training import rebuilt
 from tests import toys
 from tests.scripts import QUIET, REPOSITORY, files, only, refused, run, steps_made
 

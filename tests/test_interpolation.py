@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from src import interpolation, schemas
+from isthmus import interpolation, schemas
 
 PLANE = ["a", "b", "c"]
 

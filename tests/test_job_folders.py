@@ -1,6 +1,6 @@
 import pytest
 
-from src import job_folders, locks
+from isthmus import job_folders, locks
 
 
 @pytest.mark.parametrize("name", ["run.lock", "parent/run.lock", ".hydra/config.yaml"])

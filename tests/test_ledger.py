@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from src import ledger, runs
+from isthmus import ledger, runs
 
 
 def table(sweep):

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from src import checks, lottery, naming, schemas
+from isthmus import checks, lottery, naming, schemas
 
 PARTS = {
     "parts.py": """
@@ -34,11 +34,11 @@ def prune(**changes: Any) -> dict[str, Any]:
     """A configuration of `prune.py` that can run, with changes."""
     values = dataclasses.asdict(schemas.Prune())
     values |= {
-        "dataset": {"_target_": "src.parts.Digits"},
-        "model": {"_target_": "src.parts.Net"},
-        "optimizer": {"_target_": "src.parts.sgd", "lr": 0.1},
-        "scheduler": {"_target_": "src.parts.constant"},
-        "pruning": {"_target_": "src.parts.SparseGlobal"},
+        "dataset": {"_target_": "isthmus.parts.Digits"},
+        "model": {"_target_": "isthmus.parts.Net"},
+        "optimizer": {"_target_": "isthmus.parts.sgd", "lr": 0.1},
+        "scheduler": {"_target_": "isthmus.parts.constant"},
+        "pruning": {"_target_": "isthmus.parts.SparseGlobal"},
         "levels": 3,
     }
     for name, change in changes.items():
@@ -59,8 +59,8 @@ def wrong(**changes: Any) -> list[str]:
         {"levels": None, "one_shot": 0.9},
         {"levels": 1, "one_shot": 0.9},
         {"rewind": "lr", "rewind_step": "500it"},
-        {"pruning": {"_target_": "src.parts.Han"}},
-        {"pruning": {"_target_": "src.parts.Han"}, "retrain_lr": 0.01, "rewind": "none"},
+        {"pruning": {"_target_": "isthmus.parts.Han"}},
+        {"pruning": {"_target_": "isthmus.parts.Han"}, "retrain_lr": 0.01, "rewind": "none"},
         {"rewind": "none", "retrain_lr": 0.01},
         {"branch": "randomly_prune", "randomly_prune": {"strategy": "even", "seed": 3}},
         {"branch": "retrain", "retrain": {"hparams": {"epochs": 3}}, "branch_levels": [0, 3]},
@@ -74,7 +74,7 @@ def test_what_can_run_has_no_misfits(changes):
     assert wrong(**changes) == []
 
 
-HAN = {"_target_": "src.parts.Han"}
+HAN = {"_target_": "isthmus.parts.Han"}
 
 
 @pytest.mark.parametrize(
@@ -96,17 +96,17 @@ HAN = {"_target_": "src.parts.Han"}
             "pruning.fraction=0.5: one_shot=0.9 says how much is pruned",
         ),
         (
-            {"levels": None, "one_shot": 0.9, "pruning": {"_target_": "src.parts.Counted"}},
-            "one_shot=0.9: src.parts.Counted takes no fraction to prune",
+            {"levels": None, "one_shot": 0.9, "pruning": {"_target_": "isthmus.parts.Counted"}},
+            "one_shot=0.9: isthmus.parts.Counted takes no fraction to prune",
         ),
         (
             {"pruning": HAN, "rewind": "lr"},
-            "rewind=lr: pruning._target_=src.parts.Han leaves weights where they are (Han.rewind "
-            "is none); pruning=sparse_global rewinds",
+            "rewind=lr: pruning._target_=isthmus.parts.Han leaves weights where they are "
+            "(Han.rewind is none); pruning=sparse_global rewinds",
         ),
         (
-            {"pruning": {"_target_": "src.parts.Odd"}},
-            "pruning._target_=src.parts.Odd: Odd.rewind must be one of weights, lr, none, got "
+            {"pruning": {"_target_": "isthmus.parts.Odd"}},
+            "pruning._target_=isthmus.parts.Odd: Odd.rewind must be one of weights, lr, none, got "
             "never",
         ),
         (

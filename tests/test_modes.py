@@ -1,6 +1,6 @@
 import pytest
 
-from src import fingerprints, modes
+from isthmus import fingerprints, modes
 
 BRANCHES, LINE, PLANE = "InterpolateBranches", "InterpolateLine", "InterpolatePlane"
 
@@ -37,10 +37,10 @@ def test_only_lines_and_planes_of_saved_networks_know_their_model_from_the_weigh
 
 def interpolate(**changes):
     """Values of the script as they are composed, with a data set of its defaults."""
-    dataset = {"_target_": "src.data.torchvision_files.CIFAR10", "root": "data", "cutout": 4}
+    dataset = {"_target_": "isthmus.data.torchvision_files.CIFAR10", "root": "data", "cutout": 4}
     return {
         "dataset": dataset,
-        "model": {"_target_": "src.models.mlp.MLP"},
+        "model": {"_target_": "isthmus.models.mlp.MLP"},
         "precision": "fp32",
         "alphas": 25,
         "k1": "???",

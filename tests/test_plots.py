@@ -101,7 +101,7 @@ def test_what_cannot_be_drawn_gets_one_message_and_leaves_nothing(typed, message
 
 
 def test_help_names_every_figure(tmp_path):
-    from src import plotting
+    from isthmus import plotting
 
     words = set(re.findall(r"\w+", run("plots.py", "--help", cwd=tmp_path).stdout))
     assert {*plotting.FIGURES, plotting.REPORT} <= words

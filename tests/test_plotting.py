@@ -1,6 +1,6 @@
 import pytest
 
-from src import naming, plotting, schemas
+from isthmus import naming, plotting, schemas
 
 VALUES = {name: argument.default for name, argument in schemas.fields("Plots").items()} | {
     "figure": "ema_study",

@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from src import pretraining
+from isthmus import pretraining
 
 PARTS = """
 class Digits:
@@ -25,12 +25,12 @@ def values(**pretrain: Any) -> dict[str, Any]:
     """A configuration of `spawn.py` with a section `pretrain`."""
     off = {"weights": None, "fingerprint": None}
     return {
-        "dataset": {"_target_": "src.parts.Digits", "root": "data", "val_fraction": 0.1},
-        "model": {"_target_": "src.parts.Net", "width": 3},
-        "optimizer": {"_target_": "src.parts.sgd", "lr": 0.1},
-        "scheduler": {"_target_": "src.parts.constant"},
-        "averaged": {"_target_": "src.parts.Ema"},
-        "parametrization": {"_target_": "src.parts.Wide"},
+        "dataset": {"_target_": "isthmus.parts.Digits", "root": "data", "val_fraction": 0.1},
+        "model": {"_target_": "isthmus.parts.Net", "width": 3},
+        "optimizer": {"_target_": "isthmus.parts.sgd", "lr": 0.1},
+        "scheduler": {"_target_": "isthmus.parts.constant"},
+        "averaged": {"_target_": "isthmus.parts.Ema"},
+        "parametrization": {"_target_": "isthmus.parts.Wide"},
         "hparams": {"epochs": 3, "steps": None, "batch_size": 16},
         "seeds": {"dropout": None},
         "runtime": {"device": "cpu"},
@@ -67,31 +67,33 @@ def test_it_is_the_training_but_for_the_values_of_its_own():
     assert found == {
         **{key: value for key, value in given.items() if key not in ("child_seeds", "pretrain")},
         "hparams": {"epochs": 1, "steps": None, "batch_size": 16},
-        "optimizer": {"_target_": "src.parts.sgd", "lr": 0.5},
+        "optimizer": {"_target_": "isthmus.parts.sgd", "lr": 0.5},
     }
 
 
 def test_a_part_of_another_kind_takes_over_no_value():
-    own = {"_target_": "src.parts.adam", "lr": 0.001}
+    own = {"_target_": "isthmus.parts.adam", "lr": 0.001}
     assert pretraining.merged(values(optimizer=own))["optimizer"] == own
-    scheduler = {"_target_": "src.parts.cosine"}
+    scheduler = {"_target_": "isthmus.parts.cosine"}
     assert pretraining.merged(values(scheduler=scheduler))["scheduler"] == scheduler
 
 
 @pytest.mark.parametrize(
     ("own", "root"),
     [
-        ({"_target_": "src.parts.Folder"}, "data"),
-        ({"_target_": "src.parts.Folder", "root": None}, "data"),
-        ({"_target_": "src.parts.Folder", "root": "/own"}, "/own"),
+        ({"_target_": "isthmus.parts.Folder"}, "data"),
+        ({"_target_": "isthmus.parts.Folder", "root": None}, "data"),
+        ({"_target_": "isthmus.parts.Folder", "root": "/own"}, "/own"),
     ],
 )
 def test_another_data_set_is_looked_for_where_the_first_one_is(own, root):
     found = pretraining.merged(values(dataset=own))["dataset"]
-    assert found == {"_target_": "src.parts.Folder", "root": root}
+    assert found == {"_target_": "isthmus.parts.Folder", "root": root}
 
 
-@pytest.mark.parametrize("target", ["src.parts.Made", "src.parts.Nothing", "src.nowhere.Made"])
+@pytest.mark.parametrize(
+    "target", ["isthmus.parts.Made", "isthmus.parts.Nothing", "isthmus.nowhere.Made"]
+)
 def test_a_data_set_without_a_place_is_given_none(target):
     own = {"_target_": target, "num_examples": 3}
     assert pretraining.merged(values(dataset=own))["dataset"] == own
@@ -99,7 +101,7 @@ def test_a_data_set_without_a_place_is_given_none(target):
 
 def test_values_of_the_data_set_keep_its_place():
     found = pretraining.merged(values(dataset={"val_fraction": 0.5}))["dataset"]
-    assert found == {"_target_": "src.parts.Digits", "root": "data", "val_fraction": 0.5}
+    assert found == {"_target_": "isthmus.parts.Digits", "root": "data", "val_fraction": 0.5}
 
 
 def test_epochs_of_its_own_take_the_place_of_the_steps_of_the_training():
@@ -125,11 +127,11 @@ def test_its_length_is_that_of_its_hyperparameters():
 
 
 def test_the_values_of_the_training_are_left_alone():
-    given = values(hparams={"epochs": 1}, dataset={"_target_": "src.parts.Folder"})
+    given = values(hparams={"epochs": 1}, dataset={"_target_": "isthmus.parts.Folder"})
     given["hparams"]["steps"] = "600it"
     pretraining.merged(given)
     assert given["hparams"] == {"epochs": 3, "steps": "600it", "batch_size": 16}
-    assert given["pretrain"]["dataset"] == {"_target_": "src.parts.Folder"}
+    assert given["pretrain"]["dataset"] == {"_target_": "isthmus.parts.Folder"}
 
 
 def test_a_file_or_a_training_but_not_both():

@@ -6,14 +6,14 @@ from itertools import pairwise
 import pytest
 import torch
 
-import prune
-from src.connectivity import combinations, line
-from src.connectivity.measuring import Ends
-from src.connectivity.points import PointEvaluator
-from src.connectivity.records import Records
-from src.connectivity.repaired_line import RepairedLine
-from src.pruning import wanted
-from src.pruning.children import Children
+from isthmus.connectivity import combinations, line
+from isthmus.connectivity.measuring import Ends
+from isthmus.connectivity.points import PointEvaluator
+from isthmus.connectivity.records import Records
+from isthmus.connectivity.repaired_line import RepairedLine
+from isthmus.pruning import wanted
+from isthmus.pruning.children import Children
+from isthmus.scripts import prune
 from tests import toys
 from tests.connectivity import small
 from tests.pruning.studies import assert_sparse, grown, mask, study, weights

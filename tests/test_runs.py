@@ -7,8 +7,8 @@ import safetensors.torch
 import torch
 from filelock import FileLock
 
-from src import runs
-from src.runs import Run
+from isthmus import runs
+from isthmus.runs import Run
 
 
 def test_paths_of_a_run_lie_in_its_folder():

@@ -7,7 +7,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from src import runs, safe_reading
+from isthmus import runs, safe_reading
 
 LAUGHS = "a: &a [x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a]\nc: [*b,*b,*b,*b,*b,*b,*b]\n"
 

@@ -3,12 +3,17 @@ from typing import Any
 import pytest
 import yaml
 
-from src import fingerprints, saved
-from src.config import ConfigError
+from isthmus import fingerprints, saved
+from isthmus.config import ConfigError
 from tests.data import made
 
-MODEL = {"_target_": "src.models.mlp.MLP", "_partial_": True, "width": [3], "init": "orthogonal"}
-DIGITS = {"_target_": "src.data.digits.Digits", "val_fraction": 0.3, "cutout": 2}
+MODEL = {
+    "_target_": "isthmus.models.mlp.MLP",
+    "_partial_": True,
+    "width": [3],
+    "init": "orthogonal",
+}
+DIGITS = {"_target_": "isthmus.data.digits.Digits", "val_fraction": 0.3, "cutout": 2}
 
 
 def metadata(model: dict[str, Any]) -> dict[str, Any]:
@@ -30,12 +35,12 @@ def test_a_saved_part_outside_src_is_refused(target):
 @pytest.mark.parametrize(
     "change",
     [
-        {"_target_": "src.config.os.system"},
-        {"_target_": "src.runs.write_bytes", "path": "x", "content": ""},
-        {"_target_": "src.models.initialize.initialize"},
-        {"_target_": "src.models.no_module.MLP"},
-        {"_target_": "src.data.digits.Digits"},
-        {"_target_": ["src.models.mlp.MLP"]},
+        {"_target_": "isthmus.config.os.system"},
+        {"_target_": "isthmus.runs.write_bytes", "path": "x", "content": ""},
+        {"_target_": "isthmus.models.initialize.initialize"},
+        {"_target_": "isthmus.models.no_module.Nothing"},
+        {"_target_": "isthmus.data.digits.Digits"},
+        {"_target_": ["isthmus.models.mlp.MLP"]},
         {"_args_": [{"_target_": "os.system", "command": "true"}]},
         {"width": {"_target_": "os.system", "command": "true"}},
         {"width": [{"_target_": "os.system", "command": "true"}]},
@@ -47,8 +52,15 @@ def test_a_saved_part_is_a_class_of_its_package_with_plain_arguments(change):
         saved.model(metadata(MODEL | change))
 
 
+@pytest.mark.parametrize(
+    "target", ["MLP", "src.models.mlp.MLP", "isthmus.models.mlp.MLP", "isthmus.models.moved.MLP"]
+)
+def test_a_part_is_found_wherever_its_module_was(target):
+    assert type(saved.model(metadata(MODEL | {"_target_": target}))).__name__ == "MLP"
+
+
 def test_a_class_may_be_derived_from_another_one_of_its_package():
-    node = {"_target_": "src.models.skip_mlp.SkipMLP", "width": [3], "reads": [1, 1]}
+    node = {"_target_": "isthmus.models.skip_mlp.SkipMLP", "width": [3], "reads": [1, 1]}
     assert type(saved.model(metadata(node))).__name__ == "SkipMLP"
 
 
@@ -56,10 +68,10 @@ def test_a_class_may_be_derived_from_another_one_of_its_package():
     "dataset",
     [
         {"_target_": "os.system", "command": "touch ran"},
-        {"_target_": "src.data.download.fetch"},
-        {"_target_": "src.data.batches.TrainBatches"},
-        {"_target_": "src.models.mlp.MLP"},
-        {"_target_": "src.data.digits.Digits", "cutout": {"_target_": "os.getcwd"}},
+        {"_target_": "isthmus.data.download.fetch"},
+        {"_target_": "isthmus.data.batches.TrainBatches"},
+        {"_target_": "isthmus.models.mlp.MLP"},
+        {"_target_": "isthmus.data.digits.Digits", "cutout": {"_target_": "os.getcwd"}},
         {"_target_": "beside.Data"},
         "os.system",
         None,
@@ -77,7 +89,7 @@ def test_a_run_names_only_data_sets(dataset, tmp_path, monkeypatch):
 def test_a_run_says_its_data_set_and_where_it_lies_now(tmp_path, monkeypatch):
     monkeypatch.setenv("DATA_ROOT", "elsewhere")
     node = {
-        "_target_": "src.data.image_folder.ImageFolder",
+        "_target_": "isthmus.data.image_folder.ImageFolder",
         "root": "${oc.env:DATA_ROOT,data}",
         "cache_dir": "/somewhere/else",
         "fingerprint": "${fingerprint:/}",
@@ -90,7 +102,7 @@ def test_a_run_says_its_data_set_and_where_it_lies_now(tmp_path, monkeypatch):
     "root", ["${content:/dev/zero}", "${oc.env:${fingerprint:/}}", "${nope}", "${far}", "${a.far}"]
 )
 def test_a_run_cannot_have_anything_computed(root, tmp_path):
-    node = {"_target_": "src.data.digits.Digits", "root": root}
+    node = {"_target_": "isthmus.data.digits.Digits", "root": root}
     far = "${content:/dev/zero}"
     with pytest.raises(ValueError, match="config.yaml"):
         saved.data_set_of(run_of({"dataset": node, "far": far, "a": {"far": far}}, tmp_path), "x")
@@ -148,7 +160,7 @@ def folder(path: Any, **options: Any) -> dict[str, Any]:
     """Metadata of weights trained on a folder of images."""
     made.write_folder(path)
     node = {
-        "_target_": "src.data.image_folder.ImageFolder",
+        "_target_": "isthmus.data.image_folder.ImageFolder",
         "folder": "",
         "fingerprint": fingerprints.folder(str(path), options.get("test", True)),
     }

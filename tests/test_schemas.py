@@ -1,14 +1,14 @@
 import dataclasses
 import typing
-from pathlib import Path
 
 import pytest
 import yaml
 
-from src import annotations, schemas, signatures
-from src.models import freeze, initialize
-from src.plots import wishes
-from src.training import recipe
+from isthmus import annotations, schemas, signatures
+from isthmus.models import freeze, initialize
+from isthmus.paths import CONF
+from isthmus.plots import wishes
+from isthmus.training import recipe
 
 SCRIPTS = [
     schemas.TrainScript,
@@ -123,7 +123,7 @@ def test_the_runtime_of_a_training_is_that_of_the_scripts():
 def test_the_style_of_a_paper_is_that_of_the_code():
     defaults = {field.name: field.default for field in dataclasses.fields(schemas.Style)}
     assert {field.name: field.default for field in dataclasses.fields(wishes.Style)} == defaults
-    paper = Path(schemas.__file__).parent.parent / "conf" / "style" / "paper.yaml"
+    paper = CONF / "style" / "paper.yaml"
     assert yaml.safe_load(paper.read_text()) == defaults
 
 
@@ -134,11 +134,11 @@ def test_every_stream_has_its_seed():
 
 def test_the_options_of_the_model_are_those_that_the_code_takes():
     taken = {
-        name: signatures.choices("src.schemas_of_training.ModelOptions", name)
+        name: signatures.choices("isthmus.schemas_of_training.ModelOptions", name)
         for name in ("init", "bn_init")
     }
     assert taken["init"] == typing.get_args(initialize.INITS)
     assert taken["bn_init"] == typing.get_args(initialize.BN_INITS)
-    parts = signatures.arguments("src.schemas_of_training.ModelOptions")["freeze"].annotation
+    parts = signatures.arguments("isthmus.schemas_of_training.ModelOptions")["freeze"].annotation
     for part in typing.get_args(freeze.PARTS):
         assert annotations.fits([part], parts)

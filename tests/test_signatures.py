@@ -7,18 +7,22 @@ from pathlib import Path
 import pytest
 import torch
 
-from src import signatures
-from src.signatures import REQUIRED, UNKNOWN, Argument
+from isthmus import signatures
+from isthmus.signatures import REQUIRED, UNKNOWN, Argument
 
 CONF = Path(__file__).parent.parent / "conf"
 TARGETS = sorted(
     {
         match[1]
         for path in CONF.glob("*/*.yaml")
-        if (match := re.search(r"^_target_: (src\.\S+)", path.read_text(), re.MULTILINE))
+        if (match := re.search(r"^_target_: (isthmus\.\S+)", path.read_text(), re.MULTILINE))
     }
-    | {"src.models.mlp.MLP", "src.models.resnet_cifar.ResNetCifar", "src.models.norms.build"}
-    | {"src.data.digits.Digits", "src.schemas_of_training.Runtime", "src.steps.to_text"}
+    | {
+        "isthmus.models.mlp.MLP",
+        "isthmus.models.resnet_cifar.ResNetCifar",
+        "isthmus.models.norms.build",
+    }
+    | {"isthmus.data.digits.Digits", "isthmus.schemas_of_training.Runtime", "isthmus.steps.to_text"}
 )
 
 
@@ -49,8 +53,8 @@ def test_attributes_of_classes_are_read_with_those_that_they_inherit(sources):
     sources(
         {
             "parts.py": """
-from src.bases import Base
-from src import bases
+from isthmus.bases import Base
+from isthmus import bases
 class Plain: ...
 class Typed(Plain):
     word: str = "typed"
@@ -69,19 +73,19 @@ class Base:
         }
     )
     names = ("Plain", "Typed", "Said", "Inherited", "Computed", "Deep", "function", "absent")
-    found = [signatures.attribute(f"src.parts.{name}", "word") for name in names]
+    found = [signatures.attribute(f"isthmus.parts.{name}", "word") for name in names]
     assert found == [REQUIRED, "typed", "said", "base", UNKNOWN, "base", REQUIRED, REQUIRED]
     assert signatures.attribute("collections.OrderedDict", "__module__") == "collections"
 
 
 def test_what_strategies_of_pruning_say_of_themselves_is_read_as_it_is():
     for name in ("SparseGlobal", "Fc19", "Han", "Random"):
-        target = f"src.pruning.strategies.{name}"
+        target = f"isthmus.pruning.strategies.{name}"
         assert signatures.attribute(target, "rewind") == pydoc.locate(target).rewind
 
 
 def test_positional_arguments_are_read_in_the_order_of_the_signature():
-    target = "src.models.resnet_cifar.ResNetCifar"
+    target = "isthmus.models.resnet_cifar.ResNetCifar"
     assert list(signatures.arguments(target)) == list(
         inspect.signature(pydoc.locate(target)).parameters
     )
@@ -97,7 +101,7 @@ def part(first, /, second: int, third: float | list[float] = -1e-3, fourth=(1, (
 """
         }
     )
-    assert list(signatures.arguments("src.parts.part").values()) == [
+    assert list(signatures.arguments("isthmus.parts.part").values()) == [
         Argument("first", "", REQUIRED),
         Argument("second", "int", REQUIRED),
         Argument("third", "float | list[float]", -1e-3),
@@ -110,7 +114,7 @@ def part(first, /, second: int, third: float | list[float] = -1e-3, fourth=(1, (
 
 def test_a_default_that_is_no_literal_equals_nothing(sources):
     sources({"parts.py": "import math\ndef part(a=math.pi, b=[math.pi], c=1 + 2): pass"})
-    read = signatures.arguments("src.parts.part")
+    read = signatures.arguments("isthmus.parts.part")
     assert [argument.default for argument in read.values()] == [UNKNOWN] * 3
     assert UNKNOWN != 3
 
@@ -126,7 +130,7 @@ class Part:
 """
         }
     )
-    assert signatures.arguments("src.parts.Part") == {
+    assert signatures.arguments("isthmus.parts.Part") == {
         "width": Argument("width", "int", REQUIRED),
         "depth": Argument("depth", "int", 2),
     }
@@ -136,10 +140,10 @@ def test_a_class_without_a_constructor_is_read_from_its_base(sources):
     sources(
         {
             "base.py": "class Base:\n    def __init__(self, width: int = 3): ...",
-            "parts.py": "from src.base import Base\nclass Part(Base):\n    def f(self): ...",
+            "parts.py": "from isthmus.base import Base\nclass Part(Base):\n    def f(self): ...",
         }
     )
-    assert signatures.arguments("src.parts.Part") == {"width": Argument("width", "int", 3)}
+    assert signatures.arguments("isthmus.parts.Part") == {"width": Argument("width", "int", 3)}
 
 
 DATACLASSES = {
@@ -160,7 +164,7 @@ class Base:
 """,
     "data/left.py": """
 import dataclasses
-from src.data.base import Base as Common
+from isthmus.data.base import Base as Common
 
 @dataclasses.dataclass(frozen=True)
 class Left(Common):
@@ -172,8 +176,8 @@ class Middle(Left):
 """,
     "data/right.py": """
 from dataclasses import dataclass
-from src.data import base
-from src.data.left import Middle
+from isthmus.data import base
+from isthmus.data.left import Middle
 
 @dataclass(frozen=True)
 class Right(base.Base):
@@ -188,7 +192,7 @@ class Both(Middle, Right):
 
 def test_a_dataclass_is_read_field_by_field(sources):
     sources(DATACLASSES)
-    assert list(signatures.arguments("src.data.base.Base").values()) == [
+    assert list(signatures.arguments("isthmus.data.base.Base").values()) == [
         Argument("root", "str | None", None),
         Argument("labels", "list[int]", []),
         Argument("means", "list[float]", [0.5, 0.5]),
@@ -201,19 +205,19 @@ def test_a_dataclass_is_read_field_by_field(sources):
 def test_a_dataclass_inherits_fields_from_other_modules_and_can_replace_their_defaults(sources):
     sources(DATACLASSES)
     base = ["root", "labels", "means", "stds", "scale", "plain"]
-    left = signatures.arguments("src.data.left.Left")
+    left = signatures.arguments("isthmus.data.left.Left")
     assert list(left) == [*base, "side"]
     assert (left["root"].default, left["side"].default, left["scale"].default) == ("left", 1, 2.0)
-    assert signatures.arguments("src.data.left.Middle") == left
-    assert signatures.arguments("src.data.right.Right")["root"].default == "right"
-    assert set(signatures.arguments("src.data.right.Right")) == set(base)
+    assert signatures.arguments("isthmus.data.left.Middle") == left
+    assert signatures.arguments("isthmus.data.right.Right")["root"].default == "right"
+    assert set(signatures.arguments("isthmus.data.right.Right")) == set(base)
 
 
 def test_the_first_of_two_bases_has_the_last_word(sources):
     sources(DATACLASSES)
-    both = signatures.arguments("src.data.right.Both")
+    both = signatures.arguments("isthmus.data.right.Both")
     assert both["root"].default == "left"
-    assert set(both) == {*signatures.arguments("src.data.left.Left"), "last"}
+    assert set(both) == {*signatures.arguments("isthmus.data.left.Left"), "last"}
 
 
 def test_a_base_outside_src_adds_nothing(sources):
@@ -227,33 +231,35 @@ class Part(nn.Module, Generic[T]):
 """
         }
     )
-    assert list(signatures.arguments("src.parts.Part")) == ["width"]
+    assert list(signatures.arguments("isthmus.parts.Part")) == ["width"]
 
 
 def test_reading_does_not_run_the_module(sources):
     sources({"parts.py": "def part(width: int): pass\nraise RuntimeError('this was run')"})
-    assert list(signatures.arguments("src.parts.part")) == ["width"]
+    assert list(signatures.arguments("isthmus.parts.part")) == ["width"]
 
 
 def test_a_name_that_a_module_lacks_is_refused_with_those_it_has(sources):
     sources({"parts.py": "def part(): pass\nclass Other: pass\ndef _hidden(): pass\nx = 1"})
     with pytest.raises(LookupError) as refusal:
-        signatures.arguments("src.parts.Part")
-    assert str(refusal.value) == "there is no src.parts.Part; src.parts has part, Other"
+        signatures.arguments("isthmus.parts.Part")
+    assert str(refusal.value) == "there is no isthmus.parts.Part; isthmus.parts has part, Other"
 
 
 def test_a_module_that_a_package_lacks_is_refused_with_those_it_has(sources):
     sources({"models/mlp.py": "", "models/cnn.py": "", "models/__init__.py": ""})
     with pytest.raises(LookupError) as refusal:
-        signatures.arguments("src.models.mpl.MLP")
-    assert str(refusal.value) == "there is no src.models.mpl.MLP; src.models has cnn, mlp"
-    with pytest.raises(LookupError, match="src.models.mlp has nothing$"):
-        signatures.arguments("src.models.mlp.MLP")
-    with pytest.raises(LookupError, match="there is no package src.model$"):
-        signatures.arguments("src.model.mlp.MLP")
+        signatures.arguments("isthmus.models.mpl.MLP")
+    assert str(refusal.value) == "there is no isthmus.models.mpl.MLP; isthmus.models has cnn, mlp"
+    with pytest.raises(LookupError, match="isthmus.models.mlp has nothing$"):
+        signatures.arguments("isthmus.models.mlp.MLP")
+    with pytest.raises(LookupError, match="there is no package isthmus.model$"):
+        signatures.arguments("isthmus.model.mlp.MLP")
 
 
-@pytest.mark.parametrize("target", ["src.config.os.system", "src.signatures.Path", "src.checks"])
+@pytest.mark.parametrize(
+    "target", ["isthmus.config.os.system", "isthmus.signatures.Path", "isthmus.checks"]
+)
 def test_what_a_module_of_src_imports_is_not_in_it(target):
     with pytest.raises(LookupError, match=f"there is no {target}"):
         signatures.arguments(target)
@@ -293,4 +299,8 @@ def test_variable_arguments_outside_src_are_left_out(tmp_path, monkeypatch):
 
 
 def test_choices_are_those_of_an_argument_with_a_literal():
-    assert signatures.choices("src.schemas_of_training.Runtime", "compile") == ("auto", True, False)
+    assert signatures.choices("isthmus.schemas_of_training.Runtime", "compile") == (
+        "auto",
+        True,
+        False,
+    )

@@ -3,7 +3,7 @@ import weakref
 import pytest
 import torch
 
-from src import state_dicts
+from isthmus import state_dicts
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from src import steps
+from isthmus import steps
 
 PUBLISHED_GRID = """0 1 2 3 4 6 8 11 16 23 32 45 64 91 128 181 256 362 512 724 1024 1448 2048
 2896 4096 5793 8192 11585 16384 23170 32768 46341 62560"""

@@ -1,7 +1,6 @@
 import csv
 import json
 import logging
-import os
 import subprocess
 import sys
 from enum import Enum
@@ -11,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
-from src import config, sweeps
+from isthmus import config, sweeps
 
 ROOT = Path(__file__).parent.parent
 Mode = Enum("Mode", ["RUN", "MULTIRUN"])
@@ -217,14 +216,13 @@ def test_a_failed_job_of_a_real_multirun_stops_no_other_and_the_exit_status_says
     tmp_path, launcher
 ):
     (tmp_path / "script.py").write_text(SCRIPT)
-    overrides = [f"hydra/launcher={launcher}", "+hydra.callbacks.s._target_=src.sweeps.Sweep"]
+    overrides = [f"hydra/launcher={launcher}", "+hydra.callbacks.s._target_=isthmus.sweeps.Sweep"]
     overrides += ["hydra.sweeper._target_=hydra_plugins.isthmus.sweepers.Grid"]
     numbers = "1,2,5" if launcher == "basic" else "1,2,5,9"  # there a killed job ends the sweep
     command = [sys.executable, "script.py", "--multirun", f"+x={numbers}", "hydra.sweep.dir=s"]
     done = subprocess.run(
         [*command, *overrides, *LAUNCHERS[launcher]],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
     )

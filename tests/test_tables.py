@@ -1,4 +1,4 @@
-from src import tables
+from isthmus import tables
 
 EVALUATION = {
     "plain": {

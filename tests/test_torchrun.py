@@ -10,13 +10,13 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-from src import torchrun
+from isthmus import torchrun
 from tests.scripts import QUIET, REPOSITORY, only, run
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
 SMALL = [  # batch norm; batches of 100 and a last one of 50, of which each process has half
     "dataset=digits", "dataset.val_fraction=0.2", "model=resnet20", "optimizer.lr=0.02",
-    "model._target_=src.models.resnet_cifar.ResNetCifar", "model.depth=8", "model.width=4",
+    "model._target_=isthmus.models.resnet_cifar.ResNetCifar", "model.depth=8", "model.width=4",
     "averaged.decay=[0.9]", "scheduler=constant", "hparams.batch_size=100", *QUIET,
 ]  # fmt: skip
 LENGTH = "hparams.steps=1ep4it"

@@ -1,6 +1,6 @@
 import pytest
 
-from src import tuned
+from isthmus import tuned
 
 VALUES = {
     "maximize_averaged": True,

@@ -5,11 +5,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from src.averaging.ema import EMA
-from src.data.splits import Augmentation, DataSet, Normalization, Split
-from src.training.optimizers import sgd
-from src.training.recipe import Recipe, Runtime, Seeds
-from src.training.schedulers import Constant
+from isthmus.averaging.ema import EMA
+from isthmus.data.splits import Augmentation, DataSet, Normalization, Split
+from isthmus.training.optimizers import sgd
+from isthmus.training.recipe import Recipe, Runtime, Seeds
+from isthmus.training.schedulers import Constant
 
 SEEDS = Seeds(initialization=1, data_order=1, augmentation=1, dropout=1)
 RUNTIME = Runtime(device="cpu", progress=False, tensorboard=False)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.averaging.ema import EMA
+from isthmus.averaging.ema import EMA
 
 
 class Net(nn.Module):

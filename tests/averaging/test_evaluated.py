@@ -3,10 +3,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from src import runs
-from src.averaging.evaluated import NAME, Ingredients
-from src.training import batch_norm
-from src.training.evaluator import Evaluator
+from isthmus import runs
+from isthmus.averaging.evaluated import NAME, Ingredients
+from isthmus.training import batch_norm
+from isthmus.training.evaluator import Evaluator
 from tests import toys
 
 NONE = {"weights": None, "decay": None}

@@ -1,4 +1,4 @@
-from src.averaging import ingredients
+from isthmus.averaging import ingredients
 
 
 def test_files_of_a_glob_are_sorted_with_numbers_by_their_value(tmp_path):

@@ -3,7 +3,7 @@ import io
 import pytest
 import torch
 
-from src.averaging.latest import Latest
+from isthmus.averaging.latest import Latest
 from tests.averaging.test_ema import assert_same, net, train
 from tests.averaging.test_swa import started, trajectory
 

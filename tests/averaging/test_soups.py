@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src import state_dicts
-from src.averaging import soups
+from isthmus import state_dicts
+from isthmus.averaging import soups
 from tests.test_state_dicts import Loader, states
 
 

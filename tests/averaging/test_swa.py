@@ -4,7 +4,7 @@ import io
 import pytest
 import torch
 
-from src.averaging.swa import SWA
+from isthmus.averaging.swa import SWA
 from tests.averaging.test_ema import assert_same, net, train
 
 

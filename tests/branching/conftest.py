@@ -2,7 +2,7 @@
 
 import pytest
 
-from src.training.loop import Training
+from isthmus.training.loop import Training
 
 
 @pytest.fixture

@@ -2,15 +2,15 @@
 
 import torch
 
-from src import runs
-from src.averaging.swa import SWA
-from src.branching import distances
-from src.branching.averages import Averages
-from src.branching.family import Family, Origins
-from src.branching.plan import Request
-from src.branching.tree import Tree
-from src.training.optimizers import adam
-from src.training.schedulers import Cosine
+from isthmus import runs
+from isthmus.averaging.swa import SWA
+from isthmus.branching import distances
+from isthmus.branching.averages import Averages
+from isthmus.branching.family import Family, Origins
+from isthmus.branching.plan import Request
+from isthmus.branching.tree import Tree
+from isthmus.training.optimizers import adam
+from isthmus.training.schedulers import Cosine
 from tests import toys
 
 EVERY = "every_1it"

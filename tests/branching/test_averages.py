@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from src import runs, state_dicts
-from src.averaging.ema import EMA
-from src.branching import averages as averages_module
-from src.branching import cells, pairs
-from src.training.evaluator import Evaluator
-from src.training.loop import train
-from src.training.session import Session
+from isthmus import runs, state_dicts
+from isthmus.averaging.ema import EMA
+from isthmus.branching import averages as averages_module
+from isthmus.branching import cells, pairs
+from isthmus.training.evaluator import Evaluator
+from isthmus.training.loop import train
+from isthmus.training.session import Session
 from tests import toys
 from tests.branching.families import RESTLESS, family, grown, trained, weights
 

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from src import runs
-from src.branching import cells
-from src.branching.plan import Average, Plan, Request
-from src.branching.tree import Tree
+from isthmus import runs
+from isthmus.branching import cells
+from isthmus.branching.plan import Average, Plan, Request
+from isthmus.branching.tree import Tree
 
 PLAN = Plan(Request(spawn_steps=["1ep"], child_seeds=[1]), 3, 9)
 ACROSS = Average("across", 4, (10, 2), ((10, 4), (2, 4)))

@@ -1,6 +1,6 @@
 import pytest
 
-from src.branching import departures
+from isthmus.branching import departures
 from tests import toys
 from tests.branching.families import (
     RESTLESS,

@@ -3,7 +3,7 @@ import csv
 import pytest
 import torch
 
-from src.branching import cells, pairs
+from isthmus.branching import cells, pairs
 from tests.branching.families import family, grown, trained, weights
 
 

@@ -3,13 +3,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from src import runs
-from src.branching.wanted import as_steps
-from src.runs import Run
-from src.training.fit import fit
-from src.training.loop import Callback, after_every_step, train
-from src.training.schedulers import Cosine
-from src.training.session import Session
+from isthmus import runs
+from isthmus.branching.wanted import as_steps
+from isthmus.runs import Run
+from isthmus.training.fit import fit
+from isthmus.training.loop import Callback, after_every_step, train
+from isthmus.training.schedulers import Cosine
+from isthmus.training.session import Session
 from tests import toys
 from tests.branching.families import (
     ADAM,

@@ -4,12 +4,12 @@ from typing import Any
 import pytest
 import torch
 
-from src import config, runs, schemas
-from src.branching import founding
-from src.branching.family import Family, Origins
-from src.branching.tree import Tree
-from src.data.splits import Split
-from src.training.recipe import Recipe, Runtime, Seeds
+from isthmus import config, runs, schemas
+from isthmus.branching import founding
+from isthmus.branching.family import Family, Origins
+from isthmus.branching.tree import Tree
+from isthmus.data.splits import Split
+from isthmus.training.recipe import Recipe, Runtime, Seeds
 from tests import toys
 from tests.branching.families import asked, assert_same_moment, trained, weights
 
@@ -21,13 +21,13 @@ def values(**changes: Any) -> dict[str, Any]:
     own = dataclasses.asdict(schemas.Family())
     own |= {
         "dataset": {
-            "_target_": "src.data.digits.Digits",
+            "_target_": "isthmus.data.digits.Digits",
             "augment": True,
             "subsample_fraction": 0.4,
         },
-        "model": {"_target_": "src.models.mlp.MLP", "_partial_": True, "width": 4},
-        "optimizer": {"_target_": "src.training.optimizers.sgd", "_partial_": True, "lr": 0.1},
-        "scheduler": {"_target_": "src.training.schedulers.Constant"},
+        "model": {"_target_": "isthmus.models.mlp.MLP", "_partial_": True, "width": 4},
+        "optimizer": {"_target_": "isthmus.training.optimizers.sgd", "_partial_": True, "lr": 0.1},
+        "scheduler": {"_target_": "isthmus.training.schedulers.Constant"},
         "averaged": None,
         "runtime": own["runtime"] | {"device": "cpu", "progress": False, "tensorboard": False},
     }
@@ -165,14 +165,14 @@ def test_a_pretraining_with_inputs_of_another_shape_is_refused(tmp_path, monkeyp
 
 
 def test_labels_that_are_numbers_are_refused(tmp_path):
-    numbers = {"_target_": "src.data.function_1d.Function1D"}
+    numbers = {"_target_": "isthmus.data.function_1d.Function1D"}
     with pytest.raises(ValueError, match="^dataset: compares accuracies"):
         founding.family(values() | {"dataset": numbers}, Tree(tmp_path))
 
 
 def test_the_parametrization_reaches_parent_and_children(tmp_path):
     part = {
-        "_target_": "src.widths.ipllr.IPLLR",
+        "_target_": "isthmus.widths.ipllr.IPLLR",
         "warmup_steps": 2,
         "cap": 0.1,
     }

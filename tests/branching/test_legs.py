@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from src import runs
-from src.branching.legs import COLUMNS, Legs, rows_of
-from src.branching.tree import Tree
+from isthmus import runs
+from isthmus.branching.legs import COLUMNS, Legs, rows_of
+from isthmus.branching.tree import Tree
 
 
 def legs(folder=Path("t"), **changes):

@@ -5,14 +5,14 @@ import pytest
 import torch
 from torch import nn
 
-from src import runs, state_dicts
-from src.branching import cells
-from src.branching.legs import Legs
-from src.branching.merge import Changes, Merging, changes
-from src.training.evaluator import Evaluator
-from src.training.loop import Training
-from src.training.optimizers import adam
-from src.training.schedulers import Cosine
+from isthmus import runs, state_dicts
+from isthmus.branching import cells
+from isthmus.branching.legs import Legs
+from isthmus.branching.merge import Changes, Merging, changes
+from isthmus.training.evaluator import Evaluator
+from isthmus.training.loop import Training
+from isthmus.training.optimizers import adam
+from isthmus.training.schedulers import Cosine
 from tests import toys
 from tests.branching.families import asked, family, weights
 

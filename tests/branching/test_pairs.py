@@ -3,10 +3,10 @@ import statistics
 
 import pytest
 
-from src import runs
-from src.branching import pairs
-from src.branching.plan import Plan, Request
-from src.branching.tree import Tree
+from isthmus import runs
+from isthmus.branching import pairs
+from isthmus.branching.plan import Plan, Request
+from isthmus.branching.tree import Tree
 
 
 def plan(*seeds, child_steps=("0", "2it")):

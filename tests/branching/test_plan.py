@@ -1,7 +1,7 @@
 import pytest
 
-from src import steps
-from src.branching.plan import Average, Plan, Request, back_steps
+from isthmus import steps
+from isthmus.branching.plan import Average, Plan, Request, back_steps
 
 # round(2**(i/2)), each once, with 0 before it.
 GRID = [0, 1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512]

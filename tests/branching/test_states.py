@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from src import runs
-from src.branching import states
-from src.training.optimizers import adam, sgd
+from isthmus import runs
+from isthmus.branching import states
+from isthmus.training.optimizers import adam, sgd
 
 
 def state(momentum=None, averages=None, iteration=5, lr=0.1):

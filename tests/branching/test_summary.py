@@ -2,11 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from src import runs
-from src.branching import cells, summary
-from src.branching.legs import COLUMNS, Legs
-from src.branching.plan import Average, Plan, Request
-from src.branching.tree import Tree
+from isthmus import runs
+from isthmus.branching import cells, summary
+from isthmus.branching.legs import COLUMNS, Legs
+from isthmus.branching.plan import Average, Plan, Request
+from isthmus.branching.tree import Tree
 
 ASKED = Request(spawn_steps=["0ep"], child_seeds=list(range(10)))
 PLAN = Plan(ASKED, 4, 16)

@@ -1,7 +1,7 @@
 from pathlib import Path
 
-from src.branching import tree
-from src.branching.tree import Tree
+from isthmus.branching import tree
+from isthmus.branching.tree import Tree
 
 
 def test_a_tree_has_one_folder_a_training_and_one_a_set_of_averages():

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from src import runs
-from src.branching import cells, pairs, wanted
-from src.branching.plan import Average, Plan, Request
-from src.branching.tree import Tree
+from isthmus import runs
+from isthmus.branching import cells, pairs, wanted
+from isthmus.branching.plan import Average, Plan, Request
+from isthmus.branching.tree import Tree
 
 SPAWNED = 3  # 1ep
 MODELS = ("plain", "ema_0.9")
@@ -305,9 +305,8 @@ def test_each_folder_is_gone_through_once(tmp_path):
 
 def test_what_a_finished_study_needs_imports_no_torch():
     modules = "wanted cells pairs plan tree legs summary".split()
-    code = (
-        f"import sys; from src.branching import {', '.join(modules)}; print('torch' in sys.modules)"
-    )
+    code = f"import sys; from isthmus.branching import {', '.join(modules)}; "
+    code += "print('torch' in sys.modules)"
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.stdout == "False\n"

@@ -2,9 +2,9 @@
 
 import torch
 
-from src.connectivity.measuring import measured
-from src.connectivity.points import Curve
-from src.connectivity.records import Pair, Request
+from isthmus.connectivity.measuring import measured
+from isthmus.connectivity.points import Curve
+from isthmus.connectivity.records import Pair, Request
 
 PAIR = Pair(3, 6, 3)  # k1=1ep k2=2ep
 

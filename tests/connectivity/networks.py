@@ -6,14 +6,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from src.models.alexnet import AlexNet
-from src.models.cnn import CNN
-from src.models.lenet import LeNet5
-from src.models.lottery_conv import LotteryConv
-from src.models.mlp import MLP
-from src.models.resnet import ResNet
-from src.models.resnet_cifar import ResNetCifar
-from src.models.vgg import VGG
+from isthmus.models.alexnet import AlexNet
+from isthmus.models.cnn import CNN
+from isthmus.models.lenet import LeNet5
+from isthmus.models.lottery_conv import LotteryConv
+from isthmus.models.mlp import MLP
+from isthmus.models.resnet import ResNet
+from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.models.vgg import VGG
 
 SMALL = (3, 8, 8)
 

@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from src.training.evaluator import Evaluator
-from src.training.recipe import Runtime
+from isthmus.training.evaluator import Evaluator
+from isthmus.training.recipe import Runtime
 from tests import toys
 
 

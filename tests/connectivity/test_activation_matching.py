@@ -4,11 +4,11 @@ import numpy
 import pytest
 import torch
 
-from src.connectivity import groups
-from src.connectivity.activation_matching import correlations, match
-from src.connectivity.permutations import draw, permuted
-from src.models.mlp import MLP
-from src.models.resnet_cifar import ResNetCifar
+from isthmus.connectivity import groups
+from isthmus.connectivity.activation_matching import correlations, match
+from isthmus.connectivity.permutations import draw, permuted
+from isthmus.models.mlp import MLP
+from isthmus.models.resnet_cifar import ResNetCifar
 from tests.connectivity import networks
 
 

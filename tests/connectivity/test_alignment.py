@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from src.connectivity import groups
-from src.connectivity.alignment import aligned
-from src.connectivity.permutations import draw, permuted
-from src.models.mlp import MLP
+from isthmus.connectivity import groups
+from isthmus.connectivity.alignment import aligned
+from isthmus.connectivity.permutations import draw, permuted
+from isthmus.models.mlp import MLP
 from tests.connectivity import networks
 
 NAMES = ["mlp", "lenet5", "resnet8_pad"]

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy import stats
 
-from src.connectivity.barriers import (
+from isthmus.connectivity.barriers import (
     barrier,
     barrier_frankle,
     excess,

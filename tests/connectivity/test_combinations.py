@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.connectivity.combinations import check_alike, combination
+from isthmus.connectivity.combinations import check_alike, combination
 
 
 def network(seed, counter=0):

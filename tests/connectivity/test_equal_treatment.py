@@ -4,14 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from src.connectivity import groups
-from src.connectivity.measuring import Ends, measured
-from src.connectivity.permutations import draw, permuted
-from src.connectivity.points import PointEvaluator
-from src.connectivity.records import Request
-from src.data.splits import DataSet, Normalization, Split
-from src.models.resnet_cifar import ResNetCifar
-from src.models.vgg import VGG
+from isthmus.connectivity import groups
+from isthmus.connectivity.measuring import Ends, measured
+from isthmus.connectivity.permutations import draw, permuted
+from isthmus.connectivity.points import PointEvaluator
+from isthmus.connectivity.records import Request
+from isthmus.data.splits import DataSet, Normalization, Split
+from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.models.vgg import VGG
 from tests.connectivity import small as networks
 
 FLAT = 1e-3  # nats

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from src.connectivity import combinations, first_layer, graph
-from src.models.cnn import CNN
-from src.models.mlp import MLP
+from isthmus.connectivity import combinations, first_layer, graph
+from isthmus.models.cnn import CNN
+from isthmus.models.mlp import MLP
 from tests import toys
 
 INPUTS = torch.randn(6, 2, 4, 4, generator=torch.Generator().manual_seed(0))

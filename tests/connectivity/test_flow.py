@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from src.connectivity import groups
+from isthmus.connectivity import groups
 
 
 class Toy(nn.Module):

@@ -3,12 +3,12 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from src.connectivity.folding import FoldedNetwork, folded_layer
-from src.connectivity.graph import trace
-from src.models.alexnet import AlexNet
-from src.models.resnet import ResNet
-from src.models.resnet_cifar import ResNetCifar
-from src.models.vgg import VGG
+from isthmus.connectivity.folding import FoldedNetwork, folded_layer
+from isthmus.connectivity.graph import trace
+from isthmus.models.alexnet import AlexNet
+from isthmus.models.resnet import ResNet
+from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.models.vgg import VGG
 from tests import toys
 
 

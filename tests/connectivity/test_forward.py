@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.connectivity.forward import chunks, loaded
+from isthmus.connectivity.forward import chunks, loaded
 from tests.connectivity import networks
 
 

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from src.connectivity.graph import finish, trace, used_once, with_shapes
-from src.models.mlp import MLP
+from isthmus.connectivity.graph import finish, trace, used_once, with_shapes
+from isthmus.models.mlp import MLP
 from tests import toys
 from tests.connectivity import networks
 

@@ -1,8 +1,8 @@
 import torch
 from torch import nn
 
-from src.connectivity import groups
-from src.connectivity.permutations import draw, permuted
+from isthmus.connectivity import groups
+from isthmus.connectivity.permutations import draw, permuted
 from tests.connectivity import networks
 
 

@@ -1,10 +1,10 @@
 import csv
 import threading
 
-from src import config, runs
-from src.connectivity import kept_lines, line_tables, records
-from src.connectivity.records import Pair, Records, Request
-from src.models.mlp import MLP
+from isthmus import config, runs
+from isthmus.connectivity import kept_lines, line_tables, records
+from isthmus.connectivity.records import Pair, Records, Request
+from isthmus.models.mlp import MLP
 from tests.connectivity import small
 
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from src.connectivity import barriers, line
-from src.connectivity.points import PointEvaluator
-from src.models.mlp import MLP
-from src.models.resnet_cifar import ResNetCifar
-from src.training.batch_norm import has_batch_norm
+from isthmus.connectivity import barriers, line
+from isthmus.connectivity.points import PointEvaluator
+from isthmus.models.mlp import MLP
+from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.training.batch_norm import has_batch_norm
 from tests import toys
 from tests.connectivity import small as networks
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from src.connectivity import line_tables
-from src.connectivity.records import Pair, Records, Study
+from isthmus.connectivity import line_tables
+from isthmus.connectivity.records import Pair, Records, Study
 from tests.connectivity.lines import PAIR, line
 
 OTHER = Pair(0, 3, 3)

@@ -4,12 +4,12 @@ import json
 import pytest
 import torch
 
-from src import runs
-from src.connectivity import groups, measured_plane, surface
-from src.connectivity.permutations import draw, permuted
-from src.connectivity.planes import Files, Request, digests
-from src.connectivity.points import PointEvaluator
-from src.models.mlp import MLP
+from isthmus import runs
+from isthmus.connectivity import groups, measured_plane, surface
+from isthmus.connectivity.permutations import draw, permuted
+from isthmus.connectivity.planes import Files, Request, digests
+from isthmus.connectivity.points import PointEvaluator
+from isthmus.models.mlp import MLP
 from tests import toys
 from tests.connectivity import small as networks
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from src.connectivity import alignment, line
-from src.connectivity.measuring import Ends, measured
-from src.connectivity.points import PointEvaluator
-from src.connectivity.records import Request
-from src.models.mlp import MLP
+from isthmus.connectivity import alignment, line
+from isthmus.connectivity.measuring import Ends, measured
+from isthmus.connectivity.points import PointEvaluator
+from isthmus.connectivity.records import Request
+from isthmus.models.mlp import MLP
 from tests import toys
 from tests.connectivity import small as networks
 from tests.connectivity.lines import bump, known

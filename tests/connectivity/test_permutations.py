@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from src.connectivity import groups
-from src.connectivity.permutations import draw, identity, permuted
+from isthmus.connectivity import groups
+from isthmus.connectivity.permutations import draw, identity, permuted
 from tests.connectivity import networks
 from tests.models.test_every_model import FILES, read
 

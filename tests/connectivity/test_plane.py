@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from src.connectivity import combinations
-from src.connectivity.plane import Plane
-from src.connectivity.points import PointEvaluator
-from src.state_dicts import distance
-from src.training.evaluator import Evaluator
+from isthmus.connectivity import combinations
+from isthmus.connectivity.plane import Plane
+from isthmus.connectivity.points import PointEvaluator
+from isthmus.state_dicts import distance
+from isthmus.training.evaluator import Evaluator
 from tests import toys
 from tests.connectivity import small
 

@@ -1,7 +1,7 @@
 import pytest
 
-from src import runs
-from src.connectivity.planes import Files, Request, digests
+from isthmus import runs
+from isthmus.connectivity.planes import Files, Request, digests
 
 
 def done(folder, projected=(), splits=("train", "test"), points=5):

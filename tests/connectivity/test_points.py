@@ -3,14 +3,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from src.connectivity import combinations, line, points
-from src.connectivity.folding import FoldedNetwork
-from src.connectivity.points import PointEvaluator
-from src.connectivity.statistics import BatchNormStatistics
-from src.data.splits import DataSet, Normalization, Split
-from src.models.lenet import LeNet5
-from src.models.mlp import MLP
-from src.training import evaluator as evaluators
+from isthmus.connectivity import combinations, line, points
+from isthmus.connectivity.folding import FoldedNetwork
+from isthmus.connectivity.points import PointEvaluator
+from isthmus.connectivity.statistics import BatchNormStatistics
+from isthmus.data.splits import DataSet, Normalization, Split
+from isthmus.models.lenet import LeNet5
+from isthmus.models.mlp import MLP
+from isthmus.training import evaluator as evaluators
 from tests import toys
 from tests.connectivity import small as networks
 from tests.connectivity.test_graph import Branching

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from src.connectivity import pre_activations
-from src.connectivity.pre_activations import Statistics, statistics
-from src.models.mlp import MLP
+from isthmus.connectivity import pre_activations
+from isthmus.connectivity.pre_activations import Statistics, statistics
+from isthmus.models.mlp import MLP
 from tests.connectivity import networks
 
 

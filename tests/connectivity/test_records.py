@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from src.connectivity import records
-from src.connectivity.records import Grid, Pair, Records, Request, Study
+from isthmus.connectivity import records
+from isthmus.connectivity.records import Grid, Pair, Records, Request, Study
 from tests.connectivity.lines import PAIR, line
 
 ROOT = Path(__file__).parents[2]
@@ -199,5 +199,7 @@ def test_every_two_children_are_a_pair_once_the_smaller_seed_first():
 
 def test_a_finished_study_needs_no_torch():
     modules = "records, planes, summary, uniform_guess"
-    code = f"import sys; from src.connectivity import {modules}; assert 'torch' not in sys.modules"
+    code = (
+        f"import sys; from isthmus.connectivity import {modules}; assert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from src.connectivity.pre_activations import Statistics, lerp, statistics
-from src.connectivity.repair import repaired
-from src.models.mlp import MLP
-from src.training import batch_norm
+from isthmus.connectivity.pre_activations import Statistics, lerp, statistics
+from isthmus.connectivity.repair import repaired
+from isthmus.models.mlp import MLP
+from isthmus.training import batch_norm
 from tests.connectivity import networks
 
 NAMES = [

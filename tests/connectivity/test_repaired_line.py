@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from src.connectivity import line, pre_activations
-from src.connectivity.points import PointEvaluator
-from src.connectivity.repair import repaired
-from src.connectivity.repaired_line import RepairedLine
-from src.models.mlp import MLP
+from isthmus.connectivity import line, pre_activations
+from isthmus.connectivity.points import PointEvaluator
+from isthmus.connectivity.repair import repaired
+from isthmus.connectivity.repaired_line import RepairedLine
+from isthmus.models.mlp import MLP
 from tests import toys
 from tests.connectivity import small as networks
 

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
-from src.connectivity import segments
-from src.connectivity.graph import trace
-from src.models.resnet_cifar import ResNetCifar
-from src.training.moments import Moments, merged
+from isthmus.connectivity import segments
+from isthmus.connectivity.graph import trace
+from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.training.moments import Moments, merged
 
 
 def test_a_segment_ends_before_each_batch_norm_and_keeps_only_what_is_needed_later():

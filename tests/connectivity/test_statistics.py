@@ -2,11 +2,11 @@ import pytest
 import torch
 from torch import nn
 
-from src.connectivity.graph import trace
-from src.connectivity.statistics import BatchNormStatistics
-from src.models.resnet_cifar import ResNetCifar
-from src.models.vgg import VGG
-from src.training import batch_norm
+from isthmus.connectivity.graph import trace
+from isthmus.connectivity.statistics import BatchNormStatistics
+from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.models.vgg import VGG
+from isthmus.training import batch_norm
 from tests import toys
 
 BUILDS = {

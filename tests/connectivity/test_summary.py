@@ -1,5 +1,5 @@
-from src.connectivity import line_tables, summary
-from src.connectivity.records import Pair, Records, Request, Study
+from isthmus.connectivity import line_tables, summary
+from isthmus.connectivity.records import Pair, Records, Request, Study
 from tests.connectivity.lines import PAIR, line
 
 OTHER = Pair(0, 3, 3)

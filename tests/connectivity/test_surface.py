@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from src.connectivity import surface
-from src.connectivity.plane import Plane
-from src.connectivity.points import PointEvaluator
-from src.connectivity.surface import Surface
-from src.models.mlp import MLP
+from isthmus.connectivity import surface
+from isthmus.connectivity.plane import Plane
+from isthmus.connectivity.points import PointEvaluator
+from isthmus.connectivity.surface import Surface
+from isthmus.models.mlp import MLP
 from tests import toys
 from tests.connectivity import small as networks
 

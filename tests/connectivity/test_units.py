@@ -1,4 +1,4 @@
-from src.connectivity.units import Units
+from isthmus.connectivity.units import Units
 
 
 def test_units_of_a_block_are_interchangeable():

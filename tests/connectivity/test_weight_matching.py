@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from src.connectivity import groups
-from src.connectivity.permutations import draw, identity, permuted
-from src.connectivity.weight_matching import match
-from src.models.mlp import MLP
-from src.state_dicts import distance
+from isthmus.connectivity import groups
+from isthmus.connectivity.permutations import draw, identity, permuted
+from isthmus.connectivity.weight_matching import match
+from isthmus.models.mlp import MLP
+from isthmus.state_dicts import distance
 from tests.connectivity import networks
 
 

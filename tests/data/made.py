@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from src.data.splits import Augmentation, DataSet, Normalization, Split
+from isthmus.data.splits import Augmentation, DataSet, Normalization, Split
 
 NORMALIZATION = Normalization((0.5, 0.4, 0.3), (0.2, 0.25, 0.3))
 

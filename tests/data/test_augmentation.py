@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from src.data.augmentation import Crops, cut_out_, draw, flip
-from src.data.pixels import as_inputs, laid_out
+from isthmus.data.augmentation import Crops, cut_out_, draw, flip
+from isthmus.data.pixels import as_inputs, laid_out
 from tests.data import made
 
 

@@ -4,16 +4,16 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from src.data.augmentation import draw
-from src.data.batches import (
+from isthmus.data.augmentation import draw
+from isthmus.data.batches import (
     EvalBatches,
     TrainBatches,
     calibration,
     eval_batches,
     train_batches,
 )
-from src.data.orders import data_order
-from src.data.splits import Augmentation, Normalization
+from isthmus.data.orders import data_order
+from isthmus.data.splits import Augmentation, Normalization
 from tests.data import made
 
 EVERYTHING = Augmentation(padding=2, flip=True, cutout=3)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.data.clusters import Clusters
+from isthmus.data.clusters import Clusters
 
 
 def made(**changes):
@@ -64,6 +64,6 @@ def test_a_value_out_of_its_range_is_refused(changes, message):
 
 
 def test_labels_that_are_not_balanced_are_refused(monkeypatch):
-    monkeypatch.setattr("src.data.clusters.BALANCE", (2.0, 3.0))
+    monkeypatch.setattr("isthmus.data.clusters.BALANCE", (2.0, 3.0))
     with pytest.raises(ValueError, match="^seed: no balanced labels in 100 tries"):
         made().load(0)

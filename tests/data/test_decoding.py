@@ -3,7 +3,7 @@ import pytest
 import torch
 from PIL import Image
 
-from src.data import decoding
+from isthmus.data import decoding
 from tests.data import made, stored
 
 

@@ -1,6 +1,6 @@
 import torch
 
-from src.data.digits import Digits
+from isthmus.data.digits import Digits
 
 
 def test_digits_are_parted_into_training_and_test_set_without_overlap():

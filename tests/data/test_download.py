@@ -4,7 +4,7 @@ from urllib.error import URLError
 
 import pytest
 
-from src.data.download import TIMEOUT, download
+from isthmus.data.download import TIMEOUT, download
 
 BELONGS = "made/raw/images"
 

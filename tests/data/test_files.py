@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from src.data import files
+from isthmus.data import files
 from tests.data import made
 
 

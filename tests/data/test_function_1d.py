@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.data.function_1d import Function1D
+from isthmus.data.function_1d import Function1D
 
 
 def test_points_are_at_equal_distances_and_have_values_in_the_interval():

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from src import chance
-from src.data.image_crops import AREA, RATIO, central_crop, random_box, resized
-from src.data.torchvision_import import datasets
+from isthmus import chance
+from isthmus.data.image_crops import AREA, RATIO, central_crop, random_box, resized
+from isthmus.data.torchvision_import import datasets
 from tests.data import made
 
 datasets()  # so that torchvision can be imported

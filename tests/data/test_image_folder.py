@@ -7,11 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from src.data import files
-from src.data.batches import calibration, train_batches
-from src.data.decoding import decode
-from src.data.image_folder import ImageFolder
-from src.data.splits import Augmentation
+from isthmus.data import files
+from isthmus.data.batches import calibration, train_batches
+from isthmus.data.decoding import decode
+from isthmus.data.image_folder import ImageFolder
+from isthmus.data.splits import Augmentation
 from tests.data import made
 
 
@@ -102,7 +102,7 @@ def test_a_value_outside_its_range_is_refused_by_name(name, value, message):
 
 @pytest.mark.skipif("DATA_ROOT" not in os.environ, reason="DATA_ROOT is not set")
 def test_the_jpeg_copy_of_cifar10_is_listed_and_decoded_as_by_torchvision():
-    from src.data.torchvision_import import datasets
+    from isthmus.data.torchvision_import import datasets
 
     base = Path(os.environ["DATA_ROOT"]) / "cifar10-jpeg"
     expected = datasets().ImageFolder(str(base / "test"))

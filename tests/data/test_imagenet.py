@@ -1,7 +1,7 @@
 import pytest
 
-from src.data.imagenet import ImageNet
-from src.data.splits import Augmentation, StreamedSplit
+from isthmus.data.imagenet import ImageNet
+from isthmus.data.splits import Augmentation, StreamedSplit
 from tests.data import made
 
 

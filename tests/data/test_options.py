@@ -5,8 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from src.data import options
-from src.data.splits import StreamedSplit
+from isthmus.data import options
+from isthmus.data.splits import StreamedSplit
 from tests.data import made
 
 STREAM = StreamedSplit(

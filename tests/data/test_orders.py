@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.data.orders import check_start, data_order
+from isthmus.data.orders import check_start, data_order
 
 
 def test_an_order_has_every_position_once():

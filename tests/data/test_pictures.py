@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from src.data import pictures
-from src.data.digits import Digits
-from src.data.torchvision_files import MNIST
+from isthmus.data import pictures
+from isthmus.data.digits import Digits
+from isthmus.data.torchvision_files import MNIST
 
 
 def test_images_are_found_by_their_indices_in_any_order():

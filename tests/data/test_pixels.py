@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src.data.pixels import affine, as_inputs, laid_out, normalize
-from src.data.splits import Normalization
+from isthmus.data.pixels import affine, as_inputs, laid_out, normalize
+from isthmus.data.splits import Normalization
 from tests.data import made
 
 

@@ -7,8 +7,8 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from src.data.recipe import Recipe
-from src.data.splits import Augmentation
+from isthmus.data.recipe import Recipe
+from isthmus.data.splits import Augmentation
 from tests.data import made
 
 OPTIONS = sorted((Path(__file__).parents[2] / "conf" / "dataset").glob("*.yaml"))

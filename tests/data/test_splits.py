@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.splits import DataSet, Split, StreamedSplit
+from isthmus.data.splits import DataSet, Split, StreamedSplit
 from tests.data import made
 
 

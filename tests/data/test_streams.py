@@ -3,16 +3,16 @@ from dataclasses import replace
 import pytest
 import torch
 
-from src import chance
-from src.data.batches import calibration, eval_batches, train_batches
-from src.data.decoding import open_image
-from src.data.image_crops import central_crop, random_box, resized
-from src.data.imagenet import ImageNet
-from src.data.options import blur
-from src.data.orders import data_order
-from src.data.samples import to_pixels
-from src.data.splits import Augmentation
-from src.data.streams import StreamedEvalBatches, StreamedTrainBatches
+from isthmus import chance
+from isthmus.data.batches import calibration, eval_batches, train_batches
+from isthmus.data.decoding import open_image
+from isthmus.data.image_crops import central_crop, random_box, resized
+from isthmus.data.imagenet import ImageNet
+from isthmus.data.options import blur
+from isthmus.data.orders import data_order
+from isthmus.data.samples import to_pixels
+from isthmus.data.splits import Augmentation
+from isthmus.data.streams import StreamedEvalBatches, StreamedTrainBatches
 from tests.data import made
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from src.data.tiny_imagenet import TinyImageNet
+from isthmus.data.tiny_imagenet import TinyImageNet
 from tests.data import made
 
 CLASSES = ("n01", "n02", "n03")

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from src.data.splits import Augmentation
-from src.data.torchvision_files import CIFAR10, CIFAR100, MNIST, FashionMNIST
-from src.data.torchvision_import import datasets
+from isthmus.data.splits import Augmentation
+from isthmus.data.torchvision_files import CIFAR10, CIFAR100, MNIST, FashionMNIST
+from isthmus.data.torchvision_import import datasets
 
 RANDOM = np.random.default_rng(0)
 needs_data = pytest.mark.skipif("DATA_ROOT" not in os.environ, reason="DATA_ROOT is not set")

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.data import torchvision_import
+from isthmus.data import torchvision_import
 
 ROOT = Path(__file__).parents[2]
 
 
 def test_torchvision_can_be_imported_without_its_operators_and_without_a_warning():
     code = """
-from src.data.torchvision_import import datasets
+from isthmus.data.torchvision_import import datasets
 assert datasets().CIFAR10
 import torchvision.transforms.v2, torchvision.models
 print(torchvision.__version__)

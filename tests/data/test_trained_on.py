@@ -3,8 +3,8 @@ import logging
 import pytest
 import torch
 
-from src.data.splits import DataSet, Normalization, Split
-from src.data.trained_on import description, with_classes, with_normalization
+from isthmus.data.splits import DataSet, Normalization, Split
+from isthmus.data.trained_on import description, with_classes, with_normalization
 
 
 def data(*class_names, loss="cross_entropy"):

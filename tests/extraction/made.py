@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from src.extraction.stacks import Layer, Stack, rewritten
-from src.extraction.symmetries import SYMMETRIES
+from isthmus.extraction.stacks import Layer, Stack, rewritten
+from isthmus.extraction.symmetries import SYMMETRIES
 
 INPUTS = torch.randn(400, 3, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.extraction import adam
+from isthmus.extraction import adam
 
 
 @pytest.mark.parametrize("size", [5, adam.FUSED])  # both ways of doing it

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src.extraction import affine
-from src.extraction.stacks import Layer, rewritten
+from isthmus.extraction import affine
+from isthmus.extraction.stacks import Layer, rewritten
 from tests.extraction.made import INPUTS, random_stack
 
 EVEN_LINEAR = ["relu", "leaky_relu", "gelu", "silu", "softplus"]

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src.extraction import clusters
-from src.extraction.symmetries import SYMMETRIES
+from isthmus.extraction import clusters
+from isthmus.extraction.symmetries import SYMMETRIES
 
 ALL = torch.ones(4, 3, dtype=torch.bool)
 BETA = torch.pi / 6

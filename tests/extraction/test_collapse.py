@@ -1,7 +1,7 @@
 import torch
 
-from src.extraction import clusters, reconstruction
-from src.extraction.collapse import collapse, output_of_winners
+from isthmus.extraction import clusters, reconstruction
+from isthmus.extraction.collapse import collapse, output_of_winners
 from tests.extraction.made import INPUTS, random_stack, students_of
 
 BETA = torch.pi / 6

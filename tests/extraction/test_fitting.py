@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from src.data.orders import data_order
-from src.extraction import fitting
-from src.extraction.fitting import Fit, Schedule
-from src.models.mlp import MLP
+from isthmus.data.orders import data_order
+from isthmus.extraction import fitting
+from isthmus.extraction.fitting import Fit, Schedule
+from isthmus.models.mlp import MLP
 from tests.extraction.made import INPUTS, random_stack
 
 SCHEDULE = Schedule(0.1, 64, 90, 10**-0.5, patience=1, cooldown=1, min_lr=3.2e-3)

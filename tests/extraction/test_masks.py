@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.extraction import masks
+from isthmus.extraction import masks
 
 INPUTS = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
 LABELS = (INPUTS[:, 1] > 0).long()

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from src import saved
-from src.extraction import modules
-from src.extraction.stacks import rewritten
+from isthmus import saved
+from isthmus.extraction import modules
+from isthmus.extraction.stacks import rewritten
 from tests.extraction.made import INPUTS, random_stack
 
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from src.extraction import queries
-from src.extraction.queries import Sources
+from isthmus.extraction import queries
+from isthmus.extraction.queries import Sources
 
 
 def collect(*names, num=None, num_inputs=2, seed=1, file=None, span=3.0):

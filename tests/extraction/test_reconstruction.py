@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from src.extraction import affine, reconstruction
-from src.extraction.reconstruction import Rules
-from src.extraction.symmetries import SYMMETRIES
+from isthmus.extraction import affine, reconstruction
+from isthmus.extraction.reconstruction import Rules
+from isthmus.extraction.symmetries import SYMMETRIES
 from tests.extraction.made import INPUTS, random_stack, students_of
 
 RULES = Rules(gamma=0.5, beta=torch.pi / 6)

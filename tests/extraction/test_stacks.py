@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from src.extraction.stacks import Layer, Stack, rewritten
-from src.extraction.symmetries import SYMMETRIES
-from src.models.mlp import MLP
+from isthmus.extraction.stacks import Layer, Stack, rewritten
+from isthmus.extraction.symmetries import SYMMETRIES
+from isthmus.models.mlp import MLP
 from tests.extraction.made import INPUTS, random_stack
 
 SIGNED = [name for name, each in SYMMETRIES.items() if each.sign]

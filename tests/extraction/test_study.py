@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from src import runs, saved, schemas
-from src.extraction import queries, report, shown, study, teachers
-from src.extraction.queries import Sources
-from src.extraction.trained import Running
+from isthmus import runs, saved, schemas
+from isthmus.extraction import queries, report, shown, study, teachers
+from isthmus.extraction.queries import Sources
+from isthmus.extraction.trained import Running
 
 QUICK = {
     "num_students": 4, "num_samples": 200, "batch_size": 50, "epochs": 60, "lr": 0.01,

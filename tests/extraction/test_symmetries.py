@@ -3,8 +3,8 @@ from typing import get_args
 import pytest
 import torch
 
-from src.extraction.symmetries import SYMMETRIES
-from src.models import activations
+from isthmus.extraction.symmetries import SYMMETRIES
+from isthmus.models import activations
 
 POINTS = torch.linspace(-4, 4, 81, dtype=torch.float64)
 

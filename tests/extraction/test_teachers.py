@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from src import runs
-from src.extraction import teachers
-from src.models.mlp import MLP
+from isthmus import runs
+from isthmus.extraction import teachers
+from isthmus.models.mlp import MLP
 
 
 def write(path, target, model, **values):
@@ -18,7 +18,7 @@ def test_a_teacher_of_a_file_answers_as_its_model_does(bias, tmp_path):
     model = MLP((1, 8, 8), 3, [5, 4], activation="g", bias=bias)
     values = {"width": [5, 4], "activation": "g", "bias": bias}
     teacher = teachers.read(
-        write(tmp_path / "a.safetensors", "src.models.mlp.MLP", model, **values)
+        write(tmp_path / "a.safetensors", "isthmus.models.mlp.MLP", model, **values)
     )
     inputs = torch.randn(9, 64)
     assert (teacher.num_inputs, teacher.network.widths) == (64, [5, 4, 3])
@@ -26,15 +26,15 @@ def test_a_teacher_of_a_file_answers_as_its_model_does(bias, tmp_path):
 
 
 def test_only_an_mlp_with_a_hidden_layer_is_a_teacher(tmp_path):
-    from src.models.cnn import CNN
+    from isthmus.models.cnn import CNN
 
-    path = write(tmp_path / "c.safetensors", "src.models.cnn.CNN", CNN((1, 8, 8), 3))
+    path = write(tmp_path / "c.safetensors", "isthmus.models.cnn.CNN", CNN((1, 8, 8), 3))
     with pytest.raises(
         ValueError, match=f"^teacher={path}: is a CNN; only an MLP can be recovered"
     ):
         teachers.read(path)
     model = MLP((1, 8, 8), 3, [])
-    path = write(tmp_path / "d.safetensors", "src.models.mlp.MLP", model, width=[])
+    path = write(tmp_path / "d.safetensors", "isthmus.models.mlp.MLP", model, width=[])
     with pytest.raises(ValueError, match=f"^teacher={path}: has no hidden layer"):
         teachers.read(path)
     with pytest.raises(FileNotFoundError, match="that folder has c, d"):

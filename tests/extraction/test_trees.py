@@ -4,8 +4,8 @@ import torch
 from scipy.cluster import hierarchy
 from scipy.spatial import distance
 
-from src.extraction import distances, trees
-from src.extraction.symmetries import SYMMETRIES, Symmetry
+from isthmus.extraction import distances, trees
+from isthmus.extraction.symmetries import SYMMETRIES, Symmetry
 
 NONE = Symmetry()
 

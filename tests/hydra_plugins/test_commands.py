@@ -7,7 +7,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from hydra_plugins.isthmus import _commands
-from src import config, naming
+from isthmus import config, naming
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 

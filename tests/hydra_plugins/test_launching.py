@@ -1,5 +1,5 @@
 from hydra_plugins.isthmus._launching import Recorded
-from src import ledger
+from isthmus import ledger
 
 WORDS = [["x=1"], ["x=2"], ["x=3"]]
 

@@ -11,9 +11,10 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from hydra.utils import instantiate
 
-from hydra_plugins.isthmus import _found, _searching
-from src import ledger
-from src.config import ConfigError
+from hydra_plugins.isthmus import _searching
+from isthmus import ledger
+from isthmus.config import ConfigError
+from isthmus.plots import studies
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SMALL = ["dataset=digits", "model=mlp"]
@@ -45,7 +46,7 @@ def by_lr(values):
 @pytest.fixture
 def search(tmp_path, monkeypatch):
     """A function that runs `tune.py` with overrides; returns its jobs and its results."""
-    monkeypatch.setattr(_found.studies, "search", lambda folder: None)  # figures take seconds
+    monkeypatch.setattr(studies, "search", lambda folder: None)  # figures take seconds
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()

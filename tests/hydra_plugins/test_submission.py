@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from hydra_plugins.isthmus import _submission
-from src import ledger
+from isthmus import ledger
 
 
 @pytest.fixture
@@ -82,16 +82,3 @@ def test_while_the_queue_does_not_answer_no_job_is_gone(tmp_path, squeue, looks)
 def test_a_process_that_died_is_not_waited_for(tmp_path, looks):
     process = SimpleNamespace(done=lambda: True)
     _submission.wait({0: process}, tmp_path, is_in_slurm=False)
-
-
-def test_what_is_submitted_can_import_the_toolkit(monkeypatch):
-    for before in (None, "elsewhere"):
-        if before is None:
-            monkeypatch.delenv("PYTHONPATH", raising=False)
-        else:
-            monkeypatch.setenv("PYTHONPATH", before)
-        with _submission._importable():
-            path = os.environ["PYTHONPATH"].split(os.pathsep)
-        assert (_submission.ROOT / "src").is_dir()
-        assert path == [str(_submission.ROOT), *([before] if before else [])]
-        assert os.environ.get("PYTHONPATH") == before

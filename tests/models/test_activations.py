@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 import torch
 
-from src.models import activations
+from isthmus.models import activations
 
 POINTS = torch.linspace(-3, 3, 13)
 FORMULAS = {

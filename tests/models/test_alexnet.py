@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.models.alexnet import AlexNet
+from isthmus.models.alexnet import AlexNet
 
 
 @pytest.mark.parametrize(

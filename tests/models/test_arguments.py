@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from src.models import arguments
+from isthmus.models import arguments
 
 
 def test_a_value_that_is_allowed_passes():

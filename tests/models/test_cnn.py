@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.models.cnn import CNN
+from isthmus.models.cnn import CNN
 
 
 def test_there_are_as_many_parameters_as_in_the_study():

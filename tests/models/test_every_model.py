@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 from torch import Tensor, fx, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from src.models.freeze import output_layer
-from src.models.initialize import INITS, initialize
+from isthmus.models.freeze import output_layer
+from isthmus.models.initialize import INITS, initialize
 
 FOLDER = Path(__file__).parents[2] / "conf" / "model"
 FILES = {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}

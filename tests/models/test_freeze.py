@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.freeze import freeze, output_layer
-from src.models.mlp import MLP
-from src.models.resnet_cifar import ResNetCifar
+from isthmus.models.freeze import freeze, output_layer
+from isthmus.models.mlp import MLP
+from isthmus.models.resnet_cifar import ResNetCifar
 
 
 class Tricky(nn.Module):

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from src import chance
-from src.models.initialize import BN_INITS, INITS, initialize
-from src.models.mlp import MLP
-from src.models.resnet_cifar import ResNetCifar
+from isthmus import chance
+from isthmus.models.initialize import BN_INITS, INITS, initialize
+from isthmus.models.mlp import MLP
+from isthmus.models.resnet_cifar import ResNetCifar
 
 FAN_IN, FAN_OUT = 16 * 9, 64 * 9  # of the convolution below, with 9,216 weights
 STANDARD_DEVIATIONS = {

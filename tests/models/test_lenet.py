@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.models.lenet import LeNet5
+from isthmus.models.lenet import LeNet5
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.lottery_conv import LotteryConv
+from isthmus.models.lottery_conv import LotteryConv
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.activations import Activation
-from src.models.mlp import MLP
+from isthmus.models.activations import Activation
+from isthmus.models.mlp import MLP
 
 
 def test_the_first_layer_alone_can_have_a_bias():

@@ -1,7 +1,7 @@
 import torch
 from torch import nn
 
-from src.models import norms
+from isthmus.models import norms
 
 IMAGES = torch.randn(4, 6, 3, 5, generator=torch.Generator().manual_seed(0))
 

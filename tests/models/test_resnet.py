@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.models.resnet import ResNet
+from isthmus.models.resnet import ResNet
 
 # Published with torchvision's weights (docs.pytorch.org/vision, "num_params").
 NUM_PARAMETERS = {

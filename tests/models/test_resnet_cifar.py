@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.resnet_cifar import ResNetCifar
+from isthmus.models.resnet_cifar import ResNetCifar
 
 
 def num_parameters(depth: int, **options: object) -> int:

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src.models.mlp import MLP
-from src.models.skip_mlp import SkipMLP
+from isthmus.models.mlp import MLP
+from isthmus.models.skip_mlp import SkipMLP
 
 INPUTS = torch.randn(7, 1, 2, 2, generator=torch.Generator().manual_seed(0))
 

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrizations, spectral_norm, weight_norm
 
-from src.models.structure import (
+from isthmus.models.structure import (
     check_initialized,
     check_outputs,
     reparametrized_layers,

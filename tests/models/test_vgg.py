@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.vgg import VGG
+from isthmus.models.vgg import VGG
 
 
 @pytest.mark.parametrize(

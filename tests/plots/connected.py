@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from src.connectivity import barriers as definitions
+from isthmus.connectivity import barriers as definitions
 
 PER_EPOCH = 8  # iterations
 ALPHAS = tuple(np.linspace(0, 1, 9))
@@ -61,7 +61,7 @@ def study(
 
 
 def barriers(lines: pd.DataFrame) -> pd.DataFrame:
-    """Of each line, by the definitions of `src.connectivity`; distances grow with k2."""
+    """Of each line, by the definitions of `isthmus.connectivity`; distances grow with k2."""
     keys = [name for name in lines.columns if name not in ("alpha", "loss", "accuracy")]
     found: list[dict] = []
     for names, points in lines.groupby(keys, dropna=False, sort=False):

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from src.plots import coordinates, function_fits, layer_ranks, lr_transfer, wide_curves
+from isthmus.plots import coordinates, function_fits, layer_ranks, lr_transfer, wide_curves
 from tests.plots import connected, extractions, searched, tables, wide_tables
 from tests.plots.test_instability import barriers
 from tests.plots.test_tickets import KEPT, study
@@ -65,8 +65,8 @@ def training(folder: Path, seed=1, scheduler="constant", lr=0.1, **others) -> Pa
     np.savez_compressed(folder / "predictions.npz", **arrays)
     choices = {"scheduler": scheduler, "model": "mlp", "dataset": "digits", "averaged": "ema"}
     values = {
-        "dataset": {"_target_": "src.data.digits.Digits", "root": "data"},
-        "model": {"_target_": "src.models.mlp.MLP", "width": [16]},
+        "dataset": {"_target_": "isthmus.data.digits.Digits", "root": "data"},
+        "model": {"_target_": "isthmus.models.mlp.MLP", "width": [16]},
         "optimizer": {"lr": lr},
         "scheduler": {"warmup": "0ep"} | ({"gamma": 0.1} if scheduler == "multistep" else {}),
         "averaged": {"decay": [0.9, 0.99]},

@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.plots import barrier_map, pairs, style
+from isthmus.plots import barrier_map, pairs, style
 from tests.plots import connected
 
 INTERVALS = connected.tables(connected.study())[2]

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from src.plots import branches
+from isthmus.plots import branches
 
 MOMENT = "spawn_step,child_step,spawn_epoch,child_epoch"
 AVERAGES = f"""{MOMENT},seeds,kind,model,num_models,bn,split,loss,accuracy

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.plots import child_steps, style
+from isthmus.plots import child_steps, style
 from tests.plots import tables
 from tests.plots.tables import average, child
 

@@ -4,7 +4,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from src.plots import colours
+from isthmus.plots import colours
 
 DARK = (0.08, 0.09, 0.11)
 

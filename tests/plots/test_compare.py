@@ -1,7 +1,7 @@
 import pytest
 
-from src.plots import compare, trained
-from src.plots.trained import Study
+from isthmus.plots import compare, trained
+from isthmus.plots.trained import Study
 from tests.plots import made
 
 ASKED = {"x": "optimizer.lr", "metric": "accuracy", "split": "test", "model": "plain", "hue": None}

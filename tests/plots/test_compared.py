@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.plots import compared, line, pairs, style
+from isthmus.plots import compared, line, pairs, style
 from tests.plots import connected
 
 SORTS = [("none", "reset"), ("weights", "reset"), ("weights", "repair")]

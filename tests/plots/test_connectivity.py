@@ -5,7 +5,7 @@ import sys
 import pandas as pd
 import pytest
 
-from src.plots import connectivity
+from isthmus.plots import connectivity, files
 from tests.plots import connected
 
 
@@ -18,7 +18,7 @@ def quick(monkeypatch):
         drawn.to_csv(folder / f"{name}.csv", index=False)
         return [folder / f"{name}.csv"]
 
-    monkeypatch.setattr(connectivity.files, "save", save)
+    monkeypatch.setattr(files, "save", save)
 
 
 def names(lines: pd.DataFrame, folder) -> list[str]:
@@ -137,7 +137,7 @@ def test_a_plane_has_one_figure(tmp_path):
 
 def test_drawing_imports_no_torch_and_no_pyplot():
     code = (
-        "import sys; from src.plots import connectivity; "
+        "import sys; from isthmus.plots import connectivity, files; "
         "print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

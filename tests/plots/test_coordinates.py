@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.plots import coordinates
+from isthmus.plots import coordinates
 from tests.plots.wide_tables import metrics
 
 

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import torch
 
-from src.connectivity import barriers as definitions
-from src.plots import curves
+from isthmus.connectivity import barriers as definitions
+from isthmus.plots import curves
 from tests.plots import connected
 from tests.plots.connected import line
 

@@ -1,6 +1,6 @@
 import pytest
 
-from src.plots import distances, style
+from isthmus.plots import distances, style
 from tests.plots import tables
 
 

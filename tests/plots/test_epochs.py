@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from src.plots import ema_study, epochs, models, stability, style, trained, weight_difference
-from src.plots.trained import Study
+from isthmus.plots import ema_study, epochs, models, stability, style, trained, weight_difference
+from isthmus.plots.trained import Study
 from tests.plots import made
 
 

@@ -3,7 +3,7 @@ import io
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from src.plots import events, studies
+from isthmus.plots import events, studies
 from tests.plots import made
 
 

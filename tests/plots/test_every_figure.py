@@ -8,10 +8,10 @@ import pytest
 from matplotlib.collections import Collection
 from PIL import Image
 
-from src import plotting
-from src.plots import files, found, redrawn, style, wishes
-from src.plots.persistence_images import Images
-from src.plots.trainings import Asked
+from isthmus import plotting
+from isthmus.plots import files, found, redrawn, style, wishes
+from isthmus.plots.persistence_images import Images
+from isthmus.plots.trainings import Asked
 from tests.plots import made
 
 UNIT = re.compile(r"\(.+\)", re.DOTALL)
@@ -73,7 +73,7 @@ def test_it_is_an_image_whose_axes_have_data_and_whose_labels_have_units(name, f
 def test_in_the_dark_every_curve_and_every_word_is_seen(name, folders):
     from matplotlib.colors import to_rgb
 
-    from src.plots import colours
+    from isthmus.plots import colours
 
     dark = wishes.Style(background="#14171c", foreground="#e8e8e8", grid="#343a42")
     labels = dict.fromkeys(("title", "x", "y", "legend"))

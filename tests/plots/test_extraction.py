@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.plots import (
+from isthmus.plots import (
     cluster_angles,
     cluster_counts,
     cluster_tree,

@@ -8,8 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from src import runs
-from src.plots import barrier_map, barriers, child_steps, distances, files, gain, line, plane
+from isthmus import runs
+from isthmus.plots import barrier_map, barriers, child_steps, distances, files, gain, line, plane
 from tests.plots import connected, tables
 
 LINES, PER_CHILD, INTERVALS = connected.tables(connected.study((0.0, 1.0), splits=("test",)))
@@ -102,7 +102,7 @@ def test_a_write_that_fails_keeps_what_was_there(tmp_path, monkeypatch):
 
 def test_drawing_imports_no_torch_and_no_pyplot():
     code = (
-        "import sys; from src.plots import child_steps, distances, files, gain; "
+        "import sys; from isthmus.plots import child_steps, distances, files, gain; "
         "print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

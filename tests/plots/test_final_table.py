@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from src.plots import final_table, trained
-from src.plots.trained import Study
+from isthmus.plots import final_table, trained
+from isthmus.plots.trained import Study
 from tests.plots import made
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from src.plots import found
+from isthmus.plots import found
 from tests.plots import made
 
 

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from src.plots import function_fits
+from isthmus.plots import function_fits
 
 TABLE = pd.DataFrame(
     [

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from src.plots import gain, style
+from isthmus.plots import gain, style
 from tests.plots import tables
 from tests.plots.tables import average, child
 

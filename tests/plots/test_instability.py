@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from src.plots import instability, pairs
+from isthmus.plots import instability, pairs
 
 DENSITIES = [1.0, 0.8, 0.6400001]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from src.plots import layer_ranks
+from isthmus.plots import layer_ranks
 from tests.plots.wide_tables import ranks
 
 

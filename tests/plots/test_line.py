@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.plots import curves, line, style
+from isthmus.plots import curves, line, style
 from tests.plots import connected
 
 SLOPE = connected.line(alphas=[0, 0.5, 1], loss=[1, 4, 2], accuracy=[0.9, 0.2, 0.7])

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.plots import curves, lines, pairs, style
+from isthmus.plots import curves, lines, pairs, style
 from tests.plots import connected
 
 

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from src.plots import lr_transfer
+from isthmus.plots import lr_transfer
 
 LRS = [0.1, 0.2, 0.4, 0.8]
 

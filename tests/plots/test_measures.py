@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.plots import barriers, curves, further_steps, pairs, style
+from isthmus.plots import barriers, curves, further_steps, pairs, style
 from tests.plots import connected
 
 LINES, PER_CHILD, INTERVALS = connected.tables(connected.study())

@@ -4,8 +4,8 @@ from html.parser import HTMLParser
 
 import pandas as pd
 
-from src.plots import page
-from src.plots.page import Picture, Section
+from isthmus.plots import page
+from isthmus.plots.page import Picture, Section
 
 COLOURS = ("#ffffff", "#000000", "#dddddd")
 

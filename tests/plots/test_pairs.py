@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from src.plots import pairs
+from isthmus.plots import pairs
 from tests.plots import connected
 
 GRID = connected.study(k1=(0.0, 0.5), k2=(2.0, 1.0), seeds=(1,), splits=("test",))

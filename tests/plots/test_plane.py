@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.plots import plane, style
+from isthmus.plots import plane, style
 from tests.plots import connected
 
 

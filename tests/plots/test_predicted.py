@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from src.plots import (
+from isthmus.plots import (
     histogram,
     misclassification,
     misclassification_over_time,
@@ -14,8 +14,8 @@ from src.plots import (
     predicted,
     stability,
 )
-from src.plots.persistence_images import Images
-from src.plots.trained import Predictions
+from isthmus.plots.persistence_images import Images
+from isthmus.plots.trained import Predictions
 
 # Rows are epochs 0 to 4, columns examples.
 PLAIN = ["0000", "1100", "1010", "1101", "1111"]

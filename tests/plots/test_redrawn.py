@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from src.plots import branches, connectivity, extraction, found, levels, redrawn
-from src.plots.trainings import Asked
+from isthmus.plots import branches, connectivity, extraction, found, levels, redrawn
+from isthmus.plots.trainings import Asked
 from tests.plots import made
 
 ASKED = Asked({"x": None}, None, None)

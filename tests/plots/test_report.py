@@ -2,10 +2,10 @@ import re
 
 import pytest
 
-from src.plots import found, redrawn, report, style, trained, trainings, wishes
-from src.plots.trained import Study
-from src.plots.trainings import Asked
-from src.plots.wishes import Style, Wishes
+from isthmus.plots import found, redrawn, report, style, trained, trainings, wishes
+from isthmus.plots.trained import Study
+from isthmus.plots.trainings import Asked
+from isthmus.plots.wishes import Style, Wishes
 from tests.plots import made
 
 WISHED = Wishes(Style(dpi=40), None, dict.fromkeys(("title", "x", "y", "legend")), None)

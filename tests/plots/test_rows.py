@@ -1,4 +1,4 @@
-from src.plots import rows
+from isthmus.plots import rows
 from tests.plots import tables
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from src.plots import settings
+from isthmus.plots import settings
 from tests.plots import made
 
 

@@ -1,8 +1,8 @@
 import pytest
 from matplotlib.figure import Figure
 
-from src import steps
-from src.plots import style
+from isthmus import steps
+from isthmus.plots import style
 from tests.plots import tables
 
 

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from src.plots import sweep_rows
+from isthmus.plots import sweep_rows
 from tests.plots.wide_tables import job
 
 OVERRIDES = ["experiment=x", "parametrization=mup", "model.width=128", "optimizer.lr=0.5"]

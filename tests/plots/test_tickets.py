@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from src.plots import levels, sparsity, tickets
+from isthmus.plots import files, levels, sparsity, tickets
 from tests.plots.test_instability import barriers
 
 DENSITIES = [1.0, 0.8, 0.64, 0.512]
@@ -148,7 +148,7 @@ def test_a_study_has_a_figure_a_model_and_what_its_tables_allow(tmp_path, monkey
         saved.append(name)
         return [folder / name]
 
-    monkeypatch.setattr(levels.files, "save", save)
+    monkeypatch.setattr(files, "save", save)
     found = levels.save(study(), KEPT, tmp_path)
     assert saved == ["accuracy_plain", "accuracy_ema_0.9", "best_step", "sparsity"]
     assert found == [tmp_path / name for name in saved]

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from src.plots import trained
-from src.plots.trained import Study
+from isthmus.plots import trained
+from isthmus.plots.trained import Study
 from tests.plots import made
 
 

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from src.plots import (
+from isthmus.plots import (
     style,
     trial_history,
     trial_importance,

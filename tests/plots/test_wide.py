@@ -1,6 +1,6 @@
 import pandas as pd
 
-from src.plots import wide
+from isthmus.plots import wide
 from tests.plots.wide_tables import job, metrics, ranks
 
 SUFFIXES = ("csv", "pdf", "png")

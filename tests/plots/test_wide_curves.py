@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from src.plots import wide_curves
+from isthmus.plots import wide_curves
 from tests.plots.wide_tables import metrics
 
 

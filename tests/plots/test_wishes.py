@@ -2,8 +2,8 @@ import matplotlib
 import pytest
 from matplotlib.figure import Figure
 
-from src.plots import style, wishes
-from src.plots.wishes import Style, Wishes
+from isthmus.plots import style, wishes
+from isthmus.plots.wishes import Style, Wishes
 
 NONE = dict.fromkeys(("title", "x", "y", "legend"))
 

@@ -2,14 +2,14 @@
 
 import torch
 
-from src import runs
-from src.pruning import masks
-from src.pruning.plan import Plan, Request
-from src.pruning.starts import Starts
-from src.pruning.strategies import SparseGlobal
-from src.pruning.study import Rules, Study
-from src.pruning.tree import Tree, mask_of
-from src.training.session import Session
+from isthmus import runs
+from isthmus.pruning import masks
+from isthmus.pruning.plan import Plan, Request
+from isthmus.pruning.starts import Starts
+from isthmus.pruning.strategies import SparseGlobal
+from isthmus.pruning.study import Rules, Study
+from isthmus.pruning.tree import Tree, mask_of
+from isthmus.training.session import Session
 from tests import toys
 
 OFTEN = toys.Runtime(device="cpu", progress=False, tensorboard=False, save_every=0.0)

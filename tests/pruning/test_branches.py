@@ -4,12 +4,12 @@ from dataclasses import replace
 import pytest
 import torch
 
-from src import runs
-from src.pruning import masks, tree
-from src.pruning.branches import Branch, Branches
-from src.pruning.strategies import SparseGlobal
-from src.training.loop import Training
-from src.training.session import Session
+from isthmus import runs
+from isthmus.pruning import masks, tree
+from isthmus.pruning.branches import Branch, Branches
+from isthmus.pruning.strategies import SparseGlobal
+from isthmus.training.loop import Training
+from isthmus.training.session import Session
 from tests import toys
 from tests.pruning.studies import assert_same, assert_sparse, grown, mask, study, weights
 

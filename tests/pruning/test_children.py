@@ -4,14 +4,14 @@ from functools import partial
 
 import pytest
 
-from src import runs
-from src.pruning import layers, masking, masks, tree
-from src.pruning.children import Children
-from src.pruning.masking import Masking
-from src.training import loop
-from src.training.leg import update_averages
-from src.training.loop import Training
-from src.training.session import Session
+from isthmus import runs
+from isthmus.pruning import layers, masking, masks, tree
+from isthmus.pruning.children import Children
+from isthmus.pruning.masking import Masking
+from isthmus.training import loop
+from isthmus.training.leg import update_averages
+from isthmus.training.loop import Training
+from isthmus.training.session import Session
 from tests import toys
 from tests.pruning.studies import OFTEN, assert_same, assert_sparse, grown, mask, study, weights
 

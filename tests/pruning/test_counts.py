@@ -1,6 +1,6 @@
 import pytest
 
-from src.pruning import counts
+from isthmus.pruning import counts
 
 
 @pytest.mark.parametrize(

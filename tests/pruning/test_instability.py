@@ -1,8 +1,8 @@
 import pytest
 
-from src import runs
-from src.pruning import instability, rows
-from src.pruning.tree import Tree
+from isthmus import runs
+from isthmus.pruning import instability, rows
+from isthmus.pruning.tree import Tree
 from tests.pruning.test_tables import done
 
 ASKED = {"vary": ["dropout", "data_order"], "bn": "reset", "splits": ["train", "test"]}

@@ -1,14 +1,14 @@
 import pytest
 from torch import nn
 
-from src.models.cnn import CNN
-from src.models.lenet import LeNet5
-from src.models.lottery_conv import LotteryConv
-from src.models.mlp import MLP
-from src.models.resnet import ResNet
-from src.models.resnet_cifar import ResNetCifar
-from src.models.vgg import VGG
-from src.pruning import layers
+from isthmus.models.cnn import CNN
+from isthmus.models.lenet import LeNet5
+from isthmus.models.lottery_conv import LotteryConv
+from isthmus.models.mlp import MLP
+from isthmus.models.resnet import ResNet
+from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.models.vgg import VGG
+from isthmus.pruning import layers
 
 IMAGE = (3, 32, 32)
 

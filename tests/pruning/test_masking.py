@@ -2,19 +2,19 @@ import pytest
 import torch
 from torch import nn
 
-from src import runs
-from src.averaging.ema import EMA
-from src.averaging.latest import Latest
-from src.averaging.swa import SWA
-from src.models.mlp import MLP
-from src.pruning import masking, masks
-from src.pruning.masking import Masking
-from src.training import loop
-from src.training.fit import fit
-from src.training.leg import update_averages
-from src.training.loop import Callback, after_every_step
-from src.training.optimizers import adam, adamw, lookahead, sgd
-from src.training.session import Session
+from isthmus import fingerprints, runs
+from isthmus.averaging.ema import EMA
+from isthmus.averaging.latest import Latest
+from isthmus.averaging.swa import SWA
+from isthmus.models.mlp import MLP
+from isthmus.pruning import masking, masks
+from isthmus.pruning.masking import Masking
+from isthmus.training import loop
+from isthmus.training.fit import fit
+from isthmus.training.leg import update_averages
+from isthmus.training.loop import Callback, after_every_step
+from isthmus.training.optimizers import adam, adamw, lookahead, sgd
+from isthmus.training.session import Session
 from tests import toys
 from tests.pruning.studies import assert_sparse, some_mask
 
@@ -85,7 +85,7 @@ def test_sparse_training_is_that_of_the_network_without_these_weights():
     step = session.training.step
 
     def by_hand(inputs, labels):
-        from src import chance
+        from isthmus import chance
 
         chance.start_stream(inputs.device, 1, "dropout", session.training.iteration)
         loss = nn.functional.cross_entropy(twin(inputs), labels)
@@ -162,7 +162,7 @@ def ticket(folder, named=True):
     model = toys.Small((2, 4, 4), 3)
     mask = some_mask(model)
     masks.save(folder / "mask.safetensors", mask, {})
-    digest = masking.fingerprints.file(str(folder / "mask.safetensors"))
+    digest = fingerprints.file(str(folder / "mask.safetensors"))
     said = {"mask": {"file": "../mask.safetensors", "digest": digest}} if named else {}
     path = folder / "weights" / "step_9.safetensors"
     runs.save_weights(path, masks.applied(model.state_dict(), mask), said)
@@ -205,7 +205,7 @@ def test_weights_name_no_mask_outside_of_their_run(tmp_path, name):
 
 
 def test_a_mean_of_networks_with_one_mask_keeps_its_zeros_exactly(tmp_path):
-    from src import state_dicts
+    from isthmus import state_dicts
 
     session, mask = sparse()
     found = []

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from src import runs
-from src.models.mlp import MLP
-from src.pruning import masks
+from isthmus import runs
+from isthmus.models.mlp import MLP
+from isthmus.pruning import masks
 
 MASK = {
     "hidden.0.weight": torch.tensor([[1, 0], [1, 1], [0, 0]]).bool(),

@@ -1,6 +1,6 @@
 import pytest
 
-from src.pruning.plan import Plan, Request
+from isthmus.pruning.plan import Plan, Request
 
 
 def plan(per_epoch=10, end=40, **changes):

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from src.pruning import masks
-from src.pruning.shuffles import shuffled
+from isthmus.pruning import masks
+from isthmus.pruning.shuffles import shuffled
 
 NAMES = ["a", "b"]
 

@@ -6,10 +6,10 @@ import torch
 from torch import nn
 from torch.nn.utils import prune as torch_prune
 
-from src.models.mlp import MLP
-from src.models.resnet_cifar import ResNetCifar
-from src.pruning import counts, layers, masks
-from src.pruning.strategies import Fc19, Han, Random, SparseGlobal, prune
+from isthmus.models.mlp import MLP
+from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.pruning import counts, layers, masks
+from isthmus.pruning.strategies import Fc19, Han, Random, SparseGlobal, prune
 
 STRATEGIES = [SparseGlobal, Fc19, Han, Random]
 

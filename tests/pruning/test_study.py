@@ -4,17 +4,17 @@ from functools import partial
 import pytest
 import torch
 
-from src import runs
-from src.averaging.swa import SWA
-from src.pruning import counts, layers, masks, tree
-from src.pruning.strategies import Fc19, Random, SparseGlobal
-from src.runs import Run
-from src.training import pretrained
-from src.training.fit import fit
-from src.training.loop import Training
-from src.training.optimizers import adam
-from src.training.schedulers import Cosine, Linear, MultiStep, Scheduler
-from src.training.session import Session
+from isthmus import runs
+from isthmus.averaging.swa import SWA
+from isthmus.pruning import counts, layers, masks, tree
+from isthmus.pruning.strategies import Fc19, Random, SparseGlobal
+from isthmus.runs import Run
+from isthmus.training import pretrained
+from isthmus.training.fit import fit
+from isthmus.training.loop import Training
+from isthmus.training.optimizers import adam
+from isthmus.training.schedulers import Cosine, Linear, MultiStep, Scheduler
+from isthmus.training.session import Session
 from tests import toys
 from tests.pruning.studies import (
     OFTEN,

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from src import runs
-from src.pruning import rows, studies, summary, wanted
-from src.pruning.plan import Plan, Request
-from src.pruning.tree import Tree, sparsity_of
+from isthmus import runs
+from isthmus.pruning import rows, studies, summary, wanted
+from isthmus.pruning.plan import Plan, Request
+from isthmus.pruning.tree import Tree, sparsity_of
 
 
 def cell(loss):
@@ -143,8 +143,8 @@ def test_whoever_asks_for_more_is_given_more(tree, asked):
 
 def test_what_a_finished_study_needs_imports_no_torch():
     code = (
-        "import sys; from src.pruning import counts, instability, plan, rows, studies; "
-        "from src.pruning import summary, tree, wanted; "
+        "import sys; from isthmus.pruning import counts, instability, plan, rows, studies; "
+        "from isthmus.pruning import summary, tree, wanted; "
         "print('torch' in sys.modules)"
     )
     root = Path(__file__).parents[2]

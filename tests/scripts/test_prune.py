@@ -11,7 +11,7 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-from src import runs
+from isthmus import runs
 from tests.scripts import (
     QUIET,
     REPOSITORY,
@@ -122,7 +122,7 @@ def test_children_of_levels_are_compared(tickets, tmp_path):
         [*command, "instability.alphas=3"], cwd=tmp_path, capture_output=True, text=True
     )
     assert "done before: nothing to compute" in again.stdout
-    assert "src.pruning.instability" in again.stderr and "| torch\n" not in again.stderr
+    assert "isthmus.pruning.instability" in again.stderr and "| torch\n" not in again.stderr
     assert contents(tree) == before
 
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from safetensors.torch import load_file
 
-from src import checks
+from isthmus import checks
 from tests.scripts import QUIET, run
 
 TINY = [

@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from src import runs
+from isthmus import runs
 from tests.scripts import QUIET, SMALL, only, refused, run
 
 TRAINING = [*SMALL, *QUIET, "averaged=none", "runtime.num_threads=1"]
@@ -177,7 +177,7 @@ def networks(tmp_path, monkeypatch):
     for name in ("Tied", "Parametrized", "Lazy", "Pair", "Wide"):
         option = f"_target_: networks.{name}\n_partial_: true\n"
         (tmp_path / f"conf/model/{name.lower()}.yaml").write_text(option)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
 
 

@@ -4,7 +4,7 @@ import csv
 
 from safetensors.torch import load_file
 
-from src import runs
+from isthmus import runs
 from tests.scripts import QUIET, SMALL, only, run
 
 WIDE = [*SMALL, *QUIET, "parametrization=ipllr", "parametrization.cap=1"]

@@ -6,11 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from src import chance
-from src.runs import Run
-from src.training.evaluation import measure
-from src.training.processes import joined, locked
-from src.training.sharing import Sharing
+from isthmus import chance
+from isthmus.runs import Run
+from isthmus.training.evaluation import measure
+from isthmus.training.processes import joined, locked
+from isthmus.training.sharing import Sharing
 
 SIZES = [16, 9, 1]  # of the batches; the last one leaves a process without an example
 CPU = torch.device("cpu")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.training import batch_norm
+from isthmus.training import batch_norm
 
 
 class Net(nn.Module):

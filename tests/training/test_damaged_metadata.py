@@ -4,17 +4,17 @@ import copy
 
 import pytest
 
-from src import runs
-from src.averaging import ingredients
-from src.config import ConfigError
-from src.models.mlp import MLP
-from src.training import rebuilt
+from isthmus import runs
+from isthmus.averaging import ingredients
+from isthmus.config import ConfigError
+from isthmus.models.mlp import MLP
+from isthmus.training import rebuilt
 from tests import toys
 
 METADATA = {
     "config": {
-        "model": {"_target_": "src.models.mlp.MLP", "_partial_": True, "width": [3]},
-        "dataset": {"_target_": "src.data.digits.Digits", "val_fraction": 0.1},
+        "model": {"_target_": "isthmus.models.mlp.MLP", "_partial_": True, "width": [3]},
+        "dataset": {"_target_": "isthmus.data.digits.Digits", "val_fraction": 0.1},
         "precision": "fp32",
         "global_seed": 1,
         "seeds": {"label_noise": None},

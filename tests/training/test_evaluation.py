@@ -2,8 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from src.models.mlp import MLP
-from src.training.evaluation import MANY, evaluate, measure
+from isthmus.models.mlp import MLP
+from isthmus.training.evaluation import MANY, evaluate, measure
 from tests import toys
 
 INPUTS = torch.randn(23, 2, 4, 4, generator=torch.Generator().manual_seed(0))

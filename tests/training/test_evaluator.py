@@ -2,8 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from src import state_dicts
-from src.training.evaluator import Evaluator
+from isthmus import state_dicts
+from isthmus.training.evaluator import Evaluator
 from tests import toys
 
 CPU = torch.device("cpu")

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from src import runs
-from src.averaging.ema import EMA
-from src.averaging.swa import SWA
-from src.runs import Run
-from src.training import fit as fit_module
-from src.training.fit import fit
-from src.training.leg import Extras
-from src.training.loop import Training
-from src.training.optimizers import adam, sgd
-from src.training.schedulers import Cosine
-from src.training.session import Session
+from isthmus import runs
+from isthmus.averaging.ema import EMA
+from isthmus.averaging.swa import SWA
+from isthmus.runs import Run
+from isthmus.training import fit as fit_module
+from isthmus.training.fit import fit
+from isthmus.training.leg import Extras
+from isthmus.training.loop import Training
+from isthmus.training.optimizers import adam, sgd
+from isthmus.training.schedulers import Cosine
+from isthmus.training.session import Session
 from tests import toys
 
 

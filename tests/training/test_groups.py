@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from src.training import groups
-from src.training.groups import Group
-from src.training.lookahead import Lookahead
-from src.training.optimizers import adam, adamw, lookahead, sgd
+from isthmus.training import groups
+from isthmus.training.groups import Group
+from isthmus.training.lookahead import Lookahead
+from isthmus.training.optimizers import adam, adamw, lookahead, sgd
 
 NAMED = {name: nn.Parameter(torch.ones(2)) for name in ("first", "second", "third")}
 GIVEN = [

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.training import last_batch
+from isthmus.training import last_batch
 
 FEATURES = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
 EXAMPLE = torch.zeros(1, 4)

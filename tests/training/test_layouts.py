@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.resnet import ResNet
-from src.models.resnet_cifar import ResNetCifar
-from src.training import layouts
-from src.training.evaluator import Evaluator
-from src.training.session import Session
+from isthmus.models.resnet import ResNet
+from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.training import layouts
+from isthmus.training.evaluator import Evaluator
+from isthmus.training.session import Session
 from tests import toys
 
 CPU = torch.device("cpu")

@@ -1,10 +1,10 @@
 import csv
 import logging
 
-from src.runs import Run
-from src.training import loop
-from src.training.leg import Leg, update_averages
-from src.training.session import Session
+from isthmus.runs import Run
+from isthmus.training import loop
+from isthmus.training.leg import Leg, update_averages
+from isthmus.training.session import Session
 from tests import toys
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.training.optimizers import lookahead
+from isthmus.training.optimizers import lookahead
 
 
 def fast_steps(num_steps, seed=0, size=6):

@@ -3,10 +3,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from src.training import loop
-from src.training.loop import CHECK_EVERY, Callback, Training, train
-from src.training.optimizers import sgd
-from src.training.schedulers import Constant, Cosine
+from isthmus.training import loop
+from isthmus.training.loop import CHECK_EVERY, Callback, Training, train
+from isthmus.training.optimizers import sgd
+from isthmus.training.schedulers import Constant, Cosine
 
 INPUTS = torch.randn(20, 5, generator=torch.Generator().manual_seed(0))
 LABELS = torch.arange(20) % 3

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from src.training import losses
+from isthmus.training import losses
 
 OUTPUTS = torch.randn(3, 6, 1, generator=torch.Generator().manual_seed(0))  # (models, batch, 1)
 CLASSES, NUMBERS = torch.tensor([0, 1, 1, 0, 1, 0]), torch.linspace(-1, 1, 6)

@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from src.training.metrics import COLUMNS, Metrics, Number
+from isthmus.training.metrics import COLUMNS, Metrics, Number
 
 
 def rows(path):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.training import moments
+from isthmus.training import moments
 
 VALUES = 3 + torch.randn(7, 4, 5, 6, generator=torch.Generator().manual_seed(0)).double()
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.training import optimizers
+from isthmus.training import optimizers
 
 SHAPES = [(3, 2, 3, 3), (5,), (), (1, 7)]
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from src.training.plateau import Plateau
+from isthmus.training.plateau import Plateau
 
 PER_EPOCH = 7
 ITERATIONS = 10 * PER_EPOCH

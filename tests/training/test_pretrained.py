@@ -4,11 +4,11 @@ from functools import partial
 import pytest
 import torch
 
-from src import runs
-from src.runs import Run
-from src.training.fit import fit
-from src.training.pretrained import check_inputs, fitting, origin, pretrained
-from src.training.session import Session
+from isthmus import runs
+from isthmus.runs import Run
+from isthmus.training.fit import fit
+from isthmus.training.pretrained import check_inputs, fitting, origin, pretrained
+from isthmus.training.session import Session
 from tests import toys
 
 make = partial(Session, toys.recipe(), toys.data(), toys.SEEDS, toys.RUNTIME)

@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from src.training.rebuilt import evaluator
+from isthmus.training.rebuilt import evaluator
 from tests import toys
 
 METADATA = {
     "config": {
-        "model": {"_target_": "src.models.mlp.MLP", "_partial_": True, "width": [3]},
-        "dataset": {"_target_": "src.data.digits.Digits", "val_fraction": 0.3},
+        "model": {"_target_": "isthmus.models.mlp.MLP", "_partial_": True, "width": [3]},
+        "dataset": {"_target_": "isthmus.data.digits.Digits", "val_fraction": 0.3},
         "seeds": {"label_noise": None},
         "global_seed": 1,
         "precision": "bf16",

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from src.averaging.ema import EMA
-from src.training.optimizers import sgd
-from src.training.recipe import compiles, resolve_device
+from isthmus.averaging.ema import EMA
+from isthmus.training.optimizers import sgd
+from isthmus.training.recipe import compiles, resolve_device
 from tests import toys
 
 CONVOLUTION, LINEAR = nn.Sequential(nn.Conv2d(1, 1, 1)), nn.Sequential(nn.Linear(1, 1))

@@ -1,11 +1,11 @@
 import pytest
 import torch
 
-from src.training.loop import Callback, every, train
-from src.training.metrics import Metrics
-from src.training.plateau import Plateau
-from src.training.report import Report
-from src.training.session import Session
+from isthmus.training.loop import Callback, every, train
+from isthmus.training.metrics import Metrics
+from isthmus.training.plateau import Plateau
+from isthmus.training.report import Report
+from isthmus.training.session import Session
 from tests import toys
 
 

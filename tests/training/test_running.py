@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from src.training.running import Running
+from isthmus.training.running import Running
 
 CPU = torch.device("cpu")
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.optim import lr_scheduler
 
-from src.training.plateau import Plateau
-from src.training.schedulers import (
+from isthmus.training.plateau import Plateau
+from isthmus.training.schedulers import (
     Constant,
     Cosine,
     InverseSqrt,

@@ -4,12 +4,12 @@ from functools import partial
 import pytest
 import torch
 
-from src import runs
-from src.averaging.ema import EMA
-from src.runs import Run
-from src.training.loop import Callback, after_every_step, train
-from src.training.schedulers import Constant, InverseSqrt
-from src.training.session import Session
+from isthmus import runs
+from isthmus.averaging.ema import EMA
+from isthmus.runs import Run
+from isthmus.training.loop import Callback, after_every_step, train
+from isthmus.training.schedulers import Constant, InverseSqrt
+from isthmus.training.session import Session
 from tests import toys
 
 

@@ -4,11 +4,11 @@ from functools import partial
 
 import pytest
 
-from src.runs import Run
-from src.training import sources
-from src.training.fit import fit
-from src.training.loop import Training
-from src.training.session import Session
+from isthmus.runs import Run
+from isthmus.training import sources
+from isthmus.training.fit import fit
+from isthmus.training.loop import Training
+from isthmus.training.session import Session
 from tests import toys
 
 CODE = """
@@ -35,16 +35,19 @@ def session(model):
 
 def test_the_code_of_a_training_is_ours_and_the_users(own):
     found = sources.digests(session(own.Own))
-    wanted = {"own_network", "tests.toys", "src.training.schedulers", "src.averaging.ema"}
+    wanted = {"own_network", "tests.toys", "isthmus.training.schedulers", "isthmus.averaging.ema"}
     assert wanted <= set(found)
     assert not [name for name in found if name.startswith(("torch", "builtins"))]
 
 
 def test_what_the_recipe_names_is_code_of_it_too():
-    config = {"dataset": {"_target_": "src.data.digits.Digits"}, "model": {"_target_": "nope.X"}}
+    config = {
+        "dataset": {"_target_": "isthmus.data.digits.Digits"},
+        "model": {"_target_": "nope.X"},
+    }
     recipe = toys.recipe(metadata={"config": config})
     found = sources.digests(Session(recipe, toys.data(), toys.SEEDS, OFTEN))
-    assert "src.data.digits" in found and "nope" not in found
+    assert "isthmus.data.digits" in found and "nope" not in found
 
 
 def kill_at(monkeypatch, iteration):

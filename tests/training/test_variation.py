@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from src.data.splits import Augmentation
-from src.training.loop import train
-from src.training.session import Session
-from src.training.variation import check_variation, draws_random_numbers, without_effect
+from isthmus.data.splits import Augmentation
+from isthmus.training.loop import train
+from isthmus.training.session import Session
+from isthmus.training.variation import check_variation, draws_random_numbers, without_effect
 from tests import toys
 
 ALL = ["data_order", "augmentation", "dropout"]

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from src import runs
-from src.training import weight_files
+from isthmus import runs
+from isthmus.training import weight_files
 
 
 def network():

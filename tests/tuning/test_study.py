@@ -4,7 +4,7 @@ from optuna.distributions import CategoricalDistribution, UniformDistribution
 from optuna.samplers import GridSampler, RandomSampler
 from optuna.trial import TrialState
 
-from src.tuning.study import Study
+from isthmus.tuning.study import Study
 
 SPACE = {"x": UniformDistribution(0, 1), "c": CategoricalDistribution(("a", "b"))}
 DONE = {"status": "done", "folder": "outputs/a", "seconds": 1.0, "error": None}

@@ -5,7 +5,7 @@ import pytest
 from optuna.distributions import UniformDistribution
 from optuna.trial import TrialState, create_trial
 
-from src.tuning import trials
+from isthmus.tuning import trials
 
 # Of a function that Optuna calls experimental, by which a study is made up.
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from src.widths import gaussians
+from isthmus.widths import gaussians
 
 STD = 2**0.5  # of ReLU
 

@@ -6,10 +6,10 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from src.models.mlp import MLP
-from src.widths.ipllr import IPLLR
-from src.widths.mean_field import MeanField
-from src.widths.parametrization import Parametrization
+from isthmus.models.mlp import MLP
+from isthmus.widths.ipllr import IPLLR
+from isthmus.widths.mean_field import MeanField
+from isthmus.widths.parametrization import Parametrization
 
 CLASSES = {each.__name__: each for each in (Parametrization, IPLLR, MeanField)}
 GROUP = Path(__file__).resolve().parents[2] / "conf" / "parametrization"

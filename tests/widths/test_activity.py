@@ -1,6 +1,6 @@
 import torch
 
-from src.widths import activity, layers
+from isthmus.widths import activity, layers
 from tests.widths.networks import INPUTS, mlp
 
 

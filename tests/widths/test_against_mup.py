@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from src.widths import gaussians
+from isthmus.widths import gaussians
 from tests.widths.networks import mlp, option
 
 BASE, WIDTH = 8, 32

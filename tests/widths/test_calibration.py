@@ -4,11 +4,11 @@ from functools import partial
 import pytest
 import torch
 
-from src.models.mlp import MLP
-from src.training.loop import train
-from src.training.optimizers import sgd
-from src.training.session import Session
-from src.widths import layers
+from isthmus.models.mlp import MLP
+from isthmus.training.loop import train
+from isthmus.training.optimizers import sgd
+from isthmus.training.session import Session
+from isthmus.widths import layers
 from tests import toys
 from tests.widths.networks import Chain, option
 

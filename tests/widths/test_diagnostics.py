@@ -5,18 +5,18 @@ from functools import partial
 import pytest
 import torch
 
-from src.data.clusters import Clusters
-from src.data.function_1d import Function1D
-from src.models.mlp import MLP
-from src.runs import Run
-from src.training import loop
-from src.training.fit import fit
-from src.training.leg import Extras
-from src.training.metrics import Metrics
-from src.training.optimizers import sgd
-from src.training.session import Session
-from src.widths import layers, ranks
-from src.widths.diagnostics import Asked, examples
+from isthmus.data.clusters import Clusters
+from isthmus.data.function_1d import Function1D
+from isthmus.models.mlp import MLP
+from isthmus.runs import Run
+from isthmus.training import loop
+from isthmus.training.fit import fit
+from isthmus.training.leg import Extras
+from isthmus.training.metrics import Metrics
+from isthmus.training.optimizers import sgd
+from isthmus.training.session import Session
+from isthmus.widths import layers, ranks
+from isthmus.widths.diagnostics import Asked, examples
 from tests import toys
 from tests.widths.networks import option
 

@@ -5,12 +5,12 @@ from functools import partial
 import pytest
 import torch
 
-from src import state_dicts
-from src.models.mlp import MLP
-from src.models.resnet_cifar import ResNetCifar
-from src.training.loop import train
-from src.training.optimizers import adam, sgd
-from src.training.session import Session
+from isthmus import state_dicts
+from isthmus.models.mlp import MLP
+from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.training.loop import train
+from isthmus.training.optimizers import adam, sgd
+from isthmus.training.session import Session
 from tests import toys
 from tests.widths.networks import GIVEN, GROUP, option
 

@@ -4,10 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from src.models.vgg import VGG
-from src.training import groups
-from src.training.optimizers import sgd
-from src.widths import gaussians, layers
+from isthmus.models.vgg import VGG
+from isthmus.training import groups
+from isthmus.training.optimizers import sgd
+from isthmus.widths import gaussians, layers
 from tests.widths.naive import STD, Naive
 from tests.widths.networks import INPUTS, LABELS, Chain, mlp, option
 

@@ -1,8 +1,8 @@
 import pytest
 from torch import nn
 
-from src.models.resnet_cifar import ResNetCifar
-from src.widths import layers
+from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.widths import layers
 from tests.widths.networks import Chain, mlp
 
 

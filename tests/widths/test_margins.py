@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from src.models.mlp import MLP
-from src.widths import margins
+from isthmus.models.mlp import MLP
+from isthmus.widths import margins
 from tests.widths.networks import mlp, option
 
 LABELS = torch.tensor([1, 0, 1, 0])

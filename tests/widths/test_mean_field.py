@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.widths import gaussians
+from isthmus.widths import gaussians
 from tests.widths.networks import mlp, option
 
 

@@ -5,11 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from src.models.resnet_cifar import ResNetCifar
-from src.training import groups
-from src.training.optimizers import adam, adamw, lookahead, sgd
-from src.widths import gaussians
-from src.widths.parametrization import Parametrization
+from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.training import groups
+from isthmus.training.optimizers import adam, adamw, lookahead, sgd
+from isthmus.widths import gaussians
+from isthmus.widths.parametrization import Parametrization
 from tests.widths.naive import Naive
 from tests.widths.networks import GIVEN, INPUTS, LABELS, Chain, mlp, option
 

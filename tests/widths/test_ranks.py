@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from src.widths import ranks
+from isthmus.widths import ranks
 
 RANDOM = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
 

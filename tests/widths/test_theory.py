@@ -1,7 +1,7 @@
 import pytest
 
-from src.models.resnet_cifar import ResNetCifar
-from src.widths import theory
+from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.widths import theory
 from tests.widths.networks import mlp, option
 
 

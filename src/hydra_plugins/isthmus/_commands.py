@@ -1,0 +1,64 @@
+"""The command line that trains with given values."""
+
+import re
+import shlex
+from typing import Any
+
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+
+from isthmus import checks, config, schemas
+
+HOW = ("runtime", "output_dir")  # how and where a job runs
+GROUPS = ("hparams", *schemas.SUPPLIED)
+PLAIN = re.compile(r"[\w.+/-]+")
+
+
+def training(loader: Any, cfg: Any) -> str:
+    """What to type to train as a configuration says, and be evaluated on the test set too.
+
+    Args:
+        loader: Hydra's, of configurations.
+        cfg: of a trial, with that of Hydra.
+    """
+    chosen = cfg.hydra.runtime.choices
+    fields = checks.fields("Train")
+    plain = loader.load_configuration("train", [], RunMode.RUN)
+    groups = [
+        f"{group}={chosen[group]}"
+        for group in GROUPS
+        if group in fields and chosen[group] != plain.hydra.runtime.choices[group]
+    ]
+    base = loader.load_configuration("train", groups, RunMode.RUN)
+    options = [
+        f"{name}={text(value)}"
+        for name, value in _flat(cfg, "").items()
+        if name.partition(".")[0] in fields and value != _flat(base, "").get(name)
+    ]
+    given = [option for option in options if not option.startswith("dataset.test=")]
+    return shlex.join(["python", "train.py", *groups, *given])
+
+
+def text(value: Any) -> str:
+    """A value as one would type it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(text, value))}]"
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, str) and not PLAIN.fullmatch(value):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return str(value)
+
+
+def _flat(node: Any, prefix: str) -> dict[str, Any]:
+    """Values by their full names, but for what follows from others and what changes no result."""
+    flat: dict[str, Any] = {}
+    for key in node:
+        name = f"{prefix}{key}"
+        if name == "hydra" or name in HOW or OmegaConf.is_interpolation(node, key):
+            continue
+        if OmegaConf.is_dict(node[key]):
+            flat |= _flat(node[key], f"{name}.")
+        else:
+            flat[name] = config.plain(node[key])
+    return flat

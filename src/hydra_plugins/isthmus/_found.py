@@ -1,0 +1,63 @@
+"""What a search has found: tables, figures, and the best values."""
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from isthmus import config, runs
+from isthmus.plots import studies
+from isthmus.tuning import trials
+
+
+def report(study: Any, folder: Path, command: str | None) -> None:
+    """Write the tables of a study, draw them if they are new, and say what is best.
+
+    Args:
+        study: of Optuna.
+        folder: of its results.
+        command: that trains with the best values; None where no trial is complete.
+    """
+    best = trials.best(study)
+    counts = Counter(trials.state(trial) for trial in study.get_trials(deepcopy=False))
+    trials.write(study, folder / "trials.csv")
+    trials.write_importance(study, folder / "importance.csv")
+    studies.search(folder)
+    summary: dict[str, Any] = {"trials": dict(counts), "best": None, "command": command}
+    if best is not None:
+        summary["best"] = {"number": best.number, "value": best.value, "values": best.params}
+    runs.write_json(folder / "result.json", summary)
+    print("\n".join(["", *lines(summary), f"results in {config.shown(folder)}"]))
+
+
+def trial_line(study: Any, number: int, status: str) -> str:
+    """How one trial ended, the best so far, and its values.
+
+    Args:
+        study: of Optuna.
+        number: of the trial.
+        status: of its job in the ledger.
+    """
+    trial, best = study.get_trials(deepcopy=False)[number], trials.best(study)
+    values = " ".join(
+        f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in trial.params.items()
+    )
+    error = (str(trial.user_attrs.get("error") or "").splitlines() or [""])[0]
+    state = trials.state(trial)
+    outcome = f"{trial.value:.4f}" if state == "complete" else f"{state}: {error or status}"
+    so_far = f"best {best.value:.4f}, trial {best.number}" if best else "none is complete"
+    return f"trial {number}: {outcome} ({so_far})  {values}"
+
+
+def lines(summary: dict[str, Any]) -> list[str]:
+    """The summary in words."""
+    counts = ", ".join(f"{number} {state}" for state, number in summary["trials"].items())
+    said = [f"{sum(summary['trials'].values())} trials: {counts}"]
+    if summary["trials"].get("open"):
+        said.append("open trials run elsewhere, or go on when this is started again")
+    best = summary["best"]
+    if best is None:
+        return [*said, "no trial is complete: there is no best one"]
+    said.append(f"best: validation accuracy {best['value']:.4f}, of trial {best['number']}, with")
+    said += [f"  {name}={value}" for name, value in best["values"].items()]
+    return [*said, "train with these values, and evaluate on the test set too:", summary["command"]]

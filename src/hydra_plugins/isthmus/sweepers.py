@@ -1,0 +1,70 @@
+"""Hydra's sweepers with every job in the ledger.
+
+Hydra takes plugins from the package `hydra_plugins` only. For every command it imports all modules
+there whose names begin with a letter, so what takes time is in those that begin with a `_`.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.plugins.sweeper import Sweeper
+
+# A sampler is made, and so Optuna imported, before anything here is called.
+os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")
+logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of its own set-up
+
+
+class Grid(BasicSweeper):
+    """All combinations of what is typed, by any launcher."""
+
+    def setup(self, *, config: Any, **context: Any) -> None:
+        from hydra_plugins.isthmus._launching import Recorded
+
+        super().setup(config=config, **context)
+        self.launcher: Any = Recorded(self.launcher, Path(config.hydra.sweep.dir))
+
+
+class Study(Sweeper):
+    """A search with Optuna, by any launcher, in a study that outlives this process.
+
+    Args are those of `OptunaSweeper`, whose values, samplers and overrides this takes. Its loop is
+    another one, because in that of hydra-optuna-sweeper 1.3
+      - n_trials are made at every start, where they are wanted in all, by all workers;
+      - a trial whose worker was killed stays "running" for ever;
+      - the reason of a failure is lost, and one of non-finite value ends the search.
+    """
+
+    def __init__(
+        self,
+        sampler: Any,
+        direction: Any,
+        storage: str | None,
+        study_name: str | None,
+        n_trials: int,
+        n_jobs: int,
+        params: Any = None,
+        **unused: Any,
+    ) -> None:
+        self.sampler, self.direction = sampler, direction
+        self.storage, self.study_name = storage, study_name
+        self.n_trials, self.n_jobs, self.params = n_trials, n_jobs, dict(params or {})
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
+        from hydra.core.plugins import Plugins
+
+        from hydra_plugins.isthmus._launching import Recorded
+
+        self.hydra_context, self.config = hydra_context, config
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+        self.launcher: Any = Recorded(launcher, Path(config.hydra.sweep.dir))
+
+    def sweep(self, arguments: Sequence[str]) -> None:
+        from hydra_plugins.isthmus import _searching
+
+        _searching.search(self, arguments)

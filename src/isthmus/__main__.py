@@ -1,0 +1,49 @@
+"""The command line: `isthmus train ...`, `python -m isthmus train ...`, `python train.py ...`."""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+
+from isthmus import command_line
+from isthmus.paths import IS_CHECKOUT, PACKAGE, SOURCES
+
+
+def scripts() -> list[str]:
+    """The names of all scripts."""
+    modules = (PACKAGE / "scripts").glob("*.py")
+    return sorted(module.stem for module in modules if module.stem != "__init__")
+
+
+def main() -> None:
+    """Run the script that the first argument names with the arguments after it."""
+    name = sys.argv[1] if len(sys.argv) > 1 else "--help"
+    if name in ("--help", "-h"):
+        print(f"usage: isthmus {{{','.join(scripts())}}} ...\n\nOptions: isthmus SCRIPT --help")
+    elif name in scripts():
+        del sys.argv[1]
+        run(name)
+    else:
+        sys.exit(f"isthmus {name}: no such script; there are {', '.join(scripts())}")
+
+
+def run(script: str) -> None:
+    """Run a script with the arguments in `sys.argv`.
+
+    Modules in the working directory can be imported, in processes that the script starts, too:
+    these get both places by PYTHONPATH, as a worker's `sys.path` is not that of this process.
+
+    Args:
+        script: one of `scripts`.
+    """
+    here = str(Path.cwd())
+    sys.path += [here] if here not in sys.path else []
+    before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    paths = [*([str(SOURCES)] if IS_CHECKOUT else []), *before, here]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
+    sys.argv = command_line.arguments(sys.argv)
+    importlib.import_module(f"isthmus.scripts.{script}").main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,231 @@
+"""A parent and its children, trained where they are missing."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from isthmus import steps
+from isthmus.branching.plan import Plan, Request
+from isthmus.branching.tree import Tree
+from isthmus.branching.wanted import as_steps
+from isthmus.data.splits import DataSet
+from isthmus.runs import Run
+from isthmus.state_dicts import StateDict
+from isthmus.steps import Step
+from isthmus.training.fit import fit
+from isthmus.training.recipe import Recipe, Runtime, Seeds
+from isthmus.training.session import Session
+from isthmus.workers import Workers
+
+Snapshots = str | list[Step] | None
+
+
+@dataclass(frozen=True)
+class Origins:
+    """What makes the members of a family what they are.
+
+    Args:
+        recipe: how the parent and its children are trained.
+        data: what on.
+        seeds: of the parent's streams of chance.
+        vary: streams of a child that its own seed feeds, in place of the parent's.
+        weights: makes what the parent begins from, of fresh weights; None for these themselves.
+    """
+
+    recipe: Recipe
+    data: DataSet
+    seeds: Seeds
+    vary: Sequence[str] = ("data_order", "augmentation", "dropout")
+    weights: Callable[[StateDict], StateDict] | None = None
+
+    def of_child(self, child_seed: int) -> Seeds:
+        """The seeds of a child."""
+        return replace(self.seeds, **dict.fromkeys(self.vary, child_seed))
+
+
+class Family:
+    """Trains the members of a tree that are not there, each once, whoever asks for it.
+
+    Args:
+        tree: where they lie.
+        origins: what they are.
+        runtime: how they run.
+        save_predictions: whether to keep correctness per validation example.
+        workers: processes that train children, each with a family of its own; None for this one.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        origins: Origins,
+        runtime: Runtime,
+        save_predictions: bool = True,
+        workers: Workers | None = None,
+    ) -> None:
+        self.tree, self.origins, self.runtime = tree, origins, runtime
+        self.save_predictions, self.workers = save_predictions, workers
+        self.num_steps = 0  # optimizer steps that were made
+        # One for all: the data is laid out once, and what is compiled is compiled once.
+        self.session = Session(
+            origins.recipe, origins.data, origins.seeds, runtime, checks_schedule=False
+        )
+        self._initial = {k: v.clone() for k, v in self.session.model.state_dict().items()}
+
+    def parameters(self) -> list[str]:
+        """Names of the parameters, without running statistics."""
+        return [name for name, _ in self.session.model.named_parameters()]
+
+    def plan(self, request: Request) -> Plan:
+        """A request in iterations.
+
+        Raises:
+            ValueError: a step lies after the end of the parent, of the children or of the schedule;
+                or the data set lacks a split.
+        """
+        session = self.session
+        session.evaluator.check_splits(request.splits)
+        plan = Plan(request, session.iterations_per_epoch, session.planned_end)
+        if plan.spawn_steps:
+            self.check_schedule(max(plan.spawn_steps), plan.child_length)
+        return plan
+
+    def check_schedule(self, start: int, length: int) -> None:
+        """Refuse children that the schedule of the parent does not provide for.
+
+        Args:
+            start: the latest iteration at which they begin.
+            length: in iterations.
+
+        Raises:
+            ValueError: naming the longest that they can be.
+        """
+        session = self.session
+        try:
+            session.training.scheduler.factor(start + length - 1)
+        except ValueError as error:
+            texts = [
+                steps.to_text(iteration, session.iterations_per_epoch)
+                for iteration in (length, start, session.planned_end - start)
+            ]
+            earlier = start >= session.planned_end
+            shorter = "an earlier spawn step" if earlier else f"child_length={texts[2]}"
+            raise ValueError(
+                f"child_length={texts[0]}: the children of {texts[1]} would outlast the schedule "
+                f"of the parent ({error}); try {shorter} or scheduler=constant"
+            ) from error
+
+    def train_parent(
+        self,
+        plan: Plan,
+        snapshots: Snapshots = None,
+        to_its_end: bool = False,
+        option: str = "spawn_steps",
+    ) -> None:
+        """Train the parent to its end, keeping every spawn step.
+
+        Args:
+            plan: with the spawn steps.
+            snapshots: to keep besides.
+            to_its_end: whether its end is to be trained on from.
+            option: that the spawn steps were typed as, for the message.
+
+        Raises:
+            ValueError: the parent stopped early, before a spawn step.
+        """
+        run = self.tree.parent
+        with run.locked():
+            extra = steps.to_iterations(snapshots, plan.iterations_per_epoch, plan.end)
+            extra += [plan.end] if to_its_end else []
+            self.num_steps += fit(
+                run,
+                self._begin_parent,
+                as_steps(sorted({*plan.kept_by_parent, *extra})),
+                self.save_predictions,
+                words="parent",
+            )
+        late = [step for step in plan.spawn_steps if not run.snapshot_state(step).exists()]
+        if late:
+            raise ValueError(
+                f"{option}: {', '.join(map(plan.text, late))} lies after the early stop of the "
+                f"parent (hparams.patience={self.origins.recipe.patience})"
+            )
+
+    def train_children(self, plan: Plan) -> None:
+        """Train the children of all spawn steps to the length asked for."""
+        missing = [
+            (spawn_step, seed)
+            for spawn_step in plan.spawn_steps
+            for seed in plan.request.child_seeds
+            if not self._is_complete(plan, spawn_step, seed)
+        ]
+        self.do([partial(train_child, plan, *child) for child in missing])
+
+    def do(self, tasks: Sequence[Callable[["Family"], int]]) -> None:
+        """Do tasks of a family, here or in the workers, side by side.
+
+        Args:
+            tasks: functions that train what does not depend on the other tasks, and return how
+                many optimizer steps were made.
+        """
+        if self.workers is None or len(tasks) < 2:
+            self.num_steps += sum(task(self) for task in tasks)
+        else:
+            self.num_steps += sum(self.workers.run(tasks))
+
+    def train_child(self, plan: Plan, spawn_step: int, seed: int) -> int:
+        """Train a child where that has not been done; returns how many optimizer steps were made.
+
+        Raises:
+            ValueError: an older version trained it in a stack with others.
+        """
+        run = self.tree.child(plan.text(spawn_step), seed)
+        with run.locked():
+            if not self._is_complete(plan, spawn_step, seed):
+                _check_alone(run)
+            return fit(
+                run,
+                partial(self._begin_child, plan, spawn_step, seed),
+                as_steps(plan.kept_by_child(spawn_step)),
+                self.save_predictions,
+                end=spawn_step + plan.child_length,
+                words=f"child {seed} of {plan.text(spawn_step)}",
+            )
+
+    def _is_complete(self, plan: Plan, spawn_step: int, seed: int) -> bool:
+        run = self.tree.child(plan.text(spawn_step), seed)
+        kept = as_steps(plan.kept_by_child(spawn_step))
+        return run.is_complete(kept, spawn_step + plan.child_length)
+
+    def _begin_parent(self) -> Session:
+        weights: StateDict = self._initial
+        if self.origins.weights is not None:
+            weights = self.origins.weights(self._initial)
+        self.session.restart(self.origins.seeds, weights)
+        return self.session
+
+    def _begin_child(self, plan: Plan, spawn_step: int, seed: int) -> Session:
+        origin = {"spawn_step": spawn_step, "child_seed": seed, "vary": list(self.origins.vary)}
+        end = spawn_step + plan.child_length
+        self.session.restart(self.origins.of_child(seed), self._initial, end, origin)
+        self.session.load_snapshot(self.tree.parent, spawn_step)
+        return self.session
+
+
+def train_child(plan: Plan, spawn_step: int, seed: int, family: Family) -> int:
+    """A task of a family: train one of its children, see `Family.train_child`."""
+    return family.train_child(plan, spawn_step, seed)
+
+
+def _check_alone(run: Run) -> None:
+    """Refuse to go on with a child whose numbers depend on those that it was trained with.
+
+    Raises:
+        ValueError: naming them and its folder.
+    """
+    others = (run.read_result() or {}).get("together")
+    if others is not None:
+        raise ValueError(
+            f"{run.folder}: an older version trained the children {', '.join(map(str, others))} "
+            "as one stack, which cannot be trained on; remove the folders of the study, or choose "
+            "another output_dir"
+        )

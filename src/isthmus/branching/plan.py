@@ -1,0 +1,144 @@
+"""What a request for branches comes to, in iterations. Imports no torch."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from isthmus import steps
+from isthmus.steps import Step
+
+BACK_POWERS = {"back": (), "back_plus_one": (2,), "back_plus_three": (1, 2, 4)}  # of 1/sqrt(2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks of a tree, as typed; see `python spawn.py --help`."""
+
+    spawn_steps: str | list[Step] | None
+    child_seeds: list[int]
+    spawn_step: Step | None = None
+    only: int | None = None
+    child_steps: str | list[Step] = "log"
+    child_length: Step | None = None
+    averages: Sequence[str] = ("across", "back")
+    num_children: list[int] | None = None
+    models: Sequence[str] = ("plain", "averaged")
+    bn: str = "reset"
+    splits: Sequence[str] = ("train", "test")
+
+
+@dataclass(frozen=True)
+class Average:
+    """A child, or a mean of networks, at one child step.
+
+    `members` are pairs of a child's seed and a child step; child step 0 is the parent at the spawn
+    step. The last one lends what cannot be averaged.
+    """
+
+    kind: str
+    child_step: int
+    seeds: tuple[int, ...]
+    members: tuple[tuple[int, int], ...]
+
+
+class Plan:
+    """A request in iterations of a parent.
+
+    Args:
+        request: what is asked for.
+        iterations_per_epoch: optimizer steps in one epoch.
+        end: last iteration of the parent, as planned.
+
+    Raises:
+        ValueError: a step lies after the end of the parent or of the children, or there is no
+            spawn step at the index asked for.
+    """
+
+    def __init__(self, request: Request, iterations_per_epoch: int, end: int) -> None:
+        self.request, self.iterations_per_epoch, self.end = request, iterations_per_epoch, end
+        asked = _iterations("spawn_steps", request.spawn_steps, iterations_per_epoch, end)
+        self.spawn_steps = asked
+        if request.spawn_step is not None:
+            self.spawn_steps = _iterations(
+                "spawn_step", [request.spawn_step], iterations_per_epoch, end
+            )
+        elif request.only is not None:
+            if not 0 <= request.only < len(asked):
+                raise ValueError(f"only={request.only}: must be from 0 to {len(asked) - 1}")
+            self.spawn_steps = [asked[request.only]]
+        self.kept_by_parent = sorted({0, *asked, *self.spawn_steps})
+        length = request.child_length
+        self.child_length = steps.to_iteration(length, iterations_per_epoch) if length else end
+        self.child_steps = _iterations(
+            "child_steps", request.child_steps, iterations_per_epoch, self.child_length
+        )
+
+    @property
+    def last(self) -> int:
+        """The last iteration that the parent, or a child, comes to."""
+        return max([self.end, *(step + self.child_length for step in self.spawn_steps)])
+
+    def text(self, iteration: int) -> Step:
+        """A moment as it stands in names of folders."""
+        return steps.to_text(iteration, self.iterations_per_epoch)
+
+    def kept_by_child(self, spawn_step: int) -> list[int]:
+        """Iterations, counted from the beginning of the parent, that children keep."""
+        needed = {step for average in self.of_child(0) for _, step in average.members}
+        return sorted(spawn_step + step for step in needed if step > 0)
+
+    def of_child(self, seed: int) -> list[Average]:
+        """One child alone, and with earlier states of itself, at each child step."""
+        averages = []
+        for step in self.child_steps:
+            averages.append(Average("child", step, (seed,), ((seed, step),)))
+            for kind in self.request.averages:
+                members = tuple((seed, earlier) for earlier in back_steps(kind, step))
+                if len(members) > 1:
+                    averages.append(Average(kind, step, (seed,), members))
+        return averages
+
+    def across(self) -> list[Average]:
+        """Several children of one spawn step, at each child step at which they differ."""
+        if "across" not in self.request.averages:
+            return []
+        seeds = self.request.child_seeds
+        numbers = self.request.num_children or range(2, len(seeds) + 1)
+        chosen = [tuple(sorted(seeds[:number])) for number in numbers]
+        return [
+            Average("across", step, some, tuple((seed, step) for seed in some))
+            for some in chosen
+            for step in self.child_steps
+            if step > 0
+        ]
+
+
+def back_steps(kind: str, child_step: int) -> list[int]:
+    """Child steps of a mean over one child's past, in order, each once; its own comes last.
+
+    `child_step` counts as a power of sqrt(2) if it is one rounded, so that on the grid of
+    `steps.log_grid` every earlier point is a point of that grid; 0 is the spawn step.
+
+    Args:
+        kind: "back": 0 and k; "back_plus_one": and k/2; "back_plus_three": and k/sqrt(2), k/2,
+            k/4; "back_all": 0, the grid up to k, and k; any other: none.
+        child_step: k, in iterations.
+    """
+    if kind == "back_all":
+        return sorted({step for step in steps.log_grid(child_step) if step <= child_step})
+    if kind not in BACK_POWERS:
+        return []
+    power = 2 * math.log2(child_step) if child_step else 0.0
+    if child_step == round(2 ** (round(power) / 2)):
+        power = round(power)
+    earlier = (round(2 ** ((power - back) / 2)) for back in BACK_POWERS[kind])
+    return sorted({0, child_step, *(step for step in earlier if step < child_step)})
+
+
+def _iterations(
+    name: str, request: str | list[Step] | None, iterations_per_epoch: int, end: int
+) -> list[int]:
+    try:
+        return steps.to_iterations(request, iterations_per_epoch, end)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error

@@ -1,0 +1,182 @@
+"""The tables of all lines that are known: their points, their barriers, and means over them."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isthmus import safe_reading
+from isthmus.connectivity import barriers, records
+from isthmus.connectivity.line import parse_alphas
+from isthmus.connectivity.records import Grid, Line, Records, Study
+from isthmus.runs import write_csv
+
+MOMENTS = ("k1", "k2", "total", "k1_step", "k2_step", "total_step")
+HOW = ("align", "bn", "ends", "split", "alphas", "refine", "num_alphas", "metric")
+BARRIERS = ("barrier", "barrier_frankle", "midpoint_gap")
+MEASURES = (*BARRIERS, "distance", "cosine")
+SPLITS = ("train", "val", "test")
+LINE = (*MOMENTS, "global_seed", "child_seed")
+NUMBERS = ("num_main_branches", "num_children")
+RANGES = ("low", "high", "lowest", "highest")
+COLUMNS = {
+    "lines": (*LINE, "align", "bn", "split", "alpha", "loss", "accuracy"),
+    "barriers": (*LINE, *HOW, *MEASURES),
+    "intervals": (*MOMENTS, *HOW, *NUMBERS, "measure", "mean", *RANGES),
+}
+
+Row = dict[str, Any]
+
+
+def write(folder: Path) -> None:
+    """Put the tables of a folder together: `lines.csv`, `barriers.csv`, `intervals.csv`.
+
+    Moments are in epochs, and with "_step" in iterations; they are empty for two saved networks.
+    """
+    _write(folder, [Records(folder)])
+
+
+def write_study(study: Study) -> None:
+    """Put the same tables together of all main branches of a study; held.
+
+    Their time is that of the newest file read: whether they hold what is known can be seen later,
+    even if another main branch has lines measured while this one goes on.
+    """
+    files = study.files
+    newest = max(file.stat().st_mtime_ns for file in files)
+    _write(study.folder, study.branches)
+    os.utime(path(study.folder, "intervals"), ns=(newest, newest))
+
+
+def path(folder: Path, name: str) -> Path:
+    """Of a table: lines, barriers or intervals."""
+    return folder / f"{name}.csv"
+
+
+def _write(folder: Path, several: Sequence[Records]) -> None:
+    contents = [
+        {**safe_reading.read_json(file), "global_seed": each.seed}
+        for each in several
+        for file in each.files
+    ]
+    contents.sort(key=lambda content: [content.get(name, 0) for name in ("k1_step", "k2_step")])
+    of_lines = [row for content in contents for row in _barriers(content)]
+    tables = {
+        "lines": (row for content in contents for row in _points(content)),
+        "barriers": of_lines,
+        "intervals": _intervals(of_lines),
+    }
+    for name, rows in tables.items():
+        columns = COLUMNS[name]
+        write_csv(path(folder, name), columns, ([row.get(n) for n in columns] for row in rows))
+
+
+def _points(content: Row) -> Iterator[Row]:
+    """Every point of every line; the ends as trained, too, where they were treated otherwise."""
+    written = set()
+    for line, split, curve in _curves(content):
+        where = _where(content, line) | {"split": split}
+        points = zip(*(curve[name] for name in ("alphas", "loss", "accuracy")), strict=True)
+        for alpha, loss, accuracy in points:
+            yield where | {"alpha": alpha, "loss": loss, "accuracy": accuracy}
+        key = (line["child_seed"], line["align"], split)
+        if "as_trained" not in curve or key in written:  # which other lines may have in common
+            continue
+        written.add(key)
+        both = (curve["as_trained"][name] for name in ("loss", "accuracy"))
+        for alpha, loss, accuracy in zip((0.0, 1.0), *both, strict=True):
+            numbers = {"alpha": alpha, "loss": loss, "accuracy": accuracy}
+            yield where | {"bn": records.AS_TRAINED} | numbers
+
+
+def _barriers(content: Row) -> Iterator[Row]:
+    """Of every line, on the grid of every request that was made of it."""
+    for line, split, curve in _curves(content):
+        apart = {"distance": line["distance"], "cosine": line["cosine"]}
+        grids = dict.fromkeys(map(Grid.parse, curve["requests"]))
+        for grid in sorted(grids, key=lambda grid: grid.order):
+            alphas, losses, accuracies = points_on_grid(curve, grid)
+            how: Row = dict(zip(("alphas", "refine"), grid.cells, strict=True))
+            how |= {"split": split, "num_alphas": len(alphas)}
+            for metric, values in (("loss", losses), ("error", 1 - accuracies)):
+                measured = {
+                    "barrier": barriers.barrier(values, alphas).item(),
+                    "barrier_frankle": barriers.barrier_frankle(values).item(),
+                    "midpoint_gap": barriers.midpoint_gap(values, alphas).item(),
+                }
+                yield _where(content, line) | how | {"metric": metric} | measured | apart
+
+
+def points_on_grid(curve: Mapping[str, Any], grid: Grid) -> tuple[torch.Tensor, ...]:
+    """The points of a curve that one request was for, whatever else it was asked for.
+
+    Args:
+        curve: of a line on one split, with `alphas`, `loss` and `accuracy`.
+        grid: of a request that it meets.
+
+    Returns:
+        Alphas, losses and accuracies, (points,) float64 each.
+    """
+    known = torch.tensor([curve[n] for n in ("alphas", "loss", "accuracy")], dtype=torch.float64)
+    alphas = grid.alphas if isinstance(grid.alphas, int) else list(grid.alphas)
+    chosen = _at(known, parse_alphas(alphas))  # (3, points)
+    if grid.refine is not None:
+        further = barriers.refined(chosen[0], chosen[1], grid.refine)
+        both = torch.cat([chosen, _at(known, further)], dim=1)
+        chosen = both[:, both[0].argsort()]
+    return tuple(chosen)
+
+
+def _at(known: torch.Tensor, alphas: torch.Tensor) -> torch.Tensor:
+    """(3, alphas), the known points there; another machine may have rounded alphas otherwise."""
+    distances = (known[0] - alphas[:, None]).abs()
+    return known[:, distances.argmin(dim=1)]
+
+
+def _intervals(rows: Sequence[Row]) -> Iterator[Row]:
+    """Means over lines of equal grids, with the 95 % interval of Student's t distribution.
+
+    What is independent are main branches: the mean and its interval are over the mean of each. Of
+    a single one there is the range of its lines alone.
+    """
+    for _, group in groupby(sorted(rows, key=_treatment), key=_treatment):
+        same = list(group)
+        several = [
+            [row for row in same if row["global_seed"] == seed]
+            for seed in dict.fromkeys(row["global_seed"] for row in same)
+        ]
+        how = {name: same[0].get(name) for name in (*MOMENTS, *HOW)}
+        how |= {"num_main_branches": len(several), "num_children": len(same)}
+        for measure in MEASURES:
+            values = [row[measure] for row in same]
+            means = [sum(row[measure] for row in each) / len(each) for each in several]
+            found = barriers.interval(torch.tensor(means, dtype=torch.float64))
+            numbers = {"mean": found.mean.item(), "lowest": min(values), "highest": max(values)}
+            if len(means) > 1:
+                numbers |= {"low": found.low.item(), "high": found.high.item()}
+            yield how | {"measure": measure} | numbers
+
+
+def _treatment(row: Row) -> tuple[Any, ...]:
+    """Of lines that a mean is taken over, in order of the table."""
+    moment = [row.get(name) or 0 for name in ("k1_step", "k2_step")]
+    grid = (int(row["num_alphas"]), row["alphas"], row["refine"])
+    split = SPLITS.index(row["split"])
+    return *moment, *records.place(row), row["ends"], split, *grid, row["metric"] == "error"
+
+
+def _where(content: Row, line: Line) -> Row:
+    """Of which line a row is."""
+    moments = {name: content.get(name) for name in (*MOMENTS, "global_seed")}
+    how = {name: line[name] for name in ("child_seed", "align", "bn")}
+    return moments | how | {"ends": line.get("ends", records.AS_TRAINED)}
+
+
+def _curves(content: Row) -> Iterator[tuple[Line, str, Row]]:
+    for line in content["lines"]:
+        for split in SPLITS:
+            if split in line["curves"]:
+                yield line, split, line["curves"][split]

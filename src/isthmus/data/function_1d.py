@@ -1,0 +1,59 @@
+"""A function of one variable, known at a few points."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from isthmus import chance
+from isthmus.data.recipe import Recipe, check
+from isthmus.data.splits import DataSet, Normalization, Split
+
+NUM_TEST = 201  # points of a grid on [-1, 1]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Function1D(Recipe):
+    """Points at equal distances on [-1, 1] with values uniform in [-1, 1], to be fitted.
+
+    Labels are numbers: networks have one output, trained by the squared error, and no accuracy. The
+    test set is a grid of 201 points on the straight lines between those that are trained on: its
+    loss says how far a network is from the shortest way.
+
+    Args:
+        num_points: to be fitted, at least 2.
+        seed: of the values.
+
+    Raises:
+        ValueError: a value is outside its range.
+    """
+
+    val_fraction: float = 0.0
+    num_points: int = 10
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check("num_points", self.num_points, self.num_points >= 2, "at least 2")
+        random = self.random_labels_fraction
+        check("random_labels_fraction", random, random == 0, "0, labels are numbers")
+
+    def read(self) -> DataSet:
+        generator = chance.generator(self.seed, "function_1d")
+        inputs = torch.linspace(-1, 1, self.num_points)
+        labels = 2 * torch.rand(self.num_points, generator=generator) - 1
+        grid = np.linspace(-1, 1, NUM_TEST)
+        between = np.interp(grid, inputs.numpy(), labels.numpy())
+        on_lines = Split(
+            torch.from_numpy(grid).float()[:, None],
+            torch.from_numpy(between).float(),
+            torch.arange(NUM_TEST),
+        )
+        return DataSet(
+            train=Split(inputs[:, None], labels, torch.arange(self.num_points)),
+            val=None,
+            test=on_lines if self.test else None,
+            class_names=("value",),
+            normalization=Normalization((0.0,), (1.0,), scale=1.0),
+            loss="squared",
+        )

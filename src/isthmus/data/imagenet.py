@@ -1,0 +1,81 @@
+"""ImageNet, read from its files while training goes on."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+from isthmus.data.files import Listing, list_images, locate, report_ignored, same_classes
+from isthmus.data.image_folder import check_images
+from isthmus.data.recipe import Recipe, check
+from isthmus.data.splits import (
+    Augmentation,
+    DataSet,
+    Normalization,
+    StreamedSplit,
+    without_examples,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageNet(Recipe):
+    """1,281,167 + 50,000 photographs in 1,000 classes (Russakovsky et al., 2015).
+
+    A folder with `train/<wnid>/` and `val/<wnid>/`; `val` is the test split. Any other folder so
+    arranged and too large for memory can be read in the same way; one that has no `train/` can be
+    evaluated, but not trained on. `decoding.open_image` says how a file becomes numbers. `augment`
+    takes a crop of random area (8 % to 100 %) and aspect ratio (3/4 to 4/3) and flips it;
+    evaluation, and training without `augment`, takes the central square.
+
+    Args:
+        folder: name of the folder below `root`; empty if `root` is the folder itself.
+        image_size: side in pixels of what the network sees.
+        resize: pixels of the shorter side before the central square is cut out.
+        mean: of each channel, for values in [0, 1].
+        std: likewise.
+        fingerprint: what lies in the folder, so that a run is named by it. Changes nothing else.
+    """
+
+    val_fraction: float = 0.01
+    augment: bool = True
+    folder: str = "imagenet"
+    image_size: int = 224
+    resize: int = 256
+    mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
+    std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
+    fingerprint: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_images(self.image_size, self.mean, self.std)
+        allowed = f"at least image_size, {self.image_size}"
+        check("resize", self.resize, self.resize >= self.image_size, allowed)
+
+    def read(self) -> DataSet:
+        choices = (("train", "val"), ("val",)) if self.test else (("train",),)
+        base = locate(self.root, self.folder, *choices)
+        train = list_images(base, "train") if (base / "train").is_dir() else None
+        test = list_images(base, "val") if self.test else None
+        if test is not None:
+            same_classes(train, test, "val")
+        report_ignored(base, train, test)
+
+        def split(listing: Listing) -> StreamedSplit:
+            return StreamedSplit(
+                folder=str(base),
+                files=listing.files,
+                labels=listing.labels,
+                indices=torch.arange(len(listing.labels)),
+                resize=self.resize,
+                size=self.image_size,
+            )
+
+        parts = {"train": train, "test": test}
+        splits = {name: split(part) for name, part in parts.items() if part is not None}
+        return DataSet(
+            train=splits["train"] if train else without_examples(splits["test"]),
+            val=None,
+            test=splits.get("test"),
+            class_names=next(part for part in parts.values() if part is not None).class_names,
+            normalization=Normalization(tuple(self.mean), tuple(self.std)),
+            augmentation=Augmentation(resized_crop=True, flip=True),
+        )

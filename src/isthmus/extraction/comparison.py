@@ -1,0 +1,199 @@
+"""How close a reconstruction is to its teacher: unit by unit, and as a function."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from isthmus.extraction import distances
+from isthmus.extraction.reconstruction import compared
+from isthmus.extraction.stacks import Layer, Stack, rewritten
+
+NOBODY = -1
+
+
+@dataclass(frozen=True, eq=False)
+class Aligned:
+    """Both networks in one order of units, so that they lie on a line.
+
+    Args:
+        found: the reconstruction; units of the teacher that it lacks are there and not read.
+        teacher: likewise, with the units that the reconstruction has in excess.
+        partners: for each hidden layer, the unit of the reconstruction that each unit of the
+            teacher is matched with, -1 for none.
+        excess: for each hidden layer, units of the reconstruction without partner.
+    """
+
+    found: Stack
+    teacher: Stack
+    partners: tuple[tuple[int, ...], ...]
+    excess: tuple[tuple[int, ...], ...]
+
+
+def align(
+    found: Stack, teacher: Stack, beta: float, inputs: Tensor, kept: Tensor | None = None
+) -> Aligned:
+    """Match units one to one, and give those of the reconstruction their partner's sign and length.
+
+    From the first layer up, the sum of distances is minimized; a pair further apart than the angle
+    beta is none: one is missing, the other in excess. What the two networks compute stays.
+
+    Args:
+        found: a stack of one.
+        teacher: a stack of one, with as many layers.
+        beta: in radians.
+        inputs: (batch, features), what is not `kept` counts by its mean.
+        kept: (features,) bool, inputs by which the first layer is compared; None for all.
+    """
+    partners: list[tuple[int, ...]] = []
+    excess: list[tuple[int, ...]] = []
+    for number in range(len(teacher.layers) - 1):
+        width = teacher.widths[number]
+        own = teacher.layers[number].blocks[0].shape[2] - (len(excess[-1]) if excess else 0)
+        ours = vectors(found, number, own, inputs, kept)
+        theirs = vectors(teacher, number, own, inputs, kept)
+        pairs = _match(ours, theirs, found, beta)
+        signs, scales = _towards(ours, theirs, pairs, found)
+        found = rewritten(found, number, signs, scales)
+        rest = [unit for unit in range(len(ours)) if unit not in pairs]
+        partners.append(tuple(pairs))
+        excess.append(tuple(rest))
+        found = _arranged(found, number, [*pairs, *rest])
+        teacher = _arranged(teacher, number, [*range(width), *[NOBODY] * len(rest)])
+        found, teacher = _completed(found, teacher, number, pairs, len(rest))
+    last = _of_equal_shape(found.layers[-1], teacher.layers[-1])
+    found, teacher = (
+        network.replaced(len(network.layers) - 1, layer)
+        for network, layer in zip((found, teacher), last, strict=True)
+    )
+    return Aligned(found, teacher, tuple(partners), tuple(excess))
+
+
+def cosine_distances(ours: Tensor, theirs: Tensor) -> Tensor:
+    """(units,), 1 - cosine of the angle between rows; 1 where one has no length."""
+    # Through the chord: of nearly parallel vectors, 1 - cosine would be rounding.
+    one, other = (torch.nn.functional.normalize(each.double(), dim=1) for each in (ours, theirs))
+    there = (ours.norm(dim=1) > 0) & (theirs.norm(dim=1) > 0)
+    return torch.where(there, (one - other).square().sum(dim=1) / 2, 1.0)
+
+
+@torch.no_grad()
+def curve(
+    aligned: Aligned, inputs: Tensor, targets: Tensor, alphas: Tensor, rows: int = 4096
+) -> Tensor:
+    """(points,) float64, mean squared error on the line from the reconstruction to the teacher.
+
+    Args:
+        aligned: both networks.
+        inputs: (batch, features).
+        targets: (batch, outputs).
+        alphas: (points,) in [0, 1].
+    """
+    values = []
+    pairs = list(zip(aligned.found.tensors(), aligned.teacher.tensors(), strict=True))
+    for alpha in alphas.tolist():
+        network = aligned.found.with_tensors([one.lerp(other, alpha) for one, other in pairs])
+        errors = differences(network, inputs, targets, rows)
+        values.append(errors.square().mean())
+    return torch.stack(values)
+
+
+@torch.no_grad()
+def differences(network: Stack, inputs: Tensor, targets: Tensor, rows: int = 4096) -> Tensor:
+    """(batch, outputs) float64, what a network gives minus what it should."""
+    made = torch.cat([network.outputs([part])[0] for part in inputs.split(rows)])
+    return (made - targets).double()
+
+
+def vectors(
+    network: Stack, number: int, own: int, inputs: Tensor, kept: Tensor | None = None
+) -> Tensor:
+    """(units, inputs), what goes into the units of a layer, the bias last.
+
+    Args:
+        network: a stack of one.
+        number: of the layer.
+        own: how many of the units before it are the teacher's, which come first; others are left
+            out.
+        inputs: (batch, features), as in `align`.
+        kept: likewise.
+    """
+    layer = network.layers[number]
+    first = Layer((layer.blocks[0][:, :, :own],), layer.bias)
+    return compared(first, inputs, kept if number == 0 else None)[0]
+
+
+def _match(ours: Tensor, theirs: Tensor, found: Stack, beta: float) -> list[int]:
+    """For each row of `theirs` the row of `ours` it is matched with, or NOBODY."""
+    both = torch.cat([theirs, ours])
+    costs = distances.square(both, found.symmetry)[: len(theirs), len(theirs) :]
+    angles = distances.angles(both, found.symmetry)[: len(theirs), len(theirs) :]
+    rows, columns = linear_sum_assignment(costs.numpy())
+    pairs = [NOBODY] * len(theirs)
+    for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
+        if angles[row, column] <= beta:
+            pairs[row] = column
+    return pairs
+
+
+def _towards(
+    ours: Tensor, theirs: Tensor, pairs: Sequence[int], found: Stack
+) -> tuple[Tensor, Tensor]:
+    """(1, units) each, the signs and scales that make our units like their partners."""
+    signs, scales = torch.ones(len(ours)).to(ours), torch.ones(len(ours)).to(ours)
+    for unit, partner in enumerate(pairs):
+        if partner != NOBODY:
+            if found.symmetry.sign is not None and theirs[unit] @ ours[partner] < 0:
+                signs[partner] = -1
+            if found.symmetry.scales:
+                scales[partner] = ours[partner].norm() / theirs[unit].norm()
+    return signs.unsqueeze(0), scales.unsqueeze(0)
+
+
+def _arranged(network: Stack, number: int, places: Sequence[int]) -> Stack:
+    """The same network with the units of a layer in other places, NOBODY for one of zeros."""
+    index = torch.tensor(places)
+    there = index >= 0
+    index = index.clamp(min=0)
+    layer = network.layers[number]
+    blocks = tuple(block[:, index] * there.view(1, -1, 1) for block in layer.blocks)
+    network = network.replaced(number, Layer(blocks, layer.bias[:, index] * there))
+    for later in range(number + 1, len(network.layers)):
+        reader, place = network.layers[later], later - number - 1
+        if place < len(reader.blocks):
+            read = reader.blocks[place][:, :, index] * there
+            parts = (*reader.blocks[:place], read, *reader.blocks[place + 1 :])
+            network = network.replaced(later, Layer(parts, reader.bias))
+    return network
+
+
+def _completed(
+    found: Stack, teacher: Stack, number: int, pairs: Sequence[int], num_excess: int
+) -> tuple[Stack, Stack]:
+    """What only one network has, the other gets, as units that nothing reads."""
+    missing = torch.tensor([partner == NOBODY for partner in pairs] + [False] * num_excess)
+    excess = torch.tensor([False] * len(pairs) + [True] * num_excess)
+    ours, theirs = _of_equal_shape(found.layers[number], teacher.layers[number])
+    return (
+        found.replaced(number, _with_units(ours, theirs, missing)),
+        teacher.replaced(number, _with_units(theirs, ours, excess)),
+    )
+
+
+def _with_units(layer: Layer, other: Layer, which: Tensor) -> Layer:
+    """A layer with some of the units of another one."""
+    blocks = tuple(
+        torch.where(which.view(1, -1, 1), b, a)
+        for a, b in zip(layer.blocks, other.blocks, strict=True)
+    )
+    return Layer(blocks, torch.where(which, other.bias, layer.bias))
+
+
+def _of_equal_shape(one: Layer, other: Layer) -> tuple[Layer, Layer]:
+    """Two layers of which each has the blocks of both, of zeros where it had none."""
+    blocks, others = list(one.blocks), list(other.blocks)
+    blocks += [torch.zeros_like(block) for block in others[len(blocks) :]]
+    others += [torch.zeros_like(block) for block in blocks[len(others) :]]
+    return Layer(tuple(blocks), one.bias), Layer(tuple(others), other.bias)

@@ -1,0 +1,241 @@
+"""Training students together: one product of stacked weights, each with its own learning rate."""
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from isthmus import chance
+from isthmus.data.orders import data_order
+from isthmus.extraction import adam
+from isthmus.extraction.part import Part
+from isthmus.extraction.stacks import Layer, Stack
+from isthmus.models.activations import Activation
+from isthmus.training.plateau import Plateau
+
+ROWS = 4096  # examples at a time where nothing is trained
+VALUES_AT_ONCE = 2**19  # of a layer of all students that are trained in one go, on a CPU
+ROUNDING = 1 + 1e-6  # of a learning rate that fell in several steps
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How students are trained.
+
+    Args:
+        lr: of Adam, at first.
+        batch_size: examples in a batch.
+        epochs: at most.
+        factor: by which the learning rate of a student falls when its loss has not.
+        patience: epochs without a lower loss that are let pass.
+        cooldown: epochs after a fall in which none is counted.
+        min_lr: a student is done when it gets there.
+    """
+
+    lr: float
+    batch_size: int
+    epochs: int
+    factor: float
+    patience: int
+    cooldown: int
+    min_lr: float
+
+    def plateau(self) -> Plateau:
+        """The learning rate of one student, over the first one."""
+        return Plateau(
+            1, 1, self.factor, self.patience, self.cooldown, 0.0, min(self.min_lr / self.lr, 1)
+        )
+
+
+def initialized(
+    num_students: int, sizes: Sequence[int], activation: Activation, seed: int
+) -> Stack:
+    """Students that know nothing yet: normal weights of variance 2 / inputs (He et al., 2015).
+
+    Student n is the same however many there are.
+
+    Args:
+        num_students: at least 1.
+        sizes: features of the inputs, units of each hidden layer, outputs.
+        activation: of the hidden layers.
+        seed: of the streams that weights are drawn from.
+    """
+    layers = []
+    for number, (inputs, units) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        drawn = [
+            torch.randn(units, inputs, generator=chance.generator(seed, "student", n, number))
+            for n in range(num_students)
+        ]
+        weights = torch.stack(drawn) * math.sqrt(2 / inputs)
+        layers.append(Layer((weights,), torch.zeros(num_students, units)))
+    return Stack(tuple(layers), activation)
+
+
+@torch.no_grad()
+def losses(stack: Stack, sources: Sequence[Tensor], targets: Tensor) -> list[float]:
+    """Mean squared error over examples and outputs, one a student."""
+    total = torch.zeros(stack.num_students, dtype=torch.float64)
+    for start in range(0, len(targets), ROWS):
+        rows = slice(start, start + ROWS)
+        made = stack.outputs([source[rows] for source in sources])
+        total += (made - targets[rows]).double().square().sum(dim=(1, 2)).cpu()
+    return (total / targets.numel()).tolist()
+
+
+class Fit:
+    """Students while they are trained to imitate a teacher.
+
+    The loss of each is its mean squared error over batch and outputs, their sum is minimized: with
+    Adam every student then goes its own way, as if it were alone. One that is done is taken out of
+    the stack.
+
+    Args:
+        stack: where they begin.
+        sources: (batch, features) each, what their first layer reads, the nearest last.
+        targets: (batch, outputs), of the teacher.
+        schedule: of each student.
+        seed: of the order of the examples.
+    """
+
+    def __init__(
+        self,
+        stack: Stack,
+        sources: Sequence[Tensor],
+        targets: Tensor,
+        schedule: Schedule,
+        seed: int,
+    ) -> None:
+        self.sources, self.targets, self.schedule, self.seed = sources, targets, schedule, seed
+        self.stack = stack.with_tensors([tensor.clone() for tensor in stack.tensors()])
+        self.active = list(range(stack.num_students))
+        self.plateaus = [schedule.plateau() for _ in self.active]
+        self.epoch = self.step = 0
+        self.rows: list[tuple[int, int, float, float]] = []  # epoch, student, loss, lr
+        self.working = [tensor.clone() for tensor in self.stack.tensors()]
+        self.moments = adam.moments(self.working)
+
+    @property
+    def is_done(self) -> bool:
+        return not self.active or self.epoch >= self.schedule.epochs
+
+    def run(self, save: Callable[[], None], save_every: float, tell: Callable[[], None]) -> None:
+        """Train until every student is done.
+
+        Args:
+            save: called at the end of an epoch when `save_every` seconds have passed, and last.
+            save_every: seconds.
+            tell: called after each epoch.
+
+        Raises:
+            FloatingPointError: a loss is not finite; the message names student and epoch.
+        """
+        saved = time.monotonic()
+        while not self.is_done:
+            self._end_epoch(self._train_epoch())
+            tell()
+            if time.monotonic() - saved >= save_every:
+                save()
+                saved = time.monotonic()
+        self._put_back()
+        save()
+
+    def _train_epoch(self) -> list[float]:
+        """One pass through the examples; the mean loss of each active student on the way."""
+        num, size = len(self.targets), self.schedule.batch_size
+        order = data_order(self.seed, self.epoch, num).to(self.targets.device)
+        total = torch.zeros(len(self.active), device=self.targets.device)
+        room = [source.new_empty(min(size, num), source.shape[1]) for source in self.sources]
+        parts = list(self._parts(min(size, num)))
+        for start in range(0, num, size):
+            rows = order[start : start + size]
+            sources = [
+                torch.index_select(source, 0, rows, out=batch[: len(rows)])
+                for source, batch in zip(self.sources, room, strict=True)
+            ]
+            targets = self.targets.index_select(0, rows)
+            self.step += 1
+            for part in parts:
+                total[part.students] += part.step_(sources, targets, self.step)
+        return (total / num).tolist()
+
+    def _parts(self, batch_size: int) -> Iterator[Part]:
+        """The active students, as many at a time as stay in a CPU's cache."""
+        rates = [self.schedule.lr * self.plateaus[n].factor(0) for n in self.active]
+        at_once = len(rates)
+        if self.targets.device.type == "cpu":
+            at_once = max(1, VALUES_AT_ONCE // (batch_size * max(self.stack.widths)))
+        for start in range(0, len(rates), at_once):
+            own = slice(start, start + at_once)
+            leaves = [tensor[own].requires_grad_() for tensor in self.working]
+            stack = self.stack.with_tensors(leaves)
+            yield Part(own, stack, self.moments.take(own), rates[own])
+
+    def _end_epoch(self, found: Sequence[float]) -> None:
+        """Take note of the losses, lower learning rates, and take out who is done."""
+        self.epoch += 1
+        last, done = self.epoch >= self.schedule.epochs, []
+        for place, (student, loss) in enumerate(zip(self.active, found, strict=True)):
+            if not math.isfinite(loss):
+                raise FloatingPointError(
+                    f"the loss of student {student} is {loss} in epoch {self.epoch}; "
+                    f"a smaller learning rate may help"
+                )
+            plateau = self.plateaus[student]
+            lr = self.schedule.lr * plateau.factor(0)
+            plateau.observe(loss)
+            next_lr = self.schedule.lr * plateau.factor(0)
+            if next_lr <= self.schedule.min_lr * ROUNDING:
+                done.append(place)
+            if is_told(self.epoch) or last or place in done:
+                self.rows.append((self.epoch, student, loss, lr))
+        if done:
+            self._take_out(done)
+
+    def _take_out(self, places: Sequence[int]) -> None:
+        self._put_back()
+        kept = [place for place in range(len(self.active)) if place not in places]
+        self.working = [tensor[kept] for tensor in self.working]
+        self.moments = self.moments.take(kept)
+        self.active = [self.active[place] for place in kept]
+
+    def _put_back(self) -> None:
+        for whole, part in zip(self.stack.tensors(), self.working, strict=True):
+            whole[self.active] = part.detach()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on after the last epoch."""
+        self._put_back()
+        return {
+            "tensors": self.stack.tensors(),
+            "moments": [self.moments.mean, self.moments.square],
+            "active": self.active,
+            "plateaus": [plateau.state_dict() for plateau in self.plateaus],
+            "epoch": self.epoch,
+            "step": self.step,
+            "rows": [list(row) for row in self.rows],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned."""
+        for whole, tensor in zip(self.stack.tensors(), state["tensors"], strict=True):
+            whole.copy_(tensor)
+        self.active, self.epoch, self.step = state["active"], state["epoch"], state["step"]
+        self.working = [tensor[self.active] for tensor in self.stack.tensors()]
+        self.moments = adam.moments(self.working)
+        for each, given in zip(
+            (self.moments.mean, self.moments.square), state["moments"], strict=True
+        ):
+            for tensor, value in zip(each, given, strict=True):
+                tensor.copy_(value)
+        for plateau, each in zip(self.plateaus, state["plateaus"], strict=True):
+            plateau.load_state_dict(each)
+        self.rows = [tuple(row) for row in state["rows"]]
+
+
+def is_told(epoch: int) -> bool:
+    """Whether the losses of an epoch are kept: all up to 100, then every 10, 100, ..."""
+    return epoch % 10 ** max(0, len(str(epoch - 1)) - 2) == 0

@@ -1,0 +1,181 @@
+"""What a teacher is asked: inputs to train students on, and others to measure them on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from isthmus import chance, config, safe_reading
+from isthmus.data import batches
+from isthmus.data.splits import DataSet, Split, StreamedSplit
+
+DATA_SETS = {
+    "mnist": "isthmus.data.torchvision_files.MNIST",
+    "fashion_mnist": "isthmus.data.torchvision_files.FashionMNIST",
+    "cifar10": "isthmus.data.torchvision_files.CIFAR10",
+    "digits": "isthmus.data.digits.Digits",
+}
+DRAWN = 10_000  # inputs of a source that has no number of its own
+HELD_OUT = 10_000  # of a source, at most
+
+
+@dataclass(frozen=True, eq=False)
+class Queries:
+    """Inputs, flattened.
+
+    Args:
+        inputs: (batch, features), to train on.
+        held_out: (batch, features), to measure on.
+        outputs: (batch, outputs) of `inputs`, where they come with them.
+        held_out_outputs: likewise of `held_out`.
+        labels: (batch,) int64, the class of each input, -1 for what has none.
+    """
+
+    inputs: Tensor
+    held_out: Tensor
+    outputs: Tensor | None = None
+    held_out_outputs: Tensor | None = None
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Where inputs come from.
+
+    Args:
+        names: of data sets, or gaussian, uniform, grid, file.
+        num_samples: in all, shared evenly among them; None: all images of a data set, all of a
+            file, and 10,000 of what is drawn.
+        span: uniform inputs and grids lie in [-span, span].
+        file: an .npz file of `inputs` and, where there is no teacher, `outputs`.
+        root: folder that data sets lie in.
+    """
+
+    names: Sequence[str]
+    num_samples: int | None
+    span: float
+    file: str | None
+    root: str
+
+
+def collect(sources: Sources, num_inputs: int | None, seed: int) -> Queries:
+    """Inputs of all sources, one after the other.
+
+    Args:
+        sources: see there.
+        num_inputs: features that the teacher takes; None takes what the file has.
+        seed: of what is drawn, and of which images are taken if not all are.
+
+    Raises:
+        ValueError: a source has inputs of another size, or fewer than are asked for.
+        OSError: a file cannot be read.
+    """
+    parts = []
+    for place, name in enumerate(sources.names):
+        share = _share(sources.num_samples, place, len(sources.names))
+        if name in DATA_SETS:
+            part = _of_data_set(name, share, sources.root, seed)
+        elif name == "file":
+            part = _of_file(str(sources.file), share, seed)
+        else:
+            part = _drawn(name, share or DRAWN, num_inputs or 0, sources.span, seed)
+        if num_inputs not in (None, part.inputs.shape[1]):
+            raise ValueError(
+                f"extraction.datagen={name}: has inputs of {part.inputs.shape[1]} features, and "
+                f"the teacher takes {num_inputs}"
+            )
+        parts.append(part)
+    if len(parts) == 1:
+        return parts[0]
+    none = [torch.full((len(part.inputs),), -1) for part in parts]
+    labels = [n if p.labels is None else p.labels for p, n in zip(parts, none, strict=True)]
+    return Queries(
+        inputs=torch.cat([part.inputs for part in parts]),
+        held_out=torch.cat([part.held_out for part in parts]),
+        labels=torch.cat(labels),
+    )
+
+
+def _share(num_samples: int | None, place: int, count: int) -> int | None:
+    if num_samples is None:
+        return None
+    return num_samples // count + (place < num_samples % count)
+
+
+def _of_data_set(name: str, num: int | None, root: str, seed: int) -> Queries:
+    node = {"_target_": DATA_SETS[name], "root": root, "val_fraction": 0.0, "augment": False}
+    data = config.load(node, label_noise_seed=0)
+    chosen = _choose(len(data.train), num, name, seed)
+    train = data.train.take(chosen)
+    test = data.splits["test"]
+    held_out = test.take(torch.arange(min(HELD_OUT, len(test))))
+    return Queries(_flat(train, data), _flat(held_out, data), labels=train.labels)
+
+
+def _flat(split: Split | StreamedSplit, data: DataSet) -> Tensor:
+    """(examples, features), normalized."""
+    made = batches.eval_batches(split, data.normalization, 1024, "cpu")
+    return torch.cat([inputs.flatten(1) for inputs, _ in made])
+
+
+def _choose(there: int, num: int | None, name: str, seed: int) -> Tensor:
+    """Positions, in their order: all, or `num` of one permutation."""
+    if num is None:
+        return torch.arange(there)
+    if num > there:
+        raise ValueError(f"extraction.num_samples: {num} of {name}, which has {there}")
+    order = torch.randperm(there, generator=chance.generator(seed, "queries", name))
+    return order[:num].sort().values
+
+
+def _of_file(path: str, num: int | None, seed: int) -> Queries:
+    """The pairs of a file; a tenth of them is held out."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"extraction.file={path}: there is no such file")
+    found = safe_reading.read_arrays(Path(path))
+    wrong = [name for name, array in found.items() if array.dtype.kind not in "fiub"]
+    if wrong:
+        raise ValueError(f"extraction.file={path}: {wrong[0]} are no numbers")
+    arrays = {name: torch.from_numpy(array).float() for name, array in found.items()}
+    if "inputs" not in arrays:
+        raise ValueError(f"extraction.file={path}: has no inputs; it has {', '.join(arrays)}")
+    inputs, outputs = arrays["inputs"].flatten(1), arrays.get("outputs")
+    order = torch.randperm(len(inputs), generator=chance.generator(0, "held_out", "file"))
+    num_held_out = max(1, len(inputs) // 10)
+    held_out, rest = order[:num_held_out], order[num_held_out:].sort().values
+    train = rest[_choose(len(rest), num, f"the {len(rest)} not held out of {path}", seed)]
+    if outputs is None:
+        return Queries(inputs[train], inputs[held_out])
+    if len(outputs) != len(inputs):
+        raise ValueError(
+            f"extraction.file={path}: one output per input, got {len(outputs)} for {len(inputs)}"
+        )
+    outputs = outputs.flatten(1)
+    return Queries(inputs[train], inputs[held_out], outputs[train], outputs[held_out])
+
+
+def _drawn(name: str, num: int, num_inputs: int, span: float, seed: int) -> Queries:
+    """Inputs that are drawn, or lie on a grid."""
+    generator, other = (chance.generator(seed, part, name) for part in ("queries", "held_out"))
+    if name == "gaussian":
+        inputs = torch.randn(num, num_inputs, generator=generator)
+        return Queries(inputs, torch.randn(HELD_OUT, num_inputs, generator=other))
+    held_out = span * (2 * torch.rand(HELD_OUT, num_inputs, generator=other) - 1)
+    if name == "uniform":
+        inputs = span * (2 * torch.rand(num, num_inputs, generator=generator) - 1)
+        return Queries(inputs, held_out)
+    return Queries(_grid(num, num_inputs, span), held_out)
+
+
+def _grid(num: int, num_inputs: int, span: float) -> Tensor:
+    """(num, features), evenly spaced with both ends."""
+    side = round(num ** (1 / num_inputs))
+    if side < 2 or side**num_inputs != num:
+        fitting = [k**num_inputs for k in (max(2, side), max(2, side) + 1)]
+        raise ValueError(
+            f"extraction.num_samples={num}: a grid of {num_inputs} dimensions has "
+            f"{fitting[0]}, {fitting[1]} or another {num_inputs}-th power of points"
+        )
+    return torch.cartesian_prod(*[torch.linspace(-span, span, side)] * num_inputs).view(num, -1)

@@ -1,0 +1,174 @@
+"""Several fully connected networks of one architecture, their weights stacked on a leading axis.
+
+Written as batched matrix products: the first layer of all networks is one product, because they
+share their inputs. A layer may read not only the layer before it but those before that one too:
+where the sign of a unit is changed, what is left over is an affine function of its own inputs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from isthmus.extraction.symmetries import SYMMETRIES, Symmetry
+from isthmus.models import activations
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """One layer of every network.
+
+    Args:
+        blocks: the k-th, (students, units, inputs), reads the layer k + 1 places before this one.
+        bias: (students, units).
+    """
+
+    blocks: tuple[Tensor, ...]
+    bias: Tensor
+
+    def pre_activations(self, sources: Sequence[Tensor]) -> Tensor:
+        """(students, batch, units), what goes into the activation.
+
+        Args:
+            sources: what the layers before give, the nearest last: (batch, features) where it is
+                the same for all networks, else (students, batch, features).
+        """
+        # In memory the batch is last: then no product, forward or backward, has to copy first.
+        total = self.bias.unsqueeze(2)  # (students, units, 1)
+        for block, source in zip(self.blocks, reversed(sources), strict=False):
+            if source.ndim == 2 and total.shape[2] == 1:
+                start = total.flatten(0, 1)  # (students * units, 1)
+                units = torch.addmm(start, block.flatten(0, 1), source.T)
+                total = units.view(*self.bias.shape, len(source))
+            elif source.ndim == 2:
+                total = total + (block.flatten(0, 1) @ source.T).view_as(total)
+            else:
+                total = torch.baddbmm(total, block, source.transpose(1, 2))
+        return total.transpose(1, 2)
+
+    def vectors(self) -> Tensor:
+        """(students, units, inputs + 1): all that goes into a unit, its bias last."""
+        return torch.cat([*self.blocks, self.bias.unsqueeze(2)], dim=2)
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """Fully connected networks with the same activation after every layer but the last."""
+
+    layers: tuple[Layer, ...]
+    activation: activations.Activation
+
+    @property
+    def num_students(self) -> int:
+        return len(self.layers[0].bias)
+
+    @property
+    def widths(self) -> list[int]:
+        """Units of every layer, the outputs last."""
+        return [layer.bias.shape[1] for layer in self.layers]
+
+    @property
+    def symmetry(self) -> Symmetry:
+        return SYMMETRIES[self.activation]
+
+    def sources(self, inputs: Sequence[Tensor], num_layers: int) -> list[Tensor]:
+        """What a layer reads: the inputs, and the activations of `num_layers` layers after them.
+
+        Args:
+            inputs: (batch, features) each; several where the first layer reads several.
+            num_layers: of the hidden layers, from the first on.
+        """
+        activation, sources = activations.build(self.activation), list(inputs)
+        for layer in self.layers[:num_layers]:
+            sources.append(activation(layer.pre_activations(sources)))
+        return sources
+
+    def outputs(self, inputs: Sequence[Tensor]) -> Tensor:
+        """(students, batch, outputs) of the last layer."""
+        sources = self.sources(inputs, len(self.layers) - 1)
+        return self.layers[-1].pre_activations(sources)
+
+    def tensors(self) -> list[Tensor]:
+        """All weights and biases, layer by layer, the bias of a layer last."""
+        return [tensor for layer in self.layers for tensor in (*layer.blocks, layer.bias)]
+
+    def with_tensors(self, tensors: Sequence[Tensor]) -> "Stack":
+        """The same architecture with other weights, in the order of `tensors`."""
+        given, layers = iter(tensors), []
+        for layer in self.layers:
+            *blocks, bias = [next(given) for _ in (*layer.blocks, layer.bias)]
+            layers.append(Layer(tuple(blocks), bias))
+        return Stack(tuple(layers), self.activation)
+
+    def take(self, students: Sequence[int]) -> "Stack":
+        """Some of the networks, in the order given."""
+        chosen = torch.as_tensor(students)
+        return self.with_tensors([tensor[chosen.to(tensor.device)] for tensor in self.tensors()])
+
+    def to(self, *how: torch.device | torch.dtype) -> "Stack":
+        """The same on another device or in another type."""
+        tensors = self.tensors()
+        for each in how:
+            tensors = [tensor.to(each) for tensor in tensors]
+        return self.with_tensors(tensors)
+
+    def replaced(self, number: int, layer: Layer) -> "Stack":
+        """With another layer in the place of the given one."""
+        layers = (*self.layers[:number], layer, *self.layers[number + 1 :])
+        return replace(self, layers=layers)
+
+
+def rewritten(stack: Stack, number: int, signs: Tensor, scales: Tensor) -> Stack:
+    """Networks that compute the same with other signs and lengths of the units of one layer.
+
+    Args:
+        stack: the networks.
+        number: of the hidden layer.
+        signs: (students, units) of 1 and -1.
+        scales: (students, units), by which what goes into each unit is divided; positive.
+
+    Returns:
+        Where the activation is even-linear, later layers may have one more block.
+
+    Raises:
+        ValueError: the activation does not allow these signs or scales.
+    """
+    symmetry, layer = stack.symmetry, stack.layers[number]
+    if symmetry.sign is None and bool((signs < 0).any()):
+        raise ValueError(f"activation={stack.activation}: the sign of a unit cannot be changed")
+    if not symmetry.scales and bool((scales != 1).any()):
+        raise ValueError(f"activation={stack.activation}: the length of a unit cannot be changed")
+    factors = (signs / scales).unsqueeze(2)  # (students, units, 1)
+    blocks = tuple(factors * block for block in layer.blocks)
+    result = stack.replaced(number, Layer(blocks, factors.squeeze(2) * layer.bias))
+    out_factors = scales * signs if symmetry.sign == "odd" else scales
+    for later in range(number + 1, len(stack.layers)):
+        place = later - number - 1
+        if place < len(stack.layers[later].blocks):
+            reading = _rewritten_reader(stack.layers[later], place, layer, signs, symmetry)
+            outgoing = reading.blocks[place] * out_factors.unsqueeze(1)
+            blocks = (*reading.blocks[:place], outgoing, *reading.blocks[place + 1 :])
+            result = result.replaced(later, Layer(blocks, reading.bias))
+    return result
+
+
+def _rewritten_reader(
+    reader: Layer, place: int, layer: Layer, signs: Tensor, symmetry: Symmetry
+) -> Layer:
+    """A layer that reads units, with what is left over where their signs change."""
+    flipped = reader.blocks[place] * (signs < 0).unsqueeze(1)  # (students, outputs, units)
+    if symmetry.sign == "odd":
+        return Layer(reader.blocks, reader.bias + symmetry.constant * flipped.sum(dim=2))
+    if symmetry.sign is None or not bool(flipped.any()):
+        return reader
+    left_over = symmetry.slope * flipped
+    blocks = list(reader.blocks)
+    for k, block in enumerate(layer.blocks):
+        added = left_over @ block  # (students, outputs, inputs)
+        if place + 1 + k < len(blocks):
+            blocks[place + 1 + k] = blocks[place + 1 + k] + added
+        else:
+            blocks.append(added)
+    bias = reader.bias + (left_over @ layer.bias.unsqueeze(2)).squeeze(2)
+    return Layer(tuple(blocks), bias)

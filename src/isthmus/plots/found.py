@@ -1,0 +1,107 @@
+"""Folders whose tables can be drawn. Imports neither pandas nor matplotlib."""
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from isthmus import plotting
+
+NOT_RUNS = {"sweeps", "plots", "cache", "figures"}
+SHOWN = 12  # names in a message
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder with tables.
+
+    Args:
+        kind: of `plotting.TABLES`.
+        path: of it.
+    """
+
+    kind: str
+    path: Path
+
+    def tables(self) -> list[str]:
+        """Those of its kind that it has."""
+        needed, possible = plotting.TABLES[self.kind]
+        return [*needed, *(name for name in possible if (self.path / name).exists())]
+
+
+def find(runs: str | Sequence[str]) -> list[Folder]:
+    """The folders that paths and globs name, and all below them; runs within a study are its own.
+
+    Args:
+        runs: one or several, of folders, or of tables in them.
+
+    Raises:
+        FileNotFoundError: one matches nothing, or nothing with tables; with what there is.
+    """
+    found: dict[Path, list[Folder]] = {}
+    for text in [runs] if isinstance(runs, str) else runs:
+        matches = sorted(map(Path, glob.glob(os.path.expanduser(text))))
+        if not matches:
+            raise FileNotFoundError(_nothing(text))
+        below = [folder for match in matches for folder in _below(match)]
+        if not below:
+            tables = [" + ".join(map(_name, needed)) for needed, _ in plotting.TABLES.values()]
+            raise FileNotFoundError(
+                f"runs={text}: matches {_listed([str(match) for match in matches])}, and no folder "
+                f"there has tables to draw: {'; '.join(tables)}"
+            )
+        for folder in below:
+            same = found.setdefault(folder.path.resolve(), [])
+            same += [folder] if folder.kind not in [other.kind for other in same] else []
+    return [folder for folders in found.values() for folder in folders]
+
+
+def check(figure: str, found: Sequence[Folder]) -> None:
+    """Refuse a figure that the folders have no table for.
+
+    Raises:
+        ValueError: with their tables, and the figures that these allow.
+    """
+    entry = plotting.family(figure)
+    if figure == plotting.REPORT or entry is None:
+        return
+    there = {table for folder in found for table in folder.tables()}
+    if not there & set(plotting.FIGURES[entry]):
+        needs = " or ".join(map(_name, plotting.FIGURES[entry]))
+        allowed = [name for name, tables in plotting.FIGURES.items() if there & set(tables)]
+        raise ValueError(
+            f"figure={figure}: needs {needs}; what matches ({len(found)} folders) has "
+            f"{', '.join(sorted(map(_name, there)))}, for {', '.join(allowed)}, {plotting.REPORT}"
+        )
+
+
+def _below(match: Path) -> Iterator[Folder]:
+    for path, folders, _ in os.walk(match if match.is_dir() else match.parent):
+        kinds = [
+            kind
+            for kind, (needed, _) in plotting.TABLES.items()
+            if all((Path(path) / name).exists() for name in needed)
+        ]
+        is_own = Path(path) == match or (Path(path) / ".hydra").exists()  # no part of a study
+        yield from (Folder(kind, Path(path)) for kind in kinds if is_own or kind != "train")
+        hidden = {name for name in folders if name.startswith(".")}
+        folders[:] = [] if kinds else sorted(set(folders) - NOT_RUNS - hidden)
+
+
+def _nothing(text: str) -> str:
+    """Why a glob matches nothing: what the last folder of it that exists has."""
+    parent = Path(os.path.expanduser(text))
+    while not parent.is_dir() and parent != parent.parent:
+        parent = parent.parent
+    names = sorted(path.name for path in parent.iterdir() if not path.name.startswith("."))
+    return f"runs={text}: matches nothing; {parent} has {_listed(names)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f", ... ({len(names)})" if len(names) > SHOWN else ""
+    return (", ".join(names[:SHOWN]) or "nothing") + more
+
+
+def _name(table: str) -> str:
+    return table.removeprefix("../")

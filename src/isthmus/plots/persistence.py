@@ -1,0 +1,117 @@
+"""The validation examples that change most often: when each was classified correctly."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from isthmus.plots import epochs, models, predicted, style
+from isthmus.plots.trained import Predictions
+
+COUNT = 10  # examples that are drawn
+COLUMNS = ["setting", "seed", "model", "rank", "index", "changes", "epoch", "correct"]
+WRONG, RIGHT = "#d55e00", "#cfe8f7"  # told apart by lightness too
+
+
+def table(predictions: Sequence[Predictions], wanted: predicted.Range = None) -> pd.DataFrame:
+    """What the figure shows: ten examples of one training of each setting, that of its first seed.
+
+    Args:
+        predictions: of trainings.
+        wanted: first and last epoch; by default all but the untrained network's.
+
+    Returns:
+        A row an example, model and epoch. `index` is the example's place in the data set's own
+        training set, `rank` its place here, `changes` how often the network as trained became
+        correct or wrong on it.
+    """
+    parts = []
+    for one in first_of_each(predictions):
+        chosen, changes = most_unstable(one, wanted)
+        for model in models.ordered(one.correct):
+            when, correct = predicted.within(one, model, wanted)
+            for rank, place in enumerate(chosen, start=1):
+                bars = pd.DataFrame({"epoch": when, "correct": correct[:, place].astype(int)})
+                parts.append(
+                    bars.assign(
+                        setting=one.setting,
+                        seed=one.seed,
+                        model=model,
+                        rank=rank,
+                        index=int(one.indices[place]),
+                        changes=int(changes[place]),
+                    )
+                )
+    return pd.concat(parts, ignore_index=True)[COLUMNS]
+
+
+def first_of_each(predictions: Sequence[Predictions]) -> list[Predictions]:
+    """The training of the smallest seed of each setting."""
+    found: dict[str, Predictions] = {}
+    for one in predictions:
+        other = found.get(one.setting)
+        if other is None or (len(one.seed), one.seed) < (len(other.seed), other.seed):
+            found[one.setting] = one
+    return list(found.values())
+
+
+def most_unstable(one: Predictions, wanted: predicted.Range) -> tuple[np.ndarray, np.ndarray]:
+    """Places of the ten examples that change most often, and how often each of all changes.
+
+    Of equally many changes the first in the data set comes first.
+    """
+    changes = predicted.changes(predicted.within(one, models.PLAIN, wanted)[1])
+    return np.lexsort((one.indices, -changes))[:COUNT], changes
+
+
+def draw(drawn: pd.DataFrame) -> Figure:
+    """Barcodes: a row of panels a setting and a column a model, in each a row an example.
+
+    Args:
+        drawn: by `table`.
+    """
+    settings, names = list(dict.fromkeys(drawn["setting"])), models.ordered(drawn["model"])
+    with style.look():
+        size = (max(2.1 * len(names) + 1.0, 4.6), 2.2 * len(settings) + 1.1)
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(len(settings), len(names), squeeze=False, sharex=True)
+        for setting, row in zip(settings, panels, strict=True):
+            for name, axes in zip(names, row, strict=True):
+                here = (drawn["setting"] == setting) & (drawn["model"] == name)
+                draw_bars(axes, drawn[here])
+                if axes is not row[0]:
+                    axes.tick_params(labelleft=False)
+            row[0].set_title("\n".join(word for word in (style.wrapped(setting), names[0]) if word))
+        for name, axes in zip(names[1:], panels[0, 1:], strict=True):
+            axes.set_title(name)
+        figure.supxlabel(epochs.LABEL)
+        figure.supylabel("validation example\n(index in the training set)")
+        bars = [Patch(color=RIGHT, label="correct"), Patch(color=WRONG, label="wrong")]
+        figure.legend(handles=bars, loc="outside upper left", ncols=2)
+    return figure
+
+
+def draw_bars(axes: Axes, bars: pd.DataFrame) -> None:
+    """The examples of one model, the one that changes most at the top."""
+    axes.grid(False)
+    if bars.empty:
+        axes.set_axis_off()
+        return
+    cells = bars.pivot(index="rank", columns="epoch", values="correct")
+    when = cells.columns.to_numpy(dtype=float)
+    edges = np.concatenate([when[:1] - 1, when]) if len(when) == 1 else _edges(when)
+    rows = np.arange(len(cells) + 1) + 0.5
+    axes.pcolormesh(edges, rows, cells, cmap=ListedColormap([WRONG, RIGHT]), vmin=0, vmax=1)
+    axes.invert_yaxis()
+    indices = bars.drop_duplicates("rank").sort_values("rank")
+    axes.set_yticks(indices["rank"], [str(index) for index in indices["index"]])
+
+
+def _edges(when: np.ndarray) -> np.ndarray:
+    """Half-way between moments, and as far beyond the first and the last."""
+    middle = (when[1:] + when[:-1]) / 2
+    return np.concatenate([[2 * when[0] - middle[0]], middle, [2 * when[-1] - middle[-1]]])

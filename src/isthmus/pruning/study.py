@@ -1,0 +1,226 @@
+"""The levels of a study, trained where they are missing."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from isthmus import checks, fingerprints
+from isthmus.models import structure
+from isthmus.pruning import counts, layers, masks, tree
+from isthmus.pruning.masks import Mask
+from isthmus.pruning.plan import Plan
+from isthmus.pruning.starts import Starts
+from isthmus.pruning.strategies import SparseGlobal, prune
+from isthmus.pruning.tree import Tree
+from isthmus.runs import Run, write_csv
+from isthmus.state_dicts import StateDict
+from isthmus.steps import Step
+from isthmus.training.fit import fit
+from isthmus.training.recipe import Seeds
+from isthmus.training.session import Session
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How levels are made.
+
+    Args:
+        strategy: which weights are pruned.
+        one_shot: what the strategy's fraction is typed as if there is one level; or None.
+        seed: of what is drawn at random.
+        retrain_lr: of levels that do not rewind; None for the one that level 0 ended with.
+    """
+
+    strategy: SparseGlobal
+    one_shot: float | None
+    seed: int
+    retrain_lr: float | None = None
+
+
+class Study:
+    """Trains the levels of a tree that are not there, each once, whoever asks for it.
+
+    Args:
+        tree: where they lie.
+        plan: what is asked for.
+        starts: with the session, in its first state.
+        rules: how they are made.
+        save_predictions: whether to keep correctness per validation example.
+        ticket: the mask of the weights that level 0 begins from; None where all have a place.
+
+    Raises:
+        ValueError: there is nothing to prune, an option matches nothing, a level would certainly
+            empty a layer, or the learning rate of levels would be next to 0.
+    """
+
+    def __init__(
+        self,
+        tree: Tree,
+        plan: Plan,
+        starts: Starts,
+        rules: Rules,
+        save_predictions: bool = True,
+        ticket: Mask | None = None,
+    ) -> None:
+        self.tree, self.plan, self.starts, self.rules = tree, plan, starts, rules
+        self.save_predictions = save_predictions
+        self.num_steps = 0  # optimizer steps that were made
+        self.layers = layers.of(starts.session.model)
+        structure.check_weights(starts.session.model)
+        with checks.named("pruning"):
+            groups = rules.strategy.groups(self.layers)
+        self.pruned = [name for group in groups for name in group.layers]
+        self.first = self._first_mask(ticket)
+        sizes = masks.num_kept(self.first)
+        sized = [({n: sizes[n] for n in g.layers}, g.fraction) for g in groups]
+        counts.check_room(sized, max(plan.levels), self.words_of_fraction())
+        if plan.request.rewind == "none" and rules.retrain_lr is None and max(plan.levels) > 0:
+            starts.check_last_lr()
+
+    def words_of_fraction(self) -> str:
+        """The option that says how much is pruned, as typed."""
+        if self.rules.one_shot is not None:
+            return f"one_shot={self.rules.one_shot}"
+        return f"pruning.fraction={self.rules.strategy.fraction}"
+
+    def train(self, level: int) -> None:
+        """Train a level, the one before being there.
+
+        Raises:
+            ValueError: its mask would empty a layer.
+        """
+        run = self.tree.level(level)
+        with run.locked():
+            mask = self._make_mask(level)
+            origin = self.origin(level, mask) | self.named(run)
+            begin = partial(self.begin, level, mask, origin)
+            self.fit(run, begin, f"level {level}", self.plan.kept(level))
+        if level == 0:
+            self._check_rewinding()
+
+    def fit(
+        self, run: Run, begin: Callable[[], Session], words: str, kept: list[Step] | None = None
+    ) -> None:
+        """Train a run of the tree, whose folder is held, if that has not been done."""
+        self.num_steps += fit(run, begin, kept, self.save_predictions, words=words)
+
+    def mask(self, level: int) -> Mask:
+        """The mask of a level that is there.
+
+        Raises:
+            ValueError: it is that of another model.
+        """
+        shapes = {n: p.shape for n, p in self.starts.session.model.named_parameters()}
+        if level == 0:
+            return self.first
+        mask = masks.load(tree.mask_of(self.tree.level(level)))
+        masks.check(mask, shapes)
+        missing = [name for name in self.layers.sizes if name not in mask]
+        if missing:
+            raise ValueError(f"a mask of another model: it lacks {', '.join(missing)}")
+        return {name: mask[name] for name in self.layers.sizes}  # files have an order of their own
+
+    def final(self, level: int) -> StateDict:
+        """The weights that a level ended with."""
+        file = tree.final_weights(self.tree.level(level))
+        return self.starts.session.evaluator.load(file)
+
+    def save_mask(self, run: Run, mask: Mask, metadata: dict[str, Any]) -> None:
+        """Write the mask of a run, and what it keeps of each layer."""
+        write_csv(tree.sparsity_of(run), masks.COLUMNS, masks.table(mask))
+        masks.save(tree.mask_of(run), mask, metadata)
+
+    def origin(self, level: int, mask: Mask) -> dict[str, Any]:
+        """What is saved with the weights of a level."""
+        return {
+            "level": level,
+            "strategy": self.rules.strategy.name,
+            "rewind": self.plan.request.rewind,
+            "rewind_step": self.plan.rewind,
+            "density": masks.density(mask),
+        }
+
+    def named(self, run: Run) -> dict[str, Any]:
+        """How weights name the mask of their run, from where they lie; a dense network has none."""
+        path = tree.mask_of(run)
+        if not path.exists():
+            return {}
+        return {"mask": {"file": f"../{path.name}", "digest": fingerprints.file(str(path))}}
+
+    def begin(
+        self,
+        level: int,
+        mask: Mask,
+        origin: dict[str, Any],
+        seeds: Seeds | None = None,
+        dense: bool = False,
+    ) -> Session:
+        """The session where a level begins.
+
+        Args:
+            level: 0 or more.
+            mask: its own, or another one.
+            origin: what is saved with the weights.
+            seeds: of the streams of chance, if they are not the study's.
+            dense: whether weights that are not rewound are those that level 0 ended with, in place
+                of those of the level before: a mask of other places finds none of them pruned.
+        """
+        starts = self.starts if seeds is None else self.starts.seeded(seeds)
+        rewind = self.plan.request.rewind
+        if level == 0:
+            return starts.dense(self.kept_at(level), origin)
+        if rewind == "weights":
+            return starts.rewound(mask, origin)
+        weights = self.final(0 if dense else level - 1)
+        if rewind == "lr":
+            return starts.fresh(weights, self.plan.rewind, mask, origin)
+        return starts.going_on(weights, mask, origin, self.rules.retrain_lr)
+
+    def kept_at(self, level: int) -> Mask | None:
+        """The mask that a level is trained under; None where all weights have a place."""
+        mask = self.mask(level)
+        return None if level == 0 and masks.density(mask) == 1 else mask
+
+    def _first_mask(self, ticket: Mask | None) -> Mask:
+        """The mask of level 0."""
+        model = self.starts.session.model
+        shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+        dense = masks.dense({name: shapes[name] for name in self.layers.sizes})
+        return dense | masks.fitted(ticket or {}, model, self.layers.output)
+
+    def _check_rewinding(self) -> None:
+        """Refuse to rewind to what was never reached."""
+        plan, dense = self.plan, self.tree.level(0)
+        if plan.rewind > plan.start and not dense.snapshot_state(plan.rewind).exists():
+            raise ValueError(
+                f"rewind_step={plan.request.rewind_step}: lies after the early stop of level 0 "
+                f"(hparams.patience={self.starts.session.recipe.patience})"
+            )
+
+    def _make_mask(self, level: int) -> Mask:
+        """The mask of a level, made from the level before if it is not there."""
+        run = self.tree.level(level)
+        if level == 0:
+            if self.kept_at(0) is None:
+                write_csv(tree.sparsity_of(run), masks.COLUMNS, masks.table(self.first))
+            else:
+                self.save_mask(run, self.first, self.origin(0, self.first))
+            return self.first
+        if tree.mask_of(run).exists():
+            return self.mask(level)
+        with torch.no_grad():
+            mask = prune(
+                self.rules.strategy,
+                self.layers,
+                self.final(level - 1),
+                self.mask(level - 1),
+                level,
+                self.rules.seed,
+                self.first,
+            )
+        masks.check_not_empty(mask, f"{self.words_of_fraction()}: level {level}")
+        self.save_mask(run, mask, self.origin(level, mask))
+        return mask

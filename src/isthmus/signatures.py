@@ -1,0 +1,277 @@
+"""What a dotpath can be called with, read from its source text where it lies in this project.
+
+Reading instead of importing keeps a refused option, and the naming of a run, free of the seconds
+that importing torch takes.
+"""
+
+import ast
+import functools
+import inspect
+import pydoc
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from isthmus import annotations
+from isthmus.paths import SOURCES
+
+ROOT = SOURCES
+PLAIN = (bool, int, float, str)  # the annotations outside `isthmus` that values are held against
+REQUIRED = object()  # the default of an argument that has none
+UNKNOWN = object()  # a default that is not a literal, and equals nothing
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a function or of a class's constructor."""
+
+    name: str
+    annotation: str  # as in the source; "" where there is none
+    default: Any
+
+
+def arguments(target: str) -> dict[str, Argument]:
+    """Arguments of the function or class at a dotpath, by name, without `self`.
+
+    Args:
+        target: such as "isthmus.models.mlp.MLP" or "torch.optim.RMSprop"; what is in `isthmus` is
+            read from its source, anything else is imported.
+
+    Raises:
+        LookupError: nothing has that name.
+        ImportError: it lies outside `isthmus`, in a module that cannot be imported.
+    """
+    module, _, name = target.rpartition(".")
+    if not module.startswith("isthmus."):
+        return _inspect(target)
+    path = _path(module)  # what a module imports, such as isthmus.config.os, is not in it
+    node = _definitions(path).get(name) if path.exists() else None
+    if node is None:
+        raise LookupError(f"there is no {target}; {_what_is_there(module)}")
+    return {argument.name: argument for argument in _read(node, path)}
+
+
+def short_name(target: str) -> str:
+    """How a target stands in names of runs and in weights, so that both survive a move of the code.
+
+    Our own by the name of its class or function alone, "MLP"; another by its whole dotpath.
+    """
+    is_own = target.startswith(("isthmus.", "src."))  # `src.`: in files of older versions
+    return target.rpartition(".")[2] if is_own else target
+
+
+def full_target(package: str, target: str) -> str:
+    """The dotpath that a target of a file has today.
+
+    Args:
+        package: of `isthmus`, that a short name is looked for in: "models".
+        target: a short name, a dotpath of another package, or one that our own part once had.
+
+    Returns:
+        The dotpath; `target` itself where no module of the package defines that name.
+    """
+    name = short_name(target)
+    if "." in name or _defines(target):
+        return target
+    for path in sorted((ROOT / "isthmus" / package).glob("*.py")):
+        if name in _definitions(path):
+            return f"isthmus.{package}.{path.stem}.{name}"
+    return target
+
+
+def ancestors(target: str) -> set[str]:
+    """Dotpaths of the classes that a class of `isthmus` is derived from.
+
+    Empty for a function, and for what is not there.
+    """
+    module, _, name = target.rpartition(".")
+    path = _path(module)
+    node = _definitions(path).get(name) if module.startswith("isthmus.") and path.exists() else None
+    if not isinstance(node, ast.ClassDef) or name.startswith("_"):
+        return set()
+    found = set()
+    for base in node.bases:
+        dotpath = _dotpath(base, path, module)
+        found |= {dotpath} | (ancestors(dotpath) if dotpath.startswith("isthmus.") else set())
+    return found
+
+
+def _defines(target: str) -> bool:
+    """Whether one of our own modules has a function or class at a dotpath."""
+    module, _, name = target.rpartition(".")
+    path = _path(module)
+    return module.startswith("isthmus.") and path.exists() and name in _definitions(path)
+
+
+def locate(target: str) -> Any:
+    """The function or class at a dotpath.
+
+    Raises:
+        LookupError: nothing has that name.
+        ImportError: its module cannot be imported.
+    """
+    try:
+        found = pydoc.locate(target)
+    except pydoc.ErrorDuringImport as error:
+        raise ImportError(str(error)) from error
+    if not callable(found):
+        raise LookupError(f"there is no {target}")
+    return found
+
+
+def choices(target: str, argument: str) -> tuple[Any, ...]:
+    """The values that an argument annotated with a Literal can take."""
+    return annotations.choices(arguments(target)[argument].annotation)
+
+
+def attribute(target: str, name: str) -> Any:
+    """The value that a class, or one that it inherits from, gives to a name in its body.
+
+    Args:
+        target: dotpath of the class; what lies in `isthmus` is read, anything else is imported.
+        name: of the attribute.
+
+    Returns:
+        The value; REQUIRED where there is none, UNKNOWN where it is not a literal.
+    """
+    module, _, class_name = target.rpartition(".")
+    if not module.startswith("isthmus."):
+        return getattr(pydoc.locate(target), name, REQUIRED)
+    path = _path(module)
+    node = _definitions(path).get(class_name) if path.exists() else None
+    return _read_attribute(node, path, name) if isinstance(node, ast.ClassDef) else REQUIRED
+
+
+def _path(module: str) -> Path:
+    return ROOT.joinpath(*module.split(".")).with_suffix(".py")
+
+
+@functools.cache
+def _definitions(path: Path) -> dict[str, ast.ClassDef | ast.FunctionDef]:
+    body = ast.parse(path.read_text()).body
+    return {node.name: node for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+
+
+@functools.cache
+def _imports(path: Path) -> dict[str, tuple[str, str]]:
+    return {
+        alias.asname or alias.name: (node.module or "", alias.name)
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def _what_is_there(module: str) -> str:
+    path = _path(module)
+    if path.exists():
+        names = [name for name in _definitions(path) if not name.startswith("_")]
+        return f"{module} has {', '.join(names) or 'nothing'}"
+    package = module.rpartition(".")[0]
+    modules = sorted(file.stem for file in path.parent.glob("[a-z]*.py"))
+    return f"{package} has {', '.join(modules)}" if modules else f"there is no package {package}"
+
+
+def _read(node: ast.ClassDef | ast.FunctionDef, path: Path) -> list[Argument]:
+    if isinstance(node, ast.FunctionDef):
+        return _parameters(node)
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+            return _parameters(item)[1:]
+    fields: dict[str, Argument] = {}
+    for base in reversed(node.bases):  # the first base has the last word
+        fields |= {field.name: field for field in _base(base, path)}
+    for item in node.body:
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            annotation = ast.unparse(item.annotation)
+            if not annotation.startswith("ClassVar"):
+                default = _default(item.value)
+                fields[item.target.id] = Argument(item.target.id, annotation, default)
+    return list(fields.values())
+
+
+def _base(base: ast.expr, path: Path) -> list[Argument]:
+    first = ast.unparse(base)
+    if first in _definitions(path):
+        return _read(_definitions(path)[first], path)
+    dotpath = _dotpath(base, path)
+    return list(arguments(dotpath).values()) if dotpath.startswith("isthmus.") else []
+
+
+def _dotpath(base: ast.expr, path: Path, module: str = "") -> str:
+    """The dotpath of a class that a module derives another one from: Recipe, or recipe.Recipe."""
+    first, _, rest = ast.unparse(base).partition(".")
+    if first in _definitions(path):
+        return f"{module}.{first}"
+    return ".".join([*_imports(path).get(first, ()), rest]).rstrip(".")
+
+
+def _read_attribute(node: ast.ClassDef, path: Path, name: str) -> Any:
+    for item in node.body:
+        if isinstance(item, ast.AnnAssign) and ast.unparse(item.target) == name and item.value:
+            return _default(item.value)
+        if isinstance(item, ast.Assign) and name in map(ast.unparse, item.targets):
+            return _default(item.value)
+    for base in node.bases:
+        own = _definitions(path).get(ast.unparse(base))
+        if isinstance(own, ast.ClassDef):
+            value = _read_attribute(own, path, name)
+        else:
+            value = attribute(_dotpath(base, path), name)
+        if value is not REQUIRED:
+            return value
+    return REQUIRED
+
+
+def _parameters(node: ast.FunctionDef) -> list[Argument]:
+    positional = node.args.posonlyargs + node.args.args
+    missing = len(positional) - len(node.args.defaults)
+    defaults: list[ast.expr | None] = [None] * missing + list(node.args.defaults)
+    pairs = list(zip(positional, defaults, strict=True))
+    pairs += list(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
+    return [
+        Argument(arg.arg, ast.unparse(arg.annotation) if arg.annotation else "", _default(value))
+        for arg, value in pairs
+    ]
+
+
+def _default(value: ast.expr | None) -> Any:
+    if value is None:
+        return REQUIRED
+    if isinstance(value, ast.Call) and ast.unparse(value.func) in ("field", "dataclasses.field"):
+        return _field_default(value)
+    try:
+        return _plain(ast.literal_eval(value))
+    except ValueError:
+        return UNKNOWN
+
+
+def _field_default(call: ast.Call) -> Any:
+    for keyword in call.keywords:
+        if keyword.arg == "default":
+            return _default(keyword.value)
+        if keyword.arg == "default_factory":
+            body = keyword.value.body if isinstance(keyword.value, ast.Lambda) else None
+            return (
+                _default(body)
+                if body
+                else {"list": [], "dict": {}}.get(ast.unparse(keyword.value), UNKNOWN)
+            )
+    return REQUIRED
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _inspect(target: str) -> dict[str, Argument]:
+    found = locate(target)
+    return {
+        name: Argument(
+            name,
+            parameter.annotation.__name__ if parameter.annotation in PLAIN else "",
+            UNKNOWN if parameter.default is not parameter.empty else REQUIRED,
+        )
+        for name, parameter in inspect.signature(found).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }

@@ -1,0 +1,182 @@
+"""Batch-norm statistics of weights that were never trained: averaged, interpolated, pruned."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from copy import deepcopy
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from isthmus.state_dicts import StateDict
+from isthmus.training import moments
+from isthmus.training.moments import Moments
+
+
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether `model` normalizes by running statistics, which combined weights make stale."""
+    return any(_is_batch_norm(module) for module in model.modules())
+
+
+def with_statistics_of(model: nn.Module, weights: StateDict, other: StateDict) -> StateDict:
+    """`weights` with the running statistics that `other` has."""
+    return {**weights, **{name: other[name] for name in statistics(model)}}
+
+
+def statistics(model: nn.Module) -> list[str]:
+    """Names of the running statistics in the state dict of `model`."""
+    layers = {
+        f"{name}." if name else ""
+        for name, module in model.named_modules()
+        if _is_batch_norm(module)
+    }
+    names = ("running_mean", "running_var", "num_batches_tracked")
+    return [key for key in model.state_dict() for name in names if key.removesuffix(name) in layers]
+
+
+@torch.no_grad()
+def reset(
+    model: nn.Module,
+    state_dict: StateDict,
+    inputs: Tensor,
+    chunk_size: int = 5000,
+    autocast: torch.dtype | None = None,
+) -> dict[str, Tensor]:
+    """`state_dict` with the batch-norm statistics that its weights have on `inputs`.
+
+    They are those of one pass over all of `inputs` in training mode with momentum 1 and without
+    dropout: each layer sees what earlier layers give when they, too, normalize by their mean and
+    (biased) variance over all of `inputs`, and stores its own mean and unbiased variance, as torch
+    does. So they depend neither on the order of the examples nor, but for rounding, on
+    `chunk_size`; averaging over batches (Izmailov et al., 2018) gives this for the first layer
+    only. `num_batches_tracked` becomes 1: equal weights get equal state dicts. A layer without
+    running statistics, or that the forward pass does not reach, stays as it is.
+
+    If `inputs` fit into one chunk this takes one forward pass; else one, up to the layer in
+    question, for each batch-norm layer. `model` lends its architecture only: the work is done on a
+    copy, and neither it nor the global random state changes.
+
+    Args:
+        model: any mode; in the memory format and on the device in which to compute.
+        state_dict: weights of that architecture; tensors other than the batch-norm statistics are
+            passed on, not copied.
+        inputs: (examples, ...), normalized and not augmented, on any device; with at least two
+            values per channel.
+        chunk_size: the largest number of examples in one forward pass, at least 1.
+        autocast: type in which to compute what autocast takes to be safe; None for no autocast.
+
+    Returns:
+        The same keys and types as `state_dict`; the same tensors if there is no batch norm.
+
+    Raises:
+        ValueError: `chunk_size` or the number of `inputs` is too small, or one forward pass uses a
+            batch-norm layer twice, so that it has no single mean and variance.
+    """
+    if not has_batch_norm(model):
+        return dict(state_dict)
+    if chunk_size < 1:
+        raise ValueError(f"chunk_size: must be at least 1, got {chunk_size}")
+    if len(inputs) == 0:
+        raise ValueError("inputs: batch-norm statistics need at least one example, got none")
+    copy = deepcopy(model).eval()
+    copy.load_state_dict(state_dict)
+    device = next(iter(copy.state_dict().values())).device
+    chunks = inputs.split(chunk_size)
+    with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
+        layers = _in_order_of_use(copy, inputs[:1].to(device))
+        if len(chunks) == 1:
+            counts = _measure_together(copy, layers, inputs.to(device))
+        else:
+            counts = [_measure(copy, layer, chunks, device) for layer in layers]
+    for layer, count in zip(layers, counts, strict=True):
+        _buffer(layer.running_var).mul_(count / (count - 1))
+        if layer.num_batches_tracked is not None:
+            layer.num_batches_tracked.fill_(1)
+    return {**state_dict, **_statistics(copy, layers)}
+
+
+def _is_batch_norm(module: nn.Module) -> bool:
+    return isinstance(module, _BatchNorm) and module.running_mean is not None
+
+
+def _buffer(buffer: Tensor | None) -> Tensor:
+    assert buffer is not None  # by `_is_batch_norm`
+    return buffer
+
+
+def _in_order_of_use(model: nn.Module, inputs: Tensor) -> list[_BatchNorm]:
+    """The batch-norm layers that a forward pass uses, the first one first."""
+    used: list[_BatchNorm] = []
+    names = {module: name for name, module in model.named_modules()}
+
+    def note(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        assert isinstance(layer, _BatchNorm)
+        if layer in used:
+            raise ValueError(
+                f"model: one forward pass uses the batch-norm layer {names[layer]!r} twice, "
+                f"so it has no single mean and variance to reset to"
+            )
+        used.append(layer)
+
+    hooks = [m.register_forward_pre_hook(note) for m in model.modules() if _is_batch_norm(m)]
+    model(inputs)
+    for hook in hooks:
+        hook.remove()
+    return used
+
+
+def _measure_together(model: nn.Module, layers: list[_BatchNorm], inputs: Tensor) -> list[int]:
+    """Give each layer the statistics of what reaches it, in one pass; its values per channel."""
+    counts: list[int] = []
+
+    def fix(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        assert isinstance(layer, _BatchNorm)
+        counts.append(_fix(layer, [moments.of(args[0])]))
+
+    hooks = [layer.register_forward_pre_hook(fix) for layer in layers]
+    model(inputs)
+    for hook in hooks:
+        hook.remove()
+    return counts
+
+
+class _Reached(Exception):
+    """Ends a forward pass at the layer whose inputs were asked for."""
+
+
+def _measure(
+    model: nn.Module, layer: _BatchNorm, chunks: Sequence[Tensor], device: torch.device
+) -> int:
+    """Give `layer` the statistics of what reaches it from all chunks; values per channel."""
+    parts: list[Moments] = []
+
+    def stop(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        parts.append(moments.of(args[0]))
+        raise _Reached
+
+    hook = layer.register_forward_pre_hook(stop)
+    for chunk in chunks:
+        with suppress(_Reached):
+            model(chunk.to(device))
+    hook.remove()
+    return _fix(layer, parts)
+
+
+def _fix(layer: _BatchNorm, parts: list[Moments]) -> int:
+    """Make `layer` normalize by the mean and biased variance of all parts; values per channel."""
+    mean, variance, count = moments.merged(parts)
+    if count < 2:
+        raise ValueError(f"inputs: batch norm needs two or more values per channel, got {count}")
+    _buffer(layer.running_mean).copy_(mean)
+    _buffer(layer.running_var).copy_(variance)
+    return count
+
+
+def _statistics(model: nn.Module, layers: list[_BatchNorm]) -> dict[str, Tensor]:
+    """The buffers of `layers` under every name that the model has for them."""
+    return {
+        f"{prefix}.{name}".removeprefix("."): buffer
+        for prefix, module in model.named_modules(remove_duplicate=False)
+        if module in layers
+        for name, buffer in module.named_buffers(recurse=False)
+    }

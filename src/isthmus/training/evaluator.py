@@ -1,0 +1,186 @@
+"""Any weights of one model on any split of one data set."""
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from isthmus.data import batches as data_batches
+from isthmus.data.batches import EvalBatches
+from isthmus.data.splits import DataSet
+from isthmus.data.streams import StreamedEvalBatches
+from isthmus.state_dicts import StateDict
+from isthmus.training import batch_norm, layouts, weight_files
+from isthmus.training.evaluation import Evaluation, evaluate
+from isthmus.training.processes import Processes
+from isthmus.training.recipe import Runtime
+
+log = logging.getLogger(__name__)
+
+CALIBRATION_EXAMPLES = 2048  # on which batch-norm statistics are estimated
+CALIBRATION_VALUES = 2**23  # input values in one pass of it: all of it, up to 36 x 36 pixels
+BATCH_VALUES = 2**20  # input values in one batch of an evaluation
+BATCH_VALUES_CPU = 3 * 2**17  # 128 images of 3 x 32 x 32; with 341, convolutions leave the cache
+
+
+class Evaluator:
+    """Holds a model's architecture and a data set, on one device, to evaluate weights with.
+
+    Args:
+        model: the architecture; its own weights and mode are left as they are.
+        data: the data set; a split is moved to the device when it is first asked for.
+        device: where the model is.
+        runtime: memory format and number of workers.
+        precision: "fp32", or "bf16" for matrix products in bfloat16.
+        processes: that evaluate together, each a share of every split; or None.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        data: DataSet,
+        device: torch.device,
+        runtime: Runtime,
+        precision: str = "fp32",
+        processes: Processes | None = None,
+    ) -> None:
+        self.processes = processes
+        self.model, self.data, self.device = model, data, device
+        self.runtime = layouts.runtime_for(runtime, model, device)
+        self.autocast = torch.bfloat16 if precision == "bf16" else None
+        self._splits: dict[str, EvalBatches | StreamedEvalBatches] = {}
+        self._calibration: Tensor | None = None
+        self._told: set[str] = set()
+
+    def load(self, file: Path, allow_nonfinite: bool = False) -> dict[str, Tensor]:
+        """The weights in a file for this model, on the CPU; what was adapted is logged once.
+
+        Args:
+            file: of weights.
+            allow_nonfinite: whether weights may be infinite or not a number.
+
+        Raises:
+            FileNotFoundError: naming the weights that are there.
+            ValueError: they do not fit the model, see `weight_files.fit`.
+        """
+        return weight_files.load(file, self.model, allow_nonfinite, self._tell)
+
+    def _tell(self, line: str) -> None:
+        if line not in self._told:
+            self._told.add(line)
+            log.info(line)
+
+    @property
+    def batch_size(self) -> int:
+        """Examples in a batch of any split, but for the last."""
+        values = BATCH_VALUES_CPU if self.device.type == "cpu" else BATCH_VALUES
+        return min(1000, max(32, values // math.prod(self.data.input_shape)))
+
+    def evaluate(self, models: Mapping[str, StateDict], split: str) -> Evaluation:
+        """Evaluate weights on a split, un-augmented and in its fixed order."""
+        weights, loss = list(models.values()), self.data.loss
+        part = evaluate(self.model, weights, self.batches(split), self.autocast, loss)
+        processes = self._sharers(split)
+        return processes.whole(part, len(self.data.splits[split])) if processes else part
+
+    def batches(self, split: str) -> EvalBatches | StreamedEvalBatches:
+        """A split, un-augmented and in its fixed order; it can be gone through again and again.
+
+        Of a split that several processes evaluate, the share of this one.
+        """
+        if split not in self._splits:
+            examples = self.data.splits[split]
+            if processes := self._sharers(split):
+                own = processes.share(len(examples))
+                examples = examples.take(torch.arange(own.start, own.stop))
+            self._splits[split] = data_batches.eval_batches(
+                examples,
+                self.data.normalization,
+                batch_size=self.batch_size,
+                device=self.device,
+                channels_last=self.runtime.channels_last,
+                num_workers=self.runtime.num_workers,
+            )
+        return self._splits[split]
+
+    def _sharers(self, split: str) -> Processes | None:
+        """The processes that evaluate a split together, if each has an example of it."""
+        enough = self.processes and len(self.data.splits[split]) >= self.processes.size
+        return self.processes if enough else None
+
+    def check_splits(self, splits: Sequence[str]) -> None:
+        """Refuse splits that the data set has not.
+
+        Raises:
+            ValueError: naming the first.
+        """
+        for split in splits:
+            if split not in self.data.splits:
+                raise ValueError(f"splits={split}: this data set has {', '.join(self.data.splits)}")
+
+    def table(
+        self, models: Mapping[str, StateDict], splits: list[str] | None = None
+    ) -> dict[str, dict[str, dict[str, float]]]:
+        """Loss and accuracy by model, then by split; without accuracy where labels are numbers.
+
+        Args:
+            models: weights by name.
+            splits: train, val, test, or None for all that the data set has.
+
+        Raises:
+            ValueError: the data set has no such split.
+        """
+        there = list(self.data.splits)
+        self.check_splits(splits or [])
+        rows: dict[str, dict[str, dict[str, float]]] = {name: {} for name in models}
+        for split in splits or there:
+            result = self.evaluate(models, split)
+            numbers = zip(models, result.loss.tolist(), result.accuracy.tolist(), strict=True)
+            for name, loss, accuracy in numbers:
+                found = {"loss": loss, "accuracy": accuracy}
+                rows[name][split] = found if self.data.has_accuracy else {"loss": loss}
+        return rows
+
+    def combined(self, weights: StateDict, last: StateDict, bn: str) -> StateDict:
+        """Weights made of several networks, on the device, with fitting batch-norm statistics.
+
+        Args:
+            weights: combined, statistics like all else.
+            last: the network whose statistics "keep" takes.
+            bn: "reset": those that the weights have on the training set; "average": as they are;
+                "keep".
+        """
+        if bn == "keep":
+            weights = batch_norm.with_statistics_of(self.model, weights, last)
+        weights = {name: tensor.to(self.device) for name, tensor in weights.items()}
+        return self.reset_batch_norm(weights) if bn == "reset" else weights
+
+    def reset_batch_norm(self, weights: StateDict) -> StateDict:
+        """Weights with batch-norm statistics of a fixed, un-augmented part of the training set."""
+        if not batch_norm.has_batch_norm(self.model):
+            return weights
+        chunk = self._calibration_chunk
+        return batch_norm.reset(
+            self.model, dict(weights), self.calibration, chunk_size=chunk, autocast=self.autocast
+        )
+
+    @property
+    def calibrates_at_once(self) -> bool:
+        """Whether one pass estimates all batch-norm statistics; else the inputs are too large."""
+        return min(CALIBRATION_EXAMPLES, len(self.data.train)) <= self._calibration_chunk
+
+    @property
+    def _calibration_chunk(self) -> int:
+        return max(1, CALIBRATION_VALUES // math.prod(self.data.input_shape))
+
+    @property
+    def calibration(self) -> Tensor:
+        """The part of the training set on which batch-norm statistics are estimated."""
+        if self._calibration is None:
+            workers = self.runtime.num_workers
+            inputs = data_batches.calibration(self.data, CALIBRATION_EXAMPLES, workers)
+            self._calibration = inputs.to(self.device)
+        return self._calibration

@@ -1,0 +1,264 @@
+"""One training under way: what is written while it runs, and when it ends."""
+
+import logging
+import shutil
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from isthmus import naming, steps
+from isthmus.runs import Run, save_weights, write_json
+from isthmus.state_dicts import StateDict
+from isthmus.training import loop, sources
+from isthmus.training.loop import Callback
+from isthmus.training.metrics import Metrics, Number
+from isthmus.training.progress import Progress
+from isthmus.training.report import Report
+from isthmus.training.session import Session
+
+log = logging.getLogger(__name__)
+
+Request = str | list[steps.Step] | None  # of several moments, see steps.to_iterations
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is wanted of a training besides the usual.
+
+    Args:
+        measures: makes what else is done on the way, of the session where it goes on from and of
+            the table that numbers go to.
+        save_weights: whether weights, and states to go on from, are kept.
+    """
+
+    measures: Callable[[Session, Metrics], list[Callback]] | None = None
+    save_weights: bool = True
+
+
+class Leg:
+    """A training from where its session stands to the end of it, with all of its files.
+
+    Args:
+        run: whose files are written.
+        session: in its first state.
+        snapshots: what to keep on the way.
+        save_predictions: whether to keep correctness per validation example.
+        words: what is trained, said before each of its numbers; "" where there is one only.
+        extras: what is wanted besides.
+
+    Raises:
+        ValueError: a snapshot lies after the end, or a validation split is needed and not there.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        session: Session,
+        snapshots: Request = None,
+        save_predictions: bool = True,
+        words: str = "",
+        extras: Extras | None = None,
+    ) -> None:
+        self.run, self.session, self.words = run, session, words
+        self.extras = extras or Extras()
+        per_epoch, runtime = session.iterations_per_epoch, session.runtime
+        self.wanted = steps.to_iterations(snapshots, per_epoch, session.end)
+        title = naming.title(session.recipe.metadata.get("config", {}))  # as TensorBoard shows it
+        tensorboard = run.tensorboard / title if runtime.tensorboard else None
+        self.metrics = Metrics(run.metrics, tensorboard, per_epoch)
+        self.report = Report(session, self.metrics, save_predictions)
+        self.sources = sources.digests(session)  # as imported, whatever is edited meanwhile
+        _check_validation(session)
+
+    def begin(self, state: dict[str, Any] | None) -> None:
+        """Go on from what `state` returned, or begin where the session stands.
+
+        Args:
+            state: None for a training of which nothing was saved yet.
+
+        Raises:
+            ValueError: the state lacks something, or is not of this network.
+        """
+        session = self.session
+        if state is None:
+            shutil.rmtree(self.run.tensorboard, ignore_errors=True)  # of a job killed early on
+            if not self.run.result.exists():
+                shutil.rmtree(self.run.folder / "weights", ignore_errors=True)  # likewise
+            return
+        changed = sources.changed(state.get("sources", {}), self.sources)
+        with state_of(self.run.state, changed):
+            session.load_state_dict(state["model"], state)
+            self.report.load_state_dict(state["report"])
+            iteration = session.training.iteration
+            self.metrics.load_state_dict(state["metrics"], iteration)
+        if changed:
+            log.warning(
+                "%s: saved by other code than there is now: %s", self.run.state, ", ".join(changed)
+            )
+        _keep_threads(state.get("num_threads"), session.runtime.num_threads)
+        step = steps.to_text(iteration, session.iterations_per_epoch)
+        log.info("%sgoing on from %s", f"{self.words}: " if self.words else "", step)
+
+    def state(self) -> dict[str, Any]:
+        """Weights, and all that is needed to go on from them."""
+        return going_on(self.session) | {
+            "report": self.report.state_dict(),
+            "metrics": self.metrics.state_dict(),
+            "num_threads": torch.get_num_threads(),
+            "sources": self.sources,
+        }
+
+    def progress(self) -> Progress:
+        """A bar, or lines, that show how far it is."""
+        session, bar = self.session, self.session.runtime.progress
+        return Progress(session.training, session.end, self.report, bar, self.words)
+
+    def callbacks(self) -> list[Callback]:
+        """What is done on the way, once averages are up to date and the session has begun."""
+        session, measures = self.session, self.extras.measures
+        return [
+            Callback(loop.every(session.iterations_per_epoch), self.report),
+            *(measures(session, self.metrics) if measures else []),
+            Callback(loop.at(self.wanted), lambda _: session.save_snapshot(self.run)),
+        ]
+
+    def finish(self) -> None:
+        """Evaluate and save the final, averaged and best models; the summary comes last.
+
+        An end within an epoch is reported here, after the last state was saved, so that a run
+        that is trained on later goes on as if it had not been evaluated there.
+        """
+        session, report = self.session, self.report
+        if session.training.iteration % session.iterations_per_epoch:
+            report(session.training)
+        models, iteration = session.models(), session.training.iteration
+        for name, weights in models.items():
+            self._save(self.run.weights(iteration, name), weights, session.metadata(name))
+        table = session.evaluator.table(models)
+        if report.best:
+            metadata = session.metadata("best", report.best_iteration)
+            self._save(self.run.weights("best"), report.best, metadata)
+            if report.best_iteration == iteration:
+                table["best"] = table["plain"]
+            else:
+                table |= session.evaluator.table({"best": report.best})
+        for split, cell in table["plain"].items():
+            session.training.require_finite(cell["loss"], f"final {split} loss", iteration)
+        numbers = [
+            Number(f"final_{metric}", value, split, name)
+            for name, row in table.items()
+            for split, cell in row.items()
+            for metric, value in cell.items()
+        ]
+        self.metrics.write(iteration, numbers)
+        self.metrics.write_hparams(_flat(session.recipe.metadata.get("config", {})), numbers)
+        report.write_predictions()
+        kept = {"save_weights": self.extras.save_weights}
+        write_json(self.run.result, _summary(session, report, table) | kept)
+        self.metrics.close()
+
+    def _save(self, path: Path, weights: StateDict, metadata: dict[str, Any]) -> None:
+        if self.extras.save_weights:
+            save_weights(path, weights, metadata)
+
+
+def update_averages(session: Session) -> list[Callback]:
+    """The averaged models take in the weights after every step, before anything reads them."""
+    averages = session.averages
+    if averages is None:
+        return []
+    return [Callback(loop.after_every_step, lambda t: averages.update(t.iteration))]
+
+
+def going_on(session: Session) -> dict[str, Any]:
+    """Weights, and all that is needed to train on from them."""
+    return session.state_dict() | {"model": session.model.state_dict()}
+
+
+@contextmanager
+def state_of(path: Path, changed: Sequence[str] = ()) -> Iterator[None]:
+    """Name the file of a state that lacks something, or that is of another network.
+
+    Args:
+        path: of the file.
+        changed: modules whose code has changed since it was saved.
+
+    Raises:
+        ValueError: in place of the errors that such a state leads to.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, RuntimeError, zlib.error) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        code = f"; code has changed since: {', '.join(changed)}" if changed else ""
+        raise ValueError(
+            f"{path} does not fit this training ({what[:300]}{code}); remove it to start over"
+        ) from error
+
+
+def _keep_threads(before: int | None, typed: int | None) -> None:
+    """Go on with the threads that a training began with, or say that it has others now.
+
+    Args:
+        before: threads of the job that wrote the state; None: it does not say.
+        typed: `runtime.num_threads`.
+    """
+    if before is None or before == torch.get_num_threads():
+        return
+    if typed is None:
+        torch.set_num_threads(before)
+        log.info("%d threads, as before; runtime.num_threads=... sets another number", before)
+    else:
+        log.warning(
+            "runtime.num_threads=%d: this training began with %d; its numbers may differ in "
+            "rounding from those of either alone",
+            typed,
+            before,
+        )
+
+
+def _check_validation(session: Session) -> None:
+    if session.data.val is not None:
+        return
+    if session.recipe.patience is not None:
+        raise ValueError("hparams.patience needs a validation split: dataset.val_fraction=0.1")
+    if session.training.scheduler.state_dict():
+        raise ValueError("scheduler=plateau needs a validation split: dataset.val_fraction=0.1")
+
+
+def _summary(session: Session, report: Report, table: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "evaluation": table,
+        **session.origin,
+        "iteration": session.training.iteration,
+        "end": session.end,  # as planned
+        "iterations_per_epoch": session.iterations_per_epoch,
+        "stopped_early": session.training.iteration < session.end,
+        "best_iteration": report.best_iteration if report.best else None,
+        "num_parameters": sum(p.numel() for p in session.model.parameters()),
+        "num_examples": {name: len(split) for name, split in session.data.splits.items()},
+        "train_seconds": round(report.seconds, 3),
+        "device": str(session.device),
+        "num_threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def _flat(metadata: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level of dotted names, for TensorBoard; a part by its own name."""
+    flat: dict[str, Any] = {}
+    for key, value in metadata.items():
+        if key == "_target_":
+            flat[prefix.rstrip(".")] = str(value).rpartition(".")[2]
+        elif key == "_partial_":
+            continue
+        elif isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value if isinstance(value, bool | int | float) else str(value)
+    return flat

@@ -1,0 +1,266 @@
+"""The one training loop."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain, islice
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from isthmus import chance, steps
+from isthmus.data.orders import all_of
+from isthmus.data.splits import Loss
+from isthmus.training import groups, losses
+from isthmus.training.protocols import Batches, Calibrate, Constraint, Scheduler
+from isthmus.training.running import Running
+from isthmus.training.sharing import Sharing
+
+CHECK_EVERY = 64  # iterations between two looks at the losses: a look waits for the device
+
+
+class Training:
+    """A network in training: everything that an optimizer step changes.
+
+    Args:
+        model: the network, on its device, its weights loaded.
+        optimizer: over the model's trainable parameters, at the base learning rate.
+        scheduler: what the base learning rate is multiplied by at each iteration.
+        iterations_per_epoch: optimizer steps in one epoch.
+        dropout_seed: seed of everything random inside the model.
+        autocast: type of the matrix products, or None for the weights' own.
+        clip: largest L2 norm of the whole gradient, or None.
+        compile_size: size of the batches for which to compile the forward and backward pass;
+            others, the last of an epoch, are not worth a compilation of their own. None: no batch.
+        constraint: what keeps the network where it has to be, or None.
+        sharing: how batches are shared with other processes, or None for none.
+        loss: that is minimized.
+        calibrate: learning rates of the first steps by group, of a loss and two batches, or None.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Scheduler,
+        *,
+        iterations_per_epoch: int,
+        dropout_seed: int,
+        autocast: torch.dtype | None = None,
+        clip: float | None = None,
+        compile_size: int | None = None,
+        constraint: Constraint | None = None,
+        sharing: Sharing | None = None,
+        loss: Loss = "cross_entropy",
+        calibrate: Calibrate | None = None,
+    ) -> None:
+        self.sharing = sharing
+        self._network = sharing.network(model) if sharing else model  # of the same tensors
+        self.model, self.iterations_per_epoch = model, iterations_per_epoch
+        self.autocast, self.clip, self._calibrate = autocast, clip, calibrate
+        self.loss: Loss = loss
+        self.stopped = False  # set by a callback to end the training early
+        self.running = Running(next(model.parameters()).device)
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self.compile_size, self._compiled = compile_size, self._forward
+        if compile_size is not None:  # asking torch to compile alone imports for seconds
+            self._compiled = torch.compile(self._forward, dynamic=False)
+        self.restart(optimizer, scheduler, dropout_seed, constraint)
+
+    def restart(
+        self,
+        optimizer: torch.optim.Optimizer,
+        scheduler: Scheduler,
+        dropout_seed: int,
+        constraint: Constraint | None = None,
+    ) -> None:
+        """Begin anew, from whatever the model holds then; compiled code stays as it is.
+
+        Args:
+            optimizer: a new one over the same parameters, at the base learning rate.
+            scheduler: a new one.
+            dropout_seed: seed of everything random inside the model.
+            constraint: what keeps the network where it has to be, or None.
+        """
+        self.constraint = constraint
+        if constraint:
+            constraint.on_weights()
+        self.optimizer, self.scheduler, self.dropout_seed = optimizer, scheduler, dropout_seed
+        self._base_lrs = [group["lr"] for group in optimizer.param_groups]
+        self.iteration, self.stopped = 0, False
+        self.running.clear()
+
+    def calibrate(self, batches: Batches) -> None:
+        """Measure the learning rates of the first steps, if the parametrization wants to.
+
+        A state that this training goes on from has had its own measured.
+        """
+        if self._calibrate is None or groups.calibrated(self.optimizer):
+            return
+        whole = batches.shared(all_of) if self.sharing else batches
+        two = list(islice(chain(whole.epoch(0), whole.epoch(1)), 2))
+        lrs = self._calibrate(lambda *batch: self._measured(self.model, *batch)[0], two)
+        groups.set_first_lrs_(self.optimizer, lrs, self._base_lrs)
+
+    def settle(self) -> None:
+        """Look at the losses since the last look, and stop at one that is not finite.
+
+        Raises:
+            FloatingPointError: naming the step.
+        """
+        bad = self.running.settle()
+        if bad is not None:
+            self.require_finite(bad[1], "loss", self.iteration - bad[0])
+
+    def require_finite(self, loss: float, words: str, iteration: int) -> None:
+        """Stop at a loss that is not finite.
+
+        Raises:
+            FloatingPointError: naming the loss and the step.
+        """
+        if not math.isfinite(loss):
+            step = steps.to_text(iteration, self.iterations_per_epoch)
+            raise FloatingPointError(
+                f"the {words} is {loss} at step {step} (iteration {iteration}); "
+                f"{self._advice()} may help"
+            )
+
+    def _advice(self) -> str:
+        """What may keep the loss finite with this optimizer, schedule and parametrization."""
+        if groups.calibrated(self.optimizer):
+            cap = "a lower parametrization.cap, the largest learning rate of the first steps,"
+            return f"{cap} or a lower optimizer.lr"
+        if groups.has_first_steps(self.optimizer):  # neither warmed up nor clipped
+            return "a lower optimizer.lr"
+        clipping = "hparams.grad_clip_max_norm"
+        ways = ["a lower optimizer.lr"]
+        warmup = getattr(self.scheduler, "warmup", None)
+        if warmup is not None:
+            ways.append(f"a {'longer ' if warmup else ''}warm-up (scheduler.warmup)")
+        ways.append(clipping if self.clip is None else f"a lower {clipping}")
+        return f"{', '.join(ways[:-1])} or {ways[-1]}"
+
+    def lr(self) -> float:
+        """Learning rate of the next step (without the factors of groups)."""
+        return self.base_lr * self.scheduler.factor(self.iteration)
+
+    @property
+    def base_lr(self) -> float:
+        """Learning rate of the optimizer, before the factor of the schedule."""
+        return self._base_lrs[0]
+
+    def step(self, inputs: Tensor, labels: Tensor) -> None:
+        """Take one optimizer step; never waits for the device."""
+        factor = self.scheduler.factor(self.iteration)
+        groups.set_rates_(self.optimizer, self._base_lrs, factor, self.iteration)
+        chance.start_stream(inputs.device, self.dropout_seed, "dropout", self.iteration)
+        if self.sharing:
+            self.sharing.begin(self.iteration)
+        forward = self._compiled if len(labels) == self.compile_size else self._forward
+        loss, correct = forward(inputs, labels)
+        for parameter in self._parameters:
+            parameter.grad = None
+        mean, size = loss.detach(), len(labels)
+        if self.sharing:
+            mean, correct = self.sharing.mean(loss, correct)
+            loss, size = self.sharing.scaled(loss), self.sharing.whole
+        loss.backward()
+        if self.constraint:
+            self.constraint.on_gradients()
+        if self.clip is not None:
+            nn.utils.clip_grad_norm_(self._parameters, self.clip)
+        self.optimizer.step()
+        if self.constraint:
+            self.constraint.on_weights()
+        self.running.add(mean, correct, size)
+        self.iteration += 1
+
+    def _forward(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return self._measured(self._network, inputs, labels)
+
+    def _measured(
+        self, network: nn.Module, inputs: Tensor, labels: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        enabled = self.autocast is not None
+        with torch.autocast(inputs.device.type, dtype=self.autocast, enabled=enabled):
+            outputs = network(inputs)
+        outputs = outputs.float()
+        correct = losses.correct(self.loss, outputs.detach(), labels).sum()
+        return losses.mean(self.loss, outputs, labels), correct
+
+    def state_dict(self) -> dict[str, Any]:
+        """All but the weights: what is needed to go on from them."""
+        return {
+            "iteration": self.iteration,
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "running": self.running.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state; the weights are loaded into the model before.
+
+        The base learning rate stays that of this training, so that a leg can have its own.
+        """
+        self.iteration = state["iteration"]
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.running.load_state_dict(state["running"])
+
+
+@dataclass(frozen=True)
+class Callback:
+    """Something done at certain moments of training, after the optimizer step made there."""
+
+    when: Callable[[int], bool]  # of the iteration; iteration 0 is the initialization
+    act: Callable[[Training], None]
+
+
+def after_every_step(iteration: int) -> bool:
+    """True but at the initialization."""
+    return iteration > 0
+
+
+def at(iterations: Iterable[int]) -> Callable[[int], bool]:
+    """True at the given iterations."""
+    return frozenset(iterations).__contains__
+
+
+def every(period: int) -> Callable[[int], bool]:
+    """True at the initialization and at each multiple of `period`."""
+    return lambda iteration: iteration % period == 0
+
+
+def train(training: Training, batches: Batches, end: int, callbacks: Sequence[Callback]) -> None:
+    """Train to iteration `end`, or until a callback stops it.
+
+    The callbacks of an iteration are called in the order given, at the initialization too; a
+    training that goes on from a later state begins with the step after it.
+
+    Raises:
+        FloatingPointError: a loss is not finite.
+    """
+    per_epoch = batches.iterations_per_epoch
+    training.model.train()
+    if training.iteration == 0:
+        training.calibrate(batches)
+        _call(callbacks, training)
+    while training.iteration < end and not training.stopped:
+        epoch, start = divmod(training.iteration, per_epoch)
+        if start == 0:
+            training.settle()
+            training.running.clear()
+        for inputs, labels in batches.epoch(epoch, start):
+            training.step(inputs, labels)
+            if training.iteration % CHECK_EVERY == 0:
+                training.settle()
+            _call(callbacks, training)
+            if training.iteration == end or training.stopped:
+                break
+
+
+def _call(callbacks: Sequence[Callback], training: Training) -> None:
+    for callback in callbacks:
+        if callback.when(training.iteration):
+            callback.act(training)

@@ -1,0 +1,151 @@
+"""What a training is made of, apart from its data: plain values and functions that make parts."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from isthmus import torchrun
+from isthmus.models.freeze import PARTS
+from isthmus.models.initialize import BN_INITS, INITS
+from isthmus.steps import Step, to_iteration
+from isthmus.training import groups
+from isthmus.training.groups import Group, Rule
+from isthmus.training.protocols import Batch, Constraint, Scheduler
+
+
+class Averages(Protocol):
+    """Averaged models that are tracked while a network is trained."""
+
+    bn: str  # "average" or "reset": what becomes of batch-norm statistics
+
+    def start(self, model: nn.Module, iterations: int, iterations_per_epoch: int) -> None: ...
+    def update(self, iteration: int) -> None: ...
+    def state_dicts(self) -> dict[str, dict[str, Tensor]]: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+class Parametrization(Protocol):
+    """What the widths of layers do to their initial weights and their learning rates."""
+
+    def initialize(self, model: nn.Module, seed: int) -> None:
+        """Set the weights and biases of `model` in place to a fresh draw."""
+        ...
+
+    def groups(self, model: nn.Module, rule: Rule) -> list[Group]:
+        """All parameters of `model`, with their learning rates for a kind of optimizer."""
+        ...
+
+    def calibrate(
+        self,
+        model: nn.Module,
+        groups: Sequence[Group],
+        loss: Callable[[Tensor, Tensor], Tensor],
+        batches: Sequence[Batch],
+    ) -> dict[str, float]:
+        """Learning rates of the first steps by group, measured on two batches; {}: as planned."""
+        ...
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """One seed a stream of chance."""
+
+    initialization: int
+    data_order: int
+    augmentation: int
+    dropout: int
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How a training runs, not what it computes."""
+
+    device: str = "auto"
+    compile: str | bool = "auto"
+    channels_last: bool = True
+    num_workers: int = 4
+    num_threads: int | None = None  # as typed; None: whatever the process has
+    progress: bool = True
+    tensorboard: bool = True
+    save_every: float = 60.0  # seconds between two writes of the state
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a network is made and trained.
+
+    The parts are functions, so that each child, level or student of a study gets its own:
+    `model(input_shape, num_classes)`, `optimizer(parameters)`,
+    `scheduler(iterations, iterations_per_epoch)`, `averages()`, `constraint(model)`,
+    `parametrization()`. The optimizer is made of groups of parameters if there is one of these.
+    """
+
+    model: Callable[[tuple[int, ...], int], nn.Module]
+    optimizer: Callable[[Any], torch.optim.Optimizer]
+    scheduler: Callable[[int, int], Scheduler]
+    averages: Callable[[], Averages] | None = None
+    constraint: Callable[[nn.Module], Constraint] | None = None
+    parametrization: Callable[[], Parametrization] | None = None  # None: `init`, and equal rates
+    epochs: int = 1
+    steps: Step | None = None  # takes the place of `epochs`
+    batch_size: int = 128
+    grad_clip_max_norm: float | None = None
+    patience: int | None = None  # epochs without a lower validation loss before stopping
+    precision: str = "fp32"
+    init: INITS = "kaiming_normal"
+    bn_init: BN_INITS = "ones"
+    freeze: list[PARTS] = field(default_factory=list)
+    freeze_exceptions: list[str] = field(default_factory=list)
+    metadata: dict[str, Any] = field(default_factory=dict)  # saved with the weights
+    section: str = ""  # of the configuration that its options are typed in, such as "pretrain."
+    typed: Collection[str] = ()  # names of the options on the command line
+
+    def check(self) -> None:
+        """Refuse values of the parts that need no data, before any is read or downloaded.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        self.optimizer([nn.Parameter(torch.zeros(1))])
+        if self.averages:
+            self.averages()
+        if self.parametrization:
+            self.parametrization()
+            groups.rule_of(self.optimizer)
+
+    def length(self, iterations_per_epoch: int) -> int:
+        """Planned optimizer steps."""
+        return to_iteration(self.steps or f"{self.epochs}ep", iterations_per_epoch)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device to run on; "auto" takes a GPU where there is one. Allows TF32 on it.
+
+    Raises:
+        ValueError: this machine, or this build of torch, has no such device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and torchrun.is_on():
+        name = f"cuda:{torchrun.local_rank()}"
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"runtime.device={name}: this machine has none ({reason})") from error
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.allow_tf32 = True
+    return device
+
+
+def compiles(request: str | bool, model: nn.Module, iterations: int) -> bool:
+    """Whether compiling pays: a cold compile costs 15 to 34 s, and gains only on convolutions."""
+    if request != "auto":
+        return bool(request)
+    return iterations > 1000 and any(isinstance(m, nn.Conv2d) for m in model.modules())

@@ -1,0 +1,276 @@
+"""The objects of one training, made from its recipe, its data and its seeds."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+
+from isthmus import chance, checks, torchrun
+from isthmus.data import batches as data_batches
+from isthmus.data import trained_on
+from isthmus.data.splits import DataSet
+from isthmus.models import structure
+from isthmus.models.freeze import freeze
+from isthmus.models.initialize import initialize
+from isthmus.runs import Run, load_state, save_state, save_weights
+from isthmus.state_dicts import StateDict
+from isthmus.training import groups, last_batch, layouts
+from isthmus.training.evaluator import Evaluator
+from isthmus.training.groups import Group
+from isthmus.training.loop import Training
+from isthmus.training.processes import Processes
+from isthmus.training.protocols import Calibrate, Constraint, Scheduler
+from isthmus.training.recipe import (
+    Parametrization,
+    Recipe,
+    Runtime,
+    Seeds,
+    compiles,
+    resolve_device,
+)
+from isthmus.training.sharing import Sharing
+
+log = logging.getLogger(__name__)
+
+
+class Session:
+    """A network in training with its data, its averaged models and its files.
+
+    A study of many trainings of one recipe uses one session, which `restart` begins anew: data,
+    memory and compiled code stay.
+
+    Args:
+        recipe: how it is trained.
+        data: what it is trained on.
+        seeds: of its streams of chance.
+        runtime: how it runs.
+        processes: that train it together, or None.
+        checks_schedule: whether the schedule is checked for the planned length; else whoever knows
+            of a longer one does, by `check_schedule`.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        data: DataSet,
+        seeds: Seeds,
+        runtime: Runtime,
+        processes: Processes | None = None,
+        checks_schedule: bool = True,
+    ) -> None:
+        self.recipe, self.data, self.runtime, self.processes = recipe, data, runtime, processes
+        self.device = resolve_device(runtime.device)
+        self.parametrization: Parametrization | None = None
+        if recipe.parametrization:
+            self.parametrization = recipe.parametrization()
+        self.model = self._make_model(seeds.initialization)
+        self.runtime = layouts.runtime_for(runtime, self.model, self.device)
+        self.batches = data_batches.train_batches(
+            data,
+            recipe.batch_size,
+            order_seed=seeds.data_order,
+            augmentation_seed=seeds.augmentation,
+            device=self.device,
+            channels_last=self.runtime.channels_last,
+            num_workers=runtime.num_workers,
+        )
+        if processes:
+            self.batches = self.batches.shared(processes.share)
+        self.iterations_per_epoch = self.batches.iterations_per_epoch
+        self.planned_end = self.end = recipe.length(self.iterations_per_epoch)
+        self.origin: dict[str, Any] = {}
+        self.evaluator = Evaluator(
+            self.model, data, self.device, self.runtime, recipe.precision, processes
+        )
+        self.training = self._make_training(seeds.dropout)
+        self._start_averages()
+        example = torch.zeros(1, *data.input_shape, device=self.device)
+        structure.check_outputs(self.model, example, data.num_classes)
+        last_batch.check(self.model, example, len(data.train), recipe.batch_size)
+        if checks_schedule:
+            self.check_schedule(self.planned_end)
+
+    def check_schedule(self, end: int) -> None:
+        """Refuse an option of the schedule that was typed and says nothing; warn of a default.
+
+        Args:
+            end: the last iteration that any training of this session comes to.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        find = getattr(self.training.scheduler, "unmet", None)  # not all are of this toolkit
+        unmet = find(end) if find and end > 0 else None
+        if unmet is None:
+            return
+        name = f"{self.recipe.section}scheduler"
+        if f"{name}.{unmet.option}" in self.recipe.typed:
+            raise ValueError(f"{name}.{unmet.option}={unmet.value}: {unmet.schedule}")
+        if torchrun.is_first():
+            log.warning("%s: %s", name, unmet.schedule)
+
+    def restart(
+        self,
+        seeds: Seeds,
+        weights: StateDict,
+        end: int | None = None,
+        origin: dict[str, Any] | None = None,
+    ) -> None:
+        """Begin anew at iteration 0, from given weights, with a fresh optimizer.
+
+        Args:
+            seeds: of the streams of chance; that of the initialization is not used.
+            weights: to begin from; averaged models begin from them too.
+            end: last iteration, which the schedule does not depend on; by default the planned one.
+            origin: what is saved with the weights besides what all of the recipe say.
+        """
+        self.batches = self.batches.seeded(seeds.data_order, seeds.augmentation)
+        self.end = self.planned_end if end is None else end
+        self.origin = origin or {}
+        self.model.load_state_dict(weights)
+        self.training.restart(
+            self._make_optimizer(),
+            self._make_scheduler(),
+            seeds.dropout,
+            self._make_constraint(),
+        )
+        self._start_averages()
+
+    def initialized(self, seed: int) -> StateDict:
+        """The weights of this architecture as `seed` initializes them."""
+        return self._make_model(seed).state_dict()
+
+    def constrain(self, make: Callable[[nn.Module], Constraint] | None) -> None:
+        """From the next `restart` on, keep the network where `make(model)` says; None: anywhere."""
+        self.recipe = replace(self.recipe, constraint=make)
+
+    def models(self) -> dict[str, StateDict]:
+        """The network and its averaged models as they are now, by name, ready to be evaluated."""
+        models: dict[str, StateDict] = {"plain": self.model.state_dict()}
+        if self.averages:
+            for name, weights in self.averages.state_dicts().items():
+                reset = self.averages.bn == "reset"
+                models[name] = self.evaluator.reset_batch_norm(weights) if reset else weights
+        return models
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed, besides the weights, to go on."""
+        self.training.settle()
+        averages = self.averages.state_dict() if self.averages else {}
+        return {"training": self.training.state_dict(), "averages": averages}
+
+    def load_state_dict(self, weights: StateDict, state: dict[str, Any]) -> None:
+        """Go on from weights and the state saved with them."""
+        self.model.load_state_dict(weights)
+        self.training.load_state_dict(state["training"])
+        if self.averages:
+            self.averages.load_state_dict(state["averages"])
+
+    def save_snapshot(self, run: Run) -> None:
+        """Write weights, averaged weights and state, so that training can go on from here."""
+        iteration = self.training.iteration
+        for name, weights in self.models().items():
+            save_weights(run.weights(iteration, name), weights, self.metadata(name))
+        save_state(run.snapshot_state(iteration), self.state_dict())
+
+    def load_snapshot(self, run: Run, iteration: int) -> None:
+        """Go on from a snapshot."""
+        weights = self.evaluator.load(run.weights(iteration))
+        self.load_state_dict(weights, load_state(run.snapshot_state(iteration)))
+
+    def metadata(self, model: str, iteration: int | None = None) -> dict[str, Any]:
+        """What is saved with the weights of one model: how to rebuild it, and what they are."""
+        first_lrs = groups.calibrated(self.training.optimizer)
+        return {
+            **self.recipe.metadata,
+            **self.origin,
+            "input_shape": list(self.data.input_shape),
+            "num_classes": self.data.num_classes,
+            **trained_on.description(self.data),
+            "kind": model,
+            "iteration": self.training.iteration if iteration is None else iteration,
+            "iterations_per_epoch": self.iterations_per_epoch,
+            **({"first_lrs": first_lrs} if first_lrs else {}),
+        }
+
+    def _make_model(self, seed: int) -> nn.Module:
+        recipe = self.recipe
+        with torch.random.fork_rng(devices=[]):
+            # Only for parameters of a user's own kind; `initialize` sets all the others.
+            torch.manual_seed(chance.derive(seed, "initialization"))
+            model = recipe.model(self.data.input_shape, self.data.num_classes)
+        structure.check_initialized(model)
+        initialize(model, None if self.parametrization else recipe.init, recipe.bn_init, seed)
+        if self.parametrization:
+            with checks.named("parametrization"):
+                self.parametrization.initialize(model, seed)
+        with checks.named("model"):
+            freeze(model, recipe.freeze, recipe.freeze_exceptions)
+        is_last = layouts.runtime_for(self.runtime, model, self.device).channels_last
+        is_last &= len(self.data.input_shape) == 3
+        memory_format = torch.channels_last if is_last else torch.preserve_format
+        return model.to(self.device).to(memory_format=memory_format)  # type: ignore[call-overload]
+
+    def _make_optimizer(self) -> torch.optim.Optimizer:
+        """A fresh optimizer, with the groups of the parametrization if there is one."""
+        named = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
+        if self.parametrization is None:
+            return self.recipe.optimizer(list(named.values()))
+        return groups.build(self.recipe.optimizer, self._groups(), named)
+
+    def _groups(self) -> list[Group]:
+        assert self.parametrization is not None  # else there are none
+        with checks.named("parametrization"):
+            return self.parametrization.groups(self.model, groups.rule_of(self.recipe.optimizer))
+
+    def _make_calibrate(self) -> Calibrate | None:
+        if self.parametrization is None:
+            return None
+        return partial(self.parametrization.calibrate, self.model, self._groups())
+
+    def _make_scheduler(self) -> Scheduler:
+        return self.recipe.scheduler(self.planned_end, self.iterations_per_epoch)
+
+    def _make_constraint(self) -> Constraint | None:
+        return self.recipe.constraint(self.model) if self.recipe.constraint else None
+
+    def _start_averages(self) -> None:
+        self.averages = self.recipe.averages() if self.recipe.averages else None
+        if self.averages:
+            with checks.named("averaged"):
+                self.averages.start(self.model, self.planned_end, self.iterations_per_epoch)
+
+    def _check_clipping(self) -> None:
+        """Refuse to clip first steps that are large on purpose."""
+        clip = self.recipe.grad_clip_max_norm
+        if clip is not None and any(group.first_steps for group in self._groups()):
+            raise ValueError(
+                f"hparams.grad_clip_max_norm={clip}: would clip the first steps, which this "
+                "parametrization makes large; leave it out"
+            )
+
+    def _make_training(self, dropout_seed: int) -> Training:
+        recipe = self.recipe
+        if self.parametrization is not None:
+            self._check_clipping()
+        compiled = compiles(self.runtime.compile, self.model, self.end)
+        size, processes = recipe.batch_size, self.processes
+        own = processes.share(size) if processes else slice(0, size)
+        return Training(
+            self.model,
+            self._make_optimizer(),
+            self._make_scheduler(),
+            iterations_per_epoch=self.iterations_per_epoch,
+            dropout_seed=dropout_seed,
+            autocast=self.evaluator.autocast,
+            clip=recipe.grad_clip_max_norm,
+            compile_size=own.stop - own.start if compiled else None,
+            constraint=self._make_constraint(),
+            sharing=Sharing(processes, size, len(self.data.train)) if processes else None,
+            loss=self.data.loss,
+            calibrate=self._make_calibrate(),
+        )

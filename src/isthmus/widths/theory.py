@@ -1,0 +1,64 @@
+"""What exponents say of a fully connected network as its width m grows.
+
+Sizes are powers of m; what is computed here is the power, for centred Gaussian weights, activations
+that keep size (ReLU exactly), and one step of gradient descent on a few examples whose gradients
+point alike. Sums of m terms grow by m^(1/2) where their signs are independent and by m where they
+are not: a weight and its own update go together, a weight and the rest of the network do not.
+"""
+
+from collections.abc import Sequence
+
+from torch import nn
+
+from isthmus.models.mlp import MLP
+from isthmus.training.groups import Rule
+from isthmus.widths.exponents import Exponents
+from isthmus.widths.ipllr import IPLLR
+from isthmus.widths.parametrization import Parametrization
+
+
+def of(parametrization: object, model: nn.Module, rule: Rule) -> tuple[float, float] | None:
+    """Slopes in log m of the outputs, and of their change by the first step; None: not known.
+
+    Args:
+        parametrization: of the model.
+        model: fully connected networks alone are known.
+        rule: gradient descent alone is known.
+    """
+    if not isinstance(model, MLP) or rule != "sgd":
+        return None
+    if isinstance(parametrization, Parametrization) and parametrization.mean == 0:
+        return slopes(parametrization.exponents(model, rule))
+    if isinstance(parametrization, IPLLR) and not parametrization.random_biases:
+        return slopes(parametrization.first_exponents(model))
+    return None
+
+
+def slopes(exponents: Sequence[Exponents]) -> tuple[float, float]:
+    """Slopes of the outputs at the beginning, and of their change by one step.
+
+    Args:
+        exponents: of the input layer, the hidden layers and the output layer in the first step.
+    """
+    last = len(exponents) - 1
+    weights = [-each.initial for each in exponents]
+    rates = [-each.rate("sgd") for each in exponents]
+    units = [weights[0]]  # of pre-activations, and so of activations, from layer to layer
+    for weight in weights[1:]:
+        units.append(units[-1] + weight + 0.5)
+    signals = [0.0] * (last + 1)  # of the derivatives of outputs for pre-activations
+    for place in range(last - 1, -1, -1):
+        width = 0.5 if place + 1 < last else 0.0  # of a sum over the layer above
+        signals[place] = signals[place + 1] + weights[place + 1] + width
+    # To first order each layer adds its learning rate times the squared norm of its gradient.
+    inputs = [0.0] + [2 * size + 1 for size in units[:last]]  # squared norms
+    above = [2 * signal + 1 for signal in signals[:last]] + [0.0]
+    first_order = max(map(sum, zip(rates, inputs, above, strict=True)))
+    # Beyond it, updates of one layer meet those of the layer below.
+    moved = [rates[0] + signals[0]]
+    for place in range(1, last + 1):
+        own = rates[place] + signals[place] + units[place - 1]
+        own += 1 + max(units[place - 1], moved[-1])
+        passed_on = weights[place] + 0.5 + moved[-1]
+        moved.append(max(own, passed_on))
+    return units[last], max(first_order, moved[last])
