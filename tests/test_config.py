@@ -452,6 +452,7 @@ def test_jobs_that_run_beside_each_other_share_the_cores(
 def test_studies_of_children_have_one_thread_however_many_are_trained_at_a_time(
     composed, monkeypatch, overrides, expected
 ):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     assert config.threads(composed(*overrides, script="interpolate")) == expected
 

@@ -30,7 +30,7 @@ def tables(tree):
 
 def test_spawn_makes_a_tree_and_adds_what_is_asked_for_later(tmp_path):
     asked = ["spawn_steps=[0ep,1ep]", "child_seeds=[1,2]"]
-    output = spawn(*asked, cwd=tmp_path, rendered=True)
+    output = spawn(*asked, cwd=tmp_path)
     tree = only(tmp_path, "outputs/spawn_*/seed_1")
     assert f"results in {tree.relative_to(tmp_path)}" in output
     assert steps_made(output) == 2 * 11 + 4 * 11  # the parent's two epochs, each child's one
@@ -41,8 +41,7 @@ def test_spawn_makes_a_tree_and_adds_what_is_asked_for_later(tmp_path):
     for folder in (*folders, *(f.replace("children", "avg_back") for f in folders)):
         assert (tree / folder / "averages.csv").exists()
     assert {f.name for f in (tree / "avg_across/1ep").iterdir()} == {"seeds_1-2"}
-    figures = list((tree / "figures").glob("*.png"))
-    assert figures and all(path.stat().st_size > 1000 for path in figures)
+    assert list((tree / "figures").glob("*.png"))
     with (tree / "averages.csv").open() as file:
         kinds = {(row["spawn_step"], row["kind"]) for row in csv.DictReader(file)}
     assert kinds == {(s, kind) for s in ("0", "11") for kind in ("child", "across", "back")}
@@ -77,7 +76,9 @@ def test_a_sweep_over_spawn_steps_makes_the_tree_of_one_job(tmp_path):
 
 
 def test_an_only_child_has_distances_with_empty_cells_for_siblings(tmp_path):
-    spawn("spawn_steps=[1ep]", "child_seeds=[5]", cwd=tmp_path)
+    spawn("spawn_steps=[1ep]", "child_seeds=[5]", cwd=tmp_path, rendered=True)
+    figures = list(tmp_path.glob("outputs/spawn_*/seed_1/figures/*.png"))
+    assert figures and all(path.stat().st_size > 1000 for path in figures)
     with only(tmp_path, "outputs/spawn_*/seed_1/distance/distance.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3
