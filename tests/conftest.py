@@ -11,14 +11,23 @@ from isthmus import signatures
 
 SOURCES = Path(__file__).parents[1] / "src"
 
+# Files that take longest begin first, so that no worker is alone with one of them at the end.
+LONG = (
+    *("slurm/test_sweep.py", "scripts/test_spawn.py", "test_interpolate.py", "test_torchrun.py"),
+    *("scripts/test_prune_options.py", "scripts/test_images.py", "scripts/test_weight_files.py"),
+    *("scripts/test_train.py", "scripts/test_prune.py", "test_damaged_folders.py", "test_tune.py"),
+)
 
-def pytest_configure() -> None:
+
+def pytest_configure(config: pytest.Config) -> None:
     """Let processes that tests start import the package; give each of several workers own cores.
 
     Torch is slow where threads share cores.
     """
     paths = [str(SOURCES), os.environ.get("PYTHONPATH", "")]
     os.environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False  # else xdist begins with the files of most tests
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is not None and hasattr(os, "sched_setaffinity"):
         cores, number = sorted(os.sched_getaffinity(0)), int(worker.removeprefix("gw"))
@@ -27,7 +36,8 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Skip long studies, saying so, unless they are asked for."""
+    """Begin with long files, and skip long studies, saying so, unless they are asked for."""
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONG))
     if "slow" in config.option.markexpr:
         return
     for item in items:

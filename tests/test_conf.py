@@ -1,5 +1,7 @@
 """Every option of every group of every script can run."""
 
+import copy
+import functools
 import re
 from pathlib import Path
 
@@ -27,6 +29,12 @@ def hydra():
 
 
 def composed(script, *overrides):
+    """Values of a script and their schema, composed once for equal words."""
+    return copy.deepcopy(_composed(script, *overrides))
+
+
+@functools.cache
+def _composed(script, *overrides):
     cfg = compose(script, overrides=list(overrides))
     schema = modes.chosen(config.SCHEMAS[script].__name__, cfg)
     return config.values(cfg, schema), schema

@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from isthmus import config, naming
 from isthmus.config import ConfigError
+from tests import scripts
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT.resolve() / "conf"
@@ -550,11 +551,9 @@ def test_a_refused_option_is_one_message_and_leaves_no_folder(conf, tmp_path):
 @pytest.mark.parametrize(
     "script", ["train", "eval", "average", "spawn", "interpolate", "prune", "plots"]
 )
-def test_help_says_what_a_script_does_and_names_every_group(script):
-    done = subprocess.run(
-        [sys.executable, f"{script}.py", "--help"], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+def test_help_says_what_a_script_does_names_every_group_and_leaves_nothing(script, tmp_path):
+    done = scripts.run(f"{script}.py", "--help", cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
     conf = yaml.safe_load((ROOT / "conf" / f"{script}.yaml").read_text())
     template = conf["hydra"]["help"]["template"].replace("$CONFIG", "").replace("$$", "$")
     assert done.stdout.startswith(template.strip())
@@ -569,22 +568,39 @@ def test_help_says_what_a_script_does_and_names_every_group(script):
 EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
 
 
-@pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
-def test_an_experiment_with_a_sweep_of_its_own_is_none_of_several(path):
+BRINGING = [path.stem for path in EXPERIMENTS if "hydra:" in path.read_text()]
+
+
+def experiments_with_sweeps(stem, words):
+    """Those that are found where words choose an experiment or several, for the script of one."""
     script = {
         "spawn": "spawn",
         "k1k2": "interpolate",
         "lottery": "prune",
         "extract": "extract",
-    }.get(path.stem.partition("_")[0], "tune" if path.stem.startswith("tune") else "train")
-    brings = "hydra:" in path.read_text()
+    }.get(stem.partition("_")[0], "tune" if stem.startswith("tune") else "train")
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
-        for words in (f"quickstart,{path.stem}", f"choice({path.stem})", f"glob({path.stem}*)"):
-            cfg = loader.load_configuration(script, [f"experiment={words}"], RunMode.MULTIRUN)
-            found = config.experiments_with_sweeps(cfg)
-            assert found == ([path.stem] if brings else [])
-        cfg = loader.load_configuration(script, [f"experiment={path.stem}"], RunMode.MULTIRUN)
-        assert config.experiments_with_sweeps(cfg) == []
+        cfg = loader.load_configuration(script, [f"experiment={words}"], RunMode.MULTIRUN)
+        found = config.experiments_with_sweeps(cfg)
     GlobalHydra.instance().clear()
+    return found
+
+
+@pytest.mark.parametrize("stem", [path.stem for path in EXPERIMENTS])
+def test_an_experiment_with_a_sweep_of_its_own_is_none_of_several(stem):
+    found = experiments_with_sweeps(stem, f"quickstart,{stem}")
+    assert found == ([stem] if stem in BRINGING else [])
+
+
+@pytest.mark.parametrize("stem", BRINGING)
+def test_an_experiment_with_a_sweep_of_its_own_may_be_alone(stem):
+    assert experiments_with_sweeps(stem, stem) == []
+
+
+@pytest.mark.parametrize("words", ["choice({})", "glob({}*)"])
+@pytest.mark.parametrize("stem", ["quickstart", BRINGING[0]])
+def test_experiments_are_swept_over_in_any_words(stem, words):
+    found = experiments_with_sweeps(stem, words.format(stem))
+    assert found == ([stem] if stem in BRINGING else [])

@@ -70,6 +70,24 @@ DAMAGES = {
 }
 
 
+RESULTS = {  # of runs without tables
+    "half": '{"iteration": 30',
+    "no_text": "\0",
+    "list": "[]",
+    "nothing": "{}",
+    "absent": None,
+}
+
+
+def without_tables(folder, content):
+    """What is left of a run whose only file beside its options is its summary."""
+    made.training(folder)
+    for name in ("metrics.csv", "predictions.npz"):
+        (folder / name).unlink()
+    if content is not None:
+        (folder / "result.json").write_text(content)
+
+
 def everything(root):
     """All paths below a folder, and what is in the files."""
     return {p: p.read_bytes() if p.is_file() else None for p in root.rglob("*")}
@@ -83,6 +101,10 @@ def drawn(tmp_path_factory):
     made.training(outputs / "train_whole" / "seed_1")
     for name, (_, damage) in DAMAGES.items():
         damage(made.training(outputs / f"train_{name}" / "seed_1"))
+    for name, content in (RESULTS | {"evaluated": '{"evaluation": {}}'}).items():
+        without_tables(outputs / f"train_of_{name}" / "seed_1", content)
+    shutil.rmtree(outputs / "train_of_half" / "seed_1" / ".hydra")
+    (outputs / "notes" / "seed_1").mkdir(parents=True)
     for name, target in (("system", "os.system"), ("beside", "beside.Data")):
         node = {"_target_": target, "command": f"touch {root}/ran", "root": "data"}
         folder = outputs / f"train_{name}" / "seed_1"
@@ -125,6 +147,21 @@ def test_a_damaged_run_is_left_out_and_named_once_on_the_console_and_on_the_page
     lines = [line for line in (done.stdout + done.stderr).splitlines() if file in line]
     assert len(lines) == 1, lines
     assert file in page
+
+
+@pytest.mark.parametrize("name", RESULTS)
+def test_a_run_without_tables_or_readable_results_is_named_once(drawn, name):
+    _, _, done, page = drawn
+    file = f"outputs/train_of_{name}/seed_1/result.json"
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if file in line]
+    assert len(lines) == 1, lines
+    assert file in page
+
+
+def test_a_run_with_results_alone_and_a_folder_of_no_run_are_not_named(drawn):
+    _, _, done, page = drawn
+    for name in ("train_of_evaluated", "notes"):
+        assert name not in done.stdout + done.stderr + page
 
 
 @pytest.mark.parametrize("target", ["os.system", "beside.Data", "isthmus.runs.write_bytes"])

@@ -2,16 +2,13 @@
 
 import csv
 import json
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
 from safetensors.torch import load_file
 
 from isthmus import runs
-from tests.scripts import QUIET, REPOSITORY, SMALL, files, only, refused, run
+from tests.scripts import QUIET, SMALL, files, only, refused, run, started
 
 ONE_CPU = ["runtime.device=cpu", "runtime.num_threads=1"]
 LITTLE = [
@@ -32,13 +29,8 @@ def table(path):
 def extracted(tmp_path_factory):
     """A tanh teacher of two units that is found from four students."""
     folder = tmp_path_factory.mktemp("extracted")
-    done = run("extract.py", *SYNTHETIC, cwd=folder)
+    done = run("extract.py", *SYNTHETIC, cwd=folder, rendered=True)
     return folder, done.stdout
-
-
-def test_help(tmp_path):
-    assert "extraction.datagen" in run("extract.py", "--help", cwd=tmp_path).stdout
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_small_teacher_is_found(extracted):
@@ -78,15 +70,12 @@ def test_again_is_done_and_another_gamma_uses_the_same_students(extracted):
 
 
 def test_an_extraction_that_was_killed_goes_on_bit_for_bit(extracted, tmp_path):
-    command = [sys.executable, str(REPOSITORY / "extract.py"), *SYNTHETIC]
-    with subprocess.Popen(
-        [*command, "runtime.save_every=0.02"], cwd=tmp_path, stdout=subprocess.DEVNULL
-    ) as process:
+    with started("extract.py", *SYNTHETIC, "runtime.save_every=0.02", cwd=tmp_path) as process:
         deadline, seen = time.monotonic() + 120, set()
         while len(seen) < 3 and time.monotonic() < deadline:  # states written so far
             seen |= {path.stat().st_mtime_ns for path in tmp_path.glob("outputs/*/*/state.pt")}
             time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
     assert not list(tmp_path.rglob("students.csv")), "killed too late to prove anything"
     done = run("extract.py", *SYNTHETIC, cwd=tmp_path)
     assert "4 students: going on from epoch" in done.stdout

@@ -3,9 +3,6 @@
 import csv
 import json
 import shutil
-import signal
-import subprocess
-import sys
 import time
 
 import pytest
@@ -15,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from isthmus import runs, state_dicts
 from isthmus.training import rebuilt
 from tests import toys
-from tests.scripts import QUIET, REPOSITORY, files, only, refused, run, steps_made
+from tests.scripts import QUIET, REPOSITORY, files, only, refused, run, started, steps_made
 
 TINY = [
     *QUIET, "dataset=digits", "model=mlp", "model.width=8", "scheduler=constant", "averaged=none",
@@ -197,18 +194,20 @@ def test_another_grid_adds_rows_and_changes_none(two_seeds):
     }
 
 
-def line_between(*files, cwd, **options):
+def line_between(*files, cwd, rendered=False, **options):
     typed = [f"{name}={value}" for name, value in options.items()]
     ends = [f"{name}={file}" for name, file in zip(("start", "end"), files, strict=True)]
-    return run("interpolate.py", *SAVED, *ends, *typed, cwd=cwd).stdout
+    return run("interpolate.py", *SAVED, *ends, *typed, cwd=cwd, rendered=rendered).stdout
 
 
 def test_two_trained_networks_are_aligned_and_come_closer(trained, tmp_path):
     first, second, *_ = trained
     asked = {"align": "weights", "refine": 3}
-    output = line_between(first, second, cwd=tmp_path, **asked)
+    output = line_between(first, second, cwd=tmp_path, rendered=True, **asked)
     assert "barriers (align=weights, bn=reset)" in output
     study = only(tmp_path, "outputs/interpolate_*")
+    figures = list((study / "figures").glob("*.png"))
+    assert figures and all(path.stat().st_size > 1000 for path in figures)
     start, end = (runs.load_weights(file)[0] for file in (first, second))
     for row in read(study / "barriers.csv"):
         assert row["align"] == "weights"
@@ -289,12 +288,11 @@ def test_a_plane_that_was_killed_goes_on_and_ends_as_an_uninterrupted_one(traine
     three = trained[:3]
     run("interpolate.py", *plane(three, "output_dir=whole"), cwd=tmp_path)
     arguments = plane(three, "output_dir=parts")
-    command = [sys.executable, str(REPOSITORY / "interpolate.py"), *arguments]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+    with started("interpolate.py", *arguments, cwd=tmp_path) as process:
         while not list(tmp_path.glob("parts/interpolate_*/plane.csv")):
-            assert process.poll() is None, "done before the table was seen"
+            assert process.is_alive(), "done before the table was seen"
             time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
     whole, table = only(tmp_path, "whole/*/plane.csv"), only(tmp_path, "parts/*/plane.csv")
     assert not list(tmp_path.glob("parts/*/result.json")), "killed too late to prove anything"
     known = read(table)

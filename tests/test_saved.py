@@ -53,7 +53,8 @@ def test_a_saved_part_is_a_class_of_its_package_with_plain_arguments(change):
 
 
 @pytest.mark.parametrize(
-    "target", ["MLP", "src.models.mlp.MLP", "isthmus.models.mlp.MLP", "isthmus.models.moved.MLP"]
+    "target",
+    ["MLP", "isthmus.models.mlp.MLP", "isthmus.models.mlp.MLP", "isthmus.models.moved.MLP"],
 )
 def test_a_part_is_found_wherever_its_module_was(target):
     assert type(saved.model(metadata(MODEL | {"_target_": target}))).__name__ == "MLP"

@@ -3,28 +3,17 @@
 import csv
 import json
 import shlex
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from tests.scripts import SECONDS, run, started
+
 SMALL = [
     *("dataset=digits", "model=mlp", "model.width=16", "hparams.epochs=2", "averaged.decay=0.9"),
     *("runtime.tensorboard=false", "runtime.device=cpu", "runtime.num_threads=1"),
 ]
-
-
-def command(script, *words):
-    return [sys.executable, str(REPOSITORY / script), *words]
-
-
-def run(script, *words, cwd, check=True):
-    done = subprocess.run(command(script, *words), cwd=cwd, capture_output=True, text=True)
-    assert not check or done.returncode == 0, done.stderr + done.stdout
-    return done
 
 
 def results(cwd):
@@ -136,30 +125,28 @@ def is_in_the_middle(cwd):
 
 
 def test_a_search_that_is_killed_goes_on_with_two_workers_and_trains_nothing_twice(tmp_path):
-    words = [*SMALL, "hparams.epochs=15", "hydra.sweeper.n_trials=4", "runtime.save_every=0"]
-    with (tmp_path / "killed.log").open("w") as log:
-        killed = subprocess.Popen(command("tune.py", *words), cwd=tmp_path, stdout=log, stderr=log)
+    words = [*SMALL, "hparams.epochs=8", "hydra.sweeper.n_trials=3", "runtime.save_every=0"]
+    with started("tune.py", *words, cwd=tmp_path) as killed:
         end = time.monotonic() + 120
         while not is_in_the_middle(tmp_path):
-            assert time.monotonic() < end and killed.poll() is None
+            assert time.monotonic() < end and killed.is_alive()
             time.sleep(0.02)
         killed.kill()
-        killed.wait()
     finished = {
         path: path.stat().st_mtime_ns
         for path in tmp_path.glob("outputs/train_*/seed_1/result.json")
     }
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    workers = [
-        subprocess.Popen(command("tune.py", *words), cwd=tmp_path, **pipes) for _ in range(2)
-    ]
-    said = [worker.communicate(timeout=300)[0] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], said
+    logs = [tmp_path / "one.log", tmp_path / "other.log"]
+    first, second = (started("tune.py", *words, cwd=tmp_path, log=log) for log in logs)
+    with first as one, second as other:
+        for worker, log in zip((one, other), logs, strict=True):
+            worker.join(SECONDS)
+            assert worker.exitcode == 0, log.read_text()
     rows, summary = results(tmp_path)
-    assert [row["number"] for row in rows] == ["0", "1", "2", "3"]
+    assert [row["number"] for row in rows] == ["0", "1", "2"]
     assert {row["state"] for row in rows} == {"complete"}
-    assert summary["trials"] == {"complete": 4}
-    assert len(list(tmp_path.glob("outputs/train_*"))) == 4
+    assert summary["trials"] == {"complete": 3}
+    assert len(list(tmp_path.glob("outputs/train_*"))) == 3
     logs = [path.read_text() for path in tmp_path.glob("outputs/train_*/seed_1/train.log")]
     assert any("going on from" in text for text in logs)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished

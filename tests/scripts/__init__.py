@@ -1,10 +1,13 @@
 """Starts the scripts as a user does, each in a process of its own, and looks at what they leave.
 
 These processes are forked from one that has imported what most scripts import, which takes longer
-than what they do. What a test has to kill it starts by itself.
+than what they do. Figures that studies draw of their
+tables take most of their time and have tests of their own: they are made, but not rendered, except
+where a test looks at them.
 """
 
 import atexit
+import io
 import multiprocessing
 import os
 import re
@@ -12,6 +15,7 @@ import runpy
 import subprocess
 import sys
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -27,18 +31,48 @@ FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(
     ["torch._dynamo", "hydra.main", "safetensors.torch", "filelock", "sklearn.datasets", "pandas"]
     + ["matplotlib.figure", "matplotlib.backends.backend_pdf", "scipy.cluster.hierarchy", "tqdm"]
+    + ["tests.scripts.preloaded"]
 )
 
 
-def run(script, *arguments, cwd, check=True):
-    """A script that was run to its end, as by `subprocess.run`."""
+def run(script, *arguments, cwd, check=True, rendered=False):
+    """A script that was run to its end, as by `subprocess.run`.
+
+    Args:
+        script: its file.
+        arguments: as typed.
+        cwd: where it runs.
+        check: whether it has to succeed.
+        rendered: whether a study's figures have content; those of plots.py always have.
+    """
     typed = [str(REPOSITORY / script), *map(str, arguments)]
-    done = (
-        _subprocess(typed, cwd) if any("launcher" in text for text in typed) else _fork(typed, cwd)
-    )
+    if any("launcher" in text and not text.endswith("=basic") for text in typed):
+        done = _subprocess(typed, cwd)
+    else:
+        done = _fork(typed, cwd, rendered or script == "plots.py")
     if check:
         assert done.returncode == 0, done.stderr + done.stdout
     return done
+
+
+@contextmanager
+def started(script, *arguments, cwd, log=os.devnull):
+    """A script under way, as a `multiprocessing.Process`; it is over at the end, if need be killed.
+
+    Args:
+        script, arguments, cwd: as of `run`.
+        log: a file that takes what it says.
+    """
+    typed = [str(REPOSITORY / script), *map(str, arguments)]
+    process = FORKS.Process(
+        target=_start, args=(typed, str(cwd), dict(os.environ), [log, log], False)
+    )
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
 
 
 def _subprocess(typed, cwd):
@@ -47,10 +81,11 @@ def _subprocess(typed, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=SECONDS)
 
 
-def _fork(typed, cwd):
+def _fork(typed, cwd, rendered):
     with tempfile.TemporaryDirectory() as folder:
         outputs = [Path(folder) / name for name in ("stdout", "stderr")]
-        process = FORKS.Process(target=_start, args=(typed, str(cwd), dict(os.environ), outputs))
+        arguments = typed, str(cwd), dict(os.environ), outputs, rendered
+        process = FORKS.Process(target=_start, args=arguments)
         process.start()
         process.join(SECONDS)
         assert process.exitcode is not None, f"{typed} hangs"
@@ -58,19 +93,35 @@ def _fork(typed, cwd):
     return subprocess.CompletedProcess(typed, process.exitcode, stdout, stderr)
 
 
-def _start(typed, cwd, environment, outputs):
+def _start(typed, cwd, environment, outputs, rendered):
     for descriptor, path in enumerate(outputs, start=1):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT)
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(file, descriptor)
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
     own_modules = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.argv, sys.path[:0] = typed, [str(REPOSITORY), *filter(None, own_modules)]
+    if not rendered:
+        _leave_figures_empty()
     try:
         runpy.run_path(typed[0], run_name="__main__")
     finally:
         atexit._run_exitfuncs()  # which a forked process leaves out
+
+
+def _leave_figures_empty():
+    """Write one pixel for a figure."""
+    from PIL import Image
+
+    from isthmus.plots import files
+
+    def rendered(figure, kind):
+        buffer = io.BytesIO()
+        Image.new("RGB", (1, 1)).save(buffer, kind)
+        return buffer.getvalue()
+
+    files.rendered = rendered
 
 
 def refused(script, *arguments, cwd):

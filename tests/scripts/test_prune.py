@@ -3,7 +3,6 @@
 import csv
 import json
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from tests.scripts import (
     refused,
     run,
     spawn,
+    started,
     steps_made,
 )
 
@@ -52,7 +52,7 @@ def is_sparse(path, masks):
 def tickets(tmp_path_factory):
     """A study of two levels and a branch of one, with what prune.py said."""
     folder = tmp_path_factory.mktemp("tickets")
-    output = prune(*ASKED, cwd=folder)
+    output = prune(*ASKED, cwd=folder, rendered=True)
     return only(folder, "outputs/prune_*/seed_1"), output
 
 
@@ -200,13 +200,12 @@ STAGES = [  # files that appear, in this order, while a study is made
 
 def test_pruning_killed_again_and_again_ends_as_uninterrupted(tickets, tmp_path):
     whole, asked = tickets[0], [*ASKED, "runtime.save_every=0"]
-    command = [sys.executable, str(REPOSITORY / "prune.py"), *LEVELS, *asked]
     for stage in STAGES:
-        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+        with started("prune.py", *LEVELS, *asked, cwd=tmp_path) as process:
             while not list(tmp_path.glob(f"outputs/prune_*/seed_1/{stage}")):
-                assert process.poll() is None, f"done before {stage} was seen"
+                assert process.is_alive(), f"done before {stage} was seen"
                 time.sleep(0.001)
-            process.send_signal(signal.SIGKILL)
+            process.kill()
     parts = only(tmp_path, "outputs/prune_*/seed_1")
     assert not (parts / "levels.csv").exists(), "killed too late to prove anything"
     prune(*asked, cwd=tmp_path)

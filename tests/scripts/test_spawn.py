@@ -2,9 +2,6 @@
 
 import csv
 import json
-import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,7 +11,7 @@ from safetensors.torch import load_file
 from tests.scripts import (
     BRANCHES,
     QUIET,
-    REPOSITORY,
+    SECONDS,
     SMALL,
     contents,
     files,
@@ -22,6 +19,7 @@ from tests.scripts import (
     refused,
     run,
     spawn,
+    started,
     steps_made,
 )
 
@@ -78,7 +76,9 @@ def test_a_sweep_over_spawn_steps_makes_the_tree_of_one_job(tmp_path):
 
 
 def test_an_only_child_has_distances_with_empty_cells_for_siblings(tmp_path):
-    spawn("spawn_steps=[1ep]", "child_seeds=[5]", cwd=tmp_path)
+    spawn("spawn_steps=[1ep]", "child_seeds=[5]", cwd=tmp_path, rendered=True)
+    figures = list(tmp_path.glob("outputs/spawn_*/seed_1/figures/*.png"))
+    assert figures and all(path.stat().st_size > 1000 for path in figures)
     with only(tmp_path, "outputs/spawn_*/seed_1/distance/distance.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 3
@@ -209,12 +209,13 @@ def test_a_study_that_cannot_be_made_is_refused_before_any_work(arguments, messa
 
 def test_two_jobs_at_once_train_each_leg_once(tmp_path):
     asked = [*BRANCHES, "spawn_steps=[0ep,1ep]", "child_seeds=[1,2]"]
-    command = [sys.executable, str(REPOSITORY / "spawn.py"), *asked]
-    jobs = [
-        subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True) for _ in range(2)
-    ]
-    outputs = [job.communicate(timeout=300)[0] for job in jobs]
-    assert [job.returncode for job in jobs] == [0, 0]
+    logs = [tmp_path / "one.log", tmp_path / "other.log"]
+    first, second = (started("spawn.py", *asked, cwd=tmp_path, log=log) for log in logs)
+    with first as one, second as other:
+        for job in (one, other):
+            job.join(SECONDS)
+            assert job.exitcode == 0
+    outputs = [log.read_text() for log in logs]
     counted = [0 if "done before" in output else steps_made(output) for output in outputs]
     assert sum(counted) == 2 * 11 + 4 * 11
 
@@ -250,13 +251,12 @@ def test_a_study_killed_again_and_again_ends_as_an_uninterrupted_one(tmp_path, n
     whole = only(tmp_path, "whole/spawn_*/seed_1")
 
     asked.append(f"runtime.num_jobs={num_jobs}")
-    command = [sys.executable, str(REPOSITORY / "spawn.py"), *BRANCHES, *asked, "output_dir=parts"]
     for moment in moments:
-        with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+        with started("spawn.py", *BRANCHES, *asked, "output_dir=parts", cwd=tmp_path) as process:
             while not list(tmp_path.glob(f"parts/spawn_*/seed_1/{moment}")):
-                assert process.poll() is None, f"done before {moment} was seen"
+                assert process.is_alive(), f"done before {moment} was seen"
                 time.sleep(0.001)
-            process.send_signal(signal.SIGKILL)
+            process.kill()
     waited = time.monotonic()
     while processes_in(tmp_path):
         assert time.monotonic() - waited < 60, "a process goes on after the one that started it"

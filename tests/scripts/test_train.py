@@ -3,23 +3,12 @@
 import csv
 import json
 import os
-import signal
 import subprocess
-import sys
 import time
 
 import pytest
 
-from tests.scripts import QUIET, REPOSITORY, SMALL, files, only, refused, run
-
-SCRIPTS = ["train.py", "eval.py", "average.py", "spawn.py", "interpolate.py", "prune.py", "tune.py"]
-
-
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_help(script, tmp_path):
-    done = run(script, "--help", cwd=tmp_path)
-    assert "dataset" in done.stdout
-    assert list(tmp_path.iterdir()) == []
+from tests.scripts import QUIET, SMALL, files, only, refused, run, started
 
 
 def test_train_then_again_then_eval(tmp_path):
@@ -150,13 +139,12 @@ def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_bit_for_bit(parts, tmp_p
     ]  # fmt: skip
     run("train.py", *arguments, "output_dir=whole", cwd=tmp_path)
 
-    command = [sys.executable, str(REPOSITORY / "train.py"), *arguments, "output_dir=parts"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+    with started("train.py", *arguments, "output_dir=parts", cwd=tmp_path) as process:
         deadline, seen = time.monotonic() + 120, set()
         while len(seen) < 5 and time.monotonic() < deadline:  # states written so far
             seen |= {path.stat().st_mtime_ns for path in tmp_path.glob("parts/*/*/state.pt")}
             time.sleep(0.001)
-        process.send_signal(signal.SIGKILL)
+        process.kill()
     assert not list(tmp_path.glob("parts/*/*/result.json")), "killed too late to prove anything"
     done = run("train.py", *arguments, "output_dir=parts", cwd=tmp_path)
     assert "going on from" in done.stdout
@@ -216,13 +204,13 @@ def test_a_disk_that_is_full_from_the_start_is_named(tmp_path):
 
 def test_a_refused_job_leaves_the_folder_of_a_running_one_alone(tmp_path):
     arguments = [*SMALL, *QUIET, "hparams.epochs=300"]
-    command = [sys.executable, str(REPOSITORY / "train.py"), *arguments]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL) as process:
+    with started("train.py", *arguments, cwd=tmp_path) as process:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob("outputs/*/*/run.lock")) and time.monotonic() < deadline:
             time.sleep(0.01)
         refused("train.py", *arguments, "runtime.save_every=-1", cwd=tmp_path)
-        assert process.wait(timeout=120) == 0
+        process.join(120)
+        assert process.exitcode == 0
     folder = only(tmp_path, "outputs/train_*/seed_1")
     assert (folder / ".hydra").is_dir() and (folder / "result.json").exists()
 

@@ -2,12 +2,16 @@
 
 import glob
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from isthmus import plotting
+from isthmus import plotting, safe_reading
 
+RESULT = "result.json"
+SIGNS = (".hydra", "state.pt", RESULT)  # of a run
+SEED = re.compile(r"[a-z]+_[^/]+/seed_\d+")  # the end of the path of one
 NOT_RUNS = {"sweeps", "plots", "cache", "figures"}
 SHOWN = 12  # names in a message
 
@@ -47,14 +51,41 @@ def find(runs: str | Sequence[str]) -> list[Folder]:
         below = [folder for match in matches for folder in _below(match)]
         if not below:
             tables = [" + ".join(map(_name, needed)) for needed, _ in plotting.TABLES.values()]
+            damaged = [f"; {reason}" for reason in find_damaged(text).values()]
             raise FileNotFoundError(
                 f"runs={text}: matches {_listed([str(match) for match in matches])}, and no folder "
-                f"there has tables to draw: {'; '.join(tables)}"
+                f"there has tables to draw: {'; '.join(tables)}{''.join(damaged[:SHOWN])}"
             )
         for folder in below:
             same = found.setdefault(folder.path.resolve(), [])
             same += [folder] if folder.kind not in [other.kind for other in same] else []
     return [folder for folders in found.values() for folder in folders]
+
+
+def find_damaged(runs: str | Sequence[str]) -> dict[str, str]:
+    """By file, what is wrong with runs that have neither tables nor results that can be read.
+
+    Args:
+        runs: as of `find`.
+    """
+    damaged: dict[str, str] = {}
+    for text in [runs] if isinstance(runs, str) else runs:
+        for match in sorted(map(Path, glob.glob(os.path.expanduser(text)))):
+            walked = list(_walk(match))
+            with_tables = [path for path, kinds in walked if kinds]
+            marked = {path for path, _ in walked if _is_run(path)}
+            for path in sorted(marked):
+                is_own = (path / ".hydra").exists() or not marked & set(path.parents)
+                if is_own and not any(other.is_relative_to(path) for other in with_tables):
+                    file = path / RESULT
+                    try:
+                        if not safe_reading.read_json(file):
+                            damaged[str(file)] = f"{file}: holds no results"
+                    except FileNotFoundError:
+                        damaged[str(file)] = f"{file}: is not there, nor is a table"
+                    except (ValueError, OSError) as error:
+                        damaged[str(file)] = str(error)
+    return damaged
 
 
 def check(figure: str, found: Sequence[Folder]) -> None:
@@ -77,16 +108,27 @@ def check(figure: str, found: Sequence[Folder]) -> None:
 
 
 def _below(match: Path) -> Iterator[Folder]:
+    for path, kinds in _walk(match):
+        is_own = path == match or (path / ".hydra").exists()  # no part of a study
+        yield from (Folder(kind, path) for kind in kinds if is_own or kind != "train")
+
+
+def _walk(match: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Folders that may be runs, each with the kinds that it has the tables of."""
     for path, folders, _ in os.walk(match if match.is_dir() else match.parent):
         kinds = [
             kind
             for kind, (needed, _) in plotting.TABLES.items()
             if all((Path(path) / name).exists() for name in needed)
         ]
-        is_own = Path(path) == match or (Path(path) / ".hydra").exists()  # no part of a study
-        yield from (Folder(kind, Path(path)) for kind in kinds if is_own or kind != "train")
+        yield Path(path), kinds
         hidden = {name for name in folders if name.startswith(".")}
         folders[:] = [] if kinds else sorted(set(folders) - NOT_RUNS - hidden)
+
+
+def _is_run(folder: Path) -> bool:
+    is_named = SEED.fullmatch("/".join(folder.absolute().parts[-2:]))
+    return bool(is_named) or any((folder / name).exists() for name in SIGNS)
 
 
 def _nothing(text: str) -> str:

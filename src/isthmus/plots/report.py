@@ -1,7 +1,7 @@
 """Every figure that runs allow on one page, with their tables and the commands that made them."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -32,7 +32,13 @@ TITLES = {
 }
 
 
-def save(sources: Sequence[Source], asked: Asked, wished: Wishes, folder: Path) -> Path:
+def save(
+    sources: Sequence[Source],
+    asked: Asked,
+    wished: Wishes,
+    folder: Path,
+    damaged: Mapping[str, str] | None = None,
+) -> Path:
     """Draw everything and write it as one page.
 
     Args:
@@ -40,11 +46,14 @@ def save(sources: Sequence[Source], asked: Asked, wished: Wishes, folder: Path) 
         asked: of figures of trainings.
         wished: of all figures; labels and colours are those of single figures and are left.
         folder: made when absent.
+        damaged: by file, why other runs are left out.
 
     Returns:
         The page, report.html.
     """
     sections = [section(source, asked, wished) for source in sources]
+    if damaged:
+        sections.append(Section("Damaged runs", missing=dict(damaged)))
     style = wished.style
     colours = (to_hex(style.background), to_hex(style.foreground), to_hex(style.grid))
     path = folder / "report.html"

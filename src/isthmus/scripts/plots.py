@@ -25,11 +25,16 @@ def main(cfg: DictConfig) -> None:
         asked, folder = config.values(cfg, "Plots"), config.folder()
         folders = found.find(asked["runs"])
         found.check(asked["figure"], folders)
-        for path in draw(asked, folders, folder):
+        damaged = found.find_damaged(asked["runs"])
+        for reason in damaged.values():
+            log.warning("left out: %s", reason)
+        for path in draw(asked, folders, damaged, folder):
             log.info("%s", config.shown(path))
 
 
-def draw(asked: dict[str, Any], folders: list[found.Folder], folder: Path) -> list[Path]:
+def draw(
+    asked: dict[str, Any], folders: list[found.Folder], damaged: dict[str, str], folder: Path
+) -> list[Path]:
     """Draw a figure, or all of them on a page; the files."""
     from isthmus.plots import events, files, redrawn, report, trainings, wishes  # takes a second
 
@@ -41,7 +46,7 @@ def draw(asked: dict[str, Any], folders: list[found.Folder], folder: Path) -> li
     sources = redrawn.sources(folders, asked["figure"])
     with wished.kept():
         if asked["figure"] == plotting.REPORT:
-            return [report.save(sources, of_trainings, wished, folder)]
+            return [report.save(sources, of_trainings, wished, folder, damaged)]
         drawings, failed = redrawn.drawings(asked["figure"], sources, of_trainings)
         for name, reason in failed.items():
             log.warning("not drawn: %s: %s", name, reason)
