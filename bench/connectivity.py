@@ -23,8 +23,8 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 
 from bench import measure
 from bench.training import PILDataset
-from isthmus.connectivity import combinations, line, plane
-from isthmus.connectivity.points import PointEvaluator
+from isthmus.connectivity import barriers, interpolation, line, plane
+from isthmus.connectivity.interpolation import InterpolationEvaluator
 from isthmus.data.splits import DataSet, Normalization, Split
 from isthmus.models.mlp import MLP
 from isthmus.models.resnet_cifar import ResNetCifar
@@ -76,7 +76,7 @@ def plain(
     """(points, 2), loss and accuracy of each."""
     rows = []
     for row in shares:
-        weights: StateDict = combinations.combination(ends, row)
+        weights: StateDict = interpolation.combine(ends, row)
         net = MODELS[model]().to(DEVICE)
         net.load_state_dict(weights)
         if bn == "reset":
@@ -113,7 +113,7 @@ def ours(
     if len(data.input_shape) == 3:
         net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     evaluator = Evaluator(net, data, DEVICE, runtime, precision)
-    points = PointEvaluator(evaluator, ["test"], len(shares))
+    points = InterpolationEvaluator(evaluator, ["test"], len(shares))
 
     def run() -> Tensor:
         curve = points.evaluate(ends, shares, bn)["test"]
@@ -148,7 +148,7 @@ def main() -> None:
         shares = plane.Plane(ends, names).shares(torch.tensor([[1.0, 1.0]], dtype=torch.float64))
     else:
         ends, bn = networks(model, 2), "average"
-        shares = line.shares(line.parse_alphas(arguments.alphas))
+        shares = line.end_shares(barriers.parse_alphas(arguments.alphas))
     ways: dict[str, Callable[[], Tensor]] = {}
     for name, kind in (("plain", PILDataset), ("plain, tensors", tensors)):
         sets = [kind(part) for part in (dataclasses.replace(data, train=data.test), data)]

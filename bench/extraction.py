@@ -22,9 +22,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from bench import measure
-from isthmus.extraction import clusters, fitting, trees
-from isthmus.extraction.fitting import Fit, Schedule
-from isthmus.extraction.symmetries import SYMMETRIES
+from isthmus.extraction import clustering, fitting
+from isthmus.extraction.fitting import Fit, FitSchedule
+from isthmus.extraction.stacks import SYMMETRIES
 
 SIZES, BATCH, STEPS = (784, 40, 10), 512, 8
 STUDENTS, GAMMA, BETA = 10, 0.5, math.pi / 6
@@ -55,8 +55,8 @@ def plain_steps(num_students: int, inputs: Tensor, targets: Tensor) -> Callable[
 
 
 def our_steps(num_students: int, inputs: Tensor, targets: Tensor) -> Callable[[], object]:
-    schedule = Schedule(1e-3, BATCH, 10**6, 0.5, 10**6, 0, 1e-7)
-    stack = fitting.initialized(num_students, SIZES, "relu", seed=0)
+    schedule = FitSchedule(1e-3, BATCH, 10**6, 0.5, 10**6, 0, 1e-7)
+    stack = fitting.initialize_students(num_students, SIZES, "relu", seed=0)
     fit = Fit(stack, [inputs], targets, schedule, seed=0)
 
     def epoch() -> None:
@@ -106,12 +106,14 @@ def steps(rounds: int) -> None:
 
 def cut(rounds: int) -> None:
     min_size = GAMMA * STUDENTS
-    tree = trees.grow(units(4000).flatten(0, 1), SYMMETRIES["tanh"], limit=2)
+    tree = clustering.grow_tree(units(4000).flatten(0, 1), SYMMETRIES["tanh"], limit=2)
     ((_, linkage),) = tree.parts
     alone, owners = range(4000), [unit // (4000 // STUDENTS) for unit in range(4000)]
-    assert trees.count_large(tree, alone, min_size).large.tolist() == plain_cut(linkage, min_size)
+    assert clustering.count_large(tree, alone, min_size).large.tolist() == plain_cut(
+        linkage, min_size
+    )
     plainly = measure.medians({"plain": lambda: plain_cut(linkage, min_size)}, min(rounds, 3))
-    ways = {"ours": lambda: trees.count_large(tree, owners, min_size)}
+    ways = {"ours": lambda: clustering.count_large(tree, owners, min_size)}
     seconds = plainly | measure.medians(ways, 20 * rounds)
     print(measure.table("The cut of 4,000 units", seconds, 1, "tree"), flush=True)
 
@@ -122,7 +124,7 @@ def cluster(rounds: int) -> None:
     flat = vectors.flatten(0, 1).numpy()
     ways: dict[str, Callable[[], object]] = {
         "plain": lambda: plain_clusters(flat, GAMMA * STUDENTS),
-        "ours": lambda: clusters.find(vectors, heard, symmetry, GAMMA, BETA),
+        "ours": lambda: clustering.cluster_units(vectors, heard, symmetry, GAMMA, BETA),
     }
     seconds = measure.medians(ways, rounds)
     print(measure.table("Clustering 2,000 units of 785 inputs", seconds, 1, "layer"), flush=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus import signatures
+from isthmus.config import signatures
 
 SOURCES = Path(__file__).parents[1] / "src"
 
@@ -57,17 +57,11 @@ def sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., No
         nonlocal num_trees
         num_trees += 1
         root = tmp_path / f"tree_{num_trees}"
-        names = (
-            "schemas.py",
-            "schemas_of_extraction.py",
-            "schemas_of_plots.py",
-            "schemas_of_studies.py",
-            "schemas_of_training.py",
-            "steps.py",
-        )
-        for name in names:
-            (root / "isthmus").mkdir(parents=True, exist_ok=True)
-            shutil.copy(signatures.__file__.replace("signatures.py", name), root / "isthmus")
+        package = Path(signatures.__file__).parents[1]
+        for file in (package / "steps.py", *package.glob("*/options.py")):
+            copy = root / "isthmus" / file.relative_to(package)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file, copy)
         for path, text in modules.items():
             (root / "isthmus" / path).parent.mkdir(parents=True, exist_ok=True)
             (root / "isthmus" / path).write_text(text)

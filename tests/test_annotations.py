@@ -1,6 +1,6 @@
 import pytest
 
-from isthmus import annotations
+from isthmus.config import signatures
 
 FITTING = [
     (1, "int"),
@@ -75,12 +75,12 @@ UNFIT = [
 
 @pytest.mark.parametrize(("value", "annotation"), FITTING)
 def test_a_value_of_the_type_fits(value, annotation):
-    assert annotations.fits(value, annotation)
+    assert signatures.fits_annotation(value, annotation)
 
 
 @pytest.mark.parametrize(("value", "annotation"), UNFIT)
 def test_a_value_of_another_type_does_not_fit(value, annotation):
-    assert not annotations.fits(value, annotation)
+    assert not signatures.fits_annotation(value, annotation)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_a_value_of_another_type_does_not_fit(value, annotation):
 )
 @pytest.mark.parametrize("value", [1, "a", None, [1.5], {}])
 def test_an_annotation_of_other_names_fits_everything(value, annotation):
-    assert annotations.fits(value, annotation)
+    assert signatures.fits_annotation(value, annotation)
 
 
 @pytest.mark.parametrize(
@@ -112,8 +112,8 @@ def test_an_annotation_of_other_names_fits_everything(value, annotation):
     ],
 )
 def test_a_description_says_what_is_allowed_as_one_would_type_it(annotation, text):
-    assert annotations.describe(annotation) == text
+    assert signatures.describe_annotation(annotation) == text
 
 
 def test_choices_are_those_of_the_literal():
-    assert annotations.choices('Literal["auto", True, 3]') == ("auto", True, 3)
+    assert signatures.literal_choices('Literal["auto", True, 3]') == ("auto", True, 3)

@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 
-from isthmus import checks, schemas
+from isthmus.averaging import options as averaging_options
+from isthmus.branching import options as branching_options
+from isthmus.config import schema as config_schema
+from isthmus.config import validation
+from isthmus.connectivity import options as connectivity_options
+from isthmus.training import options as training_options
 
 PARTS = {
     "parts.py": """
@@ -28,7 +33,7 @@ def parts(sources):
 
 def train(**changes: Any) -> dict[str, Any]:
     """A configuration of `train.py` that can run, with changes: `hparams={"epochs": 1}`."""
-    values = dataclasses.asdict(schemas.Train())
+    values = dataclasses.asdict(training_options.Train())
     values |= {
         "dataset": {"_target_": "isthmus.parts.Digits", "root": "data"},
         "model": {"_target_": "isthmus.parts.Net", "_partial_": True, "init": "orthogonal"},
@@ -43,12 +48,17 @@ def train(**changes: Any) -> dict[str, Any]:
 
 
 def wrong(**changes: Any) -> list[str]:
-    return checks.misfits(train(**changes), "Train")
+    return validation.validation_errors(train(**changes), "Train")
 
 
 def test_a_configuration_that_can_run_has_no_misfits():
     assert wrong() == []
-    assert checks.misfits(dataclasses.asdict(schemas.Eval(checkpoint="x")), "Eval") == []
+    assert (
+        validation.validation_errors(
+            dataclasses.asdict(averaging_options.Eval(checkpoint="x")), "Eval"
+        )
+        == []
+    )
 
 
 def test_everything_wrong_is_reported_at_once():
@@ -81,7 +91,7 @@ def test_everything_wrong_is_reported_at_once():
 
 def test_an_argument_without_default_needs_a_value():
     parts = {"_target_": "isthmus.parts.sgd", "momentum": 0.9}
-    assert checks.misfits(train() | {"optimizer": parts}, "Train") == [
+    assert validation.validation_errors(train() | {"optimizer": parts}, "Train") == [
         "optimizer.lr: needs a value, optimizer.lr=..."
     ]
 
@@ -116,14 +126,14 @@ def test_a_wrong_value_is_shown_as_it_was_typed(value, shown):
 
 @pytest.mark.parametrize("off", [None, {}, {"decay": 0.9}])
 def test_an_optional_part_can_be_off(off):
-    assert checks.misfits(train() | {"averaged": off}, "Train") == []
+    assert validation.validation_errors(train() | {"averaged": off}, "Train") == []
 
 
 @pytest.mark.parametrize(
     ("node", "shown"), [(None, "null"), ({}, "{}"), ({"lr": 1}, "{lr: 1}"), (5, "5")]
 )
 def test_a_part_that_the_script_needs_cannot_be_off(node, shown):
-    assert checks.misfits(train() | {"optimizer": node}, "Train") == [
+    assert validation.validation_errors(train() | {"optimizer": node}, "Train") == [
         f"optimizer={shown}: must be an option of the group, see conf/optimizer"
     ]
 
@@ -149,9 +159,9 @@ def test_a_target_that_cannot_be_imported_is_named_with_the_reason(tmp_path, mon
 
 def test_a_target_outside_src_is_checked_too():
     optimizer = {"_target_": "torch.optim.RMSprop", "lr": 0.1}
-    assert checks.misfits(train() | {"optimizer": optimizer}, "Train") == []
+    assert validation.validation_errors(train() | {"optimizer": optimizer}, "Train") == []
     optimizer |= {"momentum": "much", "nesterov": True}
-    errors = checks.misfits(train() | {"optimizer": optimizer}, "Train")
+    errors = validation.validation_errors(train() | {"optimizer": optimizer}, "Train")
     assert errors[0] == "optimizer.momentum=much: must be a number"
     assert errors[1].startswith("optimizer.nesterov=true: no such option; optimizer takes alpha, ")
 
@@ -166,7 +176,7 @@ def test_a_section_must_have_its_values(value, shown):
 def test_a_value_that_was_deleted_is_missed():
     values = train()
     del values["precision"], values["seeds"]["dropout"]
-    assert checks.misfits(values, "Train") == [
+    assert validation.validation_errors(values, "Train") == [
         "seeds.dropout: needs a value, seeds.dropout=...",
         "precision: needs a value, precision=...",
     ]
@@ -246,12 +256,14 @@ def test_every_option_of_the_model_takes_how_it_is_initialized_and_frozen():
 
 
 def test_eval_can_take_values_for_the_saved_data_set():
-    values = dataclasses.asdict(schemas.Eval(checkpoint="x")) | {"dataset": {"root": "data"}}
-    assert checks.misfits(values, "Eval") == []
+    values = dataclasses.asdict(averaging_options.Eval(checkpoint="x")) | {
+        "dataset": {"root": "data"}
+    }
+    assert validation.validation_errors(values, "Eval") == []
 
 
 def test_eval_needs_a_checkpoint():
-    assert checks.misfits(dataclasses.asdict(schemas.Eval()), "Eval") == [
+    assert validation.validation_errors(dataclasses.asdict(averaging_options.Eval()), "Eval") == [
         "checkpoint: needs a value, checkpoint=..."
     ]
 
@@ -259,34 +271,40 @@ def test_eval_needs_a_checkpoint():
 @pytest.mark.parametrize("schema", ["InterpolateLine", "InterpolatePlane"])
 def test_saved_networks_must_be_named(schema):
     needed = {"InterpolateLine": ["start", "end"], "InterpolatePlane": ["plane"]}[schema]
-    values = dataclasses.asdict(getattr(schemas, schema)())
-    assert checks.misfits(values, schema) == [f"{n}: needs a value, {n}=..." for n in needed]
+    values = dataclasses.asdict(getattr(config_schema, schema)())
+    assert validation.validation_errors(values, schema) == [
+        f"{n}: needs a value, {n}=..." for n in needed
+    ]
 
 
 def test_interpolation_names_the_splits_that_it_evaluates_on():
-    values = dataclasses.asdict(schemas.InterpolateLine(start="a", end="b", splits=[]))
-    assert checks.misfits(values, "InterpolateLine") == [
+    values = dataclasses.asdict(connectivity_options.InterpolateLine(start="a", end="b", splits=[]))
+    assert validation.validation_errors(values, "InterpolateLine") == [
         "splits=[]: must name one of train, val, test"
     ]
 
 
 def test_a_request_of_interpolation_is_held_against_its_types_before_its_values():
-    values = dataclasses.asdict(schemas.InterpolateLine(start="a", end="b", refine=0, bn="none"))
-    assert checks.misfits(values, "InterpolateLine") == [
+    values = dataclasses.asdict(
+        connectivity_options.InterpolateLine(start="a", end="b", refine=0, bn="none")
+    )
+    assert validation.validation_errors(values, "InterpolateLine") == [
         "bn=none: must be one of reset, average, keep, repair"
     ]
     values["bn"] = "keep"
-    assert checks.misfits(values, "InterpolateLine") == ["refine=0: must be positive"]
+    assert validation.validation_errors(values, "InterpolateLine") == ["refine=0: must be positive"]
 
 
 def spawn(**changes: Any) -> list[str]:
     """What is wrong with a configuration of `spawn.py` that can run but for the changes."""
-    values = dataclasses.asdict(schemas.Spawn(child_seeds=[1, 2], spawn_steps=["0ep", "1ep"]))
-    values |= {group: train()[group] for group in schemas.SUPPLIED if group in values}
+    values = dataclasses.asdict(
+        branching_options.Spawn(child_seeds=[1, 2], spawn_steps=["0ep", "1ep"])
+    )
+    values |= {group: train()[group] for group in config_schema.SUPPLIED if group in values}
     for name, change in changes.items():
         merges = isinstance(change, dict) and isinstance(values[name], dict)
         values[name] = values[name] | change if merges else change
-    return checks.misfits(values, "Spawn")
+    return validation.validation_errors(values, "Spawn")
 
 
 @pytest.mark.parametrize(
@@ -421,21 +439,24 @@ def test_a_pretraining_is_checked_once_the_training_can_run():
 
 @pytest.mark.parametrize("option", ["splits", "splits=val", "alphas=[0.1,0.2]"])
 def test_an_error_of_an_option_is_led_by_its_group(option):
-    with pytest.raises(ValueError) as raised, checks.named("instability"):
+    with pytest.raises(ValueError) as raised, validation.prefix_errors("instability"):
         raise ValueError(f"{option}: no")
     assert str(raised.value) == f"instability.{option}: no"
 
 
 def test_an_error_of_anything_else_stays_as_it_is():
-    with pytest.raises(ValueError, match="^a mask of another model: no$"), checks.named("pruning"):
+    with (
+        pytest.raises(ValueError, match="^a mask of another model: no$"),
+        validation.prefix_errors("pruning"),
+    ):
         raise ValueError("a mask of another model: no")
 
 
 def script(**changes: Any) -> list[str]:
     """What is wrong with a configuration of `train.py`, with its own values besides."""
-    own = dataclasses.asdict(schemas.TrainScript())
+    own = dataclasses.asdict(training_options.TrainScript())
     own = {key: own[key] for key in ("save_weights", "diagnostics")}
-    return checks.misfits(train() | own | changes, "TrainScript")
+    return validation.validation_errors(train() | own | changes, "TrainScript")
 
 
 def test_a_parametrization_has_the_last_word_on_initial_weights():

@@ -10,7 +10,8 @@ import yaml
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from isthmus import checks, config, modes, naming, schemas
+from isthmus.config import launch, naming, validation
+from isthmus.config import schema as config_schema
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 SCRIPTS = [path.stem for path in sorted(CONF.glob("*.yaml"))]
@@ -36,8 +37,8 @@ def composed(script, *overrides):
 @functools.cache
 def _composed(script, *overrides):
     cfg = compose(script, overrides=list(overrides))
-    schema = modes.chosen(config.SCHEMAS[script].__name__, cfg)
-    return config.values(cfg, schema), schema
+    schema = naming.choose_mode(config_schema.SCRIPTS[script].rpartition(".")[2], cfg)
+    return launch.option_values(cfg, schema), schema
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -51,7 +52,7 @@ def test_every_script_composes(script):
         "extract": ["teacher=synthetic"],
         "plots": PLOTS,
     }
-    assert checks.misfits(*composed(script, *needs.get(script, []))) == []
+    assert validation.validation_errors(*composed(script, *needs.get(script, []))) == []
 
 
 @pytest.mark.parametrize(
@@ -64,27 +65,29 @@ def test_every_script_composes(script):
 )
 def test_interpolation_composes_for_each_thing_that_it_does(mode, needs):
     cfg = compose("interpolate", overrides=needs)
-    assert modes.chosen("Interpolate", cfg) == mode
-    assert checks.misfits(config.values(cfg, mode), mode) == []
+    assert naming.choose_mode("Interpolate", cfg) == mode
+    assert validation.validation_errors(launch.option_values(cfg, mode), mode) == []
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
 def test_every_option_fits_what_will_take_it(group, option):
     script = SCRIPT_OF.get(group, "train")
     needs = {"prune": ["levels=1"], "plots": PLOTS}.get(script, [])
-    assert checks.misfits(*composed(script, f"{group}={option}", *needs)) == []
+    assert validation.validation_errors(*composed(script, f"{group}={option}", *needs)) == []
 
 
 @pytest.mark.parametrize("path", sorted((CONF / "experiment").glob("*.yaml")), ids=lambda p: p.stem)
 def test_every_experiment_fits_what_will_take_it(path):
     scripts = re.findall(rf"python (\w+)\.py experiment={path.stem}$", path.read_text(), re.M)
     assert len(scripts) == 1
-    assert checks.misfits(*composed(scripts[0], f"experiment={path.stem}")) == []
+    assert validation.validation_errors(*composed(scripts[0], f"experiment={path.stem}")) == []
 
 
 @pytest.mark.parametrize("option", [o for group, o in OPTIONS if group == "dataset"])
 def test_evaluation_takes_every_data_set(option):
-    assert checks.misfits(*composed("eval", "checkpoint=a", f"dataset={option}")) == []
+    assert (
+        validation.validation_errors(*composed("eval", "checkpoint=a", f"dataset={option}")) == []
+    )
 
 
 def test_options_have_different_names_of_runs():
@@ -152,7 +155,10 @@ def test_every_option_says_what_it_is_and_how_to_run_it(group, option):
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_the_help_names_every_value(script):
     text = (CONF / f"{script}.yaml").read_text().split("template:")[1]
-    for name in checks.fields(config.SCHEMAS[script].__name__).keys() - schemas.DERIVED:
+    for name in (
+        validation.fields(config_schema.SCRIPTS[script].rpartition(".")[2]).keys()
+        - config_schema.DERIVED
+    ):
         assert name in text
 
 

@@ -12,8 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from isthmus import config, naming
-from isthmus.config import ConfigError
+from isthmus.config import launch, naming
+from isthmus.config.launch import ConfigError
 from tests import scripts
 
 ROOT = Path(__file__).parent.parent
@@ -72,12 +72,12 @@ hydra:
 
 SCRIPT = """
 import hydra
-from isthmus import config
+from isthmus.config import launch
 
 @hydra.main(version_base="1.3", config_path="conf", config_name="train")
 def main(cfg):
-    with config.job(cfg):
-        print("ran in", config.shown(config.folder()))
+    with launch.job(cfg):
+        print("ran in", launch.display_path(launch.job_folder()))
 
 main()
 """
@@ -113,7 +113,7 @@ def composed(conf, tmp_path, monkeypatch):
 
 def leave_traces(*names: str) -> Path:
     """Make the folder of the job, with files as Hydra and the job would leave them."""
-    folder = config.folder()
+    folder = launch.job_folder()
     for name in (".hydra/config.yaml", "train.log", *names):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text("")
@@ -123,16 +123,16 @@ def leave_traces(*names: str) -> Path:
 def refusal(cfg: DictConfig) -> list[str]:
     """The lines with which a configuration is refused."""
     with pytest.raises(ConfigError) as error:
-        config.check(cfg)
+        launch.check(cfg)
     first, *lines = str(error.value).splitlines()
     assert first == "This configuration cannot run:"
     return [line.removeprefix("  ") for line in lines]
 
 
 def test_a_configuration_that_can_run_passes(composed):
-    config.check(composed())
-    config.check(composed("averaged=none", "snapshots=every", "model.width=4", "hparams.steps=3it"))
-    config.check(composed("checkpoint=a.safetensors", script="eval"))
+    launch.check(composed())
+    launch.check(composed("averaged=none", "snapshots=every", "model.width=4", "hparams.steps=3it"))
+    launch.check(composed("checkpoint=a.safetensors", script="eval"))
 
 
 def test_everything_wrong_is_refused_at_once(composed):
@@ -181,21 +181,21 @@ def test_a_section_that_is_no_section_is_refused_and_has_a_folder_all_the_same(c
     ],
 )
 def test_an_error_that_the_user_can_mend_is_one_message(composed, error, text):
-    with pytest.raises(ConfigError) as shown, config.job(composed()):
+    with pytest.raises(ConfigError) as shown, launch.job(composed()):
         raise error
     assert str(shown.value) == text
     assert shown.value.__cause__ is error
 
 
 def test_an_error_of_the_code_stays_what_it_is(composed):
-    with pytest.raises(TypeError, match="unexpected"), config.job(composed()):
+    with pytest.raises(TypeError, match="unexpected"), launch.job(composed()):
         raise TypeError("unexpected")
 
 
 def test_a_refused_job_does_no_work_and_leaves_no_folder(composed):
     cfg = composed("hparams.epochs=0")
     folder = leave_traces()
-    with pytest.raises(ConfigError, match="hparams.epochs=0: must be positive"), config.job(cfg):
+    with pytest.raises(ConfigError, match="hparams.epochs=0: must be positive"), launch.job(cfg):
         pytest.fail("worked")
     assert not folder.exists()
     assert not folder.parent.exists()
@@ -206,7 +206,7 @@ def test_a_job_that_failed_before_it_wrote_anything_leaves_no_folder(composed):
     cfg = composed()
     folder = leave_traces("run.lock")
     (folder.parent / "seed_7").mkdir()
-    with pytest.raises(ConfigError), config.job(cfg):
+    with pytest.raises(ConfigError), launch.job(cfg):
         raise ValueError("no")
     assert not folder.exists()
     assert [path.name for path in folder.parent.iterdir()] == ["seed_7"]
@@ -216,21 +216,21 @@ def test_a_job_that_failed_before_it_wrote_anything_leaves_no_folder(composed):
 def test_the_folder_of_a_job_that_computed_something_stays(composed, name):
     cfg = composed()
     folder = leave_traces(name)
-    with pytest.raises(ConfigError), config.job(cfg):
+    with pytest.raises(ConfigError), launch.job(cfg):
         raise ValueError("no")
     assert (folder / name).exists()
     assert (folder / ".hydra" / "config.yaml").exists()
 
 
 def test_a_job_without_a_folder_can_fail(composed):
-    with pytest.raises(ConfigError, match="^no$"), config.job(composed()):
+    with pytest.raises(ConfigError, match="^no$"), launch.job(composed()):
         raise ValueError("no")
 
 
 def test_a_job_that_ends_well_keeps_its_folder(composed):
     cfg = composed()
     folder = leave_traces()
-    with config.job(cfg):
+    with launch.job(cfg):
         pass
     assert folder.exists()
 
@@ -241,7 +241,7 @@ def run_dir() -> str:
 
 def test_the_folder_is_named_by_what_is_computed_and_by_the_seed(composed):
     cfg = composed("global_seed=7", "output_dir=elsewhere")
-    name = naming.run_name(config.values(cfg, "TrainScript"), "TrainScript")
+    name = naming.run_name(launch.option_values(cfg, "TrainScript"), "TrainScript")
     assert run_dir() == f"elsewhere/train_{name}/seed_7"
     assert HydraConfig.get().sweep.subdir == os.path.abspath(run_dir())
     composed("checkpoint=a.safetensors", script="eval")
@@ -273,8 +273,8 @@ def test_editing_a_yaml_value_renames_the_folder(composed, conf):
 def interpolated(composed, *overrides: str) -> tuple[str, dict, str]:
     """What is to be done, with which values, and the name of its folder without the seed."""
     cfg = composed(*overrides, script="interpolate")
-    mode = config.mode(cfg)
-    return mode, config.values(cfg, mode), run_dir()
+    mode = launch.current_mode(cfg)
+    return mode, launch.option_values(cfg, mode), run_dir()
 
 
 def test_a_script_that_does_several_things_has_the_values_and_the_folder_of_one(composed):
@@ -338,12 +338,12 @@ def test_options_of_another_thing_are_refused_if_they_were_typed(composed):
         "k1: not with start and end",
         "model: not with start and end",
     ]
-    config.check(composed(*ends, script="interpolate"))
+    launch.check(composed(*ends, script="interpolate"))
 
 
 def test_values_are_plain_and_resolved_and_of_the_schema_alone(composed):
     cfg = composed("optimizer.lr=${averaged.decay}", "+extra=1", "precision=???")
-    values = config.values(cfg, "Train")
+    values = launch.option_values(cfg, "Train")
     assert values["optimizer"] == {"_target_": "isthmus.training.optimizers.sgd", "lr": 0.9}
     assert type(values["model"]["width"]) is list
     assert values["precision"] == "???"
@@ -352,14 +352,14 @@ def test_values_are_plain_and_resolved_and_of_the_schema_alone(composed):
 
 def test_plain_turns_nodes_into_python_and_leaves_the_rest():
     node = OmegaConf.create({"a": [1, "${b}"], "b": 2})
-    assert config.plain(node) == {"a": [1, 2], "b": 2}
-    assert type(config.plain(node.a)) is list
-    assert config.plain(3) == 3
-    assert config.plain(None) is None
+    assert launch.to_container(node) == {"a": [1, 2], "b": 2}
+    assert type(launch.to_container(node.a)) is list
+    assert launch.to_container(3) == 3
+    assert launch.to_container(None) is None
 
 
 def recipe(cfg):
-    return config.recipe(config.training(cfg))
+    return launch.recipe(launch.training(cfg))
 
 
 def test_a_part_is_made_from_what_the_script_supplies_and_its_own_values(composed):
@@ -392,7 +392,7 @@ def test_an_error_of_a_part_is_led_by_its_group(composed):
 
 def test_a_target_within_a_part_is_a_value_and_is_not_called(tmp_path):
     inner = {"_target_": "pathlib.Path.mkdir", "self": str(tmp_path / "made")}
-    make = config.part("model", {"_target_": "builtins.dict", "inner": inner})
+    make = launch.build_part("model", {"_target_": "builtins.dict", "inner": inner})
     assert make() == {"inner": inner}
     assert not (tmp_path / "made").exists()
 
@@ -407,7 +407,7 @@ MODEL = {
 
 def test_a_seed_that_is_not_given_is_the_global_one(composed):
     cfg = composed("global_seed=7", "seeds.dropout=0", "seeds.data_order=3")
-    assert config.seeds(cfg) == {
+    assert launch.seeds(cfg) == {
         "initialization": 7,
         "data_order": 3,
         "augmentation": 7,
@@ -417,11 +417,11 @@ def test_a_seed_that_is_not_given_is_the_global_one(composed):
 
 
 def test_the_runtime_is_plain_and_has_the_threads_that_were_typed(composed):
-    runtime = config.runtime(composed("runtime.save_every=3"))
+    runtime = launch.runtime(composed("runtime.save_every=3"))
     assert runtime["save_every"] == 3 and runtime["num_threads"] is None
-    assert config.runtime(composed("runtime.num_threads=3"))["num_threads"] == 3
+    assert launch.runtime(composed("runtime.num_threads=3"))["num_threads"] == 3
     assert type(runtime) is dict
-    assert config.runtime(composed("k1=0", "k2=1", script="interpolate")).keys() == runtime.keys()
+    assert launch.runtime(composed("k1=0", "k2=1", script="interpolate")).keys() == runtime.keys()
 
 
 @pytest.mark.parametrize(
@@ -441,7 +441,7 @@ def test_jobs_that_run_beside_each_other_share_the_cores(
 ):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert config.threads(composed(*overrides)) == expected
+    assert launch.threads(composed(*overrides)) == expected
 
 
 @pytest.mark.parametrize(
@@ -459,7 +459,7 @@ def test_studies_of_children_have_one_thread_however_many_are_trained_at_a_time(
 ):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
-    assert config.threads(composed(*overrides, script="interpolate")) == expected
+    assert launch.threads(composed(*overrides, script="interpolate")) == expected
 
 
 @pytest.mark.parametrize("overrides", [[], ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]])
@@ -467,15 +467,15 @@ def test_studies_of_children_have_one_thread_however_many_are_trained_at_a_time(
 def test_the_environment_says_how_many_threads_there_are(composed, monkeypatch, overrides, said):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", said)
-    assert config.threads(composed(*overrides)) == 5
-    assert config.threads(composed(*overrides, "runtime.num_threads=3")) == 3
+    assert launch.threads(composed(*overrides)) == 5
+    assert launch.threads(composed(*overrides, "runtime.num_threads=3")) == 3
 
 
 def test_what_is_added_has_the_threads_of_what_is_there_unless_typed(composed, caplog):
-    assert config.threads(composed(), {"num_threads": 7}) == 7
-    assert config.threads(composed("runtime.num_threads=7"), {"num_threads": 7}) == 7
+    assert launch.threads(composed(), {"num_threads": 7}) == 7
+    assert launch.threads(composed("runtime.num_threads=7"), {"num_threads": 7}) == 7
     assert not caplog.messages
-    assert config.threads(composed("runtime.num_threads=3"), {"num_threads": 7}) == 3
+    assert launch.threads(composed("runtime.num_threads=3"), {"num_threads": 7}) == 3
     (line,) = caplog.messages
     assert "runtime.num_threads=3" in line and "7" in line
 
@@ -484,15 +484,15 @@ def test_a_job_of_slurm_runs_as_many_threads_as_it_was_given_cores(composed, mon
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setenv("SLURM_CPUS_PER_TASK", "4")  # where SLURM binds no job to its cores
-    assert config.threads(composed()) == 4
-    assert config.threads(composed("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")) == 2
+    assert launch.threads(composed()) == 4
+    assert launch.threads(composed("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")) == 2
 
 
 def test_where_the_system_does_not_say_which_cores_are_ours_all_are(composed, monkeypatch):
     monkeypatch.delattr(os, "sched_getaffinity", raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert config.threads(composed()) == 6
+    assert launch.threads(composed()) == 6
 
 
 def test_a_recipe_has_the_parts_the_lengths_and_the_options_of_the_model(composed):
@@ -517,8 +517,8 @@ def test_what_is_saved_with_the_weights_holds_wherever_they_are_loaded(composed)
 
 def test_a_path_is_shown_as_one_would_type_it(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert config.shown(tmp_path / "outputs" / "a") == str(Path("outputs/a"))
-    assert config.shown(tmp_path.parent / "b") == str(tmp_path.parent / "b")
+    assert launch.display_path(tmp_path / "outputs" / "a") == str(Path("outputs/a"))
+    assert launch.display_path(tmp_path.parent / "b") == str(tmp_path.parent / "b")
 
 
 def run(conf: Path, tmp_path: Path, *overrides: str) -> subprocess.CompletedProcess:
@@ -583,7 +583,7 @@ def experiments_with_sweeps(stem, words):
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         cfg = loader.load_configuration(script, [f"experiment={words}"], RunMode.MULTIRUN)
-        found = config.experiments_with_sweeps(cfg)
+        found = launch.experiments_with_sweeps(cfg)
     GlobalHydra.instance().clear()
     return found
 

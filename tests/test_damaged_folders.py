@@ -164,7 +164,7 @@ def test_a_run_with_results_alone_and_a_folder_of_no_run_are_not_named(drawn):
         assert name not in done.stdout + done.stderr + page
 
 
-@pytest.mark.parametrize("target", ["os.system", "beside.Data", "isthmus.runs.write_bytes"])
+@pytest.mark.parametrize("target", ["os.system", "beside.Data", "isthmus.store.files.write_bytes"])
 def test_a_run_that_names_something_to_call_is_named_and_nothing_is_called(target, tmp_path):
     node = {"_target_": target, "command": f"touch {tmp_path}/ran", "root": "data"}
     made.training(tmp_path / "outputs" / "train_1" / "seed_1", values={"dataset": node})

@@ -7,7 +7,7 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-from isthmus import runs
+from isthmus.store import files as store_files
 from tests.scripts import QUIET, SMALL, files, only, refused, run, started
 
 ONE_CPU = ["runtime.device=cpu", "runtime.num_threads=1"]
@@ -115,10 +115,10 @@ def test_a_trained_teacher_is_compared_on_its_own_data(trained, tmp_path):
 
 
 def test_a_teacher_that_cannot_be_asked_and_students_that_agree_on_nothing(trained, tmp_path):
-    weights, metadata = runs.load_weights(trained)
+    weights, metadata = store_files.load_weights(trained)
     metadata["config"]["model"] = {"_target_": "isthmus.models.lenet.LeNet5", "_partial_": True}
     metadata["input_shape"] = [1, 28, 28]
-    runs.save_weights(tmp_path / "lenet5.safetensors", weights, metadata)
+    store_files.save_weights(tmp_path / "lenet5.safetensors", weights, metadata)
     for arguments, message in (
         (["teacher=lenet5.safetensors"], "teacher=lenet5.safetensors: is a LeNet5; only an MLP"),
         (

@@ -2,11 +2,12 @@ import dataclasses
 
 import pytest
 
-from isthmus import checks, extracting, naming, schemas
+from isthmus.config import naming, schema, validation
+from isthmus.extraction import options
 
 
 def values(extraction=None, **changes):
-    own = dataclasses.asdict(schemas.Extract(teacher="synthetic")) | changes
+    own = dataclasses.asdict(options.Extract(teacher="synthetic")) | changes
     own["extraction"] |= extraction or {}
     return own
 
@@ -39,7 +40,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("change", "message"), REFUSED)
 def test_each_bad_value_gets_one_line(change, message):
-    (line,) = checks.misfits(values(change), "Extract")
+    (line,) = validation.validation_errors(values(change), "Extract")
     assert line.startswith(message)
 
 
@@ -55,27 +56,30 @@ def test_each_bad_value_gets_one_line(change, message):
     ],
 )
 def test_a_teacher_that_is_none_and_a_data_set_that_has_no_options(changes, message):
-    assert any(line.startswith(message) for line in checks.misfits(values(**changes), "Extract"))
+    assert any(
+        line.startswith(message)
+        for line in validation.validation_errors(values(**changes), "Extract")
+    )
 
 
 def test_a_synthetic_teacher_is_made_of_values_that_another_has_not():
     own = {"num_inputs": 0, "num_outputs": 1, "width": [3, 0], "activation": "g", "seed": 0}
-    lines = checks.misfits(values(synthetic=own), "Extract")
+    lines = validation.validation_errors(values(synthetic=own), "Extract")
     assert lines[0].startswith("synthetic.num_inputs=0: must be at least 1")
     assert lines[1].startswith("synthetic.width=[3,0]: must be at least one layer")
-    lines = checks.misfits(values(teacher="a.safetensors", synthetic=own), "Extract")
+    lines = validation.validation_errors(values(teacher="a.safetensors", synthetic=own), "Extract")
     assert "synthetic.activation=g: only teacher=synthetic has it" in lines
 
 
 def test_a_file_without_teacher_needs_to_say_what_students_are():
     file = {"datagen": "file", "file": "a.npz"}
-    lines = checks.misfits(values(file, teacher=None), "Extract")
+    lines = validation.validation_errors(values(file, teacher=None), "Extract")
     assert [line.partition(":")[0] for line in lines] == [
         "extraction.width",
         "extraction.activation",
     ]
     whole = file | {"width": 8, "activation": "tanh"}
-    assert checks.misfits(values(whole, teacher=None), "Extract") == []
+    assert validation.validation_errors(values(whole, teacher=None), "Extract") == []
 
 
 def test_names_stay_what_they_were():
@@ -94,7 +98,7 @@ def test_what_becomes_of_students_is_not_in_their_name():
     for change in ({"num_students": 9}, {"epochs": 3}, {"datagen": "uniform"}):
         assert name(change) != name()
     assert name(teacher="b") == name(teacher="a") != name(teacher="a", fingerprint="other")
-    assert schemas.CLUSTERING < set(checks.fields("Extraction"))
+    assert schema.CLUSTERING < set(validation.fields("Extraction"))
 
 
 def test_the_summary_says_what_was_found_and_left_out():
@@ -103,7 +107,7 @@ def test_the_summary_says_what_was_found_and_left_out():
         "num_silent": 7,
     }  # fmt: skip
     result = {"mse": 1e-9, "mse_over_variance": 1e-8, "max_difference": 1e-4}
-    lines = extracting.told(result | {"layers": [layer]})
+    lines = options.summary_lines(result | {"layers": [layer]})
     assert lines == [
         "layer 1: 5 units",
         "  of the students' 160 units, 20 are in no cluster that was kept (7 of them do nothing)",
@@ -112,7 +116,7 @@ def test_the_summary_says_what_was_found_and_left_out():
     found = {"num_teacher": 6, "num_found": 4, "num_missing": 2, "num_excess": 1}
     found |= {"max_distance_in": 1e-3, "max_distance_out": 2e-3}
     barriers = {"barrier_mse": 1e-5, "barrier_loss": 0.01}
-    lines = extracting.told(result | barriers | {"layers": [layer | found]})
+    lines = options.summary_lines(result | barriers | {"layers": [layer | found]})
     assert lines[0] == (
         "layer 1: 5 units; of the teacher's 6: 4 found, 2 missing, 1 in excess; "
         "cosine distances up to 1.0e-03 (in), 2.0e-03 (out)"

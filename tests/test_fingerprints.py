@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from isthmus import fingerprints
+from isthmus.store import fingerprints
 
 
 @pytest.fixture(autouse=True)
 def forget():
-    fingerprints.folder.cache_clear()  # a job reads a folder once
+    fingerprints.folder_fingerprint.cache_clear()  # a job reads a folder once
 
 
 @pytest.fixture
@@ -24,8 +24,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def fresh(root: Path, *arguments) -> str:
-    fingerprints.folder.cache_clear()
-    return fingerprints.folder(str(root), *arguments)
+    fingerprints.folder_fingerprint.cache_clear()
+    return fingerprints.folder_fingerprint(str(root), *arguments)
 
 
 def test_a_fingerprint_is_the_hash_of_sorted_names_and_sizes(root):
@@ -39,7 +39,7 @@ def test_the_place_of_a_folder_does_not_matter(root, tmp_path_factory, monkeypat
     assert fresh(elsewhere) == fresh(root)
     monkeypatch.chdir(root.parent)
     assert fresh(Path(root.name)) == fresh(root)
-    assert fingerprints.folder(f"{root}/") == fresh(root)
+    assert fingerprints.folder_fingerprint(f"{root}/") == fresh(root)
 
 
 def test_contents_and_empty_folders_do_not_matter(root):
@@ -141,31 +141,31 @@ def test_a_name_need_not_be_utf8(tmp_path):
 
 def test_a_tilde_is_home(root, monkeypatch):
     monkeypatch.setenv("HOME", str(root.parent))
-    assert fingerprints.folder(f"~/{root.name}") == fresh(root)
+    assert fingerprints.folder_fingerprint(f"~/{root.name}") == fresh(root)
 
 
 def test_the_fingerprint_of_a_file_is_the_hash_of_its_content(tmp_path):
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"weights")
     expected = hashlib.blake2b(b"weights", digest_size=5).hexdigest()
-    assert fingerprints.file(str(path)) == expected
+    assert fingerprints.file_digest(str(path)) == expected
     (tmp_path / "elsewhere").mkdir()
     moved = path.rename(tmp_path / "elsewhere" / "b")
-    assert fingerprints.file(str(moved)) == expected
+    assert fingerprints.file_digest(str(moved)) == expected
 
 
 def test_another_content_of_the_same_size_is_another_file(tmp_path):
     path = tmp_path / "a.safetensors"
     path.write_bytes(b"weights")
-    before = fingerprints.file(str(path))
+    before = fingerprints.file_digest(str(path))
     path.write_bytes(b"WEIGHTS")
-    assert fingerprints.file(str(path)) != before
+    assert fingerprints.file_digest(str(path)) != before
 
 
 def test_an_empty_file_is_not_absent_and_no_file_has_no_fingerprint(tmp_path):
     (tmp_path / "empty").touch()
     empty = hashlib.blake2b(digest_size=5).hexdigest()
-    assert fingerprints.file(str(tmp_path / "empty")) == empty
-    assert fingerprints.file(str(tmp_path / "nowhere")) == "absent"
-    assert fingerprints.file(str(tmp_path)) == "absent"
-    assert fingerprints.file(None) is None
+    assert fingerprints.file_digest(str(tmp_path / "empty")) == empty
+    assert fingerprints.file_digest(str(tmp_path / "nowhere")) == "absent"
+    assert fingerprints.file_digest(str(tmp_path)) == "absent"
+    assert fingerprints.file_digest(None) is None

@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from isthmus import image_files
+from isthmus.store import image_files
 
 NFC, NFD = (unicodedata.normalize(form, "éléphant") for form in ("NFC", "NFD"))
 
@@ -83,8 +83,10 @@ def test_the_test_set_is_the_part_named_or_those_that_are_there(tmp_path):
 
 
 def test_contents_are_told_in_words(tmp_path):
-    assert image_files.contents(tmp_path / "nowhere") == "does not exist"
-    assert image_files.contents(tmp_path) == "is empty"
+    assert image_files.folder_contents(tmp_path / "nowhere") == "does not exist"
+    assert image_files.folder_contents(tmp_path) == "is empty"
     for number in range(12):
         (tmp_path / f"{number:02}").touch()
-    assert image_files.contents(tmp_path) == "has 00, 01, 02, 03, 04, 05, 06, 07, 08, 09, ..."
+    assert (
+        image_files.folder_contents(tmp_path) == "has 00, 01, 02, 03, 04, 05, 06, 07, 08, 09, ..."
+    )

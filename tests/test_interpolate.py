@@ -9,8 +9,9 @@ import pytest
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from isthmus import runs, state_dicts
-from isthmus.training import rebuilt
+from isthmus import state_dicts
+from isthmus.store import files as store_files
+from isthmus.training import evaluator
 from tests import toys
 from tests.scripts import QUIET, REPOSITORY, files, only, refused, run, started, steps_made
 
@@ -38,10 +39,10 @@ def trained(tmp_path_factory):
     run("train.py", *sweep, cwd=folder)
     three = sorted(folder.glob("outputs/train_*/seed_*/weights/step_18.safetensors"))
     assert len(three) == 3
-    weights, metadata = runs.load_weights(three[0])
+    weights, metadata = store_files.load_weights(three[0])
     metadata["config"]["model"]["width"] = 7
     narrow = {name: t[:7, :7] if t.dim() > 1 else t[:7] for name, t in weights.items()}
-    runs.save_weights(folder / "narrow.safetensors", narrow, metadata)
+    store_files.save_weights(folder / "narrow.safetensors", narrow, metadata)
     return [*three, folder / "narrow.safetensors"]
 
 
@@ -83,9 +84,11 @@ def test_every_line_says_between_which_networks_it_is_and_has_their_values(grid)
     for line, seed in zip(content["lines"], (2, 3), strict=True):
         ends = [f"{tree}/{run}/weights/step_18" for run in ("parent", f"children/1ep/seed_{seed}")]
         assert line["networks"] == [f"{end}.safetensors" for end in ends]
-        two = {str(n): runs.load_weights(folder / n)[0] for n in line["networks"]}
-        metadata = runs.load_weights(folder / line["networks"][0])[1]
-        table = rebuilt.evaluator(metadata, {"root": None}, [], "", toys.RUNTIME, None).table(two)
+        two = {str(n): store_files.load_weights(folder / n)[0] for n in line["networks"]}
+        metadata = store_files.load_weights(folder / line["networks"][0])[1]
+        table = evaluator.saved_evaluator(
+            metadata, {"root": None}, [], "", toys.RUNTIME, None
+        ).table(two)
         for split, curve in line["curves"].items():
             for place, network in ((0, two), (-1, list(two)[1:])):
                 own = table[next(iter(network))][split]
@@ -208,7 +211,7 @@ def test_two_trained_networks_are_aligned_and_come_closer(trained, tmp_path):
     study = only(tmp_path, "outputs/interpolate_*")
     figures = list((study / "figures").glob("*.png"))
     assert figures and all(path.stat().st_size > 1000 for path in figures)
-    start, end = (runs.load_weights(file)[0] for file in (first, second))
+    start, end = (store_files.load_weights(file)[0] for file in (first, second))
     for row in read(study / "barriers.csv"):
         assert row["align"] == "weights"
         assert float(row["distance"]) < state_dicts.distance(start, end, start)
@@ -222,14 +225,14 @@ def test_a_line_along_which_nothing_changes_is_flat_and_says_what_its_ends_are(t
     values = [option for option in TINY if not option.startswith(("model", "hparams.epochs"))]
     run("train.py", *values, *network, cwd=tmp_path)
     start = only(tmp_path, "outputs/train_*/seed_1/weights/step_6.safetensors")
-    weights, metadata = runs.load_weights(start)
+    weights, metadata = store_files.load_weights(start)
     shaken = {
         name: tensor * (1 + 1e-6)
         if tensor.is_floating_point() and "running" not in name
         else tensor
         for name, tensor in weights.items()
     }
-    runs.save_weights(tmp_path / "shaken.safetensors", shaken, metadata)
+    store_files.save_weights(tmp_path / "shaken.safetensors", shaken, metadata)
     for bn in ("reset", "repair", "keep"):
         line_between(start, "shaken.safetensors", cwd=tmp_path, bn=bn, alphas=5, splits="[test]")
     study = only(tmp_path, "outputs/interpolate_*")
@@ -248,9 +251,9 @@ def test_a_line_along_which_nothing_changes_is_flat_and_says_what_its_ends_are(t
 
 
 def test_a_network_at_chance_is_told_in_one_line(trained, tmp_path):
-    weights, metadata = runs.load_weights(trained[0])
+    weights, metadata = store_files.load_weights(trained[0])
     nothing = {name: 0 * tensor for name, tensor in weights.items()}
-    runs.save_weights(tmp_path / "nothing.safetensors", nothing, metadata)
+    store_files.save_weights(tmp_path / "nothing.safetensors", nothing, metadata)
     message = "at chance, with the loss of a uniform guess, log(10) = 2.3026, or more: {}\n"
     for _ in range(2):  # measured, and found again
         output = line_between(trained[0], "nothing.safetensors", cwd=tmp_path, alphas=2)

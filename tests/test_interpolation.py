@@ -3,24 +3,24 @@ from typing import Any
 
 import pytest
 
-from isthmus import interpolation, schemas
+from isthmus.connectivity import options
 
 PLANE = ["a", "b", "c"]
 
 
 def branches(**changes: Any) -> list[str]:
-    values = dataclasses.asdict(schemas.InterpolateBranches(k1=[0, "1ep"], k2=5))
-    return interpolation.errors(values | changes)
+    values = dataclasses.asdict(options.InterpolateBranches(k1=[0, "1ep"], k2=5))
+    return options.errors(values | changes)
 
 
 def line(**changes: Any) -> list[str]:
-    values = dataclasses.asdict(schemas.InterpolateLine(start="a", end="b"))
-    return interpolation.errors(values | changes)
+    values = dataclasses.asdict(options.InterpolateLine(start="a", end="b"))
+    return options.errors(values | changes)
 
 
 def plane(**changes: Any) -> list[str]:
-    values = dataclasses.asdict(schemas.InterpolatePlane(plane=PLANE))
-    return interpolation.errors(values | changes)
+    values = dataclasses.asdict(options.InterpolatePlane(plane=PLANE))
+    return options.errors(values | changes)
 
 
 @pytest.mark.parametrize(
@@ -135,9 +135,9 @@ def test_everything_wrong_is_reported_at_once():
     ],
 )
 def test_a_whole_number_is_one_of_epochs(given, listed):
-    assert interpolation.listed(given) == listed
+    assert options.list_steps(given) == listed
 
 
 def test_a_branch_has_the_next_seed_unless_seeds_are_given():
-    assert interpolation.child_seeds({"child_seeds": None, "global_seed": 4}) == [5]
-    assert interpolation.child_seeds({"child_seeds": [3], "global_seed": 4}) == [3]
+    assert options.child_seeds({"child_seeds": None, "global_seed": 4}) == [5]
+    assert options.child_seeds({"child_seeds": [3], "global_seed": 4}) == [3]

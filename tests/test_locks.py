@@ -6,7 +6,7 @@ import threading
 import pytest
 from filelock import FileLock, Timeout
 
-from isthmus import locks
+from isthmus.store import locks
 
 
 def test_a_second_job_waits_until_the_first_lets_go(tmp_path, caplog):

@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from isthmus import checks, lottery, naming, schemas
+from isthmus.config import naming, validation
+from isthmus.pruning import options
 
 PARTS = {
     "parts.py": """
@@ -32,7 +33,7 @@ def parts(sources):
 
 def prune(**changes: Any) -> dict[str, Any]:
     """A configuration of `prune.py` that can run, with changes."""
-    values = dataclasses.asdict(schemas.Prune())
+    values = dataclasses.asdict(options.Prune())
     values |= {
         "dataset": {"_target_": "isthmus.parts.Digits"},
         "model": {"_target_": "isthmus.parts.Net"},
@@ -48,7 +49,7 @@ def prune(**changes: Any) -> dict[str, Any]:
 
 
 def wrong(**changes: Any) -> list[str]:
-    return checks.misfits(prune(**changes), "Prune")
+    return validation.validation_errors(prune(**changes), "Prune")
 
 
 @pytest.mark.parametrize(
@@ -215,21 +216,21 @@ def test_children_that_cannot_be_compared_are_named_as_typed(changes, message):
 
 
 def test_instability_is_of_all_levels_and_other_branches_of_sparse_ones_if_not_told():
-    assert lottery.branch_levels(prune(branch="instability")) == [0, 1, 2, 3]
-    assert lottery.branch_levels(prune(branch="instability", branch_levels=[2])) == [2]
-    assert lottery.branch_levels(prune(branch="randomly_prune")) is None
-    assert lottery.branch_levels(prune()) is None
+    assert options.branch_levels(prune(branch="instability")) == [0, 1, 2, 3]
+    assert options.branch_levels(prune(branch="instability", branch_levels=[2])) == [2]
+    assert options.branch_levels(prune(branch="randomly_prune")) is None
+    assert options.branch_levels(prune()) is None
 
 
 def test_what_becomes_of_the_weights_is_as_the_strategy_does_if_not_told():
-    assert lottery.rewind(prune()) == "weights"
-    assert lottery.rewind(prune(rewind="lr")) == "lr"
-    assert lottery.rewind(prune(pruning=HAN)) == "none"
+    assert options.resolve_rewind(prune()) == "weights"
+    assert options.resolve_rewind(prune(rewind="lr")) == "lr"
+    assert options.resolve_rewind(prune(pruning=HAN)) == "none"
 
 
 def test_one_shot_has_one_level():
-    assert lottery.num_levels(prune()) == 3
-    assert lottery.num_levels(prune(levels=None, one_shot=0.5)) == 1
+    assert options.num_levels(prune()) == 3
+    assert options.num_levels(prune(levels=None, one_shot=0.5)) == 1
 
 
 def name(**changes: Any) -> str:
@@ -312,7 +313,7 @@ def test_a_strategy_of_ones_own_says_how_it_rewinds(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     mine = {"_target_": "strategies_of_mine.Mine"}
     assert wrong(pruning=mine) == []
-    assert lottery.rewind(prune(pruning=mine)) == "none"
+    assert options.resolve_rewind(prune(pruning=mine)) == "none"
     (message,) = wrong(pruning=mine, rewind="weights")
     assert message.startswith("rewind=weights: pruning._target_=strategies_of_mine.Mine ")
 
@@ -324,6 +325,6 @@ def test_a_strategy_that_is_another_than_its_class_says_is_refused(tmp_path, mon
 
     values = prune(pruning={"_target_": "strategies_of_mine_too.Later"})
     with pytest.raises(ValueError, match="^pruning._target_=strategies_of_mine_too.Later: .* lr,"):
-        lottery.check_rewind(values, Later())
-    lottery.check_rewind(values, Mine())
-    lottery.check_rewind(values | {"rewind": "lr"}, Later())
+        options.check_rewind(values, Later())
+    options.check_rewind(values, Mine())
+    options.check_rewind(values | {"rewind": "lr"}, Later())

@@ -4,7 +4,11 @@ from typing import Any
 
 import pytest
 
-from isthmus import naming, schemas
+from isthmus.averaging import options as averaging_options
+from isthmus.branching import options as branching_options
+from isthmus.config import naming, schema
+from isthmus.connectivity import options as connectivity_options
+from isthmus.training import options as training_options
 
 PARTS = """
 class Net:
@@ -25,7 +29,7 @@ def parts(sources):
 
 def train(**changes: Any) -> dict[str, Any]:
     """A configuration of `train.py`, with changes: `hparams={"epochs": 1}`, `averaged=None`."""
-    values = dataclasses.asdict(schemas.Train())
+    values = dataclasses.asdict(training_options.Train())
     values |= {
         "dataset": {"_target_": "isthmus.parts.Digits", "root": "data"},
         "model": {"_target_": "isthmus.parts.Net", "_partial_": True},
@@ -40,7 +44,7 @@ def train(**changes: Any) -> dict[str, Any]:
 
 
 def evaluation(**changes: Any) -> dict[str, Any]:
-    values = dataclasses.asdict(schemas.Eval(checkpoint="a.safetensors"))
+    values = dataclasses.asdict(averaging_options.Eval(checkpoint="a.safetensors"))
     return values | {"dataset": {"root": "data"}} | changes
 
 
@@ -217,7 +221,10 @@ def spawned(**changes: Any) -> str:
 
 def spawn_values(**changes: Any) -> dict[str, Any]:
     """The configuration of `spawn.py`."""
-    values = dataclasses.asdict(schemas.Spawn(child_seeds=[1, 2], spawn_steps=["0ep"])) | train()
+    values = (
+        dataclasses.asdict(branching_options.Spawn(child_seeds=[1, 2], spawn_steps=["0ep"]))
+        | train()
+    )
     for key, change in changes.items():
         merges = isinstance(change, dict) and isinstance(values[key], dict)
         values[key] = values[key] | change if merges else change
@@ -257,9 +264,9 @@ def test_requests_do_not_rename_a_spawn(changes):
 
 
 def test_every_value_of_spawn_is_a_request_or_is_known_to_rename():
-    own = {f.name for f in dataclasses.fields(schemas.Spawn)}
-    own -= {f.name for f in dataclasses.fields(schemas.Train)}
-    assert own - schemas.REQUESTS["Spawn"] == {"vary", "pretrain"}
+    own = {f.name for f in dataclasses.fields(branching_options.Spawn)}
+    own -= {f.name for f in dataclasses.fields(training_options.Train)}
+    assert own - schema.REQUESTS["Spawn"] == {"vary", "pretrain"}
 
 
 @pytest.mark.parametrize(
@@ -311,9 +318,9 @@ def test_the_place_of_the_data_of_a_pretraining_does_not_rename():
 def interpolated(mode: str = "InterpolateBranches", **changes: Any) -> str:
     """The name of a run of `interpolate.py`."""
     if mode == "InterpolateBranches":
-        own = dataclasses.asdict(schemas.InterpolateBranches(k1=1, k2=5)) | train()
+        own = dataclasses.asdict(connectivity_options.InterpolateBranches(k1=1, k2=5)) | train()
     else:
-        own = dataclasses.asdict(getattr(schemas, mode)(contents=["01", "23", "45"]))
+        own = dataclasses.asdict(getattr(schema, mode)(contents=["01", "23", "45"]))
         own |= {"dataset": {"root": "data"}}
     for key, change in changes.items():
         merges = isinstance(change, dict) and isinstance(own[key], dict)
@@ -340,7 +347,10 @@ def test_what_renames_a_spawn_renames_the_lines_between_its_branches(changes):
 
 
 def test_the_store_of_legs_has_the_same_name_whatever_is_asked_of_its_lines():
-    own = dataclasses.asdict(schemas.InterpolateBranches(k1=[0], k2=[3], bn="keep")) | train()
+    own = (
+        dataclasses.asdict(connectivity_options.InterpolateBranches(k1=[0], k2=[3], bn="keep"))
+        | train()
+    )
     assert naming.run_name(own, "Spawn") == spawned()
 
 
@@ -470,7 +480,7 @@ def test_a_parametrization_has_a_name_of_its_own_by_its_exponents():
 
 
 def test_values_of_the_script_alone_are_named_where_they_are_not_their_defaults():
-    own = dataclasses.asdict(schemas.TrainScript())
+    own = dataclasses.asdict(training_options.TrainScript())
     own = {key: own[key] for key in ("save_weights", "diagnostics")}
     plain = naming.identity(train() | own, "TrainScript")
     assert plain == naming.identity(train(), "Train") | {"results": 1}

@@ -101,10 +101,10 @@ def test_what_cannot_be_drawn_gets_one_message_and_leaves_nothing(typed, message
 
 
 def test_help_names_every_figure(tmp_path):
-    from isthmus import plotting
+    from isthmus.plots import options
 
     words = set(re.findall(r"\w+", run("plots.py", "--help", cwd=tmp_path).stdout))
-    assert {*plotting.FIGURES, plotting.REPORT} <= words
+    assert {*options.FIGURES, options.REPORT} <= words
     assert not list(tmp_path.iterdir())
 
 

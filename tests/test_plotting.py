@@ -1,23 +1,24 @@
 import pytest
 
-from isthmus import naming, plotting, schemas
+from isthmus.config import naming, schema
+from isthmus.plots import options
 
-VALUES = {name: argument.default for name, argument in schemas.fields("Plots").items()} | {
+VALUES = {name: argument.default for name, argument in schema.fields("Plots").items()} | {
     "figure": "ema_study",
     "runs": "outputs",
-    "compare": {name: a.default for name, a in schemas.fields("Compare").items()},
-    "style": {name: a.default for name, a in schemas.fields("Style").items()},
-    "labels": {name: a.default for name, a in schemas.fields("Labels").items()},
+    "compare": {name: a.default for name, a in schema.fields("Compare").items()},
+    "style": {name: a.default for name, a in schema.fields("Style").items()},
+    "labels": {name: a.default for name, a in schema.fields("Labels").items()},
 }
 
 
 def errors(**values):
-    return plotting.errors(VALUES | values)
+    return options.errors(VALUES | values)
 
 
 def test_what_is_asked_by_default_is_right():
     assert errors() == []
-    for figure in (*plotting.FIGURES, plotting.REPORT):
+    for figure in (*options.FIGURES, options.REPORT):
         compare = VALUES["compare"] | {"x": "scheduler"} if figure == "compare" else {"x": None}
         assert errors(figure=figure, compare=compare) == []
 
@@ -57,14 +58,14 @@ def test_all_that_is_wrong_is_told_at_once():
 
 
 def test_the_tables_of_every_figure_are_those_of_a_kind_of_folder():
-    known = {name for needed, possible in plotting.TABLES.values() for name in (*needed, *possible)}
-    assert {name for tables in plotting.FIGURES.values() for name in tables} <= known
+    known = {name for needed, possible in options.TABLES.values() for name in (*needed, *possible)}
+    assert {name for tables in options.FIGURES.values() for name in tables} <= known
 
 
 def test_a_folder_is_named_by_the_figure_if_there_is_one():
-    assert plotting.folder_name("accuracy_plain") == "accuracy_plain"
-    assert plotting.folder_name("report") == "report"
-    assert plotting.folder_name("../nope") == plotting.folder_name("???") == "unknown"
+    assert options.folder_name("accuracy_plain") == "accuracy_plain"
+    assert options.folder_name("report") == "report"
+    assert options.folder_name("../nope") == options.folder_name("???") == "unknown"
 
 
 def test_what_is_drawn_otherwise_has_another_name():

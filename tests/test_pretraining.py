@@ -2,7 +2,7 @@ from typing import Any
 
 import pytest
 
-from isthmus import pretraining
+from isthmus.config import validation
 
 PARTS = """
 class Digits:
@@ -40,17 +40,17 @@ def values(**pretrain: Any) -> dict[str, Any]:
         "save_predictions": True,
         "output_dir": "outputs",
         "child_seeds": [1, 2],
-        "pretrain": off | dict.fromkeys(pretraining.PARTS) | pretrain,
+        "pretrain": off | dict.fromkeys(validation.TRAINING_PARTS) | pretrain,
     }
 
 
 @pytest.mark.parametrize("off", [None, {}])
 def test_without_values_of_its_own_there_is_no_training_before(off):
-    assert not pretraining.is_on(values())
-    assert not pretraining.is_on(values(**dict.fromkeys(pretraining.PARTS, off)))
-    assert not pretraining.is_on(values(weights="a.safetensors"))
-    assert not pretraining.is_on({"pretrain": None})
-    assert not pretraining.is_on({})
+    assert not validation.has_training(values())
+    assert not validation.has_training(values(**dict.fromkeys(validation.TRAINING_PARTS, off)))
+    assert not validation.has_training(values(weights="a.safetensors"))
+    assert not validation.has_training({"pretrain": None})
+    assert not validation.has_training({})
 
 
 @pytest.mark.parametrize(
@@ -58,12 +58,12 @@ def test_without_values_of_its_own_there_is_no_training_before(off):
     [{"hparams": {"epochs": 1}}, {"optimizer": {"lr": 1.0}}, {"dataset": {"val_fraction": 0}}],
 )
 def test_any_value_of_its_own_makes_a_training_before(own):
-    assert pretraining.is_on(values(**own))
+    assert validation.has_training(values(**own))
 
 
 def test_it_is_the_training_but_for_the_values_of_its_own():
     given = values(hparams={"epochs": 1}, optimizer={"lr": 0.5})
-    found = pretraining.merged(given)
+    found = validation.merge_section(given)
     assert found == {
         **{key: value for key, value in given.items() if key not in ("child_seeds", "pretrain")},
         "hparams": {"epochs": 1, "steps": None, "batch_size": 16},
@@ -73,9 +73,9 @@ def test_it_is_the_training_but_for_the_values_of_its_own():
 
 def test_a_part_of_another_kind_takes_over_no_value():
     own = {"_target_": "isthmus.parts.adam", "lr": 0.001}
-    assert pretraining.merged(values(optimizer=own))["optimizer"] == own
+    assert validation.merge_section(values(optimizer=own))["optimizer"] == own
     scheduler = {"_target_": "isthmus.parts.cosine"}
-    assert pretraining.merged(values(scheduler=scheduler))["scheduler"] == scheduler
+    assert validation.merge_section(values(scheduler=scheduler))["scheduler"] == scheduler
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_a_part_of_another_kind_takes_over_no_value():
     ],
 )
 def test_another_data_set_is_looked_for_where_the_first_one_is(own, root):
-    found = pretraining.merged(values(dataset=own))["dataset"]
+    found = validation.merge_section(values(dataset=own))["dataset"]
     assert found == {"_target_": "isthmus.parts.Folder", "root": root}
 
 
@@ -96,50 +96,52 @@ def test_another_data_set_is_looked_for_where_the_first_one_is(own, root):
 )
 def test_a_data_set_without_a_place_is_given_none(target):
     own = {"_target_": target, "num_examples": 3}
-    assert pretraining.merged(values(dataset=own))["dataset"] == own
+    assert validation.merge_section(values(dataset=own))["dataset"] == own
 
 
 def test_values_of_the_data_set_keep_its_place():
-    found = pretraining.merged(values(dataset={"val_fraction": 0.5}))["dataset"]
+    found = validation.merge_section(values(dataset={"val_fraction": 0.5}))["dataset"]
     assert found == {"_target_": "isthmus.parts.Digits", "root": "data", "val_fraction": 0.5}
 
 
 def test_epochs_of_its_own_take_the_place_of_the_steps_of_the_training():
     given = values(hparams={"epochs": 1}) | {"hparams": {"epochs": 3, "steps": "600it"}}
-    assert pretraining.merged(given)["hparams"] == {"epochs": 1, "steps": None}
+    assert validation.merge_section(given)["hparams"] == {"epochs": 1, "steps": None}
     given["pretrain"]["hparams"] = {"epochs": 1, "steps": "2it"}
-    assert pretraining.merged(given)["hparams"] == {"epochs": 1, "steps": "2it"}
+    assert validation.merge_section(given)["hparams"] == {"epochs": 1, "steps": "2it"}
     given["pretrain"]["hparams"] = {"batch_size": 4}
-    assert pretraining.merged(given)["hparams"]["steps"] == "600it"
+    assert validation.merge_section(given)["hparams"]["steps"] == "600it"
 
 
 def test_another_section_has_a_training_in_the_same_way():
-    given = values() | {"retrain": dict.fromkeys(pretraining.PARTS) | {"hparams": {"epochs": 1}}}
-    assert pretraining.is_on(given, "retrain") and not pretraining.is_on(given)
-    assert pretraining.merged(given, "retrain")["hparams"]["epochs"] == 1
+    given = values() | {
+        "retrain": dict.fromkeys(validation.TRAINING_PARTS) | {"hparams": {"epochs": 1}}
+    }
+    assert validation.has_training(given, "retrain") and not validation.has_training(given)
+    assert validation.merge_section(given, "retrain")["hparams"]["epochs"] == 1
 
 
 def test_its_length_is_that_of_its_hyperparameters():
-    assert pretraining.length(values()) == "0"
-    assert pretraining.length(values(hparams={"epochs": 2})) == "2ep"
-    assert pretraining.length(values(hparams={"steps": "30it"})) == "30it"
-    assert pretraining.length(values(optimizer={"lr": 1.0})) == "3ep"
+    assert validation.pretraining_length(values()) == "0"
+    assert validation.pretraining_length(values(hparams={"epochs": 2})) == "2ep"
+    assert validation.pretraining_length(values(hparams={"steps": "30it"})) == "30it"
+    assert validation.pretraining_length(values(optimizer={"lr": 1.0})) == "3ep"
 
 
 def test_the_values_of_the_training_are_left_alone():
     given = values(hparams={"epochs": 1}, dataset={"_target_": "isthmus.parts.Folder"})
     given["hparams"]["steps"] = "600it"
-    pretraining.merged(given)
+    validation.merge_section(given)
     assert given["hparams"] == {"epochs": 3, "steps": "600it", "batch_size": 16}
     assert given["pretrain"]["dataset"] == {"_target_": "isthmus.parts.Folder"}
 
 
 def test_a_file_or_a_training_but_not_both():
-    assert pretraining.errors(values()) == []
-    assert pretraining.errors(values(weights="a.safetensors")) == []
-    assert pretraining.errors(values(hparams={"epochs": 1})) == []
+    assert validation.pretraining_errors(values()) == []
+    assert validation.pretraining_errors(values(weights="a.safetensors")) == []
+    assert validation.pretraining_errors(values(hparams={"epochs": 1})) == []
     both = values(weights="a.safetensors", hparams={"epochs": 1}, optimizer={"lr": 1.0})
-    assert pretraining.errors(both) == [
+    assert validation.pretraining_errors(both) == [
         "pretrain.weights=a.safetensors: takes the place of a training, so not "
         "pretrain.optimizer, pretrain.hparams"
     ]

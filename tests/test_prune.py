@@ -6,14 +6,12 @@ from itertools import pairwise
 import pytest
 import torch
 
-from isthmus.connectivity import combinations, line
-from isthmus.connectivity.measuring import Ends
-from isthmus.connectivity.points import PointEvaluator
-from isthmus.connectivity.records import Records
-from isthmus.connectivity.repaired_line import RepairedLine
-from isthmus.pruning import wanted
-from isthmus.pruning.children import Children
-from isthmus.scripts import prune
+from isthmus.connectivity import interpolation, line
+from isthmus.connectivity.interpolation import InterpolationEvaluator
+from isthmus.connectivity.line import LineEnds, RepairedLine
+from isthmus.connectivity.plan import LineRecords
+from isthmus.pruning import instability, results
+from isthmus.pruning.branches import Children
 from tests import toys
 from tests.connectivity import small
 from tests.pruning.studies import assert_sparse, grown, mask, study, weights
@@ -31,7 +29,7 @@ ASKED = {
 def measured(made, asked, levels):
     children = Children(made, NAME, "instability", asked["seeds"], asked["vary"])
     for level in levels:
-        prune.measure_instability(asked, children, level)
+        instability.measure(asked, children, level)
 
 
 def requested(folder, **asked):
@@ -83,7 +81,7 @@ def test_barriers_are_those_computed_naively_from_the_saved_weights(made, level)
 
 def test_lines_say_when_children_parted_and_have_no_interval(made):
     folder = made.tree.branch(2, NAME).folder
-    (file,) = Records(folder).files
+    (file,) = LineRecords(folder).files
     assert file.name == "k1_1ep1it_k2_1ep2it.json"
     lines = read(folder / "lines.csv")
     of_points = [row for row in lines if row["bn"] != "as_trained"]
@@ -98,19 +96,19 @@ def test_pruned_weights_are_0_at_every_point_of_every_line(made):
     kept, model = mask(made.tree.level(2)), made.starts.session.model
     some = [weights(made.tree.child(2, NAME, seed)) for seed in (1, 2, 3)]
     for pair in pairwise(some):
-        for shares in line.shares(torch.linspace(0, 1, 11).double()):
-            assert_sparse(combinations.combination(pair, shares), kept)
-    points = PointEvaluator(small.evaluator(model), ["test"])
+        for shares in line.end_shares(torch.linspace(0, 1, 11).double()):
+            assert_sparse(interpolation.combine(pair, shares), kept)
+    points = InterpolationEvaluator(small.evaluator(model), ["test"])
     repaired = RepairedLine(points, *some[:2])
     assert_sparse(repaired._at(0.5), kept)
-    ends = Ends(points, *some[:2], "none")
+    ends = LineEnds(points, *some[:2], "none")
     assert ends.end is some[1]
 
 
 def test_what_is_measured_is_found_again_without_measuring(made, monkeypatch):
     plan, tree, before = made.plan, made.tree, made.num_steps
-    assert wanted.nothing(tree, plan) and prune.are_measured(ASKED, tree, plan)
-    monkeypatch.setattr(Ends, "evaluate", None)
+    assert results.is_complete(tree, plan) and instability.is_measured(ASKED, tree, plan)
+    monkeypatch.setattr(LineEnds, "evaluate", None)
     measured(made, ASKED, [0, 2])
     assert made.num_steps == before
 
@@ -130,12 +128,12 @@ def test_what_is_measured_is_found_again_without_measuring(made, monkeypatch):
 def test_more_can_be_asked_for_later(made, changes, levels, num_steps):
     asked, before = ASKED | changes, made.num_steps
     plan = requested(made.tree.folder, branch_levels=levels).plan
-    done = wanted.nothing(made.tree, plan) and prune.are_measured(asked, made.tree, plan)
+    done = results.is_complete(made.tree, plan) and instability.is_measured(asked, made.tree, plan)
     assert not done
     measured(made, asked, levels)
-    assert wanted.nothing(made.tree, plan) and prune.are_measured(asked, made.tree, plan)
+    assert results.is_complete(made.tree, plan) and instability.is_measured(asked, made.tree, plan)
     assert made.num_steps == before + num_steps
-    assert prune.are_measured(ASKED, made.tree, made.plan)  # nothing is lost
+    assert instability.is_measured(ASKED, made.tree, made.plan)  # nothing is lost
 
 
 def test_a_branch_killed_before_its_tables_were_written_is_not_done(made):
@@ -143,7 +141,7 @@ def test_a_branch_killed_before_its_tables_were_written_is_not_done(made):
     before = (folder / "barriers.csv").read_bytes()
     (folder / "intervals.csv").unlink()
     (folder / "barriers.csv").write_text("cut off")
-    assert not prune.are_measured(ASKED, made.tree, made.plan)
+    assert not instability.is_measured(ASKED, made.tree, made.plan)
     measured(made, ASKED, [0])
     assert (folder / "barriers.csv").read_bytes() == before
-    assert prune.are_measured(ASKED, made.tree, made.plan)
+    assert instability.is_measured(ASKED, made.tree, made.plan)

@@ -7,8 +7,8 @@ import safetensors.torch
 import torch
 from filelock import FileLock
 
-from isthmus import runs
-from isthmus.runs import Run
+from isthmus.store import files
+from isthmus.store.files import Run
 
 
 def test_paths_of_a_run_lie_in_its_folder():
@@ -26,18 +26,18 @@ def test_paths_of_a_run_lie_in_its_folder():
 
 def keep(run: Run, *iterations: int) -> None:
     for iteration in iterations:
-        runs.write_bytes(run.weights(iteration), b"")
-        runs.write_bytes(run.snapshot_state(iteration), b"")
+        files.write_bytes(run.weights(iteration), b"")
+        files.write_bytes(run.snapshot_state(iteration), b"")
 
 
 def test_snapshots_are_the_iterations_with_weights_and_state_in_order(tmp_path):
     run = Run(tmp_path)
     assert run.snapshots() == []
     keep(run, 100, 0, 20)
-    runs.write_bytes(run.weights(7), b"")  # weights alone
-    runs.write_bytes(run.weights(100, "ema_0.9"), b"")
-    runs.write_bytes(run.weights("best"), b"")
-    runs.write_bytes(run.snapshot_state(8), b"")  # killed between the two files
+    files.write_bytes(run.weights(7), b"")  # weights alone
+    files.write_bytes(run.weights(100, "ema_0.9"), b"")
+    files.write_bytes(run.weights("best"), b"")
+    files.write_bytes(run.snapshot_state(8), b"")  # killed between the two files
     assert run.snapshots() == [0, 20, 100]
 
 
@@ -49,7 +49,7 @@ def test_a_run_without_result_is_not_complete(tmp_path):
 
 def test_a_run_with_result_is_complete_once_it_has_the_snapshots_asked_for(tmp_path):
     run = Run(tmp_path)
-    runs.write_json(run.result, {"iteration": 30, "end": 30, "iterations_per_epoch": 10})
+    files.write_json(run.result, {"iteration": 30, "end": 30, "iterations_per_epoch": 10})
     assert run.is_complete(None)
     assert run.missing_snapshots(["3ep", "1ep", "5it"]) == [5, 10, 30]
     keep(run, 5, 30)
@@ -62,7 +62,7 @@ def test_a_run_with_result_is_complete_once_it_has_the_snapshots_asked_for(tmp_p
 
 def test_a_snapshot_after_the_end_of_a_finished_run_is_refused(tmp_path):
     run = Run(tmp_path)
-    runs.write_json(run.result, {"iteration": 30, "end": 30, "iterations_per_epoch": 10})
+    files.write_json(run.result, {"iteration": 30, "end": 30, "iterations_per_epoch": 10})
     with pytest.raises(ValueError, match=r"4ep lies after the end of training, 3ep \(30 iter"):
         run.is_complete(["4ep"])
 
@@ -70,7 +70,7 @@ def test_a_snapshot_after_the_end_of_a_finished_run_is_refused(tmp_path):
 def test_a_summary_is_read_as_it_was_written(tmp_path):
     summary = {"iteration": 3, "evaluation": {"plain": {"test": {"loss": 0.1 + 0.2}}}, "x": None}
     run = Run(tmp_path / "deep" / "folder")
-    runs.write_json(run.result, summary)
+    files.write_json(run.result, summary)
     assert run.read_result() == summary
     assert run.result.read_text().endswith("}\n")
 
@@ -80,8 +80,8 @@ def names(folder: Path) -> list[str]:
 
 
 def test_a_file_is_replaced_and_nothing_else_is_left(tmp_path):
-    runs.write_bytes(tmp_path / "a", b"first")
-    runs.write_bytes(tmp_path / "a", b"second")
+    files.write_bytes(tmp_path / "a", b"first")
+    files.write_bytes(tmp_path / "a", b"second")
     assert (tmp_path / "a").read_bytes() == b"second"
     assert names(tmp_path) == ["a"]
 
@@ -100,10 +100,10 @@ def fill_disk_after(num_bytes: int):
 @pytest.mark.parametrize("num_bytes", [0, 3])
 def test_a_full_disk_leaves_the_old_file_and_no_temporary_one(tmp_path, monkeypatch, num_bytes):
     path = tmp_path / "state.pt"
-    runs.write_bytes(path, b"first")
+    files.write_bytes(path, b"first")
     monkeypatch.setattr(Path, "write_bytes", fill_disk_after(num_bytes))
     with pytest.raises(OSError, match="No space left on device") as failure:
-        runs.write_bytes(path, b"second")
+        files.write_bytes(path, b"second")
     assert (failure.value.errno, failure.value.filename) == (28, str(path))
     assert path.read_bytes() == b"first"
     assert names(tmp_path) == ["state.pt"]
@@ -114,10 +114,10 @@ def test_a_failure_to_replace_leaves_the_old_file_and_no_temporary_one(tmp_path,
         raise PermissionError(13, "Permission denied", "some temporary name")
 
     path = tmp_path / "state.pt"
-    runs.write_bytes(path, b"first")
+    files.write_bytes(path, b"first")
     monkeypatch.setattr(os, "replace", refuse)
     with pytest.raises(OSError, match="Permission denied") as failure:
-        runs.write_bytes(path, b"second")
+        files.write_bytes(path, b"second")
     assert failure.value.filename == str(path)
     assert path.read_bytes() == b"first"
     assert names(tmp_path) == ["state.pt"]
@@ -129,10 +129,10 @@ def test_an_interrupted_write_leaves_the_old_file_and_no_temporary_one(tmp_path,
         raise KeyboardInterrupt
 
     path = tmp_path / "state.pt"
-    runs.write_bytes(path, b"first")
+    files.write_bytes(path, b"first")
     monkeypatch.setattr(Path, "write_bytes", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        runs.write_bytes(path, b"second")
+        files.write_bytes(path, b"second")
     monkeypatch.undo()
     assert path.read_bytes() == b"first"
     assert names(tmp_path) == ["state.pt"]
@@ -142,7 +142,7 @@ def test_a_file_in_the_place_of_a_folder_is_an_error_that_names_the_path(tmp_pat
     (tmp_path / "outputs").write_text("")
     path = tmp_path / "outputs" / "a" / "result.json"
     with pytest.raises(OSError) as failure:
-        runs.write_json(path, {})
+        files.write_json(path, {})
     assert failure.value.filename == str(path)
 
 
@@ -162,21 +162,21 @@ METADATA = {"config": {"model": {"width": [3, 4], "lr": 0.1 + 0.2}}, "kind": "pl
 
 def test_weights_and_metadata_are_loaded_as_they_were_saved(tmp_path):
     path = tmp_path / "weights" / "step_1.safetensors"
-    runs.save_weights(path, weights(), METADATA)
-    loaded, metadata = runs.load_weights(path)
+    files.save_weights(path, weights(), METADATA)
+    loaded, metadata = files.load_weights(path)
     torch.testing.assert_close(loaded, weights(), rtol=0, atol=0)
     assert metadata == METADATA
 
 
 def test_another_program_can_read_the_weights(tmp_path):
     path = tmp_path / "step_1.safetensors"
-    runs.save_weights(path, weights(), METADATA)
+    files.save_weights(path, weights(), METADATA)
     torch.testing.assert_close(safetensors.torch.load_file(path), weights(), rtol=0, atol=0)
 
 
 def test_equal_weights_are_equal_files(tmp_path):
     def saved(state_dict, metadata):
-        runs.save_weights(tmp_path / "a.safetensors", state_dict, metadata)
+        files.save_weights(tmp_path / "a.safetensors", state_dict, metadata)
         return (tmp_path / "a.safetensors").read_bytes()
 
     plain = weights()
@@ -200,15 +200,15 @@ def test_tensors_in_any_memory_layout_are_loaded_with_equal_values(tmp_path):
         "strided": base[:, ::2],
         "expanded": torch.ones(1).expand(3),
     }
-    runs.save_weights(tmp_path / "a.safetensors", views, {})
-    loaded, _ = runs.load_weights(tmp_path / "a.safetensors")
+    files.save_weights(tmp_path / "a.safetensors", views, {})
+    loaded, _ = files.load_weights(tmp_path / "a.safetensors")
     torch.testing.assert_close(loaded, views, rtol=0, atol=0, check_stride=False)
 
 
 def test_tensors_that_share_memory_are_loaded_each_with_its_own(tmp_path):
     tied = torch.arange(6.0)
-    runs.save_weights(tmp_path / "a.safetensors", {"a": tied, "b": tied, "part": tied[2:]}, {})
-    loaded, _ = runs.load_weights(tmp_path / "a.safetensors")
+    files.save_weights(tmp_path / "a.safetensors", {"a": tied, "b": tied, "part": tied[2:]}, {})
+    loaded, _ = files.load_weights(tmp_path / "a.safetensors")
     loaded["a"].zero_()
     assert torch.equal(loaded["b"], tied)
     assert torch.equal(loaded["part"], tied[2:])
@@ -216,7 +216,7 @@ def test_tensors_that_share_memory_are_loaded_each_with_its_own(tmp_path):
 
 def test_saving_leaves_the_weights_alone(tmp_path):
     tensor = torch.nn.Parameter(torch.ones(3))
-    runs.save_weights(tmp_path / "a.safetensors", {"a": tensor}, {})
+    files.save_weights(tmp_path / "a.safetensors", {"a": tensor}, {})
     assert tensor.requires_grad
     assert torch.equal(tensor, torch.ones(3))
 
@@ -224,9 +224,9 @@ def test_saving_leaves_the_weights_alone(tmp_path):
 def test_missing_weights_are_refused_with_those_that_are_there(tmp_path):
     run = Run(tmp_path)
     for path in (run.weights(100), run.weights(20), run.weights(100, "swa"), run.state):
-        runs.write_bytes(path, b"")
+        files.write_bytes(path, b"")
     with pytest.raises(FileNotFoundError) as refusal:
-        runs.load_weights(run.weights(70))
+        files.load_weights(run.weights(70))
     assert str(refusal.value) == (
         f"no checkpoint {run.weights(70)}; that folder has step_20, step_100, step_100.swa"
     )
@@ -234,25 +234,25 @@ def test_missing_weights_are_refused_with_those_that_are_there(tmp_path):
 
 def test_missing_weights_in_an_empty_or_missing_folder_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"no checkpoint .*a\.safetensors; .* no weights$"):
-        runs.load_weights(tmp_path / "a.safetensors")
+        files.load_weights(tmp_path / "a.safetensors")
     missing = tmp_path / "nowhere" / "a.safetensors"
     with pytest.raises(FileNotFoundError, match=f"there is no folder {missing.parent}$"):
-        runs.load_weights(missing)
+        files.load_weights(missing)
 
 
 def test_a_folder_is_no_checkpoint(tmp_path):
     with pytest.raises(FileNotFoundError, match="no checkpoint"):
-        runs.load_weights(tmp_path)
+        files.load_weights(tmp_path)
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.1, 0.5, 0.99])
 def test_weights_that_were_cut_off_are_refused(tmp_path, kept):
     path = tmp_path / "a.safetensors"
-    runs.save_weights(path, weights(), METADATA)
+    files.save_weights(path, weights(), METADATA)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content))])
     with pytest.raises(ValueError, match=f"{path} is not a whole safetensors file: "):
-        runs.load_weights(path)
+        files.load_weights(path)
 
 
 @pytest.mark.parametrize("metadata", [None, {"format": "pt"}])
@@ -260,7 +260,7 @@ def test_weights_of_another_program_are_refused(tmp_path, metadata):
     path = tmp_path / "a.safetensors"
     safetensors.torch.save_file({"a": torch.ones(1)}, path, metadata)
     with pytest.raises(ValueError, match=f"{path} does not say how to rebuild its model"):
-        runs.load_weights(path)
+        files.load_weights(path)
 
 
 def test_state_is_loaded_as_it_was_saved(tmp_path):
@@ -274,8 +274,8 @@ def test_state_is_loaded_as_it_was_saved(tmp_path):
         "best": {"loss": 0.1 + 0.2, "iteration": None},
         "history": [1, "a", True],
     }
-    runs.save_state(tmp_path / "run" / "state.pt", state)
-    loaded = runs.load_state(tmp_path / "run" / "state.pt")
+    files.save_state(tmp_path / "run" / "state.pt", state)
+    loaded = files.load_state(tmp_path / "run" / "state.pt")
     torch.testing.assert_close(loaded.pop("model"), state.pop("model"), rtol=0, atol=0)
     assert torch.equal(loaded.pop("generator"), state.pop("generator"))
     momentum = loaded["optimizer"]["state"].pop(0)["momentum_buffer"]
@@ -297,10 +297,10 @@ def test_state_is_loaded_as_it_was_saved(tmp_path):
 )
 def test_damaged_state_is_refused_with_what_to_do(tmp_path, damage):
     path = tmp_path / "state.pt"
-    runs.save_state(path, {"model": weights()})
+    files.save_state(path, {"model": weights()})
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(ValueError, match=rf"{path} is damaged \(.+\); remove it to start over$"):
-        runs.load_state(path)
+        files.load_state(path)
 
 
 def test_state_that_would_run_code_is_refused(tmp_path):
@@ -310,22 +310,22 @@ def test_state_that_would_run_code_is_refused(tmp_path):
 
     torch.save({"model": Trap()}, tmp_path / "state.pt")
     with pytest.raises(ValueError, match="is damaged"):
-        runs.load_state(tmp_path / "state.pt")
+        files.load_state(tmp_path / "state.pt")
     assert not (tmp_path / "sprung").exists()
 
 
 def test_missing_state_is_no_damaged_state(tmp_path):
     with pytest.raises(FileNotFoundError, match="state.pt"):
-        runs.load_state(tmp_path / "state.pt")
+        files.load_state(tmp_path / "state.pt")
 
 
 def test_a_full_disk_leaves_the_old_state(tmp_path, monkeypatch):
     path = tmp_path / "state.pt"
-    runs.save_state(path, {"iteration": 1})
+    files.save_state(path, {"iteration": 1})
     monkeypatch.setattr(Path, "write_bytes", fill_disk_after(10))
     with pytest.raises(OSError, match="No space left on device"):
-        runs.save_state(path, {"iteration": 2})
-    assert runs.load_state(path) == {"iteration": 1}
+        files.save_state(path, {"iteration": 2})
+    assert files.load_state(path) == {"iteration": 1}
 
 
 def test_a_failed_job_lets_go(tmp_path):
@@ -360,14 +360,14 @@ def test_whoever_holds_a_run_first_removes_what_a_killed_job_left(tmp_path):
 
 
 def test_a_summary_is_json_that_anything_can_read(tmp_path):
-    runs.write_json(tmp_path / "result.json", {"b": 1, "a": [1.5]})
+    files.write_json(tmp_path / "result.json", {"b": 1, "a": [1.5]})
     assert json.loads((tmp_path / "result.json").read_text()) == {"b": 1, "a": [1.5]}
 
 
 def summarize(run: Run, iteration: int, end: int) -> None:
     """A summary with what tells how far a run is."""
     summary = {"iteration": iteration, "end": end, "iterations_per_epoch": 10}
-    runs.write_json(run.result, summary | {"stopped_early": iteration < end})
+    files.write_json(run.result, summary | {"stopped_early": iteration < end})
 
 
 def test_a_run_has_reached_what_it_was_trained_to(tmp_path):
@@ -411,21 +411,21 @@ def test_kept_models_are_those_of_one_iteration_the_plain_one_first(tmp_path):
     run = Run(tmp_path)
     assert run.kept_models(5) == []
     for iteration, model in ((5, "swa"), (5, "plain"), (5, "ema_0.9"), (50, "other")):
-        runs.write_bytes(run.weights(iteration, model), b"")
+        files.write_bytes(run.weights(iteration, model), b"")
     for other in (run.snapshot_state(5), run.weights("best"), run.weights("back_all_step_5")):
-        runs.write_bytes(other, b"")
-    runs.write_bytes(run.weights("back_all_step_5", "latest"), b"")
+        files.write_bytes(other, b"")
+    files.write_bytes(run.weights("back_all_step_5", "latest"), b"")
     assert run.kept_models(5) == ["plain", "ema_0.9", "swa"]
     assert run.kept_models(50) == ["other"]
 
 
 def test_the_bytes_of_a_table_are_those_of_its_file(tmp_path):
     columns, rows = ("a", "b"), [[1, "x,y"], (None, 0.1 + 0.2)]
-    content = runs.csv_bytes(columns, rows)
+    content = files.csv_bytes(columns, rows)
     assert content == b'a,b\n1,"x,y"\n,0.30000000000000004\n'
-    runs.write_csv(tmp_path / "deep" / "a.csv", columns, iter(rows))
+    files.write_csv(tmp_path / "deep" / "a.csv", columns, iter(rows))
     assert (tmp_path / "deep" / "a.csv").read_bytes() == content
 
 
 def test_a_table_of_no_rows_has_its_columns():
-    assert runs.csv_bytes(("a", "b"), []) == b"a,b\n"
+    assert files.csv_bytes(("a", "b"), []) == b"a,b\n"

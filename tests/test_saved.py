@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 import yaml
 
-from isthmus import fingerprints, saved
-from isthmus.config import ConfigError
+from isthmus.config import rebuild
+from isthmus.config.launch import ConfigError
+from isthmus.store import fingerprints
 from tests.data import made
 
 MODEL = {
@@ -21,7 +22,7 @@ def metadata(model: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_saved_model_is_built_as_it_was():
-    model = saved.model(metadata(MODEL))
+    model = rebuild.build_model(metadata(MODEL))
     assert [layer.in_features for layer in model.hidden] == [4]
     assert model.output.out_features == 5
 
@@ -29,14 +30,14 @@ def test_a_saved_model_is_built_as_it_was():
 @pytest.mark.parametrize("target", ["os.system", "torch.hub.load", "srcs.models.mlp.MLP"])
 def test_a_saved_part_outside_src_is_refused(target):
     with pytest.raises(ConfigError, match=f"^model: {target} is not "):
-        saved.model(metadata({"_target_": target}))
+        rebuild.build_model(metadata({"_target_": target}))
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"_target_": "isthmus.config.os.system"},
-        {"_target_": "isthmus.runs.write_bytes", "path": "x", "content": ""},
+        {"_target_": "isthmus.config.launch.os.system"},
+        {"_target_": "isthmus.store.files.write_bytes", "path": "x", "content": ""},
         {"_target_": "isthmus.models.initialize.initialize"},
         {"_target_": "isthmus.models.no_module.Nothing"},
         {"_target_": "isthmus.data.digits.Digits"},
@@ -49,7 +50,7 @@ def test_a_saved_part_outside_src_is_refused(target):
 )
 def test_a_saved_part_is_a_class_of_its_package_with_plain_arguments(change):
     with pytest.raises(ConfigError, match="^model: "):
-        saved.model(metadata(MODEL | change))
+        rebuild.build_model(metadata(MODEL | change))
 
 
 @pytest.mark.parametrize(
@@ -57,12 +58,12 @@ def test_a_saved_part_is_a_class_of_its_package_with_plain_arguments(change):
     ["MLP", "isthmus.models.mlp.MLP", "isthmus.models.mlp.MLP", "isthmus.models.moved.MLP"],
 )
 def test_a_part_is_found_wherever_its_module_was(target):
-    assert type(saved.model(metadata(MODEL | {"_target_": target}))).__name__ == "MLP"
+    assert type(rebuild.build_model(metadata(MODEL | {"_target_": target}))).__name__ == "MLP"
 
 
 def test_a_class_may_be_derived_from_another_one_of_its_package():
     node = {"_target_": "isthmus.models.skip_mlp.SkipMLP", "width": [3], "reads": [1, 1]}
-    assert type(saved.model(metadata(node))).__name__ == "SkipMLP"
+    assert type(rebuild.build_model(metadata(node))).__name__ == "SkipMLP"
 
 
 @pytest.mark.parametrize(
@@ -83,7 +84,7 @@ def test_a_run_names_only_data_sets(dataset, tmp_path, monkeypatch):
     (tmp_path / "beside.py").write_text("open('ran', 'w').close()")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ConfigError, match="^dataset: "):
-        saved.data_set_of(run_of({"dataset": dataset}, tmp_path), "cache")
+        rebuild.data_recipe_of_run(run_of({"dataset": dataset}, tmp_path), "cache")
     assert not (tmp_path / "ran").exists()
 
 
@@ -95,7 +96,7 @@ def test_a_run_says_its_data_set_and_where_it_lies_now(tmp_path, monkeypatch):
         "cache_dir": "/somewhere/else",
         "fingerprint": "${fingerprint:/}",
     }
-    recipe = saved.data_set_of(run_of({"dataset": node}, tmp_path), "cache")
+    recipe = rebuild.data_recipe_of_run(run_of({"dataset": node}, tmp_path), "cache")
     assert (recipe.root, recipe.cache_dir, recipe.fingerprint) == ("elsewhere", "cache", None)
 
 
@@ -106,7 +107,9 @@ def test_a_run_cannot_have_anything_computed(root, tmp_path):
     node = {"_target_": "isthmus.data.digits.Digits", "root": root}
     far = "${content:/dev/zero}"
     with pytest.raises(ValueError, match="config.yaml"):
-        saved.data_set_of(run_of({"dataset": node, "far": far, "a": {"far": far}}, tmp_path), "x")
+        rebuild.data_recipe_of_run(
+            run_of({"dataset": node, "far": far, "a": {"far": far}}, tmp_path), "x"
+        )
 
 
 def run_of(values: dict[str, Any], folder: Any) -> Any:
@@ -117,7 +120,7 @@ def run_of(values: dict[str, Any], folder: Any) -> Any:
 
 def test_a_saved_part_that_does_not_fit_the_code_any_more_is_refused():
     with pytest.raises(ConfigError) as refused:
-        saved.model(metadata(MODEL | {"height": 3, "bias": "yes"}))
+        rebuild.build_model(metadata(MODEL | {"height": 3, "bias": "yes"}))
     assert str(refused.value) == (
         "This cannot be rebuilt:\n"
         "  model.height=3: no such option; model takes activation, bias, bn_init, depth, freeze, "
@@ -133,12 +136,14 @@ def digits(**changes: Any) -> dict[str, Any]:
 
 
 def test_saved_data_is_that_of_the_weights():
-    data = saved.data({"root": "anywhere"}, [], digits(), "cache")
+    data = rebuild.load_data_set({"root": "anywhere"}, [], digits(), "cache")
     assert (len(data.train), len(data.val), data.augmentation.cutout) == (1005, 432, 2)
 
 
 def test_values_for_the_data_take_the_place_of_the_saved_ones():
-    data = saved.data({"root": "anywhere", "cutout": 0, "val_fraction": 0.1}, [], digits(), "cache")
+    data = rebuild.load_data_set(
+        {"root": "anywhere", "cutout": 0, "val_fraction": 0.1}, [], digits(), "cache"
+    )
     assert len(data.val) == 144
     assert data.augmentation is None
 
@@ -146,7 +151,9 @@ def test_values_for_the_data_take_the_place_of_the_saved_ones():
 def test_label_noise_is_that_of_the_training():
     noisy = DIGITS | {"random_labels_fraction": 1.0}
     by_global, by_own, other = (
-        saved.data({"root": None}, [], digits(dataset=noisy, **seeds), "cache").train.labels
+        rebuild.load_data_set(
+            {"root": None}, [], digits(dataset=noisy, **seeds), "cache"
+        ).train.labels
         for seeds in (
             {},
             {"global_seed": 1, "seeds": {"label_noise": 7}},
@@ -163,7 +170,7 @@ def folder(path: Any, **options: Any) -> dict[str, Any]:
     node = {
         "_target_": "isthmus.data.image_folder.ImageFolder",
         "folder": "",
-        "fingerprint": fingerprints.folder(str(path), options.get("test", True)),
+        "fingerprint": fingerprints.folder_fingerprint(str(path), options.get("test", True)),
     }
     return digits(dataset=node | options)
 
@@ -173,24 +180,30 @@ def test_a_folder_may_move_but_not_change(tmp_path):
     made.write_folder(tmp_path / "moved")
     made.write_folder(tmp_path / "other")
     made.write_image(tmp_path / "other" / "train" / "cat" / "7.png")
-    found = saved.data({"root": str(tmp_path / "moved")}, [], trained, str(tmp_path / "cache"))
+    found = rebuild.load_data_set(
+        {"root": str(tmp_path / "moved")}, [], trained, str(tmp_path / "cache")
+    )
     assert found.class_names == ("cat", "dog")
     assert list((tmp_path / "cache").glob("images_*.safetensors"))
     with pytest.raises(ConfigError, match="is not the folder that these weights were trained on"):
-        saved.data({"root": str(tmp_path / "other")}, [], trained, str(tmp_path / "cache"))
+        rebuild.load_data_set(
+            {"root": str(tmp_path / "other")}, [], trained, str(tmp_path / "cache")
+        )
 
 
 def test_a_folder_that_is_not_there_is_not_another_one(tmp_path):
     trained = folder(tmp_path / "a")
     with pytest.raises(FileNotFoundError, match="nowhere, which does not exist"):
-        saved.data({"root": str(tmp_path / "nowhere")}, [], trained, str(tmp_path / "cache"))
+        rebuild.load_data_set(
+            {"root": str(tmp_path / "nowhere")}, [], trained, str(tmp_path / "cache")
+        )
 
 
 def test_a_folder_is_held_against_the_parts_that_were_trained_with(tmp_path):
     trained = folder(tmp_path / "a", test=False)
     made.write_image(tmp_path / "a" / "test" / "cat" / "7.png")
     node = {"root": str(tmp_path / "a"), "test": True}
-    assert len(saved.data(node, [], trained, str(tmp_path / "cache")).test) == 7
+    assert len(rebuild.load_data_set(node, [], trained, str(tmp_path / "cache")).test) == 7
 
 
 @pytest.mark.parametrize("value", ["${oc.env:HOME}", {"_target_": "os.system"}])
@@ -198,5 +211,5 @@ def test_values_of_the_training_are_plain_where_the_data_set_is_typed(value):
     typed = {"_target_": DIGITS["_target_"], "root": None}
     trained = digits(dataset=DIGITS | {"cutout": value})
     with pytest.raises(ConfigError, match="would itself be computed"):
-        saved.data(typed, [], trained, "cache")
-    assert len(saved.data(typed, ["cutout"], trained, "cache").val) == 432
+        rebuild.load_data_set(typed, [], trained, "cache")
+    assert len(rebuild.load_data_set(typed, ["cutout"], trained, "cache").val) == 432

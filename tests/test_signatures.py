@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from isthmus import signatures
-from isthmus.signatures import REQUIRED, UNKNOWN, Argument
+from isthmus.config import signatures
+from isthmus.config.signatures import REQUIRED, UNKNOWN, Argument
 
 CONF = Path(__file__).parent.parent / "conf"
 TARGETS = sorted(
@@ -20,9 +20,9 @@ TARGETS = sorted(
     | {
         "isthmus.models.mlp.MLP",
         "isthmus.models.resnet_cifar.ResNetCifar",
-        "isthmus.models.norms.build",
+        "isthmus.models.layers.build_norm",
     }
-    | {"isthmus.data.digits.Digits", "isthmus.schemas_of_training.Runtime", "isthmus.steps.to_text"}
+    | {"isthmus.data.digits.Digits", "isthmus.training.options.Runtime", "isthmus.steps.to_text"}
 )
 
 
@@ -258,7 +258,12 @@ def test_a_module_that_a_package_lacks_is_refused_with_those_it_has(sources):
 
 
 @pytest.mark.parametrize(
-    "target", ["isthmus.config.os.system", "isthmus.signatures.Path", "isthmus.checks"]
+    "target",
+    [
+        "isthmus.config.launch.os.system",
+        "isthmus.config.signatures.Path",
+        "isthmus.config.validation",
+    ],
 )
 def test_what_a_module_of_src_imports_is_not_in_it(target):
     with pytest.raises(LookupError, match=f"there is no {target}"):
@@ -299,7 +304,7 @@ def test_variable_arguments_outside_src_are_left_out(tmp_path, monkeypatch):
 
 
 def test_choices_are_those_of_an_argument_with_a_literal():
-    assert signatures.choices("isthmus.schemas_of_training.Runtime", "compile") == (
+    assert signatures.choices("isthmus.training.options.Runtime", "compile") == (
         "auto",
         True,
         False,

@@ -119,3 +119,10 @@ def test_a_period_of_nothing_is_refused(request_):
 def test_a_period_that_is_no_step_is_refused():
     with pytest.raises(ValueError, match="'10' is not a step"):
         steps.period_of("every_10", iterations_per_epoch=10)
+
+
+def test_a_whole_number_is_an_iteration_already():
+    assert steps.to_iteration(7, 10) == 7
+    assert steps.to_iterations([12, "1ep", 0], 10, end=12) == [0, 10, 12]
+    with pytest.raises(ValueError, match="1ep3it lies after the end of training, 1ep2it"):
+        steps.to_iterations([13], 10, end=12)

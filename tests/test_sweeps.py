@@ -10,7 +10,8 @@ from types import SimpleNamespace
 import pytest
 from hydra.core.utils import JobReturn, JobStatus
 
-from isthmus import config, sweeps
+from isthmus import sweeps
+from isthmus.config import launch
 
 ROOT = Path(__file__).parent.parent
 Mode = Enum("Mode", ["RUN", "MULTIRUN"])
@@ -73,7 +74,7 @@ def test_an_error_of_the_code_is_logged_with_its_traceback_one_of_the_user_witho
     tmp_path, caplog
 ):
     caplog.set_level(logging.ERROR)
-    for error in (config.ConfigError("lr=x: must be a number"), ZeroDivisionError("by zero")):
+    for error in (launch.ConfigError("lr=x: must be a number"), ZeroDivisionError("by zero")):
         sweeps.Sweep().on_job_end(config=hydra_config(tmp_path), job_return=ended(error))
     user, code = caplog.records
     assert not user.exc_info
@@ -251,7 +252,7 @@ def make_table(jobs: list[dict], folder: Path) -> None:
 
 
 def diverged() -> JobReturn:
-    error = config.ConfigError("the loss is nan at step 3it")
+    error = launch.ConfigError("the loss is nan at step 3it")
     error.__cause__ = FloatingPointError("the loss is nan at step 3it")
     return ended(error)
 

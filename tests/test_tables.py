@@ -29,7 +29,7 @@ def test_the_head_fits_above_a_short_name():
 
 def test_cells_are_padded_to_columns_and_a_column_of_nothing_is_left_out():
     lines = [["a", "empty", "long name"], ["1", "", "2"], ["333", "", "4"]]
-    assert tables.columns(lines) == ["  a  long name", "  1          2", "333          4"]
+    assert tables.align_columns(lines) == ["  a  long name", "  1          2", "333          4"]
 
 
 def test_a_result_is_its_evaluation_its_length_and_its_folder():

@@ -10,7 +10,7 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-from isthmus import torchrun
+from isthmus import machine
 from tests.scripts import QUIET, REPOSITORY, only, run
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
@@ -90,12 +90,11 @@ def test_what_torchrun_cannot_start_is_refused(script, arguments, message, tmp_p
 
 
 def test_a_process_by_itself_is_the_first(monkeypatch):
-    assert torchrun.is_first() and not torchrun.is_on()
-    assert (torchrun.rank(), torchrun.size(), torchrun.local_rank(), torchrun.local_size()) == (
-        0, 1, 0, 1,
-    )  # fmt: skip
+    assert machine.is_first() and not machine.is_distributed()
+    assert (machine.rank(), machine.num_processes()) == (0, 1)
+    assert (machine.local_rank(), machine.num_local_processes()) == (0, 1)
     monkeypatch.setenv("WORLD_SIZE", "4")  # as some clusters do without torchrun
-    assert not torchrun.is_on()
+    assert not machine.is_distributed()
     monkeypatch.setenv("MASTER_ADDR", "localhost")
     monkeypatch.setenv("RANK", "1")
-    assert torchrun.is_on() and not torchrun.is_first()
+    assert machine.is_distributed() and not machine.is_first()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from isthmus.workers import Workers
+from isthmus.training.workers import Workers
 
 ROOT = Path(__file__).parent.parent
 
@@ -123,7 +123,8 @@ def test_signals_to_all_processes_are_left_to_the_one_that_started_them():
 def test_processes_end_with_the_one_that_started_them(tmp_path, kind):
     code = (
         "import signal; from functools import partial; from pathlib import Path\n"
-        "from tests.test_workers import make, wait_in; from isthmus.workers import Workers\n"
+        "from tests.test_workers import make, wait_in\n"
+        "from isthmus.training.workers import Workers\n"
         "if __name__ == '__main__':\n"
         "    signal.signal(signal.SIGINT, signal.default_int_handler)  # else may be ignored\n"
         f"    tasks = [partial(wait_in, Path({json.dumps(str(tmp_path))}))] * 2\n"

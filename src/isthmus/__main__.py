@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from isthmus import command_line
+from isthmus.config import launch
 from isthmus.paths import IS_CHECKOUT, PACKAGE, SOURCES
 
 
@@ -41,7 +41,7 @@ def run(script: str) -> None:
     before = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     paths = [*([str(SOURCES)] if IS_CHECKOUT else []), *before, here]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
-    sys.argv = command_line.arguments(sys.argv)
+    sys.argv = launch.hydra_arguments(sys.argv)
     importlib.import_module(f"isthmus.scripts.{script}").main()
 
 

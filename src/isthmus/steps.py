@@ -1,14 +1,16 @@
 """Moments of training: "30ep", "500it" or "2ep100it" as typed, iterations inside the code.
 
 Iteration t is the state after t optimizer steps; iteration 0 is the initialization. This is the
-only place that converts.
+only place that converts: what was typed becomes iterations as soon as the length of an epoch is
+known, and text again only in names of folders and in messages.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 Step: TypeAlias = str  # a moment as typed
+Snapshots: TypeAlias = str | Sequence[Step | int] | None  # several, typed or in iterations
 
 _PATTERN = re.compile(r"(?:(\d+)ep)?(?:(\d+)it)?")
 
@@ -30,8 +32,13 @@ def parse(step: Step) -> tuple[int, int]:
     return int(match[1] or 0), int(match[2] or 0)
 
 
-def to_iteration(step: Step, iterations_per_epoch: int) -> int:
-    """Optimizer steps made at `step`, where an epoch has `iterations_per_epoch` of them."""
+def to_iteration(step: Step | int, iterations_per_epoch: int) -> int:
+    """Optimizer steps made at `step`, where an epoch has `iterations_per_epoch` of them.
+
+    A whole number is an iteration already.
+    """
+    if isinstance(step, int):
+        return step
     epochs, iterations = parse(step)
     return epochs * iterations_per_epoch + iterations
 
@@ -54,13 +61,13 @@ def log_grid(end: int) -> list[int]:
 
 
 def to_iterations(
-    request: str | Iterable[Step] | None, iterations_per_epoch: int, end: int
+    request: str | Iterable[Step | int] | None, iterations_per_epoch: int, end: int
 ) -> list[int]:
     """Iterations of a request for several moments, in order, each once.
 
     Args:
-        request: a list of steps; "every" for each epoch, "every_10ep" or "every_500it" for a
-            period; "log" for `log_grid`; None for none.
+        request: a list of steps, or of iterations; "every" for each epoch, "every_10ep" or
+            "every_500it" for a period; "log" for `log_grid`; None for none.
         iterations_per_epoch: optimizer steps in one epoch.
         end: the last iteration of the training.
 
@@ -75,10 +82,14 @@ def to_iterations(
         period = period_of(request, iterations_per_epoch)
         return list(range(0, end + 1, period))
     iterations = {to_iteration(step, iterations_per_epoch): step for step in request}
-    late = [step for iteration, step in iterations.items() if iteration > end]
+    late = [
+        to_text(iteration, iterations_per_epoch) if isinstance(step, int) else step
+        for iteration, step in iterations.items()
+        if iteration > end
+    ]
     if late:
         raise ValueError(
-            f"{', '.join(map(str, late))} lies after the end of training, "
+            f"{', '.join(late)} lies after the end of training, "
             f"{to_text(end, iterations_per_epoch)} ({end} iterations)"
         )
     return sorted(iterations)

@@ -1,20 +1,134 @@
-"""What happens around the jobs of a sweep: a failed job is written down and stops no other.
+"""The ledger of a sweep, and the Hydra callback that keeps it.
 
-Hydra calls these methods (`hydra.callbacks` in the scripts' configuration). Jobs may run in
-processes of their own, so what they leave behind is a small file each, see `ledger`.
+Each job leaves what it knows in `jobs/<number>.json`, as jobs may run in processes of their own and
+on other machines and may die at any moment; these files are put together as `sweep.csv`.
 """
 
 import contextlib
+import json
 import logging
 import os
 import pydoc
 import sys
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from isthmus import ledger, torchrun
-from isthmus.config import experiments_with_sweeps
+from isthmus import machine
+from isthmus.config.launch import experiments_with_sweeps
+from isthmus.store import reading
+from isthmus.store.files import write_csv, write_json
+
+LEDGER_COLUMNS = ("job", "status", "seconds", "folder", "overrides", "error")
+# How a job stands. The first two are of a sweep that goes on, or was itself killed.
+WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
+NOT_STARTED, KILLED, DIVERGED = "not started", "killed", "diverged"
+REASONS = {
+    NOT_STARTED: "never began: cancelled, or the sweep ended before",
+    KILLED: "began and did not end: cancelled, killed, or out of memory",
+}
+
+
+def plan_jobs(sweep: Path, first: int, overrides: Sequence[Sequence[str]]) -> None:
+    """Write down jobs that are about to be launched, numbered from `first` on."""
+    for number, words in enumerate(overrides, first):
+        note_job(sweep, {"job": number, "overrides": list(words), "status": WAITING})
+    write_table(sweep)
+
+
+def note_job(sweep: Path, job: dict[str, Any]) -> None:
+    """Write down all that is known of one job."""
+    write_json(sweep / "jobs" / f"{job['job']}.json", job)
+
+
+def read_jobs(sweep: Path, is_over: bool = False) -> list[dict[str, Any]]:
+    """All jobs of a sweep by number, as they stand.
+
+    Args:
+        sweep: its folder.
+        is_over: whether a job that has not ended by now never will.
+    """
+    jobs = [json.loads(path.read_text()) for path in (sweep / "jobs").glob("*.json")]
+    return [finalize(job) if is_over else job for job in sorted(jobs, key=lambda job: job["job"])]
+
+
+def finalize(job: dict[str, Any]) -> dict[str, Any]:
+    """A job of which nothing more will be heard."""
+    status = {WAITING: NOT_STARTED, RUNNING: KILLED}.get(job["status"], job["status"])
+    return {**job, "status": status, "error": REASONS.get(status, job.get("error"))}
+
+
+def has_ended(sweep: Path, number: int) -> bool:
+    """Whether a job has written that it is done or failed."""
+    path = sweep / "jobs" / f"{number}.json"
+    return path.exists() and json.loads(path.read_text())["status"] in (DONE, FAILED, DIVERGED)
+
+
+def write_table(sweep: Path, is_over: bool = False) -> list[dict[str, Any]]:
+    """Put the ledger together as `sweep.csv`: a row a job.
+
+    What jobs differ in has a column for each override, and each final loss and accuracy has one.
+
+    Args:
+        sweep: its folder.
+        is_over: whether a job that has not ended by now never will.
+
+    Returns:
+        The jobs.
+    """
+    jobs = read_jobs(sweep, is_over)
+    columns = [*LEDGER_COLUMNS, *_varied(jobs)]
+    rows = [_row(job) for job in jobs]
+    columns += sorted({name for row in rows for name in row} - {*columns, *_overridden(jobs)})
+    write_csv(sweep / "sweep.csv", columns, [[row.get(name) for name in columns] for row in rows])
+    return jobs
+
+
+def _row(job: dict[str, Any]) -> dict[str, Any]:
+    known = {name: job.get(name) for name in LEDGER_COLUMNS}
+    metrics = _metrics(Path(job["folder"])) if job["status"] == DONE else {}
+    words = {"overrides": " ".join(job["overrides"]), "error": _line(job.get("error"))}
+    return {**_split(job), **metrics, **known, **words}
+
+
+def _metrics(folder: Path) -> dict[str, float]:
+    """Final loss and accuracy of each model on each split, for a run that has a summary of them."""
+    path = folder / "result.json"
+    summary = reading.read_json(path) if path.exists() else {}
+    return {
+        f"{model} {split} {metric}": value
+        for model, row in summary.get("evaluation", {}).items()
+        if "/" not in model  # a file that the job was given
+        for split, cell in row.items()
+        for metric, value in cell.items()
+    }
+
+
+def _varied(jobs: Iterable[dict[str, Any]]) -> list[str]:
+    """Overrides in which the jobs differ, in the order in which they were typed."""
+    values: dict[str, set[str | None]] = {name: set() for name in _overridden(jobs)}
+    for job in jobs:
+        given = _split(job)
+        for name, seen in values.items():
+            seen.add(given.get(name))
+    return [name for name, seen in values.items() if len(seen) > 1 and name not in LEDGER_COLUMNS]
+
+
+def _overridden(jobs: Iterable[dict[str, Any]]) -> list[str]:
+    return list(dict.fromkeys(name for job in jobs for name in _split(job)))
+
+
+def _split(job: dict[str, Any]) -> dict[str, str]:
+    """Overrides by their names."""
+    parts = [word.partition("=") for word in job["overrides"]]
+    return {name.lstrip("+~"): value for name, _, value in parts}
+
+
+def _line(error: str | None) -> str | None:
+    """A reason in one line."""
+    return None if error is None else " ".join(error.split())
+
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +168,7 @@ class Sweep:
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
         """Refuse what cannot be swept over."""
-        if torchrun.is_on():
+        if machine.is_distributed():
             print("--multirun: torchrun trains one network at a time", file=sys.stderr)
             sys.exit(1)
         self.on_run_start(config)
@@ -75,7 +189,7 @@ class Sweep:
             return
         self.began = time.monotonic()
         job = {**_of(config), "overrides": list(config.hydra.overrides.task)}
-        ledger.note(_folder(config), {**job, "status": ledger.RUNNING})
+        note_job(_folder(config), {**job, "status": RUNNING})
 
     def on_job_end(self, config: Any, job_return: Any, **_: Any) -> None:
         """Write down how one job ended; a failure must not end the sweep."""
@@ -85,7 +199,7 @@ class Sweep:
         failed = job_return.status == status.FAILED
         returned = job_return._return_value
         diverged = failed and self.of_all is not None and _has_diverged(returned)
-        ended = ledger.DIVERGED if diverged else ledger.FAILED if failed else ledger.DONE
+        ended = DIVERGED if diverged else FAILED if failed else DONE
         job = {
             **_of(config),
             "overrides": list(job_return.overrides),
@@ -94,8 +208,8 @@ class Sweep:
             "error": f"{type(returned).__name__}: {returned}" if failed else None,
             "value": returned if isinstance(returned, float) else None,
         }
-        ledger.note(_folder(config), job)
-        ledger.write(_folder(config))
+        note_job(_folder(config), job)
+        write_table(_folder(config))
         if diverged:
             log.info("job #%s diverged: %s", job["job"], returned)
         elif failed:
@@ -105,14 +219,14 @@ class Sweep:
 
     def on_multirun_end(self, config: Any, **_: Any) -> None:
         """Say how many jobs are done, and which are not and why; exit with 1 if any is not."""
-        jobs = ledger.write(_folder(config), is_over=True)
-        is_finished = self._finish({job["folder"] for job in jobs if job["status"] == ledger.DONE})
+        jobs = write_table(_folder(config), is_over=True)
+        is_finished = self._finish({job["folder"] for job in jobs if job["status"] == DONE})
         is_finished &= self._finish_all(jobs, _folder(config))
-        counts = {status: 0 for status in (ledger.DONE, ledger.FAILED)}
+        counts = {status: 0 for status in (DONE, FAILED)}
         for job in jobs:
             counts[job["status"]] = counts.get(job["status"], 0) + 1
         print(f"\n{len(jobs)} jobs: {', '.join(f'{n} {status}' for status, n in counts.items())}")
-        lost = [job for job in jobs if job["status"] not in (ledger.DONE, ledger.DIVERGED)]
+        lost = [job for job in jobs if job["status"] not in (DONE, DIVERGED)]
         for job in lost:
             print(f"  #{job['job']} {' '.join(job['overrides'])}\n    {job['error']}")
         if (lost and not self.is_tolerant) or not is_finished:
@@ -134,9 +248,7 @@ class Sweep:
 
     def _finish_all(self, jobs: list[dict[str, Any]], folder: Path) -> bool:
         """Call `of_all`, if any job was done; whether it did what it does."""
-        if self.of_all is None or all(
-            job["status"] not in (ledger.DONE, ledger.DIVERGED) for job in jobs
-        ):
+        if self.of_all is None or all(job["status"] not in (DONE, DIVERGED) for job in jobs):
             return True
         try:
             finish: Any = pydoc.locate(self.of_all)

@@ -53,7 +53,7 @@ def evaluation(table: Evaluation) -> str:
     return "\n".join(lines)
 
 
-def columns(lines: Sequence[Sequence[str]]) -> list[str]:
+def align_columns(lines: Sequence[Sequence[str]]) -> list[str]:
     """Cells padded to columns; a column that is empty but for its name is left out.
 
     Args:

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
-from isthmus import runs
-from isthmus.averaging.evaluated import NAME, Ingredients
+from isthmus.averaging.checkpoint_average import NAME, Checkpoints
+from isthmus.store import files as store_files
 from isthmus.training import batch_norm
 from isthmus.training.evaluator import Evaluator
 from tests import toys
@@ -25,9 +25,9 @@ def ingredients(folder, num_models=2, bn="average", num_val=15, seed=0):
             else torch.tensor(position)
             for name, t in model.state_dict().items()
         }
-        runs.save_weights(file, state, {})
+        store_files.save_weights(file, state, {})
     evaluator = Evaluator(model, data, torch.device("cpu"), toys.RUNTIME)
-    return Ingredients(files, evaluator, bn)
+    return Checkpoints(files, evaluator, bn)
 
 
 @pytest.mark.parametrize("bn", ["average", "keep", "reset"])
@@ -54,9 +54,9 @@ STATISTICS = ["bn.running_mean", "bn.running_var", "bn.num_batches_tracked"]
 
 
 def test_statistics_are_named_as_in_the_state_dict():
-    assert batch_norm.statistics(toys.Small((2, 4, 4), 3)) == STATISTICS
-    assert batch_norm.statistics(torch.nn.Linear(2, 3)) == []
-    assert batch_norm.statistics(torch.nn.BatchNorm1d(2)) == [n[3:] for n in STATISTICS]
+    assert batch_norm.statistics_names(toys.Small((2, 4, 4), 3)) == STATISTICS
+    assert batch_norm.statistics_names(torch.nn.Linear(2, 3)) == []
+    assert batch_norm.statistics_names(torch.nn.BatchNorm1d(2)) == [n[3:] for n in STATISTICS]
 
 
 @pytest.mark.parametrize("bn", ["average", "keep", "reset"])

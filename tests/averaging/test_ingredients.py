@@ -1,4 +1,4 @@
-from isthmus.averaging import ingredients
+from isthmus.averaging import checkpoints
 
 
 def test_files_of_a_glob_are_sorted_with_numbers_by_their_value(tmp_path):
@@ -7,17 +7,17 @@ def test_files_of_a_glob_are_sorted_with_numbers_by_their_value(tmp_path):
         (tmp_path / name).touch()
     (tmp_path / "step_7.safetensors").mkdir()
     first = str(tmp_path / names[0])
-    found = ingredients.find([f"{tmp_path}/step_*.safetensors", first], None, None)
+    found = checkpoints.find_files([f"{tmp_path}/step_*.safetensors", first], None, None)
     assert [path.name for path in found] == [*names, names[0]]
 
 
 def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path):
     file = tmp_path / "a[1].safetensors"
     file.touch()
-    assert ingredients.find([str(file)], None, None) == [file]
+    assert checkpoints.find_files([str(file)], None, None) == [file]
 
 
 def test_the_latest_are_the_last_in_the_order_given(tmp_path):
     files = [tmp_path / name for name in "cab"]
     options = {"weights": None, "decay": None, "num": 2}
-    assert ingredients.select(files, "latest", options) == files[1:]
+    assert checkpoints.select_files(files, "latest", options) == files[1:]

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from isthmus import state_dicts
-from isthmus.averaging import soups
+from isthmus.averaging import checkpoint_average
 from tests.test_state_dicts import Loader, states
 
 
@@ -13,13 +13,13 @@ def test_ema_weights_are_those_of_the_recursion(num_models, decay):
     average = models[0]["weight"].double()
     for model in models[1:]:
         average = decay * average + (1 - decay) * model["weight"].double()
-    weights = soups.ema_weights(num_models, decay)
+    weights = checkpoint_average.ema_weights(num_models, decay)
     assert sum(weights) == pytest.approx(1)
     torch.testing.assert_close(state_dicts.mean(models, weights)["weight"], average.float())
 
 
 def test_a_greedy_soup_holds_one_network_at_a_time():
-    kept = soups.greedy_soup(Loader(), lambda mean, last: last % 3, [0.0] * 20)
+    kept = checkpoint_average.greedy_soup(Loader(), lambda mean, last: last % 3, [0.0] * 20)
     assert kept == [0, 1, 2, 5, 8, 11, 14, 17]
 
 
@@ -32,7 +32,9 @@ def soup_of(points, target, calls=None):
         return -abs(mean["weight"].item() - target)
 
     scores = [-abs(point - target) for point in points]
-    kept = soups.greedy_soup(lambda i: {"weight": torch.tensor([points[i]])}, score, scores)
+    kept = checkpoint_average.greedy_soup(
+        lambda i: {"weight": torch.tensor([points[i]])}, score, scores
+    )
     mean = sum(points[i] for i in kept) / len(kept)
     return kept, -abs(mean - target), scores
 
@@ -61,4 +63,4 @@ def test_a_greedy_soup_never_ends_below_its_best_ingredient(seed):
 
 def test_a_greedy_soup_of_nothing_is_refused():
     with pytest.raises(ValueError, match="a soup needs at least one ingredient, got none"):
-        soups.greedy_soup(lambda i: {}, lambda mean, last: 0.0, [])
+        checkpoint_average.greedy_soup(lambda i: {}, lambda mean, last: 0.0, [])

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus.averaging.tensors import PACKED_BELOW, LiveTensors
+from isthmus.averaging.live_tensors import PACKED_BELOW, LiveTensors
 
 
 def network(dtype=torch.float32):

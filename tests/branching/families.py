@@ -2,13 +2,12 @@
 
 import torch
 
-from isthmus import runs
 from isthmus.averaging.swa import SWA
-from isthmus.branching import distances
-from isthmus.branching.averages import Averages
-from isthmus.branching.family import Family, Origins
-from isthmus.branching.plan import Request
-from isthmus.branching.tree import Tree
+from isthmus.branching import averages as branching_averages
+from isthmus.branching.averages import AverageEvaluator
+from isthmus.branching.family import BranchFamily, FamilyConfig
+from isthmus.branching.plan import SpawnRequest, SpawnTree
+from isthmus.store import files
 from isthmus.training.optimizers import adam
 from isthmus.training.schedulers import Cosine
 from tests import toys
@@ -28,12 +27,12 @@ RESTLESS = {  # whose validation loss soon stops falling
 
 def family(folder, recipe=None, data=None, seeds=toys.SEEDS, **origins):
     """Of toys: three epochs of three iterations each; children are trained one by one."""
-    made = Origins(recipe or toys.recipe(), data or toys.data(), seeds, **origins)
-    return Family(Tree(folder), made, toys.RUNTIME)
+    made = FamilyConfig(recipe or toys.recipe(), data or toys.data(), seeds, **origins)
+    return BranchFamily(SpawnTree(folder), made, toys.RUNTIME)
 
 
 def asked(**changes):
-    return Request(**({"spawn_steps": ["0ep"], "child_seeds": [1, 2]} | changes))
+    return SpawnRequest(**({"spawn_steps": ["0ep"], "child_seeds": [1, 2]} | changes))
 
 
 def trained(made, snapshots=None, **changes):
@@ -47,15 +46,15 @@ def trained(made, snapshots=None, **changes):
 def grown(made, save=False, **changes):
     """A whole study, as `spawn.py` makes it: trained, averaged, evaluated and measured."""
     plan = trained(made, **changes)
-    averages = Averages(made.tree, plan, made.session.evaluator, save)
+    averages = AverageEvaluator(made.tree, plan, made.session.evaluator, save)
     for spawn_step in plan.spawn_steps:
         averages.evaluate(spawn_step)
-        distances.measure(made.tree, plan, spawn_step, made.parameters())
+        branching_averages.measure_distances(made.tree, plan, spawn_step, made.parameters())
     return plan, averages
 
 
 def weights(run, iteration, model="plain"):
-    return runs.load_weights(run.weights(iteration, model))[0]
+    return files.load_weights(run.weights(iteration, model))[0]
 
 
 def assert_same_moment(first, second, iteration):
@@ -64,5 +63,5 @@ def assert_same_moment(first, second, iteration):
     assert models == second.kept_models(iteration) and "plain" in models
     for model in models:
         assert toys.equal(weights(first, iteration, model), weights(second, iteration, model))
-    pair = [runs.load_state(run.snapshot_state(iteration)) for run in (first, second)]
+    pair = [files.load_state(run.snapshot_state(iteration)) for run in (first, second)]
     torch.testing.assert_close(*pair, rtol=0, atol=0)

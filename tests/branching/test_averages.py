@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from isthmus import runs, state_dicts
+from isthmus import state_dicts
 from isthmus.averaging.ema import EMA
-from isthmus.branching import averages as averages_module
-from isthmus.branching import cells, pairs
+from isthmus.branching import averages, results
+from isthmus.store import files as store_files
 from isthmus.training.evaluator import Evaluator
 from isthmus.training.loop import train
 from isthmus.training.session import Session
@@ -46,7 +46,7 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def table(study):
     names = ("child_step", "kind", "seeds", "model", "bn", "split")
-    rows = cells.of_tree(study.tree)
+    rows = results.collect_averages(study.tree)
     found = {tuple(row[name] for name in names): row for row in rows}
     assert len(found) == len(rows)
     return found
@@ -150,7 +150,7 @@ def test_an_average_of_one_has_the_statistics_that_it_was_trained_with(table, ch
 def test_children_are_evaluated_as_trained_and_as_their_averages_are(tmp_path, bn):
     made = family(tmp_path)
     grown(made, bn=bn, child_length="1ep", averages=["across", "back"])
-    found = {(row["kind"], row["bn"]) for row in cells.of_tree(made.tree)}
+    found = {(row["kind"], row["bn"]) for row in results.collect_averages(made.tree)}
     assert found == {("child", "keep"), ("child", bn), ("across", bn), ("back", bn)}
 
 
@@ -171,7 +171,7 @@ def test_averages_of_identical_children_are_the_child(tmp_path, bn):
     made = family(tmp_path, vary=[])
     grown(made, spawn_steps=["1ep"], child_seeds=[1, 2, 3], bn=bn, averages=["across"])
     values = {}
-    for row in cells.of_tree(made.tree):
+    for row in results.collect_averages(made.tree):
         reset = row["bn"] == "reset"
         cell = (row["child_step"], row["model"], row["split"], reset)
         values.setdefault(cell, {}).setdefault((row["loss"], row["accuracy"]), set())
@@ -194,7 +194,7 @@ def test_saved_averages_are_the_naive_mean_with_statistics_reset(study, kind, se
     folder /= f"seeds_{seeds}" if kind == "across" else f"seed_{seeds}"
     name = "step_10" if kind in ("across", "back") else f"{kind}_step_10"
     suffix = "" if model == "plain" else f".{model}"
-    found, metadata = runs.load_weights(folder / "weights" / f"{name}{suffix}.safetensors")
+    found, metadata = store_files.load_weights(folder / "weights" / f"{name}{suffix}.safetensors")
     expected = study.session.evaluator.reset_batch_norm(naive_mean(networks))
     for key, tensor in expected.items():
         torch.testing.assert_close(found[key], tensor, rtol=1e-6, atol=1e-7)
@@ -233,10 +233,10 @@ def test_averages_saved_under_several_treatments_are_all_kept(tmp_path, evaluati
     for path in first:
         twin = path.with_name(f"keep_{path.name}")
         if path.name.endswith(".state.pt"):
-            pair = runs.load_state(path), runs.load_state(twin)
+            pair = store_files.load_state(path), store_files.load_state(twin)
             torch.testing.assert_close(*pair, rtol=0, atol=0)
             continue
-        (reset, of_reset), (kept, of_kept) = map(runs.load_weights, (path, twin))
+        (reset, of_reset), (kept, of_kept) = map(store_files.load_weights, (path, twin))
         assert (of_reset["bn"], of_kept["bn"]) == ("reset", "keep")
         assert {**of_reset, "bn": ""} == {**of_kept, "bn": ""}
         seed, last_step = of_kept["members"][-1]
@@ -265,7 +265,7 @@ def test_one_can_train_on_from_a_saved_average_with_the_mean_momentum(study, run
     saved = tree.across("1ep1it", [1, 2])
     if run == "back":
         files, saved = [tree.parent.snapshot_state(4), files[1]], tree.back("1ep1it", 2)
-    first, second = (momenta(runs.load_state(file)) for file in files)
+    first, second = (momenta(store_files.load_state(file)) for file in files)
 
     made = Session(toys.recipe(), toys.data(), toys.SEEDS, toys.RUNTIME)
     made.load_snapshot(saved, 10)
@@ -285,11 +285,11 @@ def test_a_parent_that_has_not_begun_is_left_out_of_the_mean_of_momentum(tmp_pat
     made = family(tmp_path)
     grown(made, save=True, child_steps=["1ep"], child_length="1ep", averages=["back", "back_all"])
     child, back = made.tree.child("0ep", 1), made.tree.back("0ep", 1)
-    own, found = (momenta(runs.load_state(run.snapshot_state(3))) for run in (child, back))
+    own, found = (momenta(store_files.load_state(run.snapshot_state(3))) for run in (child, back))
     torch.testing.assert_close(own, found, rtol=0, atol=0)
-    states = [momenta(runs.load_state(child.snapshot_state(i))) for i in (1, 2, 3)]
+    states = [momenta(store_files.load_state(child.snapshot_state(i))) for i in (1, 2, 3)]
     path = back.folder / "weights" / "back_all_step_3.state.pt"
-    for i, momentum in momenta(runs.load_state(path)).items():
+    for i, momentum in momenta(store_files.load_state(path)).items():
         torch.testing.assert_close(momentum, sum(state[i] for state in states) / 3)
 
 
@@ -318,12 +318,12 @@ def num_networks(evaluations):
 def test_saving_averages_later_changes_no_number_and_evaluates_nothing(tmp_path, evaluations, bn):
     made = family(tmp_path)
     grown(made, child_length="1ep", bn=bn)
-    before = cells.of_tree(made.tree)
+    before = results.collect_averages(made.tree)
     assert evaluations
     evaluations.clear()
     _, evaluated = grown(made, save=True, child_length="1ep", bn=bn)
     assert evaluations == []
-    assert cells.of_tree(made.tree) == before
+    assert results.collect_averages(made.tree) == before
     run = made.tree.across("0ep", [1, 2])
     assert run.snapshots() == ([1, 2, 3] if bn == "reset" else [])  # to train on from
     files = saved_in(tmp_path / "avg_across") + saved_in(tmp_path / "avg_back")
@@ -390,7 +390,7 @@ def test_ends_evaluated_anew_because_many_were_side_by_side_are_not_evaluated_tw
 def test_children_that_no_treatment_changes_have_the_same_numbers_twice(tmp_path, network, bn):
     made = family(tmp_path, toys.recipe(model={"mlp": Mlp, "small": toys.Small}[network]))
     grown(made, child_length="1ep", bn=bn)
-    rows = [row for row in cells.of_tree(made.tree) if row["kind"] == "child"]
+    rows = [row for row in results.collect_averages(made.tree) if row["kind"] == "child"]
     sides = [[{**row, "bn": ""} for row in rows if row["bn"] == side] for side in ("keep", bn)]
     assert sides[0] == sides[1]
     assert len(sides[0]) == len(rows) / 2 > 0
@@ -403,13 +403,13 @@ def test_a_split_asked_for_later_is_added(tmp_path, evaluations):
     _, evaluated = grown(made, child_length="1ep", splits=["test", "val"])
     assert evaluated.num_evaluated > 0
     assert set(num_networks(evaluations)) == {"val"}
-    assert {row["split"] for row in cells.of_tree(made.tree)} == {"val", "test"}
+    assert {row["split"] for row in results.collect_averages(made.tree)} == {"val", "test"}
 
 
 def test_a_model_without_averages_has_plain_rows_alone(tmp_path, evaluations):
     made = family(tmp_path, toys.recipe(averages=None))
     grown(made, child_length="1ep")
-    assert {row["model"] for row in cells.of_tree(made.tree)} == {"plain"}
+    assert {row["model"] for row in results.collect_averages(made.tree)} == {"plain"}
     evaluations.clear()
     assert grown(made, child_length="1ep", models=["averaged"])[1].num_evaluated == 0
     assert evaluations == []
@@ -421,14 +421,16 @@ def test_children_that_stopped_early_have_no_rows_later(tmp_path):
     plan, _ = grown(made, **steps)
     ends = [made.tree.child("0ep", seed).read_result()["iteration"] for seed in (1, 2)]
     assert max(ends) < 120
-    found = {(int(r["child_step"]), r["kind"], r["seeds"]) for r in cells.of_tree(made.tree)}
+    found = {
+        (int(r["child_step"]), r["kind"], r["seeds"]) for r in results.collect_averages(made.tree)
+    }
     reached = {
         str(seed): [s for s in (3, 6) if s <= end] for seed, end in zip("12", ends, strict=True)
     }
     for seed, steps_there in reached.items():
         assert {step for step, _, seeds in found if seeds == seed} == set(steps_there)
     assert max(step for step, *_ in found) < 120
-    assert all(int(row[1]) < 120 for row in pairs.of_tree(made.tree))
+    assert all(int(row[1]) < 120 for row in results.collect_distances(made.tree))
 
 
 class Mlp(nn.Sequential):
@@ -444,8 +446,10 @@ class Mlp(nn.Sequential):
 def tables(made):
     """The tables of the whole tree, as they are written."""
     return (
-        runs.csv_bytes(cells.COLUMNS, cells.in_order(cells.of_tree(made.tree))),
-        runs.csv_bytes(pairs.COLUMNS, pairs.of_tree(made.tree)),
+        store_files.csv_bytes(
+            results.AVERAGE_COLUMNS, results.sort_rows(results.collect_averages(made.tree))
+        ),
+        store_files.csv_bytes(results.DISTANCE_COLUMNS, results.collect_distances(made.tree)),
     )
 
 
@@ -478,8 +482,8 @@ def test_tables_do_not_depend_on_the_order_of_requests(tmp_path, network, backwa
 @pytest.mark.parametrize("network", [toys.Small, Mlp], ids=["small", "mlp"])
 def test_tables_do_not_depend_on_how_many_are_evaluated_at_once(tmp_path, monkeypatch, network):
     found = []
-    for at_once in (1, 3, averages_module.AT_ONCE):
-        monkeypatch.setattr(averages_module, "AT_ONCE", at_once)
+    for at_once in (1, 3, averages.AT_ONCE):
+        monkeypatch.setattr(averages, "AT_ONCE", at_once)
         made = family(tmp_path / str(at_once), toys.recipe(model=network))
         grown(made, child_length="2ep")
         found.append(tables(made))
@@ -491,7 +495,7 @@ def test_a_study_killed_again_and_again_ends_as_an_uninterrupted_one(
     tmp_path, monkeypatch, network
 ):
     changes = {"spawn_steps": ["0ep", "4it"], "child_length": "1ep"}
-    recipe, write = toys.recipe(model=network), runs.write_bytes
+    recipe, write = toys.recipe(model=network), store_files.write_bytes
     whole = family(tmp_path / "whole", recipe)
     grown(whole, save=True, **changes)
 
@@ -503,7 +507,7 @@ def test_a_study_killed_again_and_again_ends_as_an_uninterrupted_one(
                 raise KeyboardInterrupt
             write(path, content)
 
-        monkeypatch.setattr(runs, "write_bytes", killed)
+        monkeypatch.setattr(store_files, "write_bytes", killed)
         parts = family(tmp_path / "parts", recipe)
         with contextlib.suppress(KeyboardInterrupt):
             grown(parts, save=True, **changes)

@@ -1,14 +1,8 @@
 import pytest
 
-from isthmus.branching import departures
+from isthmus.branching import family as branching_family
 from tests import toys
-from tests.branching.families import (
-    RESTLESS,
-    assert_same_moment,
-    family,
-    trained,
-    weights,
-)
+from tests.branching.families import RESTLESS, assert_same_moment, family, trained, weights
 
 K1K2 = [(0, 3), (0, 5), (4, 3), (4, 5)]  # of nine iterations, three an epoch
 FOLDERS = {0: "0ep", 4: "1ep1it"}
@@ -17,7 +11,7 @@ FOLDERS = {0: "0ep", 4: "1ep1it"}
 def departed(folder, some=K1K2, seeds=(2, 3), snapshots=None, **origins):
     """The family of branches that have been trained."""
     made = family(folder, **origins)
-    departures.train(made, list(some), list(seeds), snapshots)
+    branching_family.train_branch_pairs(made, list(some), list(seeds), snapshots)
     return made
 
 

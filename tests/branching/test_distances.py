@@ -3,7 +3,7 @@ import csv
 import pytest
 import torch
 
-from isthmus.branching import cells, pairs
+from isthmus.branching import results
 from tests.branching.families import family, grown, trained, weights
 
 
@@ -18,7 +18,10 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def table(study):
     """Rows of the table of the tree by child step and seed."""
-    rows = [dict(zip(pairs.COLUMNS, row, strict=True)) for row in pairs.of_tree(study.tree)]
+    rows = [
+        dict(zip(results.DISTANCE_COLUMNS, row, strict=True))
+        for row in results.collect_distances(study.tree)
+    ]
     return {(int(row["child_step"]), int(row["seed"])): row for row in rows}
 
 
@@ -83,7 +86,10 @@ def test_running_statistics_do_not_count(study):
 def test_an_only_child_has_empty_cells_for_siblings(tmp_path):
     made = family(tmp_path)
     grown(made, child_seeds=[1], child_steps=["0", "1ep"], child_length="1ep")
-    rows = [dict(zip(pairs.COLUMNS, row, strict=True)) for row in pairs.of_tree(made.tree)]
+    rows = [
+        dict(zip(results.DISTANCE_COLUMNS, row, strict=True))
+        for row in results.collect_distances(made.tree)
+    ]
     assert len(rows) == 2
     for row in rows:
         assert {name for name, cell in row.items() if cell == ""} == {
@@ -95,7 +101,10 @@ def test_an_only_child_has_empty_cells_for_siblings(tmp_path):
 def test_identical_children_are_at_no_distance(tmp_path):
     made = family(tmp_path, vary=[])
     grown(made, child_steps=["1ep"], child_length="1ep")
-    rows = [dict(zip(pairs.COLUMNS, row, strict=True)) for row in pairs.of_tree(made.tree)]
+    rows = [
+        dict(zip(results.DISTANCE_COLUMNS, row, strict=True))
+        for row in results.collect_distances(made.tree)
+    ]
     assert [float(row["l2_siblings"]) for row in rows] == [0, 0]
     assert [float(row["cosine_siblings"]) for row in rows] == [1, 1]
 
@@ -108,8 +117,8 @@ def test_of_children_that_are_added_only_new_pairs_are_measured(tmp_path, monkey
     marked = path.read_text().replace("\n0,3,0,1,2,3,", "\n0,3,0,1,2,3,1e9")  # whatever it was
     path.write_text(marked)
     grown(made, child_seeds=[3, 1, 2], **changes)
-    rows = cells.read_rows(path)
-    assert [(row["seed"], row["other"]) for row in rows if row["other"] not in pairs.ALONE] == [
+    rows = results.read_rows(path)
+    assert [(row["seed"], row["other"]) for row in rows if row["other"] not in results.ALONE] == [
         ("1", "2"),
         ("1", "3"),
         ("2", "3"),
@@ -135,9 +144,9 @@ def test_the_table_of_a_spawn_step_has_the_columns_it_says(tmp_path):
     grown(made, child_length="1it", child_steps=["1it"])
     with made.tree.distance(plan.text(0)).open(newline="") as file:
         header, *rows = list(csv.reader(file))
-    assert tuple(header) == pairs.PAIRS
+    assert tuple(header) == results.PAIRS
     assert [row[4:6] for row in rows] == [
-        *(["1", other] for other in (*pairs.ALONE, "2")),
-        *(["2", other] for other in pairs.ALONE),
+        *(["1", other] for other in (*results.ALONE, "2")),
+        *(["2", other] for other in results.ALONE),
     ]
     assert all((row[7] == "") == (row[5] == "origin") for row in rows)

@@ -3,9 +3,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from isthmus import runs
-from isthmus.branching.wanted import as_steps
-from isthmus.runs import Run
+from isthmus.store import files as store_files
+from isthmus.store.files import Run
+from isthmus.training import recipe as training_recipe
 from isthmus.training.fit import fit
 from isthmus.training.loop import Callback, after_every_step, train
 from isthmus.training.schedulers import Cosine
@@ -83,8 +83,8 @@ def test_each_stream_makes_children_of_their_own(tmp_path, stream):
 
 def test_every_child_of_the_initialization_begins_from_that_of_the_parent(tmp_path):
     made = family(tmp_path)
-    assert made.origins.of_child(5) == toys.Seeds(1, 5, 5, 5)
-    assert replace(made.origins, vary=["dropout"]).of_child(5) == toys.Seeds(1, 1, 1, 5)
+    assert made.origins.of_child(5) == training_recipe.Seeds(1, 5, 5, 5)
+    assert replace(made.origins, vary=["dropout"]).of_child(5) == training_recipe.Seeds(1, 1, 1, 5)
 
 
 def test_neighbours_do_not_change_a_child(tmp_path):
@@ -100,7 +100,7 @@ def test_a_child_that_an_older_version_trained_in_a_stack_stays_but_is_not_train
     made = family(tmp_path)
     trained(made, child_seeds=[1, 2], child_length="1ep", child_steps=["1ep"])
     run = made.tree.child("0ep", 2)
-    runs.write_json(run.result, run.read_result() | {"together": [2, 3]})
+    store_files.write_json(run.result, run.read_result() | {"together": [2, 3]})
     before = made.num_steps
     trained(made, child_seeds=[1, 2], child_length="1ep", child_steps=["1ep"])
     assert made.num_steps == before
@@ -199,10 +199,10 @@ def test_asking_for_shorter_children_trains_nothing_and_makes_what_was_not_kept(
 def test_weights_of_a_child_say_where_they_come_from(tmp_path):
     made = family(tmp_path, vary=["dropout"])
     trained(made, spawn_steps=["4it"])
-    _, metadata = runs.load_weights(made.tree.child("1ep1it", 2).weights(5, "ema_0.5"))
+    _, metadata = store_files.load_weights(made.tree.child("1ep1it", 2).weights(5, "ema_0.5"))
     expected = {"spawn_step": 4, "child_seed": 2, "vary": ["dropout"], "iteration": 5}
     assert metadata.items() >= expected.items()
-    _, metadata = runs.load_weights(made.tree.parent.weights(4))
+    _, metadata = store_files.load_weights(made.tree.parent.weights(4))
     assert not metadata.keys() & {"spawn_step", "child_seed", "vary"}
 
 
@@ -251,8 +251,8 @@ def random_weights(made, seed=3):
 def given(tmp_path):
     """Weights as a file gives them, in alphabetical order."""
     path = tmp_path / "given.safetensors"
-    runs.save_weights(path, random_weights(family(tmp_path / "other")), {})
-    return runs.load_weights(path)[0]
+    store_files.save_weights(path, random_weights(family(tmp_path / "other")), {})
+    return store_files.load_weights(path)[0]
 
 
 def test_a_parent_of_given_weights_begins_from_them_with_a_fresh_optimizer(tmp_path, given):
@@ -261,7 +261,7 @@ def test_a_parent_of_given_weights_begins_from_them_with_a_fresh_optimizer(tmp_p
     parent = made.tree.parent
     for model in ("plain", "ema_0.5", "ema_0.9"):
         assert toys.equal(weights(parent, 0, model), given)
-    state = runs.load_state(parent.snapshot_state(0))["training"]
+    state = store_files.load_state(parent.snapshot_state(0))["training"]
     assert state["optimizer"]["state"] == {}
     assert state["iteration"] == 0
     assert not toys.equal(weights(parent, 9), given)
@@ -357,10 +357,6 @@ def test_children_that_stop_early_keep_what_they_reached_and_are_not_trained_aga
     steps_made.clear()
     trained(family(tmp_path, toys.recipe(**RESTLESS)), **changes)
     assert steps_made == []
-
-
-def test_iterations_are_asked_for_as_steps():
-    assert as_steps([0, 12]) == ["0it", "12it"]
 
 
 def test_parameters_are_those_that_are_learned(tmp_path):

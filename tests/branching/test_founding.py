@@ -4,11 +4,13 @@ from typing import Any
 import pytest
 import torch
 
-from isthmus import config, runs, schemas
-from isthmus.branching import founding
-from isthmus.branching.family import Family, Origins
-from isthmus.branching.tree import Tree
+from isthmus.branching import family as branching_family
+from isthmus.branching.family import BranchFamily, FamilyConfig
+from isthmus.branching.plan import SpawnTree
+from isthmus.config import launch
 from isthmus.data.splits import Split
+from isthmus.store import files
+from isthmus.training import options
 from isthmus.training.recipe import Recipe, Runtime, Seeds
 from tests import toys
 from tests.branching.families import asked, assert_same_moment, trained, weights
@@ -18,7 +20,7 @@ STEPS = {"spawn_steps": ["0ep", "1it"], "child_length": "2it", "child_seeds": [2
 
 def values(**changes: Any) -> dict[str, Any]:
     """A configuration of `Family`: one epoch of an MLP on the digits in nine steps."""
-    own = dataclasses.asdict(schemas.Family())
+    own = dataclasses.asdict(options.Family())
     own |= {
         "dataset": {
             "_target_": "isthmus.data.digits.Digits",
@@ -40,16 +42,16 @@ def values(**changes: Any) -> dict[str, Any]:
 
 
 def founded(folder, **changes):
-    return founding.family(values(**changes), Tree(folder))
+    return branching_family.build_family(values(**changes), SpawnTree(folder))
 
 
 def test_a_family_is_what_the_parts_make_by_hand(tmp_path):
     made = founded(tmp_path / "founded", vary=["dropout", "data_order"], global_seed=5)
     own = values(vary=["dropout", "data_order"], global_seed=5)
-    recipe = Recipe(**config.recipe(config.training(own)))
-    data = config.load(own["dataset"], 5)
-    origins = Origins(recipe, data, Seeds(5, 5, 5, 5), ["dropout", "data_order"])
-    by_hand = Family(Tree(tmp_path / "by_hand"), origins, Runtime(**config.runtime(own)))
+    recipe = Recipe(**launch.recipe(launch.training(own)))
+    data = launch.load_data(own["dataset"], 5)
+    origins = FamilyConfig(recipe, data, Seeds(5, 5, 5, 5), ["dropout", "data_order"])
+    by_hand = BranchFamily(SpawnTree(tmp_path / "by_hand"), origins, Runtime(**launch.runtime(own)))
     for family in (made, by_hand):
         trained(family, ["1ep"], **STEPS)
     assert_same_moment(made.tree.parent, by_hand.tree.parent, 9)
@@ -65,17 +67,17 @@ def test_every_stream_of_chance_has_its_own_seed_or_the_global_one(tmp_path, str
 
 def test_weights_say_how_they_were_trained(tmp_path):
     own = values()
-    made = founding.family(own, Tree(tmp_path))
+    made = branching_family.build_family(own, SpawnTree(tmp_path))
     made.train_parent(made.plan(asked(child_length="1it")))
-    _, metadata = runs.load_weights(made.tree.parent.weights(9))
+    _, metadata = files.load_weights(made.tree.parent.weights(9))
     assert set(metadata["config"]) == {
-        field.name for field in dataclasses.fields(schemas.Train)
+        field.name for field in dataclasses.fields(options.Train)
     } - {"runtime", "output_dir", "snapshots"}
     assert metadata["config"]["model"] == own["model"]
 
 
 def test_a_part_that_refuses_its_values_is_named_before_the_data_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "load", None)
+    monkeypatch.setattr(launch, "load_data", None)
     with pytest.raises(ValueError, match="^optimizer.lr: must be "):
         founded(tmp_path, optimizer={"lr": -1.0})
     assert list(tmp_path.iterdir()) == []
@@ -90,14 +92,14 @@ def given(tmp_path):
     """A file of weights that fit."""
     made = founded(tmp_path / "given", global_seed=7)
     path = tmp_path / "given.safetensors"
-    runs.save_weights(path, made.session.model.state_dict(), {})
+    files.save_weights(path, made.session.model.state_dict(), {})
     return path
 
 
 def test_given_weights_are_what_the_parent_begins_from(tmp_path, given):
     made = founded(tmp_path / "tree", pretrain={"weights": str(given)})
     made.train_parent(made.plan(asked(child_length="1it")))
-    assert toys.equal(weights(made.tree.parent, 0), runs.load_weights(given)[0])
+    assert toys.equal(weights(made.tree.parent, 0), files.load_weights(given)[0])
     assert not made.tree.pretrain.folder.exists()
 
 
@@ -135,8 +137,8 @@ def test_a_pretraining_on_other_data_is_on_that(tmp_path):
 def test_the_data_of_a_pretraining_is_not_read_for_a_parent_that_is_there(tmp_path, monkeypatch):
     own = {"dataset": {"subsample_fraction": 0.1}}
     trained(founded(tmp_path, pretrain=own), **STEPS)
-    read, load = [], config.load
-    monkeypatch.setattr(config, "load", lambda *a: read.append(a) or load(*a))
+    read, load = [], launch.load_data
+    monkeypatch.setattr(launch, "load_data", lambda *a: read.append(a) or load(*a))
     again = founded(tmp_path, pretrain=own)
     trained(again, **STEPS)
     assert again.num_steps == 0
@@ -144,7 +146,7 @@ def test_the_data_of_a_pretraining_is_not_read_for_a_parent_that_is_there(tmp_pa
 
 
 def test_a_pretraining_with_inputs_of_another_shape_is_refused(tmp_path, monkeypatch):
-    load = config.load
+    load = launch.load_data
 
     def larger(node, seed):
         data = load(node, seed)
@@ -155,7 +157,7 @@ def test_a_pretraining_with_inputs_of_another_shape_is_refused(tmp_path, monkeyp
         )
         return dataclasses.replace(data, train=train)
 
-    monkeypatch.setattr(config, "load", larger)
+    monkeypatch.setattr(launch, "load_data", larger)
     message = (
         r"^pretrain.dataset: has inputs of shape \[1, 9, 9\], and dataset of shape \[1, 8, 8\]$"
     )
@@ -167,7 +169,7 @@ def test_a_pretraining_with_inputs_of_another_shape_is_refused(tmp_path, monkeyp
 def test_labels_that_are_numbers_are_refused(tmp_path):
     numbers = {"_target_": "isthmus.data.function_1d.Function1D"}
     with pytest.raises(ValueError, match="^dataset: compares accuracies"):
-        founding.family(values() | {"dataset": numbers}, Tree(tmp_path))
+        branching_family.build_family(values() | {"dataset": numbers}, SpawnTree(tmp_path))
 
 
 def test_the_parametrization_reaches_parent_and_children(tmp_path):
@@ -176,13 +178,13 @@ def test_the_parametrization_reaches_parent_and_children(tmp_path):
         "warmup_steps": 2,
         "cap": 0.1,
     }
-    made = founding.family(values(parametrization=part), Tree(tmp_path))
+    made = branching_family.build_family(values(parametrization=part), SpawnTree(tmp_path))
     plan = trained(made, **STEPS | {"child_seeds": [1, 2, 3]})
     assert plan.spawn_steps == [0, 1]
     for step in ("0ep", "1it"):
         for seed in (1, 2, 3):  # 1 is the parent's
             run = made.tree.child(step, seed)
-            _, metadata = runs.load_weights(run.weights(run.read_result()["iteration"]))
+            _, metadata = files.load_weights(run.weights(run.read_result()["iteration"]))
             assert metadata["config"]["parametrization"] == part
-            _, of_parent = runs.load_weights(made.tree.parent.weights(0))
+            _, of_parent = files.load_weights(made.tree.parent.weights(0))
             assert metadata["first_lrs"] == of_parent["first_lrs"]

@@ -2,14 +2,14 @@ from pathlib import Path
 
 import pytest
 
-from isthmus import runs
-from isthmus.branching.legs import COLUMNS, Legs, rows_of
-from isthmus.branching.tree import Tree
+from isthmus.branching.plan import SpawnTree
+from isthmus.branching.results import LEG_COLUMNS, Legs, leg_rows
+from isthmus.store import files
 
 
 def legs(folder=Path("t"), **changes):
     values = {
-        "tree": Tree(folder),
+        "tree": SpawnTree(folder),
         "num_legs": 2,
         "strategy": None,
         "child_seeds": [1, 2],
@@ -54,9 +54,9 @@ def test_legs_are_done_when_the_table_has_them_all(tmp_path):
     made = legs(tmp_path)
     assert not made.are_done()
     row = ["child", "1", 16, "keep", "test", "0.5", "0.5"]
-    runs.write_csv(made.table, COLUMNS, [[1, *row]])
+    files.write_csv(made.table, LEG_COLUMNS, [[1, *row]])
     assert not made.are_done()
-    runs.write_csv(made.table, COLUMNS, [[0, *row], [1, *row]])
+    files.write_csv(made.table, LEG_COLUMNS, [[0, *row], [1, *row]])
     assert made.are_done()
     assert legs(tmp_path, num_legs=1).are_done()
     assert not legs(tmp_path, num_legs=3).are_done()
@@ -64,9 +64,9 @@ def test_legs_are_done_when_the_table_has_them_all(tmp_path):
 
 def test_the_rows_of_a_network_are_its_splits():
     table = {"train": {"loss": 0.1 * 3, "accuracy": 0.25}, "test": {"loss": 5.0, "accuracy": 1.0}}
-    rows = rows_of(1, ("child", "2"), 8, "keep", table)
+    rows = leg_rows(1, ("child", "2"), 8, "keep", table)
     assert rows == [
         [1, "child", "2", 8, "keep", "train", "0.30000000000000004", "0.25"],
         [1, "child", "2", 8, "keep", "test", "5.0", "1.0"],
     ]
-    assert all(len(row) == len(COLUMNS) for row in rows)
+    assert all(len(row) == len(LEG_COLUMNS) for row in rows)

@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus import runs, state_dicts
-from isthmus.branching import cells
-from isthmus.branching.legs import Legs
-from isthmus.branching.merge import Changes, Merging, changes
+from isthmus import state_dicts
+from isthmus.branching import results
+from isthmus.branching.results import Legs
+from isthmus.branching.split_merge import LegChanges, MergeTrainer, leg_changes
+from isthmus.store import files as store_files
 from isthmus.training.evaluator import Evaluator
 from isthmus.training.loop import Training
 from isthmus.training.optimizers import adam
@@ -30,7 +31,7 @@ def merging(folder, strategy=None, num_legs=2, recipe=None, **changed):
     made = family(folder, recipe)
     values = {"child_seeds": [1, 2], "child_length": "1ep", "bn": "reset"} | changed
     legs = Legs(made.tree, num_legs, strategy, **values)
-    merger = Merging(made, legs)
+    merger = MergeTrainer(made, legs)
     made.train_parent(made.plan(asked(spawn_steps=None)), to_its_end=True)
     return merger
 
@@ -67,13 +68,13 @@ def rates(run):
 
 
 def momenta(path):
-    found = runs.load_state(path)["training"]["optimizer"]["state"]
+    found = store_files.load_state(path)["training"]["optimizer"]["state"]
     return {i: buffers["momentum_buffer"] for i, buffers in found.items()}
 
 
 def by_key(legs):
     """The rows of the table, each there once."""
-    names, rows = ("leg", "role", "seeds", "bn", "split"), cells.read_rows(legs.table)
+    names, rows = ("leg", "role", "seeds", "bn", "split"), results.read_rows(legs.table)
     found = {tuple(row[name] for name in names): row for row in rows}
     assert len(found) == len(rows) > 0
     return found
@@ -194,7 +195,7 @@ BATCH_SIZES = {  # of parent and child, by leg; batches of 16 at first, two chil
 
 
 def test_batches_are_of_the_size_that_the_strategy_says(legs):
-    rows = cells.read_rows(legs.table)
+    rows = results.read_rows(legs.table)
     for leg, sizes in enumerate(BATCH_SIZES[legs.strategy]):
         for role, size in zip(("parent", "child"), sizes, strict=True):
             own = [row for row in rows if (row["leg"], row["role"]) == (str(leg), role)]
@@ -303,7 +304,7 @@ def test_children_of_a_leg_differ_unless_they_share_every_stream(tmp_path, by_st
     assert not toys.equal(*(weights(legs.child(1, seed), 12) for seed in (1, 2)))
     made = family(tmp_path, vary=[])
     same = Legs(made.tree, 2, None, [1, 2], "1ep", "average")
-    merger = Merging(made, same)
+    merger = MergeTrainer(made, same)
     made.train_parent(made.plan(asked(spawn_steps=None)), to_its_end=True)
     merger.train()
     for leg in range(2):
@@ -386,13 +387,13 @@ def test_batches_of_less_than_one_example_are_refused_before_any_work(tmp_path):
     made = family(tmp_path, toys.recipe(batch_size=2))
     legs = Legs(made.tree, 1, "decrease_child_batch_size", [1, 2, 3], None, "reset")
     with pytest.raises(ValueError, match=message):
-        Merging(made, legs)
+        MergeTrainer(made, legs)
 
 
 def test_as_many_children_as_examples_in_a_batch_have_batches_of_one():
     recipe = toys.recipe(batch_size=3)
-    assert changes("decrease_child_batch_size", recipe, 5, 3, "child") == Changes(1)
-    assert changes("decrease_child_batch_size", recipe, 5, 3, "parent") == Changes(3)
+    assert leg_changes("decrease_child_batch_size", recipe, 5, 3, "child") == LegChanges(1)
+    assert leg_changes("decrease_child_batch_size", recipe, 5, 3, "parent") == LegChanges(3)
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -411,14 +412,14 @@ def test_children_past_the_end_of_the_schedule_are_refused_before_any_work(
         r"try .* or scheduler=constant$"
     )
     with pytest.raises(ValueError, match=message):
-        Merging(made, legs)
+        MergeTrainer(made, legs)
     assert steps_made == []
     assert list(tmp_path.rglob("*")) == []
 
 
 def test_a_scaled_optimizer_keeps_its_rate_when_state_is_loaded():
-    recipe = Changes(16, lr_factor=0.25).of(toys.recipe())
+    recipe = LegChanges(16, lr_factor=0.25).of(toys.recipe())
     parameter = torch.nn.Parameter(torch.zeros(2))
     optimizer = recipe.optimizer([parameter])
     assert [group["lr"] for group in optimizer.param_groups] == [0.0125]
-    assert Changes(16).of(toys.recipe()).optimizer([parameter]).param_groups[0]["lr"] == 0.05
+    assert LegChanges(16).of(toys.recipe()).optimizer([parameter]).param_groups[0]["lr"] == 0.05

@@ -1,7 +1,7 @@
 import pytest
 
 from isthmus import steps
-from isthmus.branching.plan import Average, Plan, Request, back_steps
+from isthmus.branching.plan import PlannedAverage, SpawnPlan, SpawnRequest, back_steps
 
 # round(2**(i/2)), each once, with 0 before it.
 GRID = [0, 1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512]
@@ -9,8 +9,8 @@ PER_EPOCH, END = 3, 9
 
 
 def plan(**asked):
-    return Plan(
-        Request(**({"spawn_steps": ["0ep"], "child_seeds": [1, 2]} | asked)), PER_EPOCH, END
+    return SpawnPlan(
+        SpawnRequest(**({"spawn_steps": ["0ep"], "child_seeds": [1, 2]} | asked)), PER_EPOCH, END
     )
 
 
@@ -109,18 +109,18 @@ def test_children_that_are_not_averaged_over_their_past_keep_their_own_steps_alo
 def test_a_child_comes_alone_and_with_its_past_at_each_child_step():
     made = plan(averages=["across", "back", "back_plus_one"], child_steps=["0", "4it"])
     assert made.of_child(5) == [
-        Average("child", 0, (5,), ((5, 0),)),
-        Average("child", 4, (5,), ((5, 4),)),
-        Average("back", 4, (5,), ((5, 0), (5, 4))),
-        Average("back_plus_one", 4, (5,), ((5, 0), (5, 2), (5, 4))),
+        PlannedAverage("child", 0, (5,), ((5, 0),)),
+        PlannedAverage("child", 4, (5,), ((5, 4),)),
+        PlannedAverage("back", 4, (5,), ((5, 0), (5, 4))),
+        PlannedAverage("back_plus_one", 4, (5,), ((5, 0), (5, 2), (5, 4))),
     ]
 
 
 def test_averages_across_take_the_first_children_where_they_differ():
     made = plan(child_seeds=[3, 1, 2], child_steps=["0", "4it"])
     assert made.across() == [
-        Average("across", 4, (1, 3), ((1, 4), (3, 4))),
-        Average("across", 4, (1, 2, 3), ((1, 4), (2, 4), (3, 4))),
+        PlannedAverage("across", 4, (1, 3), ((1, 4), (3, 4))),
+        PlannedAverage("across", 4, (1, 2, 3), ((1, 4), (2, 4), (3, 4))),
     ]
     three = plan(child_seeds=[3, 1, 2], child_steps=["0", "4it"], num_children=[3])
     assert [average.seeds for average in three.across()] == [(1, 2, 3)]

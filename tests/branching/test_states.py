@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus import runs
-from isthmus.branching import states
+from isthmus.branching import averages as branching_averages
+from isthmus.store import files
 from isthmus.training.optimizers import adam, sgd
 
 
@@ -20,28 +20,35 @@ def momentum(mean):
 
 
 def test_momentum_is_averaged():
-    found = states.mean([state([1.0, -4.0]), state([2.0, 0.0]), state([6.0, 1.0])])
+    found = branching_averages.mean_state(
+        [state([1.0, -4.0]), state([2.0, 0.0]), state([6.0, 1.0])]
+    )
     torch.testing.assert_close(momentum(found), torch.tensor([3.0, -1.0]))
 
 
 def test_a_training_that_has_not_begun_does_not_count_as_0():
-    found = states.mean([state(None), state([2.0, 4.0]), state([4.0, 0.0])])
+    found = branching_averages.mean_state([state(None), state([2.0, 4.0]), state([4.0, 0.0])])
     torch.testing.assert_close(momentum(found), torch.tensor([3.0, 2.0]))
 
 
 def test_momentum_that_none_has_is_not_made_up():
-    assert states.mean([state(None), state(None)])["training"]["optimizer"]["state"] == {}
+    assert (
+        branching_averages.mean_state([state(None), state(None)])["training"]["optimizer"]["state"]
+        == {}
+    )
 
 
 def test_momentum_is_summed_in_float64_and_keeps_its_type():
     many = [state([1e8, 1.0])] + [state([1.0, 1.0])] * 3 + [state([-1e8, 1.0])]
-    found = momentum(states.mean(many))  # in float32 the ones would be lost
+    found = momentum(branching_averages.mean_state(many))  # in float32 the ones would be lost
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, torch.tensor([0.6, 1.0]))
 
 
 def test_counters_rates_and_schedule_are_those_of_the_last():
-    found = states.mean([state([1.0], iteration=3, lr=0.5), state([3.0], iteration=8, lr=0.25)])
+    found = branching_averages.mean_state(
+        [state([1.0], iteration=3, lr=0.5), state([3.0], iteration=8, lr=0.25)]
+    )
     assert found["training"]["iteration"] == 8
     assert found["training"]["optimizer"]["param_groups"] == [{"lr": 0.25, "params": [0]}]
     assert list(found) == ["training", "averages"]
@@ -51,14 +58,16 @@ def test_averaged_models_are_averaged_if_all_have_the_same():
     def averages(value):
         return {"ema_0.9": {"weight": torch.tensor([value, 1.0])}, "num": 3}
 
-    found = states.mean([state(averages=averages(1.0)), state(averages=averages(4.0))])
+    found = branching_averages.mean_state(
+        [state(averages=averages(1.0)), state(averages=averages(4.0))]
+    )
     torch.testing.assert_close(found["averages"]["ema_0.9"]["weight"], torch.tensor([2.5, 1.0]))
     assert found["averages"]["num"] == 3
 
 
 def test_averaged_models_that_not_all_have_are_those_of_the_last():
     own = {"ema_0.9": {"weight": torch.tensor([4.0])}}
-    found = states.mean([state(averages={"ema_0.5": {}}), state(averages=own)])
+    found = branching_averages.mean_state([state(averages={"ema_0.5": {}}), state(averages=own)])
     assert found["averages"] == own
 
 
@@ -66,9 +75,13 @@ def test_lists_are_averaged_entry_by_entry_and_those_of_unequal_length_are_the_l
     def averages(*values):
         return {"latest": [torch.tensor([value]) for value in values]}
 
-    found = states.mean([state(averages=averages(1.0, 2.0)), state(averages=averages(3.0, 6.0))])
+    found = branching_averages.mean_state(
+        [state(averages=averages(1.0, 2.0)), state(averages=averages(3.0, 6.0))]
+    )
     assert [tensor.item() for tensor in found["averages"]["latest"]] == [2.0, 4.0]
-    found = states.mean([state(averages=averages(1.0)), state(averages=averages(3.0, 6.0))])
+    found = branching_averages.mean_state(
+        [state(averages=averages(1.0)), state(averages=averages(3.0, 6.0))]
+    )
     assert [tensor.item() for tensor in found["averages"]["latest"]] == [3.0, 6.0]
 
 
@@ -76,20 +89,22 @@ def test_integers_and_counters_held_in_tensors_are_those_of_the_last():
     def averages(count):
         return {"tracked": torch.tensor(count), "counts": torch.tensor([count])}
 
-    found = states.mean([state(averages=averages(1)), state(averages=averages(4))])
+    found = branching_averages.mean_state(
+        [state(averages=averages(1)), state(averages=averages(4))]
+    )
     assert found["averages"]["tracked"].item() == 4
     assert found["averages"]["counts"].tolist() == [4]
 
 
 def test_the_mean_of_a_state_with_itself_is_that_state():
     one = state([0.1, 0.7], {"ema_0.9": {"weight": torch.tensor([0.3])}})
-    torch.testing.assert_close(states.mean([one, one, one]), one, rtol=0, atol=0)
-    torch.testing.assert_close(states.mean([one]), one, rtol=0, atol=0)
+    torch.testing.assert_close(branching_averages.mean_state([one, one, one]), one, rtol=0, atol=0)
+    torch.testing.assert_close(branching_averages.mean_state([one]), one, rtol=0, atol=0)
 
 
 def test_the_states_are_left_as_they_are():
     first, second = state([1.0]), state([3.0])
-    states.mean([first, second])
+    branching_averages.mean_state([first, second])
     torch.testing.assert_close([first, second], [state([1.0]), state([3.0])], rtol=0, atol=0)
 
 
@@ -116,12 +131,12 @@ def test_an_optimizer_takes_the_mean_and_steps_on(make, names, tmp_path):
     for position, gradient in enumerate(([1.0, -2.0], [3.0, 0.5])):
         one = state()
         one["training"]["optimizer"] = stepped(make, gradient).state_dict()
-        runs.save_state(tmp_path / f"{position}.pt", one)
+        files.save_state(tmp_path / f"{position}.pt", one)
         found.append(one["training"]["optimizer"]["state"][0])
-    states.save_mean(tmp_path / "mean.pt", [tmp_path / "0.pt", tmp_path / "1.pt"])
+    branching_averages.save_mean_state(tmp_path / "mean.pt", [tmp_path / "0.pt", tmp_path / "1.pt"])
     parameter = nn.Parameter(torch.zeros(2))
     optimizer = make([parameter])
-    optimizer.load_state_dict(runs.load_state(tmp_path / "mean.pt")["training"]["optimizer"])
+    optimizer.load_state_dict(files.load_state(tmp_path / "mean.pt")["training"]["optimizer"])
     held = optimizer.state_dict()["state"][0]
     for name in names:
         torch.testing.assert_close(held[name], (found[0][name] + found[1][name]) / 2)

@@ -2,14 +2,13 @@ from dataclasses import replace
 
 import pytest
 
-from isthmus import runs
-from isthmus.branching import cells, summary
-from isthmus.branching.legs import COLUMNS, Legs
-from isthmus.branching.plan import Average, Plan, Request
-from isthmus.branching.tree import Tree
+from isthmus.branching import results
+from isthmus.branching.plan import PlannedAverage, SpawnPlan, SpawnRequest, SpawnTree
+from isthmus.branching.results import LEG_COLUMNS, Legs
+from isthmus.store import files
 
-ASKED = Request(spawn_steps=["0ep"], child_seeds=list(range(10)))
-PLAN = Plan(ASKED, 4, 16)
+ASKED = SpawnRequest(spawn_steps=["0ep"], child_seeds=list(range(10)))
+PLAN = SpawnPlan(ASKED, 4, 16)
 
 
 def write(tree, *rows):
@@ -17,16 +16,18 @@ def write(tree, *rows):
     written = []
     for position, (spawn_step, child_step, kind, num, model, split, accuracy) in enumerate(rows):
         members = tuple((position, child_step) for _ in range(num))
-        average = Average(kind, child_step, (position,), members)
+        average = PlannedAverage(kind, child_step, (position,), members)
         how = {"model": model, "bn": "reset", "split": split}
-        row = cells.row(PLAN, spawn_step, average, how, {"loss": 1.0, "accuracy": accuracy})
-        written.append([row[name] for name in cells.COLUMNS])
-    runs.write_csv(tree.averages, cells.COLUMNS, written)
+        row = results.average_row(
+            PLAN, spawn_step, average, how, {"loss": 1.0, "accuracy": accuracy}
+        )
+        written.append([row[name] for name in results.AVERAGE_COLUMNS])
+    files.write_csv(tree.averages, results.AVERAGE_COLUMNS, written)
 
 
 def table(tree):
     """The summary of the branches: first line, head, and one list of words a spawn step."""
-    (text,) = summary.of(tree, ASKED)
+    (text,) = results.summarize(tree, ASKED)
     first, head, *lines = text.splitlines()
     return first, head, [line.split() for line in lines]
 
@@ -36,7 +37,7 @@ def child(spawn_step, child_step, accuracy, model="plain", split="test"):
 
 
 def test_each_spawn_step_has_its_mean_child_and_mean_averages_at_the_last_child_step(tmp_path):
-    tree = Tree(tmp_path)
+    tree = SpawnTree(tmp_path)
     write(
         tree,
         child(0, 4, 0.9),  # not the last
@@ -66,7 +67,7 @@ def test_each_spawn_step_has_its_mean_child_and_mean_averages_at_the_last_child_
     [(["train"], "train"), (["train", "val"], "val"), (["test", "val", "train"], "test")],
 )
 def test_it_speaks_of_the_test_split_or_the_last_that_there_is(tmp_path, splits, shown):
-    tree = Tree(tmp_path)
+    tree = SpawnTree(tmp_path)
     accuracies = {"train": 0.1, "val": 0.2, "test": 0.3}
     write(tree, *(child(0, 4, accuracies[split], split=split) for split in splits))
     first, _, ((_, _, accuracy),) = table(tree)
@@ -75,7 +76,7 @@ def test_it_speaks_of_the_test_split_or_the_last_that_there_is(tmp_path, splits,
 
 
 def test_it_speaks_of_plain_networks_or_else_of_the_first_averaged_model(tmp_path):
-    tree = Tree(tmp_path)
+    tree = SpawnTree(tmp_path)
     averaged = child(0, 4, 0.2, "ema_0.9"), child(0, 4, 0.3, "ema_0.99")
     write(tree, *averaged, child(0, 4, 0.1))
     assert table(tree)[2] == [["0ep", "1ep", "0.1000"]]
@@ -86,13 +87,13 @@ def test_it_speaks_of_plain_networks_or_else_of_the_first_averaged_model(tmp_pat
 
 
 def test_an_empty_tree_has_nothing_to_say(tmp_path):
-    assert summary.of(Tree(tmp_path), ASKED) == []
-    write(Tree(tmp_path))
-    assert summary.of(Tree(tmp_path), ASKED) == []
+    assert results.summarize(SpawnTree(tmp_path), ASKED) == []
+    write(SpawnTree(tmp_path))
+    assert results.summarize(SpawnTree(tmp_path), ASKED) == []
 
 
 def test_legs_have_their_parent_mean_child_and_average(tmp_path):
-    legs = Legs(Tree(tmp_path), 2, None, [1, 2], None, "reset")
+    legs = Legs(SpawnTree(tmp_path), 2, None, [1, 2], None, "reset")
     rows = []
     for leg in (0, 1, 2):  # one of them was asked for by someone else
         for split, minus in (("train", 0.0), ("test", 0.1)):
@@ -105,8 +106,8 @@ def test_legs_have_their_parent_mean_child_and_average(tmp_path):
                 number = accuracy - minus + leg / 100
                 rows.append([leg, role, seeds, 16, "keep", split, "1.0", 0.0])
                 rows.append([leg, role, seeds, 16, "reset", split, "1.0", number])
-    runs.write_csv(legs.table, COLUMNS, rows)
-    (text,) = summary.of(legs.tree, ASKED, legs)
+    files.write_csv(legs.table, LEG_COLUMNS, rows)
+    (text,) = results.summarize(legs.tree, ASKED, legs)
     lines = text.splitlines()
     assert lines[0] == "test accuracy"
     assert [line.split() for line in lines[1:]] == [
@@ -117,9 +118,9 @@ def test_legs_have_their_parent_mean_child_and_average(tmp_path):
 
 
 def test_other_children_and_other_treatments_of_batch_norm_are_left_out(tmp_path):
-    tree = Tree(tmp_path)
+    tree = SpawnTree(tmp_path)
     write(tree, child(0, 4, 0.2), child(0, 4, 0.4), (0, 4, "across", 2, "plain", "test", 0.9))
     only_first = replace(ASKED, child_seeds=[0])
-    (text,) = summary.of(tree, only_first)
+    (text,) = results.summarize(tree, only_first)
     assert text.splitlines()[-1].split() == ["0ep", "1ep", "0.2000"]
-    assert summary.of(tree, replace(ASKED, bn="keep")) == []
+    assert results.summarize(tree, replace(ASKED, bn="keep")) == []

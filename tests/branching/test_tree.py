@@ -1,11 +1,11 @@
 from pathlib import Path
 
-from isthmus.branching import tree
-from isthmus.branching.tree import Tree
+from isthmus.branching import plan
+from isthmus.branching.plan import SpawnTree
 
 
 def test_a_tree_has_one_folder_a_training_and_one_a_set_of_averages():
-    made = Tree(Path("t"))
+    made = SpawnTree(Path("t"))
     folders = {
         "parent": made.parent,
         "pretrain": made.pretrain,
@@ -21,7 +21,7 @@ def test_a_tree_has_one_folder_a_training_and_one_a_set_of_averages():
 
 
 def test_the_lock_of_the_tables_is_not_that_of_any_training(tmp_path):
-    made = Tree(tmp_path)
+    made = SpawnTree(tmp_path)
     with made.tables_locked():
         for run in (made.parent, made.pretrain, made.child("0ep", 1), made.across("0ep", [1, 2])):
             with run.locked():
@@ -30,7 +30,7 @@ def test_the_lock_of_the_tables_is_not_that_of_any_training(tmp_path):
 
 
 def test_whoever_holds_the_tables_removes_what_a_killed_job_left(tmp_path):
-    made = Tree(tmp_path)
+    made = SpawnTree(tmp_path)
     made.figures.mkdir()
     left = [tmp_path / ".averages.csv.a_1.tmp", made.figures / ".x.png.a_1.tmp"]
     for path in left:
@@ -40,5 +40,5 @@ def test_whoever_holds_the_tables_removes_what_a_killed_job_left(tmp_path):
 
 
 def test_seeds_are_written_in_the_order_given():
-    assert tree.text([10, 2, 33]) == "10-2-33"
-    assert tree.text((7,)) == "7"
+    assert plan.seeds_text([10, 2, 33]) == "10-2-33"
+    assert plan.seeds_text((7,)) == "7"

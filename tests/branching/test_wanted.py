@@ -4,10 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from isthmus import runs
-from isthmus.branching import cells, pairs, wanted
-from isthmus.branching.plan import Average, Plan, Request
-from isthmus.branching.tree import Tree
+from isthmus.branching import results
+from isthmus.branching.plan import PlannedAverage, SpawnPlan, SpawnRequest, SpawnTree
+from isthmus.store import files as store_files
 
 SPAWNED = 3  # 1ep
 MODELS = ("plain", "ema_0.9")
@@ -16,45 +15,47 @@ BNS = ("reset", "average", "keep")
 
 def plan(**asked):
     values = {"spawn_steps": ["1ep"], "child_seeds": [1, 2], "child_steps": ["0", "2it", "4it"]}
-    return Plan(Request(**(values | {"child_length": "4it"} | asked)), 3, 9)
+    return SpawnPlan(SpawnRequest(**(values | {"child_length": "4it"} | asked)), 3, 9)
 
 
 def trained(run, *kept, models=MODELS, end=None, stopped=None):
     """A run that looks as if it had been trained."""
     for iteration in kept:
         for model in models:
-            runs.write_bytes(run.weights(iteration, model), b"")
-        runs.write_bytes(run.snapshot_state(iteration), b"")
+            store_files.write_bytes(run.weights(iteration, model), b"")
+        store_files.write_bytes(run.snapshot_state(iteration), b"")
     end = max(kept) if end is None else end
     reached = end if stopped is None else stopped
     summary = {"iteration": reached, "end": end, "iterations_per_epoch": 3}
-    runs.write_json(run.result, summary | {"stopped_early": stopped is not None})
+    store_files.write_json(run.result, summary | {"stopped_early": stopped is not None})
 
 
 def evaluated(tree, asked):
     """The tables of all that is asked for."""
-    for run, some in wanted.by_folder(tree, asked, SPAWNED).items():
+    for run, some in results.cells_by_folder(tree, asked, SPAWNED).items():
         rows = []
         for average in some:
-            for model in wanted.models_of(tree, asked, SPAWNED, average):
-                for bn in cells.treatments(average, asked.request.bn):
+            for model in results.common_models(tree, asked, SPAWNED, average):
+                for bn in results.bn_modes(average, asked.request.bn):
                     for split in asked.request.splits:
                         how = {"model": model, "bn": bn, "split": split}
                         cell = {"loss": 1.0, "accuracy": 0.5}
-                        rows.append(cells.row(asked, SPAWNED, average, how, cell))
-        runs.write_csv(run.folder / cells.NAME, cells.COLUMNS, cells.in_order(rows))
+                        rows.append(results.average_row(asked, SPAWNED, average, how, cell))
+        store_files.write_csv(
+            run.folder / results.TABLE_NAME, results.AVERAGE_COLUMNS, results.sort_rows(rows)
+        )
 
 
 def measured(tree, asked):
-    missing = pairs.missing(tree, asked, SPAWNED)
+    missing = results.missing_distances(tree, asked, SPAWNED)
     rows = [(SPAWNED, step, "1", "0", seed, other, "1.0", "") for step, seed, other in missing]
-    runs.write_csv(tree.distance("1ep"), pairs.PAIRS, rows)
+    store_files.write_csv(tree.distance("1ep"), results.PAIRS, rows)
 
 
 @pytest.fixture
 def tree(tmp_path):
     """A parent and two children, trained but neither evaluated nor measured."""
-    tree = Tree(tmp_path)
+    tree = SpawnTree(tmp_path)
     trained(tree.parent, 0, SPAWNED, end=9)
     for seed in (1, 2):
         trained(tree.child("1ep", seed), 5, 7)
@@ -69,7 +70,7 @@ def done(tree):
 
 
 def test_a_tree_that_has_everything_lacks_nothing(done):
-    assert wanted.nothing(done, plan(), save=False)
+    assert results.is_complete(done, plan(), save=False)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +91,7 @@ def test_a_tree_that_has_everything_lacks_nothing(done):
     ids=str,
 )
 def test_whoever_asks_for_more_is_given_more(done, asked):
-    assert not wanted.nothing(done, plan(**asked), save=False)
+    assert not results.is_complete(done, plan(**asked), save=False)
 
 
 @pytest.mark.parametrize(
@@ -109,11 +110,11 @@ def test_whoever_asks_for_more_is_given_more(done, asked):
     ids=str,
 )
 def test_whoever_asks_for_less_has_it(done, asked):
-    assert wanted.nothing(done, plan(**asked), save=False)
+    assert results.is_complete(done, plan(**asked), save=False)
 
 
 def test_averages_as_weights_are_more(done):
-    assert not wanted.nothing(done, plan(), save=True)
+    assert not results.is_complete(done, plan(), save=True)
 
 
 @pytest.mark.parametrize(
@@ -131,38 +132,38 @@ def test_averages_as_weights_are_more(done):
 )
 def test_a_file_that_is_lost_is_wanted(done, lost):
     (done.folder / lost).unlink()
-    assert not wanted.nothing(done, plan(), save=False)
+    assert not results.is_complete(done, plan(), save=False)
 
 
 def test_a_file_of_another_study_in_the_same_tree_is_not_wanted(done):
     trained(done.child("2ep", 1), 7)
-    assert wanted.nothing(done, plan(), save=False)
+    assert results.is_complete(done, plan(), save=False)
 
 
 def test_an_average_has_the_models_that_all_of_its_members_have(tmp_path):
-    tree = Tree(tmp_path)  # with SWA there is no averaged model before it starts
+    tree = SpawnTree(tmp_path)  # with SWA there is no averaged model before it starts
     trained(tree.parent, 0, SPAWNED, models=["plain"])
     trained(tree.child("1ep", 1), 5, models=["plain", "swa"])
-    back = Average("back", 2, (1,), ((1, 0), (1, 2)))
-    child = Average("child", 2, (1,), ((1, 2),))
-    assert wanted.models_of(tree, plan(), SPAWNED, back) == ["plain"]
-    assert wanted.models_of(tree, plan(), SPAWNED, child) == ["plain", "swa"]
+    back = PlannedAverage("back", 2, (1,), ((1, 0), (1, 2)))
+    child = PlannedAverage("child", 2, (1,), ((1, 2),))
+    assert results.common_models(tree, plan(), SPAWNED, back) == ["plain"]
+    assert results.common_models(tree, plan(), SPAWNED, child) == ["plain", "swa"]
     averaged = plan(models=["averaged"])
-    assert wanted.models_of(tree, averaged, SPAWNED, back) == []
-    assert wanted.models_of(tree, averaged, SPAWNED, child) == ["swa"]
+    assert results.common_models(tree, averaged, SPAWNED, back) == []
+    assert results.common_models(tree, averaged, SPAWNED, child) == ["swa"]
 
 
 def test_a_child_that_stopped_early_has_nothing_later(tmp_path):
-    tree, asked = Tree(tmp_path), plan()
+    tree, asked = SpawnTree(tmp_path), plan()
     trained(tree.parent, 0, SPAWNED, end=9)
     trained(tree.child("1ep", 1), 5, 7)
     trained(tree.child("1ep", 2), 5, end=7, stopped=6)
     cells_of = {
         run.folder.name: {
             (cell.average.kind, cell.average.child_step)
-            for cell in wanted.averages(tree, asked, SPAWNED, run, some, save=False)
+            for cell in results.missing_averages(tree, asked, SPAWNED, run, some, save=False)
         }
-        for run, some in wanted.by_folder(tree, asked, SPAWNED).items()
+        for run, some in results.cells_by_folder(tree, asked, SPAWNED).items()
         if "avg_back" not in run.folder.parts
     }
     assert cells_of == {
@@ -172,14 +173,14 @@ def test_a_child_that_stopped_early_has_nothing_later(tmp_path):
     }
     evaluated(tree, asked)
     measured(tree, asked)
-    assert wanted.nothing(tree, asked, save=False)
+    assert results.is_complete(tree, asked, save=False)
 
 
 def test_only_the_splits_that_are_missing_are_evaluated(tree):
     evaluated(tree, plan(splits=["test"]))
     asked = plan(splits=["train", "test"])
-    for run, some in wanted.by_folder(tree, asked, SPAWNED).items():
-        left = wanted.averages(tree, asked, SPAWNED, run, some, save=False)
+    for run, some in results.cells_by_folder(tree, asked, SPAWNED).items():
+        left = results.missing_averages(tree, asked, SPAWNED, run, some, save=False)
         assert {tuple(cell.splits) for cell in left} == {("train",)}
         treatments = {"keep", "reset"} if "children" in run.folder.parts else {"reset"}
         assert {cell.bn for cell in left} == treatments
@@ -188,8 +189,8 @@ def test_only_the_splits_that_are_missing_are_evaluated(tree):
 def lacking(tree, asked, seed):
     """What the table of a child lacks."""
     run = tree.child("1ep", seed)
-    some = wanted.by_folder(tree, asked, SPAWNED)[run]
-    return wanted.averages(tree, asked, SPAWNED, run, some, save=False)
+    some = results.cells_by_folder(tree, asked, SPAWNED)[run]
+    return results.missing_averages(tree, asked, SPAWNED, run, some, save=False)
 
 
 def test_a_child_that_was_evaluated_as_trained_alone_lacks_the_treatment_of_averages(tree):
@@ -211,8 +212,8 @@ def test_a_child_that_was_evaluated_as_trained_alone_lacks_the_treatment_of_aver
 def test_weights_that_alone_are_missing_leave_nothing_to_evaluate(tree):
     evaluated(tree, plan())
     left = []
-    for run, some in wanted.by_folder(tree, plan(), SPAWNED).items():
-        left += wanted.averages(tree, plan(), SPAWNED, run, some, save=True)
+    for run, some in results.cells_by_folder(tree, plan(), SPAWNED).items():
+        left += results.missing_averages(tree, plan(), SPAWNED, run, some, save=True)
     assert {cell.average.kind for cell in left} == {"across", "back"}
     assert not any(cell.splits for cell in left)
 
@@ -221,46 +222,46 @@ def test_weights_that_alone_are_missing_leave_nothing_to_evaluate(tree):
 def test_an_average_killed_between_its_weights_and_its_state_is_saved_again(tree, bn):
     asked = plan(bn=bn)
     evaluated(tree, asked)
-    average = Average("across", 2, (1, 2), ((1, 2), (2, 2)))
+    average = PlannedAverage("across", 2, (1, 2), ((1, 2), (2, 2)))
     run = tree.across("1ep", [1, 2])
     for model in MODELS:
-        runs.write_bytes(wanted.weights_of(run, average, 5, model, bn), b"")
-    (cell,) = wanted.averages(tree, asked, SPAWNED, run, [average], save=True)
+        store_files.write_bytes(results.weights_file(run, average, 5, model, bn), b"")
+    (cell,) = results.missing_averages(tree, asked, SPAWNED, run, [average], save=True)
     assert (cell.model, cell.bn, cell.splits) == ("plain", bn, [])
-    runs.write_bytes(wanted.state_of(run, average, 5, bn), b"")
-    assert wanted.averages(tree, asked, SPAWNED, run, [average], save=True) == []
+    store_files.write_bytes(results.state_file(run, average, 5, bn), b"")
+    assert results.missing_averages(tree, asked, SPAWNED, run, [average], save=True) == []
 
 
 @pytest.mark.parametrize("saved", BNS)
 @pytest.mark.parametrize("bn", BNS)
 def test_an_average_saved_under_one_treatment_is_not_saved_under_another(tree, saved, bn):
     evaluated(tree, plan(bn=bn))
-    average = Average("across", 2, (1, 2), ((1, 2), (2, 2)))
+    average = PlannedAverage("across", 2, (1, 2), ((1, 2), (2, 2)))
     run = tree.across("1ep", [1, 2])
     for model in MODELS:
-        runs.write_bytes(wanted.weights_of(run, average, 5, model, saved), b"")
-    runs.write_bytes(wanted.state_of(run, average, 5, saved), b"")
-    left = wanted.averages(tree, plan(bn=bn), SPAWNED, run, [average], save=True)
+        store_files.write_bytes(results.weights_file(run, average, 5, model, saved), b"")
+    store_files.write_bytes(results.state_file(run, average, 5, saved), b"")
+    left = results.missing_averages(tree, plan(bn=bn), SPAWNED, run, [average], save=True)
     assert [cell.model for cell in left] == ([] if saved == bn else list(MODELS))
 
 
 def test_members_lie_with_their_child_and_at_the_spawn_step_with_the_parent(tmp_path):
-    tree = Tree(tmp_path)
-    average = Average("back", 4, (2,), ((2, 0), (2, 1), (2, 4)))
+    tree = SpawnTree(tmp_path)
+    average = PlannedAverage("back", 4, (2,), ((2, 0), (2, 1), (2, 4)))
     child = tree.child("1ep", 2)
     places = [(tree.parent, 3), (child, 4), (child, 7)]
-    assert wanted.places(tree, plan(), SPAWNED, average) == places
+    assert results.member_snapshots(tree, plan(), SPAWNED, average) == places
 
 
 def test_kinds_and_treatments_in_one_folder_have_files_of_their_own(tmp_path):
-    run, member = Tree(tmp_path).back("1ep", 1), (1, 2)
-    kinds = [kind for kind in cells.KINDS if kind.startswith("back")]
-    some = [Average(kind, 2, (1,), ((1, 0), member)) for kind in kinds]
+    run, member = SpawnTree(tmp_path).back("1ep", 1), (1, 2)
+    kinds = [kind for kind in results.KINDS if kind.startswith("back")]
+    some = [PlannedAverage(kind, 2, (1,), ((1, 0), member)) for kind in kinds]
     files = []
     for bn in BNS:
         for average in some:
-            files += [wanted.weights_of(run, average, 5, model, bn) for model in MODELS]
-            files.append(wanted.state_of(run, average, 5, bn))
+            files += [results.weights_file(run, average, 5, model, bn) for model in MODELS]
+            files.append(results.state_file(run, average, 5, bn))
     assert len(set(files)) == 3 * len(kinds) * len(BNS)
     assert run.weights(5) in files and run.snapshot_state(5) in files  # to train on from
 
@@ -277,17 +278,17 @@ def test_kinds_and_treatments_in_one_folder_have_files_of_their_own(tmp_path):
     ],
 )
 def test_a_file_says_the_treatment_unless_statistics_were_reset(tmp_path, kind, bn, name):
-    run, average = runs.Run(tmp_path), Average(kind, 2, (1,), ((1, 1), (1, 2)))
+    run, average = store_files.Run(tmp_path), PlannedAverage(kind, 2, (1,), ((1, 1), (1, 2)))
     folder = tmp_path / "weights"
-    assert wanted.weights_of(run, average, 12, "plain", bn) == folder / f"{name}.safetensors"
-    ema = wanted.weights_of(run, average, 12, "ema_0.9", bn)
+    assert results.weights_file(run, average, 12, "plain", bn) == folder / f"{name}.safetensors"
+    ema = results.weights_file(run, average, 12, "ema_0.9", bn)
     assert ema == folder / f"{name}.ema_0.9.safetensors"
-    assert wanted.state_of(run, average, 12, bn) == folder / f"{name}.state.pt"
+    assert results.state_file(run, average, 12, bn) == folder / f"{name}.state.pt"
 
 
 def test_each_folder_is_gone_through_once(tmp_path):
-    tree = Tree(tmp_path)
-    folders = wanted.by_folder(tree, plan(averages=["across", "back", "back_all"]), SPAWNED)
+    tree = SpawnTree(tmp_path)
+    folders = results.cells_by_folder(tree, plan(averages=["across", "back", "back_all"]), SPAWNED)
     assert {run.folder.relative_to(tmp_path).as_posix() for run in folders} == {
         "children/1ep/seed_1",
         "children/1ep/seed_2",
@@ -304,7 +305,7 @@ def test_each_folder_is_gone_through_once(tmp_path):
 
 
 def test_what_a_finished_study_needs_imports_no_torch():
-    modules = "wanted cells pairs plan tree legs summary".split()
+    modules = "options plan results".split()
     code = f"import sys; from isthmus.branching import {', '.join(modules)}; "
     code += "print('torch' in sys.modules)"
     root = Path(__file__).parents[2]

@@ -2,11 +2,11 @@
 
 import torch
 
-from isthmus.connectivity.measuring import measured
-from isthmus.connectivity.points import Curve
-from isthmus.connectivity.records import Pair, Request
+from isthmus.connectivity.interpolation import Curve
+from isthmus.connectivity.line import measure_line
+from isthmus.connectivity.plan import BranchPair, LineRequest
 
-PAIR = Pair(3, 6, 3)  # k1=1ep k2=2ep
+PAIR = BranchPair(3, 6, 3)  # k1=1ep k2=2ep
 
 
 def bump(alphas, peak, height, slope=0.0):
@@ -59,4 +59,4 @@ SPLITS = ("train", "val", "test")
 
 def line(seed=None, height=1.0, slope=0.0, resets=False, before=None, **request):
     """One line as it is kept; `before` is what was known of it."""
-    return measured(known(height, slope, resets), before, Request(**request), seed)
+    return measure_line(known(height, slope, resets), before, LineRequest(**request), seed)

@@ -4,9 +4,9 @@ import numpy
 import pytest
 import torch
 
-from isthmus.connectivity import groups
-from isthmus.connectivity.activation_matching import correlations, match
-from isthmus.connectivity.permutations import draw, permuted
+from isthmus.connectivity import permutation_spec
+from isthmus.connectivity.matching import correlations, match_activations
+from isthmus.connectivity.permutation_spec import draw_permutations, permute
 from isthmus.models.mlp import MLP
 from isthmus.models.resnet_cifar import ResNetCifar
 from tests.connectivity import networks
@@ -36,11 +36,13 @@ def test_a_permutation_planted_in_a_residual_network_is_found(shortcut, seed):
     model = ResNetCifar(networks.SMALL, 5, depth=8, width=8, shortcut=shortcut).double()
     state_dict = networks.weights(model, seed)
     inputs = networks.inputs(40, networks.SMALL)
-    found = groups.find(model, inputs)
-    planted = draw(found, seed)
-    start = networks.noisy(permuted(state_dict, found, planted))
+    found = permutation_spec.find_groups(model, inputs)
+    planted = draw_permutations(found, seed)
+    start = networks.noisy(permute(state_dict, found, planted))
     for one, other in zip(
-        match(model, start, state_dict, found, inputs, chunk_size=15), planted, strict=True
+        match_activations(model, start, state_dict, found, inputs, chunk_size=15),
+        planted,
+        strict=True,
     ):
         assert torch.equal(one, other)
 
@@ -48,10 +50,12 @@ def test_a_permutation_planted_in_a_residual_network_is_found(shortcut, seed):
 def test_a_permutation_planted_in_an_mlp_is_found():
     model = MLP((6,), 5, width=20, depth=3, activation="elu").double()
     state_dict, inputs = networks.weights(model, 0), networks.inputs(50, (6,))
-    found = groups.find(model, inputs)
-    planted = draw(found, 0)
-    start = networks.noisy(permuted(state_dict, found, planted))
-    for one, other in zip(match(model, start, state_dict, found, inputs), planted, strict=True):
+    found = permutation_spec.find_groups(model, inputs)
+    planted = draw_permutations(found, 0)
+    start = networks.noisy(permute(state_dict, found, planted))
+    for one, other in zip(
+        match_activations(model, start, state_dict, found, inputs), planted, strict=True
+    ):
         assert torch.equal(one, other)
 
 
@@ -60,7 +64,7 @@ def test_correlations_of_an_mlp_are_those_after_its_activation(chunk_size):
     model = MLP((6,), 5, width=[8, 7], activation="tanh").double()
     start, end = networks.weights(model, 1), networks.weights(model, 2)
     inputs = 1 + networks.inputs(23, (6,))
-    found = groups.find(model, inputs)
+    found = permutation_spec.find_groups(model, inputs)
     pairs = zip(
         *(outputs(model, each, ["activation"], inputs) for each in (start, end)), strict=True
     )
@@ -72,7 +76,7 @@ def test_correlations_of_an_mlp_are_those_after_its_activation(chunk_size):
 def test_samples_of_a_channel_are_the_positions_of_all_images():
     model, inputs = networks.made("lenet5")
     start, end = networks.weights(model, 1), networks.weights(model, 2)
-    found = groups.find(model, inputs)
+    found = permutation_spec.find_groups(model, inputs)
     pooled = [outputs(model, each, ["features.2", "features.5"], inputs) for each in (start, end)]
     measured = correlations(model, start, end, found, inputs, chunk_size=3)
     for matrix, first, second in zip(measured[:2], *pooled, strict=True):
@@ -87,7 +91,7 @@ def test_samples_of_a_channel_are_the_positions_of_all_images():
 def test_a_residual_stream_is_compared_after_each_sum():
     model, inputs = networks.made("resnet8_projection")
     start, end = networks.weights(model, 1), networks.weights(model, 2)
-    found = groups.find(model, inputs)
+    found = permutation_spec.find_groups(model, inputs)
     layers = ["stem", "stages.0.0"]  # the layers of stages.0 and stages.1 read these
     first, second = (outputs(model, each, layers, inputs) for each in (start, end))
     expected = torch.stack([correlation(*pair) for pair in zip(first, second, strict=True)])
@@ -97,8 +101,10 @@ def test_a_residual_stream_is_compared_after_each_sum():
 
 def test_each_unit_of_one_network_has_its_partner_in_the_other():
     model, inputs = networks.made("mlp")
-    found = groups.find(model, inputs)
-    permutations = match(model, networks.weights(model, 1), model.state_dict(), found, inputs)
+    found = permutation_spec.find_groups(model, inputs)
+    permutations = match_activations(
+        model, networks.weights(model, 1), model.state_dict(), found, inputs
+    )
     for permutation, group in zip(permutations, found, strict=True):
         assert sorted(permutation.tolist()) == list(range(group.size))
 
@@ -106,7 +112,7 @@ def test_each_unit_of_one_network_has_its_partner_in_the_other():
 def test_moments_of_half_precision_are_those_of_the_same_numbers_in_float32():
     model = MLP((6,), 5, width=8, depth=1, activation="tanh").bfloat16()
     inputs = 3 + networks.inputs(200, (6,)).bfloat16()
-    found = groups.find(model, inputs)
+    found = permutation_spec.find_groups(model, inputs)
     ends = [networks.weights(model, seed) for seed in (1, 2)]
     [first], [second] = (outputs(model, each, ["activation"], inputs) for each in ends)
     [measured] = correlations(model, *ends, found, inputs, chunk_size=50)
@@ -118,13 +124,15 @@ def test_the_model_and_its_mode_are_left_as_they_were():
     model, inputs = networks.made("resnet8_pad")
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     weights = networks.weights(model, 1)
-    match(model.train(), weights, weights, groups.find(model, inputs), inputs)
+    match_activations(
+        model.train(), weights, weights, permutation_spec.find_groups(model, inputs), inputs
+    )
     assert model.training
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
 def test_activations_that_are_not_finite_are_refused():
     model, inputs = networks.made("mlp")
-    found = groups.find(model, inputs)
+    found = permutation_spec.find_groups(model, inputs)
     with pytest.raises(ValueError, match="^inputs: the activations of hidden.0.weight are not fin"):
-        match(model, model.state_dict(), model.state_dict(), found, inputs * torch.inf)
+        match_activations(model, model.state_dict(), model.state_dict(), found, inputs * torch.inf)

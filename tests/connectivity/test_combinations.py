@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from isthmus.connectivity.combinations import check_alike, combination
+from isthmus.connectivity.interpolation import check_alike, combine
 
 
 def network(seed, counter=0):
@@ -17,7 +17,7 @@ def shares(*values):
 @pytest.mark.parametrize("values", [(0.25, 0.75), (0.2, 0.3, 0.5), (1.5, 0.5, -1.0)])
 def test_a_combination_is_the_weighted_sum(values):
     networks = [network(seed) for seed in range(len(values))]
-    found = combination(networks, shares(*values))["weight"]
+    found = combine(networks, shares(*values))["weight"]
     expected = sum(s * n["weight"].double() for s, n in zip(values, networks, strict=True))
     torch.testing.assert_close(found.double(), expected, rtol=1e-5, atol=1e-6)
     assert found.dtype == torch.float32
@@ -26,25 +26,25 @@ def test_a_combination_is_the_weighted_sum(values):
 def test_share_1_gives_the_very_tensors_of_a_network():
     networks = [network(seed) for seed in range(3)]
     for number in range(3):
-        found = combination(networks, torch.eye(3)[number])
+        found = combine(networks, torch.eye(3)[number])
         assert all(found[name] is tensor for name, tensor in networks[number].items())
 
 
 @pytest.mark.parametrize("share", torch.linspace(-1, 2, 31).tolist())
 def test_a_network_combined_with_itself_is_that_network_bit_for_bit(share):
-    found = combination([network(0), network(0)], shares(1 - share, share))
+    found = combine([network(0), network(0)], shares(1 - share, share))
     assert found["weight"].equal(network(0)["weight"])
 
 
 def test_integers_are_those_of_the_largest_share():
     networks = [network(0, counter=3), network(1, counter=8)]
     for share, expected in ((0.4, 3), (0.5, 3), (0.6, 8)):
-        assert combination(networks, shares(1 - share, share))["counter"] == expected
+        assert combine(networks, shares(1 - share, share))["counter"] == expected
 
 
 def test_networks_stay_as_they_are():
     networks = [network(0), network(1)]
-    combination(networks, shares(0.5, 0.5))
+    combine(networks, shares(0.5, 0.5))
     assert networks[0]["weight"].equal(network(0)["weight"])
     assert networks[1]["weight"].equal(network(1)["weight"])
 

@@ -4,15 +4,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from isthmus.connectivity import groups
-from isthmus.connectivity.measuring import Ends, measured
-from isthmus.connectivity.permutations import draw, permuted
-from isthmus.connectivity.points import PointEvaluator
-from isthmus.connectivity.records import Request
+from isthmus.connectivity import permutation_spec
+from isthmus.connectivity.interpolation import InterpolationEvaluator
+from isthmus.connectivity.line import LineEnds, measure_line
+from isthmus.connectivity.permutation_spec import draw_permutations, permute
+from isthmus.connectivity.plan import LineRequest
 from isthmus.data.splits import DataSet, Normalization, Split
 from isthmus.models.resnet_cifar import ResNetCifar
 from isthmus.models.vgg import VGG
-from tests.connectivity import small as networks
+from tests.connectivity import small
 
 FLAT = 1e-3  # nats
 SHAPE = (3, 16, 16)
@@ -41,7 +41,7 @@ def trained(request):
     model = BUILDS[request.param]().train()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9)
     for _ in range(6):
-        loss = F.cross_entropy(model(networks.normalized(DATA.train)), DATA.train.labels)
+        loss = F.cross_entropy(model(small.normalized(DATA.train)), DATA.train.labels)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -51,10 +51,10 @@ def trained(request):
 def line(trained, end, bn, align="none"):
     """The line from a trained network to another, on the test set."""
     build, start = trained
-    points = PointEvaluator(networks.evaluator(build(), DATA), ["test"])
-    ends = Ends(points, start, end, align)
-    request = Request(alphas=5, bn=bn, align=align, splits=["test"])
-    return measured(ends, None, request, None)["curves"]["test"]
+    points = InterpolationEvaluator(small.evaluator(build(), DATA), ["test"])
+    ends = LineEnds(points, start, end, align)
+    request = LineRequest(alphas=5, bn=bn, align=align, splits=["test"])
+    return measure_line(ends, None, request, None)["curves"]["test"]
 
 
 def shaken(network):
@@ -75,15 +75,15 @@ def test_a_network_and_its_shaken_copy_have_a_flat_line(trained, bn):
     curve = line(trained, end, bn)
     assert max(curve["loss"]) - min(curve["loss"]) < FLAT
     two = {"start": start, "end": end}
-    table = networks.evaluator(build(), DATA).table(two, ["test"])
+    table = small.evaluator(build(), DATA).table(two, ["test"])
     as_trained = [table[name]["test"]["loss"] for name in two]
     if bn in ("average", "keep"):
         assert [curve["loss"][0], curve["loss"][-1]] == as_trained
     else:  # a line whose ends are as trained would not be flat
         assert curve["as_trained"]["loss"] == as_trained
         assert abs(as_trained[0] - curve["loss"][0]) > 10 * FLAT
-        treated = networks.as_points(build, start, bn, DATA)
-        plain = networks.evaluator(build(), DATA).table({"": treated}, ["test"])[""]["test"]
+        treated = small.as_points(build, start, bn, DATA)
+        plain = small.evaluator(build(), DATA).table({"": treated}, ["test"])[""]["test"]
         assert curve["loss"][0] == pytest.approx(plain["loss"], abs=1e-5)
 
 
@@ -91,8 +91,8 @@ def test_a_network_and_its_shaken_copy_have_a_flat_line(trained, bn):
 @pytest.mark.parametrize("align", ["weights", "activations"])
 def test_a_network_and_its_permuted_twin_have_a_flat_line(trained, align, bn):
     build, start = trained
-    evaluator = networks.evaluator(build(), DATA)
-    units = groups.find(evaluator.model, evaluator.calibration)
-    twin = permuted(shaken(start), units, draw(units, seed=1))
+    evaluator = small.evaluator(build(), DATA)
+    units = permutation_spec.find_groups(evaluator.model, evaluator.calibration)
+    twin = permute(shaken(start), units, draw_permutations(units, seed=1))
     curve = line(trained, twin, bn, align)
     assert max(curve["loss"]) - min(curve["loss"]) < FLAT

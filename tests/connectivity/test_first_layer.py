@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus.connectivity import combinations, first_layer, graph
+from isthmus.connectivity import fast_forward, interpolation, tracing
 from isthmus.models.cnn import CNN
 from isthmus.models.mlp import MLP
 from tests import toys
@@ -59,8 +59,8 @@ def test_logits_of_combinations_are_those_of_the_combined_networks(name, rows):
         torch.manual_seed(seed)
         models.append(SPLIT[name]().double().eval())
     networks, shares = [m.state_dict() for m in models], torch.tensor(rows, dtype=torch.float64)
-    weights = [combinations.combination(networks, row) for row in shares]
-    network = first_layer.split(graph.trace(models[0]))
+    weights = [interpolation.combine(networks, row) for row in shares]
+    network = fast_forward.split_first_layer(tracing.trace_network(models[0]))
     logits = network.logits(networks, shares, weights, INPUTS.double())
     assert logits.shape == (len(rows), 6, 3)
     for found, point in zip(logits, weights, strict=True):
@@ -69,7 +69,7 @@ def test_logits_of_combinations_are_those_of_the_combined_networks(name, rows):
 
 
 def test_the_rest_does_not_hold_the_first_layer():
-    network = first_layer.split(graph.trace(SPLIT["mlp"]()))
+    network = fast_forward.split_first_layer(tracing.trace_network(SPLIT["mlp"]()))
     assert network.first == "hidden.0"
     names = ["hidden.1.weight", "hidden.1.bias", "output.weight", "output.bias"]
     assert list(network.rest.state_dict()) == names
@@ -89,7 +89,7 @@ def test_the_rest_does_not_hold_the_first_layer():
     ],
 )
 def test_what_does_not_begin_with_one_linear_layer_stays_whole(build):
-    whole = graph.trace(build())
+    whole = tracing.trace_network(build())
     nodes = len(whole.graph.nodes)
-    assert first_layer.split(whole) is None
+    assert fast_forward.split_first_layer(whole) is None
     assert len(whole.graph.nodes) == nodes

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from isthmus.connectivity import groups
+from isthmus.connectivity import permutation_spec
 
 
 class Toy(nn.Module):
@@ -45,19 +45,19 @@ def test_an_unknown_module_is_named(module, shape):
         f"nothing is known of {module} on values of shape {shape}"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        groups.find(model, IMAGES)
+        permutation_spec.find_groups(model, IMAGES)
 
 
 def test_a_module_that_makes_several_tensors_is_named():
     model = nn.Sequential(nn.Linear(3, 4), nn.LSTM(4, 5))
     with pytest.raises(ValueError, match="through its module '1': nothing is known of LSTM"):
-        groups.find(model, torch.zeros(1, 3))
+        permutation_spec.find_groups(model, torch.zeros(1, 3))
 
 
 def test_an_unknown_function_is_named_with_its_module():
     message = r"^model: cannot permute units through 'softmax' in its module '1' \(Block\): nothing"
     with pytest.raises(ValueError, match=message):
-        groups.find(nn.Sequential(nn.Conv2d(2, 4, 3), Block()), IMAGES)
+        permutation_spec.find_groups(nn.Sequential(nn.Conv2d(2, 4, 3), Block()), IMAGES)
 
 
 @pytest.mark.parametrize(
@@ -80,15 +80,15 @@ def test_an_unknown_function_is_named_with_its_module():
 )
 def test_what_is_not_known_to_keep_units_apart_is_refused(forward, message):
     with pytest.raises(ValueError, match=f"^model: .*{re.escape(message.removeprefix('model: '))}"):
-        groups.find(Toy(forward), IMAGES)
+        permutation_spec.find_groups(Toy(forward), IMAGES)
 
 
 def test_a_normalization_of_other_axes_is_refused():
     model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.LayerNorm(4))
     with pytest.raises(ValueError, match=r"its module '1': it normalizes over \(4,\)$"):
-        groups.find(model, IMAGES)
+        permutation_spec.find_groups(model, IMAGES)
 
 
 def test_inputs_without_features_are_refused():
     with pytest.raises(ValueError, match=r"through 'input' in its own forward: it makes \(1,\)$"):
-        groups.find(nn.ReLU(), torch.zeros(3))
+        permutation_spec.find_groups(nn.ReLU(), torch.zeros(3))

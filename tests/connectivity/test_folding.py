@@ -3,8 +3,8 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from isthmus.connectivity.folding import FoldedNetwork, folded_layer
-from isthmus.connectivity.graph import trace
+from isthmus.connectivity.fast_forward import FoldedNetwork, fold_layer
+from isthmus.connectivity.tracing import trace_network
 from isthmus.models.alexnet import AlexNet
 from isthmus.models.resnet import ResNet
 from isthmus.models.resnet_cifar import ResNetCifar
@@ -71,7 +71,7 @@ FOLDABLE = {
 def test_a_folded_network_computes_the_same_and_takes_in_all_it_can(name):
     build, shape, num_folded = FOLDABLE[name]
     torch.manual_seed(0)
-    folded = FoldedNetwork(trace(build().double()))
+    folded = FoldedNetwork(trace_network(build().double()))
     assert folded.num_folded == num_folded
     for seed in range(2):
         torch.manual_seed(seed)
@@ -85,7 +85,7 @@ def test_a_folded_layer_is_that_of_torch():
     torch.manual_seed(0)
     model = moved(nn.Sequential(nn.Conv2d(2, 3, 2), nn.BatchNorm2d(3)))
     fused = fuse_conv_bn_eval(*model)
-    weight, bias = folded_layer(model.state_dict(), "0", "1", model[1].eps)
+    weight, bias = fold_layer(model.state_dict(), "0", "1", model[1].eps)
     torch.testing.assert_close(weight, fused.weight)
     torch.testing.assert_close(bias, fused.bias)
 
@@ -93,7 +93,7 @@ def test_a_folded_layer_is_that_of_torch():
 def test_the_weights_given_stay_as_they_are():
     model = moved(toys.Small((2, 4, 4), 3))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    FoldedNetwork(trace(model)).load(model.state_dict())
+    FoldedNetwork(trace_network(model)).load(model.state_dict())
     assert toys.equal(before, model.state_dict())
 
 
@@ -111,10 +111,10 @@ def test_only_batches_of_the_size_given_run_compiled(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", compile_)
     model = toys.Small((2, 4, 4), 3).eval()
-    folded = FoldedNetwork(trace(model), compile_size=5)
+    folded = FoldedNetwork(trace_network(model), compile_size=5)
     folded.load(model.state_dict())
     for size in (5, 5, 2):
         folded.logits(torch.randn(size, 2, 4, 4))
     assert compiled == [5, 5]
-    assert FoldedNetwork(trace(model)).logits(torch.randn(5, 2, 4, 4)).shape == (1, 5, 3)
+    assert FoldedNetwork(trace_network(model)).logits(torch.randn(5, 2, 4, 4)).shape == (1, 5, 3)
     assert compiled == [5, 5]

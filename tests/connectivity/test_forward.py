@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from isthmus.connectivity.forward import chunks, loaded
+from isthmus.connectivity.tracing import chunks, load_network
 from tests.connectivity import networks
 
 
@@ -22,7 +22,7 @@ def test_a_chunk_and_the_inputs_have_an_example():
 def test_loaded_weights_are_a_copy_in_evaluation_mode():
     model, _ = networks.made("mlp")
     weights = networks.weights(model, seed=1)
-    copy = loaded(model.train(), weights)
+    copy = load_network(model.train(), weights)
     assert model.training and not copy.training
     for name, tensor in copy.state_dict().items():
         assert torch.equal(tensor, weights[name])

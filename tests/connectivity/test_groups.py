@@ -1,15 +1,16 @@
 import torch
 from torch import nn
 
-from isthmus.connectivity import groups
-from isthmus.connectivity.permutations import draw, permuted
+from isthmus.connectivity import permutation_spec
+from isthmus.connectivity.permutation_spec import draw_permutations, permute
 from tests.connectivity import networks
 
 
 def read(model, inputs):
     """Tensors of each group, as "name:axis"."""
     return [
-        {f"{axis.name}:{axis.dim}" for axis in group.axes} for group in groups.find(model, inputs)
+        {f"{axis.name}:{axis.dim}" for axis in group.axes}
+        for group in permutation_spec.find_groups(model, inputs)
     ]
 
 
@@ -25,7 +26,7 @@ def test_hidden_layers_of_an_mlp_are_groups():
 
 
 def test_softmax_regression_has_no_groups():
-    assert groups.find(nn.Sequential(nn.Linear(3, 2)), torch.zeros(1, 3)) == []
+    assert permutation_spec.find_groups(nn.Sequential(nn.Linear(3, 2)), torch.zeros(1, 3)) == []
 
 
 def test_convolutions_of_a_vgg_are_groups():
@@ -40,7 +41,7 @@ def test_convolutions_of_a_vgg_are_groups():
 
 def test_a_channel_is_a_run_of_the_features_it_is_flattened_to():
     model, inputs = networks.made("lenet5")  # the second convolution makes 16 x 2 x 2
-    by_axis = {axis.name: axis for axis in groups.find(model, inputs)[1].axes}
+    by_axis = {axis.name: axis for axis in permutation_spec.find_groups(model, inputs)[1].axes}
     columns = by_axis["hidden.0.weight"]
     assert columns.dim == 1
     assert torch.equal(columns.positions, torch.arange(64).view(16, 4))
@@ -81,7 +82,9 @@ def test_a_residual_stream_between_projections_is_one_group():
 
 
 def test_channels_that_zeros_are_added_to_are_free_and_the_others_are_not():
-    found = groups.find(*networks.made("resnet8_pad"))  # stages of 4, 8 and 16 channels
+    found = permutation_spec.find_groups(
+        *networks.made("resnet8_pad")
+    )  # stages of 4, 8 and 16 channels
     assert [group.size for group in found] == [4, 4, 8, 4, 16, 8]
     last = {
         group.name: axis.positions.flatten().tolist()
@@ -97,13 +100,13 @@ def test_channels_that_zeros_are_added_to_are_free_and_the_others_are_not():
 
 
 def test_every_bottleneck_has_two_groups_of_its_own_and_every_stage_one():
-    found = groups.find(*networks.made("resnet50"))
+    found = permutation_spec.find_groups(*networks.made("resnet50"))
     assert len(found) == 1 + 2 * (3 + 4 + 6 + 3) + 4
     assert sorted({group.size for group in found}) == [4, 8, 16, 32, 64, 128]
 
 
 def test_a_value_that_two_layers_read_is_counted_once():
-    found = groups.find(*networks.made("resnet8_projection"))
+    found = permutation_spec.find_groups(*networks.made("resnet8_projection"))
     assert [axis.name for axis in found[0].inputs] == [
         "stages.0.0.conv1.weight",
         "stages.1.0.conv1.weight",  # and the shortcut beside it
@@ -111,7 +114,7 @@ def test_a_value_that_two_layers_read_is_counted_once():
 
 
 def test_running_statistics_are_not_trained():
-    for group in groups.find(*networks.made("resnet8_pad")):
+    for group in permutation_spec.find_groups(*networks.made("resnet8_pad")):
         for axis in group.axes:
             assert axis.trained == ("running" not in axis.name)
 
@@ -136,9 +139,9 @@ def check(model, inputs, sizes):
         nn.init.normal_(parameter)
     model.eval()
     before, state_dict = model(inputs), model.state_dict()
-    found = groups.find(model, inputs)
+    found = permutation_spec.find_groups(model, inputs)
     assert [group.size for group in found] == sizes
-    changed = permuted(state_dict, found, draw(found, seed=1))
+    changed = permute(state_dict, found, draw_permutations(found, seed=1))
     if found:
         assert not all(torch.equal(changed[name], tensor) for name, tensor in state_dict.items())
     model.load_state_dict(changed)
@@ -164,7 +167,7 @@ def test_a_layer_under_two_names_is_permuted_under_both():
     layer = nn.Linear(6, 6)
     model = nn.Sequential(nn.Linear(5, 6), layer, nn.ReLU(), layer, nn.Linear(6, 2)).double()
     check(model, VECTORS, [6])
-    [group] = groups.find(model, VECTORS)
+    [group] = permutation_spec.find_groups(model, VECTORS)
     assert {"1.weight", "3.weight"} <= {axis.name for axis in group.axes}
 
 

@@ -5,19 +5,21 @@ import pytest
 from scipy import stats
 
 from isthmus.connectivity import line_tables
-from isthmus.connectivity.records import Pair, Records, Study
+from isthmus.connectivity.plan import BranchPair, LineRecords, LineStudy
 from tests.connectivity.lines import PAIR, line
 
-OTHER = Pair(0, 3, 3)
+OTHER = BranchPair(0, 3, 3)
 WHERE = ("k1_step", "k2_step", "child_seed", "align", "bn", "split")
 
 
 def written(folder, *lines):
     """The three tables of lines, (pair, line) each, as lists of rows by name of column."""
     for pair, each in lines:
-        Records(folder).write(pair, each, {})
-    line_tables.write(folder)
-    return [read(line_tables.path(folder, name)) for name in ("lines", "barriers", "intervals")]
+        LineRecords(folder).write(pair, each, {})
+    line_tables.write_tables(folder)
+    return [
+        read(line_tables.table_path(folder, name)) for name in ("lines", "barriers", "intervals")
+    ]
 
 
 def read(path):
@@ -122,8 +124,10 @@ def of_study(folder, heights):
     for seed, some in heights.items():
         lines = [(PAIR, line(n, height, alphas=5)) for n, height in enumerate(some, start=10)]
         written(folder / f"seed_{seed}", *lines)
-    line_tables.write_study(Study(folder))
-    return [read(line_tables.path(folder, name)) for name in ("lines", "barriers", "intervals")]
+    line_tables.write_pooled_tables(LineStudy(folder))
+    return [
+        read(line_tables.table_path(folder, name)) for name in ("lines", "barriers", "intervals")
+    ]
 
 
 def test_intervals_are_those_of_students_t_over_the_means_of_main_branches(tmp_path):
@@ -155,7 +159,9 @@ def test_intervals_are_those_of_students_t_over_the_means_of_main_branches(tmp_p
 
 def test_a_study_of_one_main_branch_has_its_tables(tmp_path):
     tables = of_study(tmp_path, {4: [1.0, 2.0]})
-    alone = [read(line_tables.path(tmp_path / "seed_4", name)) for name in line_tables.COLUMNS]
+    alone = [
+        read(line_tables.table_path(tmp_path / "seed_4", name)) for name in line_tables.COLUMNS
+    ]
     assert tables == alone
     assert {row["global_seed"] for table in tables[:2] for row in table} == {"4"}
 
@@ -247,7 +253,7 @@ def test_the_order_in_which_lines_were_measured_makes_no_difference(tmp_path):
     written(tmp_path / "a", *study())
     written(tmp_path / "b", *study()[::-1])
     for name in line_tables.COLUMNS:
-        first, second = (line_tables.path(tmp_path / f, name).read_bytes() for f in "ab")
+        first, second = (line_tables.table_path(tmp_path / f, name).read_bytes() for f in "ab")
         assert first == second
 
 

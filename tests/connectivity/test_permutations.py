@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus.connectivity import groups
-from isthmus.connectivity.permutations import draw, identity, permuted
+from isthmus.connectivity import permutation_spec
+from isthmus.connectivity.permutation_spec import draw_permutations, identity_permutations, permute
 from tests.connectivity import networks
 from tests.models.test_every_model import FILES, read
 
@@ -13,7 +13,7 @@ from tests.models.test_every_model import FILES, read
 @pytest.fixture(params=networks.MODELS, scope="module")
 def case(request):
     model, inputs = networks.made(request.param)
-    return model, inputs, groups.find(model, inputs)
+    return model, inputs, permutation_spec.find_groups(model, inputs)
 
 
 def logits(model, state_dict, inputs, train=False):
@@ -36,18 +36,20 @@ def test_a_permuted_network_computes_the_same_function(case):
     model, inputs, found = case
     before, _ = logits(model, model.state_dict(), inputs)
     for seed in range(2):
-        after, _ = logits(model, permuted(model.state_dict(), found, draw(found, seed)), inputs)
+        after, _ = logits(
+            model, permute(model.state_dict(), found, draw_permutations(found, seed)), inputs
+        )
         torch.testing.assert_close(after, before, rtol=1e-12, atol=1e-12)
 
 
 def test_a_permuted_network_normalizes_a_batch_alike(case):
     model, inputs, found = case
-    permutations = draw(found, seed=3)
+    permutations = draw_permutations(found, seed=3)
     before, trained = logits(model, model.state_dict(), inputs, train=True)
-    start = permuted(model.state_dict(), found, permutations)
+    start = permute(model.state_dict(), found, permutations)
     after, trained_after = logits(model, start, inputs, train=True)
     torch.testing.assert_close(after, before, rtol=1e-12, atol=1e-12)
-    for name, statistic in permuted(trained, found, permutations).items():
+    for name, statistic in permute(trained, found, permutations).items():
         torch.testing.assert_close(trained_after[name], statistic, rtol=1e-12, atol=1e-12)
 
 
@@ -55,49 +57,53 @@ def test_every_group_changes_every_tensor_that_has_its_units(case):
     model, _, found = case
     state_dict = model.state_dict()
     for k, group in enumerate(found):
-        permutations = identity(found)
+        permutations = identity_permutations(found)
         permutations[k] = torch.arange(group.size).roll(1)
-        changed = permuted(state_dict, found, permutations)
+        changed = permute(state_dict, found, permutations)
         unequal = {name for name in changed if not torch.equal(changed[name], state_dict[name])}
         assert unequal == {axis.name for axis in group.axes}
 
 
 def test_inverse_permutations_restore_the_network(case):
     model, _, found = case
-    permutations = draw(found, seed=0)
-    there = permuted(model.state_dict(), found, permutations)
-    back = permuted(there, found, [permutation.argsort() for permutation in permutations])
+    permutations = draw_permutations(found, seed=0)
+    there = permute(model.state_dict(), found, permutations)
+    back = permute(there, found, [permutation.argsort() for permutation in permutations])
     assert all(torch.equal(back[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_a_permutation_says_which_unit_takes_each_place():
     model, inputs = networks.made("mlp")
     weight = model.state_dict()["hidden.0.weight"]
-    found = groups.find(model, inputs)
-    permutations = identity(found)
+    found = permutation_spec.find_groups(model, inputs)
+    permutations = identity_permutations(found)
     permutations[0] = torch.tensor([1, 2, 0, 3, 4, 5, 6, 7])
-    rows = permuted(model.state_dict(), found, permutations)["hidden.0.weight"]
+    rows = permute(model.state_dict(), found, permutations)["hidden.0.weight"]
     assert torch.equal(rows[:3], weight[[1, 2, 0]])
 
 
 def test_drawn_permutations_depend_on_the_seed():
-    found = groups.find(*networks.made("cnn"))
-    first, again, other = draw(found, 0), draw(found, 0), draw(found, 1)
+    found = permutation_spec.find_groups(*networks.made("cnn"))
+    first, again, other = (
+        draw_permutations(found, 0),
+        draw_permutations(found, 0),
+        draw_permutations(found, 1),
+    )
     assert all(torch.equal(one, two) for one, two in zip(first, again, strict=True))
     assert not any(torch.equal(one, two) for one, two in zip(first, other, strict=True))
 
 
 def test_what_does_not_fit_the_groups_is_refused():
     model, inputs = networks.made("mlp")
-    found, state_dict = groups.find(model, inputs), model.state_dict()
+    found, state_dict = permutation_spec.find_groups(model, inputs), model.state_dict()
     with pytest.raises(ValueError, match="^permutations: one a group, got 1 for 3$"):
-        permuted(state_dict, found, [torch.arange(8)])
+        permute(state_dict, found, [torch.arange(8)])
     for wrong in ([0, 0, 1, 2, 3, 4, 5], [0, 1], [1, 2, 3, 4, 5, 6, 7]):
-        permutations = identity(found)
+        permutations = identity_permutations(found)
         permutations[1] = torch.tensor(wrong)
         message = r"^permutations: hidden.1.weight needs each of 0 to 6 once, got \["
         with pytest.raises(ValueError, match=message):
-            permuted(state_dict, found, permutations)
+            permute(state_dict, found, permutations)
     del state_dict["hidden.1.bias"]
     with pytest.raises(ValueError, match="^state_dict: has no hidden.1.bias, which has hidden"):
-        permuted(state_dict, found, identity(found))
+        permute(state_dict, found, identity_permutations(found))

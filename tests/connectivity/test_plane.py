@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus.connectivity import combinations
+from isthmus.connectivity import interpolation
+from isthmus.connectivity.interpolation import InterpolationEvaluator
 from isthmus.connectivity.plane import Plane
-from isthmus.connectivity.points import PointEvaluator
 from isthmus.state_dicts import distance
 from isthmus.training.evaluator import Evaluator
 from tests import toys
@@ -70,7 +70,7 @@ def test_a_point_of_the_plane_lies_where_its_coordinates_say():
     points = xy([3.0, -1.0], [-2.0, 8.0], [0.1, 0.2])
     for point, row in zip(points, plane.shares(points), strict=True):
         assert row.sum().item() == pytest.approx(1)
-        seen = plane.project(combinations.combination(three, row))
+        seen = plane.project(interpolation.combine(three, row))
         assert (seen.x, seen.y) == pytest.approx(tuple(point.tolist()), abs=1e-5)
         assert seen.distance < 1e-5
 
@@ -130,7 +130,7 @@ def test_three_networks_on_one_line_are_refused(which):
         three = [a, a, a]
     else:
         shares = torch.tensor([1 - share, share], dtype=torch.float64)
-        three = [a, b, combinations.combination([a, b], shares)]
+        three = [a, b, interpolation.combine([a, b], shares)]
     with pytest.raises(ValueError, match="^plane: the three networks lie on one line, which spans"):
         Plane(three, NAMES)
 
@@ -169,7 +169,7 @@ def test_loss_and_accuracy_at_the_three_networks_are_those_treated_as_all_points
     three = [model.state_dict() for model in models]
     evaluator = Evaluator(models[0], toys.data(), torch.device("cpu"), toys.RUNTIME)
     plane = Plane(three, [name for name, _ in models[0].named_parameters()])
-    points = PointEvaluator(evaluator, ["train", "test"])
+    points = InterpolationEvaluator(evaluator, ["train", "test"])
     curves = points.evaluate(three, plane.shares(plane.coordinates), bn)
     for number, network in enumerate(three):
         treated = small.as_points(build, network, bn, toys.data())

@@ -3,16 +3,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from isthmus.connectivity import combinations, line, points
-from isthmus.connectivity.folding import FoldedNetwork
-from isthmus.connectivity.points import PointEvaluator
-from isthmus.connectivity.statistics import BatchNormStatistics
+from isthmus.connectivity import barriers, interpolation, line
+from isthmus.connectivity.fast_forward import BatchNormEstimator, FoldedNetwork
+from isthmus.connectivity.interpolation import InterpolationEvaluator
 from isthmus.data.splits import DataSet, Normalization, Split
 from isthmus.models.lenet import LeNet5
 from isthmus.models.mlp import MLP
-from isthmus.training import evaluator as evaluators
+from isthmus.training import evaluator as training_evaluator
 from tests import toys
-from tests.connectivity import small as networks
+from tests.connectivity import small
 from tests.connectivity.test_graph import Branching
 from tests.models.test_every_model import SMALL, read
 
@@ -33,19 +32,19 @@ BUILDS = {
     "folded": lambda: toys.Small((2, 4, 4), 3),
     "plain": Conditional,
 }
-ALPHAS = line.parse_alphas(6)
+ALPHAS = barriers.parse_alphas(6)
 
 
 def two(build):
-    return [networks.make(build, seed).state_dict() for seed in (0, 1)]
+    return [small.make(build, seed).state_dict() for seed in (0, 1)]
 
 
 @pytest.mark.parametrize("way", BUILDS)
 def test_the_way_follows_from_the_architecture_and_stands_the_check(way):
-    evaluator = networks.evaluator(BUILDS[way]())
-    found = PointEvaluator(evaluator, ["test"])
+    evaluator = small.evaluator(BUILDS[way]())
+    found = InterpolationEvaluator(evaluator, ["test"])
     assert found.way == way
-    found.evaluate(two(BUILDS[way]), line.shares(ALPHAS), "reset")
+    found.evaluate(two(BUILDS[way]), line.end_shares(ALPHAS), "reset")
     assert found.way == way
 
 
@@ -57,30 +56,30 @@ def test_a_convolution_without_batch_norm_is_compiled_or_plain(monkeypatch):
         ("auto", 6000, "plain"),
         ("auto", 6006, "folded"),
     ):
-        evaluator = networks.evaluator(model, compile=request)
-        assert PointEvaluator(evaluator, ["test"], num_points).way == way
+        evaluator = small.evaluator(model, compile=request)
+        assert InterpolationEvaluator(evaluator, ["test"], num_points).way == way
 
 
 @pytest.mark.parametrize("way", BUILDS)
 @pytest.mark.parametrize("bn", ["reset", "average", "keep"])
 def test_points_of_a_plane_equal_each_network_on_its_own(way, bn):
     build = BUILDS[way]
-    three = [networks.make(build, seed).state_dict() for seed in range(3)]
+    three = [small.make(build, seed).state_dict() for seed in range(3)]
     shares = torch.tensor([[0.2, 0.3, 0.5], [0, 1, 0], [0.6, 0.4, 0]], dtype=torch.float64)
     data, model = toys.data(), build()
-    found = PointEvaluator(networks.evaluator(build()), ["train", "test"])
+    found = InterpolationEvaluator(small.evaluator(build()), ["train", "test"])
     curves = found.evaluate(three, shares, bn)
     for split, curve in curves.items():
         for number, row in enumerate(shares):
-            weights, nearest = combinations.combination(three, row), three[int(row.argmax())]
+            weights, nearest = interpolation.combine(three, row), three[int(row.argmax())]
             if bn == "keep" or row.max() == 1:
                 weights |= {name: nearest[name] for name in nearest if "running" in name}
             model = build()
             model.load_state_dict(weights)
             if bn == "reset":
-                networks.reset(model, data)
+                small.reset(model, data)
             with torch.no_grad():
-                logits = model.eval()(networks.normalized(data.splits[split]))
+                logits = model.eval()(small.normalized(data.splits[split]))
             labels = data.splits[split].labels
             loss = F.cross_entropy(logits, labels).item()
             accuracy = (logits.argmax(dim=1) == labels).double().mean().item()
@@ -90,26 +89,28 @@ def test_points_of_a_plane_equal_each_network_on_its_own(way, bn):
 
 @pytest.mark.parametrize("way", BUILDS)
 def test_how_many_points_are_in_memory_at_once_makes_no_difference(way, monkeypatch):
-    ends, shares = two(BUILDS[way]), line.shares(ALPHAS)
-    evaluator = networks.evaluator(BUILDS[way]())
-    whole = PointEvaluator(evaluator, ["test"]).evaluate(ends, shares, "reset")["test"]
-    monkeypatch.setattr(points, "HELD_VALUES", 1)
-    alone = PointEvaluator(evaluator, ["test"]).evaluate(ends, shares, "reset")["test"]
+    ends, shares = two(BUILDS[way]), line.end_shares(ALPHAS)
+    evaluator = small.evaluator(BUILDS[way]())
+    whole = InterpolationEvaluator(evaluator, ["test"]).evaluate(ends, shares, "reset")["test"]
+    monkeypatch.setattr(interpolation, "HELD_VALUES", 1)
+    alone = InterpolationEvaluator(evaluator, ["test"]).evaluate(ends, shares, "reset")["test"]
     torch.testing.assert_close(whole.loss, alone.loss, rtol=0, atol=1e-6)
     assert whole.accuracy.equal(alone.accuracy)
 
 
 @pytest.mark.parametrize("way", BUILDS)
 def test_batches_of_other_sizes_make_no_difference(way, monkeypatch):
-    ends, shares = two(BUILDS[way]), line.shares(ALPHAS)
+    ends, shares = two(BUILDS[way]), line.end_shares(ALPHAS)
 
     def curve():
-        evaluator = networks.evaluator(BUILDS[way]())
-        return PointEvaluator(evaluator, ["train"]).evaluate(ends, shares, "average")["train"]
+        evaluator = small.evaluator(BUILDS[way]())
+        return InterpolationEvaluator(evaluator, ["train"]).evaluate(ends, shares, "average")[
+            "train"
+        ]
 
     whole = curve()
-    monkeypatch.setattr(evaluators, "BATCH_VALUES_CPU", 32 * 32)  # 32 images, then 8
-    assert networks.evaluator(BUILDS[way]()).batch_size == 32
+    monkeypatch.setattr(training_evaluator, "BATCH_VALUES_CPU", 32 * 32)  # 32 images, then 8
+    assert small.evaluator(BUILDS[way]()).batch_size == 32
     torch.testing.assert_close(curve().loss, whole.loss, rtol=0, atol=1e-6)
 
 
@@ -117,14 +118,14 @@ def test_batches_of_other_sizes_make_no_difference(way, monkeypatch):
 def test_bfloat16_is_near_full_precision_and_ends_without_batch_norm_are_exact(way):
     ends = two(BUILDS[way])
     full, half = (
-        PointEvaluator(networks.evaluator(BUILDS[way](), precision=p), ["test"]).evaluate(
-            ends, line.shares(ALPHAS), "reset"
+        InterpolationEvaluator(small.evaluator(BUILDS[way](), precision=p), ["test"]).evaluate(
+            ends, line.end_shares(ALPHAS), "reset"
         )["test"]
         for p in ("fp32", "bf16")
     )
     assert not full.loss.equal(half.loss)
     torch.testing.assert_close(full.loss, half.loss, rtol=0.03, atol=0.03)
-    table = networks.evaluator(BUILDS[way](), precision="bf16").table(
+    table = small.evaluator(BUILDS[way](), precision="bf16").table(
         dict(zip("ab", ends, strict=True)), ["test"]
     )
     if way == "first layer":  # without batch norm, whose statistics are estimated anew
@@ -133,43 +134,43 @@ def test_bfloat16_is_near_full_precision_and_ends_without_batch_norm_are_exact(w
 
 
 def test_a_fast_way_that_makes_other_logits_is_given_up(monkeypatch):
-    ends, shares = two(BUILDS["folded"]), line.shares(ALPHAS)
-    evaluator = networks.evaluator(BUILDS["folded"]())
-    right = PointEvaluator(evaluator, ["test"]).evaluate(ends, shares, "average")["test"]
+    ends, shares = two(BUILDS["folded"]), line.end_shares(ALPHAS)
+    evaluator = small.evaluator(BUILDS["folded"]())
+    right = InterpolationEvaluator(evaluator, ["test"]).evaluate(ends, shares, "average")["test"]
     load = FoldedNetwork.load
     monkeypatch.setattr(
         FoldedNetwork, "load", lambda self, w: load(self, w | {"bn.bias": w["bn.bias"] + 0.01})
     )
-    wrong = PointEvaluator(evaluator, ["test"])
+    wrong = InterpolationEvaluator(evaluator, ["test"])
     found = wrong.evaluate(ends, shares, "average")["test"]
     assert wrong.way == "plain"
     torch.testing.assert_close(found.loss, right.loss, rtol=0, atol=1e-6)
 
 
 def test_batch_norm_is_reset_once_a_point_the_ends_too(monkeypatch):
-    count, reset = [], BatchNormStatistics.reset
+    count, reset = [], BatchNormEstimator.reset
 
     def counted(self, weights):
         count.append(1)
         return reset(self, weights)
 
-    monkeypatch.setattr(BatchNormStatistics, "reset", counted)
-    found = PointEvaluator(networks.evaluator(BUILDS["folded"]()), ["train", "val", "test"])
-    found.evaluate(two(BUILDS["folded"]), line.shares(ALPHAS), "reset")
+    monkeypatch.setattr(BatchNormEstimator, "reset", counted)
+    found = InterpolationEvaluator(small.evaluator(BUILDS["folded"]()), ["train", "val", "test"])
+    found.evaluate(two(BUILDS["folded"]), line.end_shares(ALPHAS), "reset")
     assert len(count) == len(ALPHAS)
-    found.evaluate(two(BUILDS["folded"]), line.shares(ALPHAS), "average")
+    found.evaluate(two(BUILDS["folded"]), line.end_shares(ALPHAS), "average")
     assert len(count) == len(ALPHAS)
 
 
 def test_calibration_inputs_too_large_for_one_pass_give_the_same(monkeypatch):
     def curve():
-        found = PointEvaluator(networks.evaluator(BUILDS["folded"]()), ["test"])
+        found = InterpolationEvaluator(small.evaluator(BUILDS["folded"]()), ["test"])
         ends = two(BUILDS["folded"])
-        return found.evaluate(ends, line.shares(ALPHAS), "reset")["test"].loss
+        return found.evaluate(ends, line.end_shares(ALPHAS), "reset")["test"].loss
 
     at_once = curve()
-    monkeypatch.setattr(evaluators, "CALIBRATION_VALUES", 7 * 32)
-    monkeypatch.setattr(BatchNormStatistics, "reset", None)
+    monkeypatch.setattr(training_evaluator, "CALIBRATION_VALUES", 7 * 32)
+    monkeypatch.setattr(BatchNormEstimator, "reset", None)
     torch.testing.assert_close(curve(), at_once, rtol=0, atol=1e-6)
 
 
@@ -177,7 +178,7 @@ def test_a_negative_variance_is_refused():
     ends = two(BUILDS["folded"])
     shares = torch.tensor([[-9.0, 10.0]], dtype=torch.float64)
     ends[1]["bn.running_var"] = ends[0]["bn.running_var"] / 100
-    found = PointEvaluator(networks.evaluator(BUILDS["folded"]()), ["test"])
+    found = InterpolationEvaluator(small.evaluator(BUILDS["folded"]()), ["test"])
     with pytest.raises(
         ValueError, match=r"^bn=average: with shares \[-9.0, 10.0\] .* bn.running_var becomes neg"
     ):
@@ -186,10 +187,10 @@ def test_a_negative_variance_is_refused():
 
 
 def test_a_network_of_another_architecture_than_the_evaluators_is_refused():
-    found = PointEvaluator(networks.evaluator(BUILDS["folded"]()), ["test"])
+    found = InterpolationEvaluator(small.evaluator(BUILDS["folded"]()), ["test"])
     ends = two(BUILDS["first layer"])
     with pytest.raises(ValueError, match="^network 1 lacks conv.weight, which the evaluator's"):
-        found.evaluate(ends, line.shares(ALPHAS), "reset")
+        found.evaluate(ends, line.end_shares(ALPHAS), "reset")
 
 
 WAYS = {
@@ -215,7 +216,7 @@ def test_every_model_has_its_way_and_keeps_it(name):
     inputs = torch.randint(256, (8, *input_shape)).to(torch.uint8)
     split = Split(inputs, torch.arange(8) % 3, torch.arange(8))
     data = DataSet(split, None, split, ("a", "b", "c"), Normalization((0.5,), (0.25,)))
-    found = PointEvaluator(networks.evaluator(models[0], data), ["test"])
+    found = InterpolationEvaluator(small.evaluator(models[0], data), ["test"])
     assert found.way == WAYS[name]
     ends = [model.state_dict() for model in models]
     found.evaluate(ends, torch.tensor([[0.5, 0.5]], dtype=torch.float64), "average")
@@ -224,4 +225,4 @@ def test_every_model_has_its_way_and_keeps_it(name):
 
 def test_a_split_that_is_not_there_is_refused():
     with pytest.raises(ValueError, match="^splits=val: this data set has train, test$"):
-        PointEvaluator(networks.evaluator(Branching(), toys.data(num_val=0)), ["val"])
+        InterpolationEvaluator(small.evaluator(Branching(), toys.data(num_val=0)), ["val"])

@@ -4,8 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus.connectivity.pre_activations import Statistics, lerp, statistics
-from isthmus.connectivity.repair import repaired
+from isthmus.connectivity.repair import (
+    PreActivationStats,
+    lerp_stats,
+    pre_activation_stats,
+    repair_network,
+)
 from isthmus.models.mlp import MLP
 from isthmus.training import batch_norm
 from tests.connectivity import networks
@@ -29,7 +33,7 @@ def case(name, num=12):
     make, input_shape = networks.MODELS[name]
     model, inputs = make().double().eval(), networks.inputs(num, input_shape)
     ends = [networks.weights(model, seed) for seed in (1, 2)]
-    return model, ends, inputs, [statistics(model, end, inputs) for end in ends]
+    return model, ends, inputs, [pre_activation_stats(model, end, inputs) for end in ends]
 
 
 def logits(model, state_dict, inputs):
@@ -43,9 +47,9 @@ def logits(model, state_dict, inputs):
 @pytest.mark.parametrize("name", NAMES)
 def test_every_channel_gets_the_interpolated_mean_and_deviation(name, chunk_size):
     model, ends, inputs, (start, end) = case(name)
-    targets = lerp(start, end, 0.3)
-    result = repaired(model, between(*ends, 0.3), targets, inputs, chunk_size)
-    measured = statistics(model, result, inputs)
+    targets = lerp_stats(start, end, 0.3)
+    result = repair_network(model, between(*ends, 0.3), targets, inputs, chunk_size)
+    measured = pre_activation_stats(model, result, inputs)
     for layer, target in targets.items():
         torch.testing.assert_close(measured[layer].mean, target.mean, rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(measured[layer].std, target.std, rtol=1e-9, atol=1e-9)
@@ -53,9 +57,9 @@ def test_every_channel_gets_the_interpolated_mean_and_deviation(name, chunk_size
 
 def test_biases_before_a_normalization_stay():
     model, ends, inputs, (start, end) = case("vgg11")
-    middle, targets = between(*ends, 0.5), lerp(start, end, 0.5)
-    result = repaired(model, middle, targets, inputs)
-    measured = statistics(model, result, inputs)
+    middle, targets = between(*ends, 0.5), lerp_stats(start, end, 0.5)
+    result = repair_network(model, middle, targets, inputs)
+    measured = pre_activation_stats(model, result, inputs)
     for layer, target in targets.items():
         torch.testing.assert_close(measured[layer].std, target.std, rtol=1e-9, atol=1e-9)
     assert torch.equal(result["features.0.0.bias"], middle["features.0.0.bias"])
@@ -73,8 +77,8 @@ def test_a_hidden_layer_is_repaired_by_the_closed_form():
     middle = between(*ends, 0.5)
     (values, mean, std), (_, *start), (_, *end) = (hidden(each) for each in (middle, *ends))
     wanted = (values - mean) / std * (start[1] + end[1]) / 2 + (start[0] + end[0]) / 2
-    targets = lerp(*(statistics(model, each, inputs) for each in ends), 0.5)
-    result = repaired(model, middle, targets, inputs)
+    targets = lerp_stats(*(pre_activation_stats(model, each, inputs) for each in ends), 0.5)
+    result = repair_network(model, middle, targets, inputs)
     torch.testing.assert_close(hidden(result)[0], wanted)
     for name in ("output.weight", "output.bias"):
         assert torch.equal(result[name], middle[name])
@@ -84,7 +88,7 @@ def test_a_hidden_layer_is_repaired_by_the_closed_form():
 @pytest.mark.parametrize("name", NAMES)
 def test_an_end_computes_what_it_did(name, alpha):
     model, ends, inputs, measured = case(name)
-    result = repaired(model, between(*ends, alpha), lerp(*measured, alpha), inputs)
+    result = repair_network(model, between(*ends, alpha), lerp_stats(*measured, alpha), inputs)
     before = logits(model, ends[alpha], inputs)
     torch.testing.assert_close(logits(model, result, inputs), before, rtol=1e-9, atol=1e-9)
 
@@ -92,17 +96,21 @@ def test_an_end_computes_what_it_did(name, alpha):
 @pytest.mark.parametrize("name", ["resnet8_projection", "lenet5"])
 def test_the_middle_varies_less_than_the_ends_until_it_is_repaired(name):
     model, ends, inputs, (start, end) = case(name)
-    middle, targets = between(*ends, 0.5), lerp(start, end, 0.5)
+    middle, targets = between(*ends, 0.5), lerp_stats(start, end, 0.5)
     last = list(targets)[-1]
-    result = repaired(model, batch_norm.reset(model, middle, inputs), targets, inputs)
-    collapsed = statistics(model, middle, inputs)[last].std.mean()
+    result = repair_network(
+        model, batch_norm.reset_statistics(model, middle, inputs), targets, inputs
+    )
+    collapsed = pre_activation_stats(model, middle, inputs)[last].std.mean()
     assert collapsed < 0.9 * targets[last].std.mean()
-    torch.testing.assert_close(statistics(model, result, inputs)[last].std, targets[last].std)
+    torch.testing.assert_close(
+        pre_activation_stats(model, result, inputs)[last].std, targets[last].std
+    )
 
 
 def test_running_statistics_are_those_of_training():
     model, ends, inputs, (start, end) = case("resnet8_pad")
-    result = repaired(model, between(*ends, 0.5), lerp(start, end, 0.5), inputs)
+    result = repair_network(model, between(*ends, 0.5), lerp_stats(start, end, 0.5), inputs)
     first = nn.functional.conv2d(inputs, result["stem.0.weight"], padding=1)
     torch.testing.assert_close(result["stem.1.running_mean"], first.mean(dim=(0, 2, 3)))
     torch.testing.assert_close(result["stem.1.running_var"], first.var(dim=(0, 2, 3)))
@@ -111,9 +119,9 @@ def test_running_statistics_are_those_of_training():
 
 def test_stale_running_statistics_do_not_matter():
     model, ends, inputs, (start, end) = case("resnet8_pad")
-    middle, targets = between(*ends, 0.5), lerp(start, end, 0.5)
+    middle, targets = between(*ends, 0.5), lerp_stats(start, end, 0.5)
     stale = {n: t + 1 if "running" in n else t for n, t in middle.items()}
-    first, second = (repaired(model, each, targets, inputs) for each in (middle, stale))
+    first, second = (repair_network(model, each, targets, inputs) for each in (middle, stale))
     for name, tensor in first.items():
         torch.testing.assert_close(second[name], tensor)
 
@@ -123,7 +131,7 @@ def test_keys_types_and_the_arguments_stay():
     middle = {n: t.float() if t.dtype == torch.float64 else t for n, t in ends[0].items()}
     model, before = model.float().train(), {n: t.clone() for n, t in middle.items()}
     own = {n: t.clone() for n, t in model.state_dict().items()}
-    result = repaired(model, middle, lerp(start, end, 0.5), inputs.float())
+    result = repair_network(model, middle, lerp_stats(start, end, 0.5), inputs.float())
     assert {n: t.dtype for n, t in result.items()} == {n: t.dtype for n, t in middle.items()}
     assert all(torch.equal(tensor, before[name]) for name, tensor in middle.items())
     assert all(torch.equal(tensor, own[name]) for name, tensor in model.state_dict().items())
@@ -137,9 +145,9 @@ def test_a_constant_channel_is_only_shifted(make):
     state_dict["0.weight"][1] = 0  # its output is its bias, 0.3 or so, on every input
     inputs = networks.inputs(1000, (3,)).float()
     layer = "1" if "1.weight" in state_dict else "0"
-    targets = {layer: Statistics(mean=torch.full((4,), 5.0), std=torch.full((4,), 2.0))}
-    result = repaired(model, state_dict, targets, inputs)
-    measured = statistics(model, result, inputs)[layer]
+    targets = {layer: PreActivationStats(mean=torch.full((4,), 5.0), std=torch.full((4,), 2.0))}
+    result = repair_network(model, state_dict, targets, inputs)
+    measured = pre_activation_stats(model, result, inputs)[layer]
     torch.testing.assert_close(measured.mean, torch.full((4,), 5.0), atol=1e-4, rtol=0)
     torch.testing.assert_close(measured.std, torch.tensor([2.0, 0.0, 2.0, 2.0]), atol=1e-5, rtol=0)
     assert torch.equal(result[f"{layer}.weight"][1], state_dict[f"{layer}.weight"][1].float())
@@ -149,8 +157,10 @@ def test_a_channel_that_batch_norm_scales_by_zero_is_only_shifted():
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2), nn.ReLU(), nn.Linear(2, 2))
     state_dict, inputs = networks.weights(model, seed=0), networks.inputs(9, (3,)).float()
     state_dict["1.weight"][0] = 0
-    targets = {"1": Statistics(mean=torch.tensor([5.0, 5.0]), std=torch.tensor([2.0, 2.0]))}
-    measured = statistics(model, repaired(model, state_dict, targets, inputs), inputs)["1"]
+    targets = {"1": PreActivationStats(mean=torch.tensor([5.0, 5.0]), std=torch.tensor([2.0, 2.0]))}
+    measured = pre_activation_stats(
+        model, repair_network(model, state_dict, targets, inputs), inputs
+    )["1"]
     torch.testing.assert_close(measured.mean, torch.tensor([5.0, 5.0]))
     torch.testing.assert_close(measured.std, torch.tensor([0.0, 2.0]))
 
@@ -158,16 +168,16 @@ def test_a_channel_that_batch_norm_scales_by_zero_is_only_shifted():
 def test_one_value_per_channel_is_not_enough_for_batch_norm():
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
     inputs = torch.ones(1, 3)
-    targets = statistics(model, model.state_dict(), inputs)
+    targets = pre_activation_stats(model, model.state_dict(), inputs)
     with pytest.raises(
         ValueError, match="^inputs: batch norm needs two or more values per channel"
     ):
-        repaired(model, model.state_dict(), targets, inputs)
+        repair_network(model, model.state_dict(), targets, inputs)
 
 
 def test_an_example_and_a_chunk_size_are_needed():
     model, ends, inputs, (start, _) = case("mlp")
     with pytest.raises(ValueError, match="^inputs: activations need at least one example, got no"):
-        repaired(model, ends[0], start, inputs[:0])
+        repair_network(model, ends[0], start, inputs[:0])
     with pytest.raises(ValueError, match="^chunk_size: must be at least 1, got 0$"):
-        repaired(model, ends[0], start, inputs, chunk_size=0)
+        repair_network(model, ends[0], start, inputs, chunk_size=0)

@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus.connectivity.graph import trace
-from isthmus.connectivity.statistics import BatchNormStatistics
+from isthmus.connectivity.fast_forward import BatchNormEstimator
+from isthmus.connectivity.tracing import trace_network
 from isthmus.models.resnet_cifar import ResNetCifar
 from isthmus.models.vgg import VGG
 from isthmus.training import batch_norm
@@ -21,7 +21,7 @@ INPUTS = torch.randn(23, 2, 16, 16, generator=torch.Generator().manual_seed(0)).
 
 
 def estimated(model, part_size, inputs=INPUTS):
-    return BatchNormStatistics(trace(model), inputs, part_size)
+    return BatchNormEstimator(trace_network(model), inputs, part_size)
 
 
 @pytest.mark.parametrize("name", BUILDS)
@@ -32,7 +32,7 @@ def test_statistics_are_those_of_one_batch_whatever_the_parts(name, part_size):
         torch.manual_seed(seed)
         weights = BUILDS[name]().double().state_dict()
         found = statistics.reset(weights)
-        expected = batch_norm.reset(BUILDS[name]().double(), weights, INPUTS)
+        expected = batch_norm.reset_statistics(BUILDS[name]().double(), weights, INPUTS)
         assert list(found) == list(expected)
         for key, tensor in expected.items():
             torch.testing.assert_close(found[key], tensor, rtol=1e-9, atol=1e-9)
@@ -41,12 +41,14 @@ def test_statistics_are_those_of_one_batch_whatever_the_parts(name, part_size):
 @pytest.mark.parametrize("name", ["resnet", "projection", "vgg", "no affine"])
 def test_compiled_statistics_are_the_same(name, monkeypatch):
     ran = traced_by_dynamo(monkeypatch)
-    statistics = BatchNormStatistics(trace(BUILDS[name]().double()), INPUTS, 7, compiled=True)
+    statistics = BatchNormEstimator(
+        trace_network(BUILDS[name]().double()), INPUTS, 7, compiled=True
+    )
     for seed in range(2):
         torch.manual_seed(seed)
         weights = BUILDS[name]().double().state_dict()
         found = statistics.reset(weights)
-        expected = batch_norm.reset(BUILDS[name]().double(), weights, INPUTS)
+        expected = batch_norm.reset_statistics(BUILDS[name]().double(), weights, INPUTS)
         for key, tensor in expected.items():
             torch.testing.assert_close(found[key], tensor, rtol=1e-9, atol=1e-9)
     num_layers = sum("running_mean" in key for key in weights)
@@ -95,4 +97,4 @@ def test_one_layer_used_twice_is_refused():
     layer = nn.BatchNorm1d(2)
     model = nn.Sequential(nn.Linear(2, 2), layer, nn.Linear(2, 2), layer)
     with pytest.raises(ValueError, match="^model: the batch-norm layer '1' is used twice$"):
-        BatchNormStatistics(trace(model), torch.randn(7, 2), 3)
+        BatchNormEstimator(trace_network(model), torch.randn(7, 2), 3)

@@ -1,16 +1,16 @@
-from isthmus.connectivity import line_tables, summary
-from isthmus.connectivity.records import Pair, Records, Request, Study
+from isthmus.connectivity import line_tables, results
+from isthmus.connectivity.plan import BranchPair, LineRecords, LineRequest, LineStudy
 from tests.connectivity.lines import PAIR, line
 
-OTHER = Pair(0, 3, 3)
+OTHER = BranchPair(0, 3, 3)
 
 
 def text(folder, *lines, pairs=(PAIR,), study=False, **request):
     for pair, each in lines:
-        Records(folder).write(pair, each, {})
+        LineRecords(folder).write(pair, each, {})
     if not study:
-        line_tables.write(folder)
-    return summary.of(folder, pairs, Request(**request)).splitlines()
+        line_tables.write_tables(folder)
+    return results.summarize_barriers(folder, pairs, LineRequest(**request)).splitlines()
 
 
 def test_one_child_has_its_numbers(tmp_path):
@@ -42,15 +42,15 @@ def test_several_main_branches_have_means_and_half_their_intervals(tmp_path):
     for seed, heights in ((1, (1.0,)), (2, (1.0, 3.0)), (3, (3.0,))):
         lines = [(PAIR, line(10 + n, height)) for n, height in enumerate(heights)]
         text(tmp_path / f"seed_{seed}", *lines)
-    line_tables.write_study(Study(tmp_path))
+    line_tables.write_pooled_tables(LineStudy(tmp_path))
     title, _, first, *_ = text(tmp_path, splits=["train"], study=True)
     assert title == (
         "barriers (align=none, bn=reset), means of 3 main branches +- half the 95 % interval"
     )
     assert "2.0000 +- 2.4841" in first  # 4.3027 / sqrt(3), the t quantile of two degrees
-    assert summary.num_main_branches(tmp_path, [PAIR], Request()) == 3
-    assert summary.num_main_branches(tmp_path, [OTHER], Request()) == 0
-    assert summary.num_main_branches(tmp_path / "seed_2", [PAIR], Request()) == 1
+    assert results.num_main_branches(tmp_path, [PAIR], LineRequest()) == 3
+    assert results.num_main_branches(tmp_path, [OTHER], LineRequest()) == 0
+    assert results.num_main_branches(tmp_path / "seed_2", [PAIR], LineRequest()) == 1
 
 
 def test_barriers_are_those_of_the_grid_that_is_asked_for(tmp_path):
@@ -63,7 +63,7 @@ def test_barriers_are_those_of_the_grid_that_is_asked_for(tmp_path):
 
 
 def test_networks_at_chance_are_named_once_each(tmp_path):
-    store, request = Records(tmp_path), Request(alphas=3)
+    store, request = LineRecords(tmp_path), LineRequest(alphas=3)
     lines = []
     for seed, height in ((2, 0.1), (3, 0.2)):
         made = line(seed, height, alphas=3)  # its ends have a loss of 0.5
@@ -72,10 +72,10 @@ def test_networks_at_chance_are_named_once_each(tmp_path):
         made["networks"] = ["main.safetensors", f"child_{seed}.safetensors"]
         store.write(PAIR, made, {"num_classes": 2})
         lines.append((PAIR, seed))
-    found = summary.at_chance([tmp_path], lines, request)
+    found = results.chance_message([tmp_path], lines, request)
     assert found.endswith("log(2) = 0.6931, or more: child_2.safetensors")
-    assert summary.at_chance([tmp_path], lines[1:], request) is None
-    both = summary.at_chance([tmp_path], lines, Request(alphas=3, splits=["train"]))
+    assert results.chance_message([tmp_path], lines[1:], request) is None
+    both = results.chance_message([tmp_path], lines, LineRequest(alphas=3, splits=["train"]))
     assert both.endswith("or more: child_2.safetensors, child_3.safetensors")
     assert len(both.splitlines()) == 1
 

@@ -5,13 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.connectivity import surface
-from isthmus.connectivity.plane import Plane
-from isthmus.connectivity.points import PointEvaluator
-from isthmus.connectivity.surface import Surface
+from isthmus.connectivity import plane as connectivity_plane
+from isthmus.connectivity.interpolation import InterpolationEvaluator
+from isthmus.connectivity.plane import Plane, Surface
 from isthmus.models.mlp import MLP
 from tests import toys
-from tests.connectivity import small as networks
+from tests.connectivity import small
 
 BUILDS = {
     "mlp": lambda: MLP((2, 4, 4), 3, [8, 5]),
@@ -30,7 +29,7 @@ def build(request):
 
 
 def three(build, num=3):
-    return [networks.make(build, seed).state_dict() for seed in range(num)]
+    return [small.make(build, seed).state_dict() for seed in range(num)]
 
 
 def names(build):
@@ -41,7 +40,7 @@ def made(build, splits=SPLITS, ticks=None, points=3):
     corners = three(build)
     plane = Plane(corners, names(build))
     x, y = plane.grid(points, 0.2) if ticks is None else ticks(plane)
-    evaluator = PointEvaluator(networks.evaluator(build()), splits)
+    evaluator = InterpolationEvaluator(small.evaluator(build()), splits)
     return Surface(evaluator, plane, corners, x, y)
 
 
@@ -52,7 +51,7 @@ def rows(table):
 
 def counted(monkeypatch, until=None):
     """Shapes of what `PointEvaluator.evaluate` is asked for; it raises after some calls."""
-    calls, original = [], PointEvaluator.evaluate
+    calls, original = [], InterpolationEvaluator.evaluate
 
     def evaluate(self, some, shares, bn, splits=None):
         if until is not None and len(calls) == until:
@@ -60,7 +59,7 @@ def counted(monkeypatch, until=None):
         calls.append((len(shares), list(splits or self.splits)))
         return original(self, some, shares, bn, splits)
 
-    monkeypatch.setattr(PointEvaluator, "evaluate", evaluate)
+    monkeypatch.setattr(InterpolationEvaluator, "evaluate", evaluate)
     return calls
 
 
@@ -78,7 +77,7 @@ def test_a_surface_equals_the_naive_loop_over_its_points(build, bn, tmp_path):
     other = vector(c) - vector(a)
     second = other - (other @ first) * first
     second /= np.linalg.norm(second)
-    evaluator = networks.evaluator(build())
+    evaluator = small.evaluator(build())
     found = rows(tmp_path / "plane.csv")
     assert len(found) == 9 * 2
     for row in found:
@@ -96,7 +95,7 @@ def test_a_surface_equals_the_naive_loop_over_its_points(build, bn, tmp_path):
         if bn == "reset":
             model = build()
             model.load_state_dict(weights)
-            networks.reset(model, toys.data())
+            small.reset(model, toys.data())
             weights = model.state_dict()
         table = evaluator.table({"": weights}, [row["split"]])[""][row["split"]]
         assert float(row["loss"]) == pytest.approx(table["loss"], abs=1e-5)
@@ -113,10 +112,11 @@ def test_a_grid_through_the_three_networks_has_their_values_there(build, bn, tmp
     one = made(build, ticks=ticks)
     one.measure(tmp_path / "plane.csv", bn, SPLITS)
     known = {
-        (place, split): numbers for _, place, split, numbers in surface.read(tmp_path / "plane.csv")
+        (place, split): numbers
+        for _, place, split, numbers in connectivity_plane.read_surface(tmp_path / "plane.csv")
     }
-    treated = [networks.as_points(build, network, bn, toys.data()) for network in three(build)]
-    table = networks.evaluator(build()).table(dict(zip("abc", treated, strict=True)), SPLITS)
+    treated = [small.as_points(build, network, bn, toys.data()) for network in three(build)]
+    table = small.evaluator(build()).table(dict(zip("abc", treated, strict=True)), SPLITS)
     for name, place in zip("abc", one.plane.coordinates.tolist(), strict=True):
         for split, numbers in table[name].items():
             found = dict(zip(("loss", "accuracy"), known[tuple(place), split], strict=True))
@@ -127,15 +127,15 @@ def test_a_grid_through_the_three_networks_has_their_values_there(build, bn, tmp
 def test_the_three_networks_are_listed_as_points_and_as_trained(build, bn):
     one = made(build)
     named = [(name, lambda n=n: n) for name, n in zip("abc", three(build), strict=True)]
-    found = surface.networks_table(one.plane, named, one.points, SPLITS, bn)
+    found = connectivity_plane.networks_table(one.plane, named, one.points, SPLITS, bn)
     resets = bn == "reset" and build is BUILDS["batch norm"]
     assert len(found) == (12 if resets else 6)
     for name, x, y, distance, treatment, split, loss, accuracy in found:
         place = "abc".index(name)
         assert [x, y] == one.plane.coordinates[place].tolist()
         assert distance == 0
-        network = networks.as_points(build, three(build)[place], treatment, toys.data())
-        numbers = networks.evaluator(build()).table({"": network}, [split])[""][split]
+        network = small.as_points(build, three(build)[place], treatment, toys.data())
+        numbers = small.evaluator(build()).table({"": network}, [split])[""][split]
         found = {"loss": loss, "accuracy": accuracy}
         assert found == (pytest.approx(numbers) if treatment == "reset" else numbers)
         assert treatment in ((bn, "as_trained") if resets else (bn,))
@@ -151,11 +151,11 @@ def test_a_projected_network_lies_where_least_squares_says(build):
     shares, *_ = np.linalg.lstsq(columns, d - a, rcond=None)
     nearest = a + columns @ shares
     named = [(str(i), lambda n=n: n) for i, n in enumerate(three(build, 4))]
-    rows = surface.networks_table(one.plane, named, one.points, ["test"], "keep")
+    rows = connectivity_plane.networks_table(one.plane, named, one.points, ["test"], "keep")
     _, x, y, distance, _, split, loss, accuracy = rows[-1]
     assert distance == pytest.approx(np.linalg.norm(d - nearest), rel=1e-6)
     assert np.hypot(x, y) == pytest.approx(np.linalg.norm(nearest - a), rel=1e-6)
-    own = networks.evaluator(build()).table({"": three(build, 4)[3]})[""]["test"]
+    own = small.evaluator(build()).table({"": three(build, 4)[3]})[""]["test"]
     assert {"loss": loss, "accuracy": accuracy} == own  # of the network, not of where it is shown
 
 
@@ -270,7 +270,7 @@ def test_rows_go_from_below_to_above_and_from_left_to_right(tmp_path):
 
 
 def test_nothing_is_read_from_a_table_that_is_not_there(tmp_path):
-    assert surface.read(tmp_path / "plane.csv") == []
+    assert connectivity_plane.read_surface(tmp_path / "plane.csv") == []
 
 
 @pytest.mark.parametrize(
@@ -290,4 +290,4 @@ def test_nothing_is_read_from_a_table_that_is_not_there(tmp_path):
     ],
 )
 def test_files_have_names_as_short_as_they_can_be_told_apart_by(files, names):
-    assert surface.short_names([Path(file) for file in files]) == names
+    assert connectivity_plane.short_names([Path(file) for file in files]) == names

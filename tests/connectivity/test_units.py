@@ -1,4 +1,4 @@
-from isthmus.connectivity.units import Units
+from isthmus.connectivity.permutation_spec import Units
 
 
 def test_units_of_a_block_are_interchangeable():

@@ -4,8 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from isthmus.data.augmentation import Crops, cut_out_, draw, flip
-from isthmus.data.pixels import as_inputs, laid_out
+from isthmus.data.augmentation import Crops, as_inputs, cut_out_, draw_augmentation, flip, lay_out
 from tests.data import made
 
 
@@ -36,7 +35,7 @@ def test_gathered_crops_do_not_share_memory_with_the_images():
 def test_flip_mirrors_the_chosen_images(channels_last):
     images = made.split(6, height=4, width=7).inputs
     chosen = torch.tensor([255, 0, 0, 255, 255, 0], dtype=torch.uint8)
-    stored = laid_out(images, channels_last)
+    stored = lay_out(images, channels_last)
     before = stored.clone()
     flipped = as_inputs(flip(stored, chosen, 2 if channels_last else 3), channels_last)
     for image, result, one in zip(images, flipped, chosen, strict=True):
@@ -50,7 +49,7 @@ def test_cutout_sets_a_clipped_square_around_its_centre_to_zero(side, channels_l
     height, width = 5, 7
     centres = torch.cartesian_prod(torch.arange(height), torch.arange(width)).T
     values = torch.randn(height * width, 3, height, width)
-    stored = laid_out(values, channels_last).clone()
+    stored = lay_out(values, channels_last).clone()
     cut_out_(stored, centres, side, channels_last)
     expected = values.clone()
     for image, (row, column) in zip(expected, centres.T.tolist(), strict=True):
@@ -60,14 +59,16 @@ def test_cutout_sets_a_clipped_square_around_its_centre_to_zero(side, channels_l
 
 
 def test_drawn_numbers_of_an_index_do_not_depend_on_how_many_are_drawn():
-    many = draw(1, 2, 1000)
-    assert torch.equal(draw(1, 2, 10), many[:10]) and torch.equal(draw(1, 2, 1), many[:1])
-    assert not torch.equal(draw(1, 3, 10), many[:10])
-    assert not torch.equal(draw(2, 2, 10), many[:10])
+    many = draw_augmentation(1, 2, 1000)
+    assert torch.equal(draw_augmentation(1, 2, 10), many[:10]) and torch.equal(
+        draw_augmentation(1, 2, 1), many[:1]
+    )
+    assert not torch.equal(draw_augmentation(1, 3, 10), many[:10])
+    assert not torch.equal(draw_augmentation(2, 2, 10), many[:10])
 
 
 def test_drawn_numbers_are_uniform():
-    shifts = draw(0, 0, 9000)[:, 0] % 9
+    shifts = draw_augmentation(0, 0, 9000)[:, 0] % 9
     counts = shifts.bincount(minlength=9)  # expected 1000, standard deviation 30
     assert counts.min() > 850 and counts.max() < 1150
-    assert abs((draw(0, 0, 9000) % 2).float().mean() - 0.5) < 0.02
+    assert abs((draw_augmentation(0, 0, 9000) % 2).float().mean() - 0.5) < 0.02

@@ -4,14 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from isthmus.data.augmentation import draw
-from isthmus.data.batches import (
-    EvalBatches,
-    TrainBatches,
-    calibration,
-    eval_batches,
-    train_batches,
-)
+from isthmus.data.augmentation import draw_augmentation
+from isthmus.data.batches import EvalBatches, TrainBatches, calibration, eval_batches, train_batches
 from isthmus.data.orders import data_order
 from isthmus.data.splits import Augmentation, Normalization
 from tests.data import made
@@ -37,7 +31,7 @@ def by_index(batches, epoch=0):
 
 def naive(split, normalization, augmentation, epoch):
     """The augmented images of a split one by one, in its own order."""
-    numbers = draw(2, epoch, int(split.indices.max()) + 1)
+    numbers = draw_augmentation(2, epoch, int(split.indices.max()) + 1)
     mean = torch.tensor(normalization.mean).view(-1, 1, 1)
     std = torch.tensor(normalization.std).view(-1, 1, 1)
     height, width = split.input_shape[1:]

@@ -291,30 +291,34 @@ def test_the_cache_builds_once_and_returns_the_same(tmp_path):
     tensors = {"train": torch.arange(6, dtype=torch.uint8), "test": torch.ones(2, 2)}
     build, calls = counting(tensors)
     for _ in range(3):
-        found = decoding.cached(str(tmp_path / "deep" / "cache"), "key", build)
+        found = decoding.cache_decoded(str(tmp_path / "deep" / "cache"), "key", build)
         assert set(found) == set(tensors)
         assert all(torch.equal(found[name], tensors[name]) for name in tensors)
     assert len(calls) == 1
-    decoding.cached(str(tmp_path / "deep" / "cache"), "other", build)
+    decoding.cache_decoded(str(tmp_path / "deep" / "cache"), "other", build)
     assert len(calls) == 2
 
 
 @pytest.mark.parametrize("damage", [b"", b"rubbish", None])
 def test_a_damaged_cache_is_built_anew(tmp_path, damage):
     build, calls = counting({"train": torch.arange(1000)})
-    decoding.cached(str(tmp_path), "key", build)
+    decoding.cache_decoded(str(tmp_path), "key", build)
     (path,) = tmp_path.glob("*.safetensors")
     path.write_bytes(path.read_bytes()[:500] if damage is None else damage)
-    assert torch.equal(decoding.cached(str(tmp_path), "key", build)["train"], torch.arange(1000))
-    assert torch.equal(decoding.cached(str(tmp_path), "key", build)["train"], torch.arange(1000))
+    assert torch.equal(
+        decoding.cache_decoded(str(tmp_path), "key", build)["train"], torch.arange(1000)
+    )
+    assert torch.equal(
+        decoding.cache_decoded(str(tmp_path), "key", build)["train"], torch.arange(1000)
+    )
     assert len(calls) == 2
 
 
 def test_a_failed_build_leaves_no_cache(tmp_path):
     with pytest.raises(ZeroDivisionError):
-        decoding.cached(str(tmp_path), "key", lambda: 1 / 0)
+        decoding.cache_decoded(str(tmp_path), "key", lambda: 1 / 0)
     build, _ = counting({"train": torch.arange(3)})
-    decoding.cached(str(tmp_path), "key", build)
+    decoding.cache_decoded(str(tmp_path), "key", build)
     assert sorted(path.suffix for path in tmp_path.iterdir()) in (
         [".lock", ".safetensors"],
         [".safetensors"],

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus import chance
-from isthmus.data.image_crops import AREA, RATIO, central_crop, random_box, resized
+from isthmus import rng
+from isthmus.data.streams import AREA, RATIO, central_crop, random_box, resize_box
 from isthmus.data.torchvision_import import datasets
 from tests.data import made
 
@@ -22,11 +22,11 @@ def test_a_central_crop_is_that_of_torchvision(tmp_path, size):
 def test_random_boxes_are_those_of_torchvision(tmp_path, size):
     image = made.write_image(tmp_path / "a.png", size)
     for seed in range(50):
-        torch.manual_seed(chance.derive(seed, "box"))
+        torch.manual_seed(rng.derive(seed, "box"))
         top, left, height, width = transforms.RandomResizedCrop.get_params(
             image, list(AREA), list(RATIO)
         )
-        found = random_box(*size, chance.generator(seed, "box"))
+        found = random_box(*size, rng.generator(seed, "box"))
         assert found == (left, top, width, height)
 
 
@@ -41,4 +41,4 @@ def test_random_boxes_lie_in_the_image_and_vary():
 def test_a_box_is_resized_as_by_torchvision(tmp_path):
     image = made.write_image(tmp_path / "a.png", (30, 20))
     expected = transforms.functional.resized_crop(image, 3, 5, 11, 13, [8, 8])
-    assert np.array_equal(np.asarray(resized(image, (5, 3, 13, 11), 8)), np.asarray(expected))
+    assert np.array_equal(np.asarray(resize_box(image, (5, 3, 13, 11), 8)), np.asarray(expected))

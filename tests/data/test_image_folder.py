@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from isthmus.data import files
+from isthmus.data import image_folder
 from isthmus.data.batches import calibration, train_batches
 from isthmus.data.decoding import decode
 from isthmus.data.image_folder import ImageFolder
@@ -106,7 +106,7 @@ def test_the_jpeg_copy_of_cifar10_is_listed_and_decoded_as_by_torchvision():
 
     base = Path(os.environ["DATA_ROOT"]) / "cifar10-jpeg"
     expected = datasets().ImageFolder(str(base / "test"))
-    listing = files.list_images(base, "test")
+    listing = image_folder.list_images(base, "test")
     assert list(listing.class_names) == expected.classes and len(expected) == 10_000
     assert listing.labels.tolist() == expected.targets
     some = slice(None, None, 97)

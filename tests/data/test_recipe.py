@@ -7,7 +7,7 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
-from isthmus.data.recipe import Recipe
+from isthmus.data.recipe import DataRecipe
 from isthmus.data.splits import Augmentation
 from tests.data import made
 
@@ -15,7 +15,7 @@ OPTIONS = sorted((Path(__file__).parents[2] / "conf" / "dataset").glob("*.yaml")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made(Recipe):
+class Made(DataRecipe):
     """100 images made up."""
 
     def read(self):
@@ -43,7 +43,7 @@ def test_a_value_outside_its_range_is_refused_by_name(name, value, message):
 
 def test_a_recipe_that_is_not_read_says_so():
     with pytest.raises(TypeError, match="abstract"):
-        Recipe()
+        DataRecipe()
 
 
 def test_loading_holds_out_and_then_subsamples():

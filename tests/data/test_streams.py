@@ -3,16 +3,21 @@ from dataclasses import replace
 import pytest
 import torch
 
-from isthmus import chance
+from isthmus import rng
 from isthmus.data.batches import calibration, eval_batches, train_batches
 from isthmus.data.decoding import open_image
-from isthmus.data.image_crops import central_crop, random_box, resized
 from isthmus.data.imagenet import ImageNet
-from isthmus.data.options import blur
 from isthmus.data.orders import data_order
-from isthmus.data.samples import to_pixels
+from isthmus.data.recipe import blur
 from isthmus.data.splits import Augmentation
-from isthmus.data.streams import StreamedEvalBatches, StreamedTrainBatches
+from isthmus.data.streams import (
+    StreamedEvalBatches,
+    StreamedTrainBatches,
+    central_crop,
+    random_box,
+    resize_box,
+    to_pixels,
+)
 from tests.data import made
 
 
@@ -52,11 +57,11 @@ def test_an_epoch_is_that_of_the_naive_loop(data):
     assert torch.equal(labels, data.train.labels[order])
     for position, found in zip(order.tolist(), inputs, strict=True):
         image = open_image(data.train.path(position))
-        generator = chance.generator(2, "augmentation", 3, position)
+        generator = rng.generator(2, "augmentation", 3, position)
         box = random_box(image.width, image.height, generator)
         mirrored = torch.randint(2, (), generator=generator)
         row, column = torch.randint(12, (2,), generator=generator).tolist()
-        pixels = to_pixels(resized(image, box, 12))
+        pixels = to_pixels(resize_box(image, box, 12))
         expected = normalized(pixels.flip(2) if mirrored else pixels, data)
         expected[:, max(0, row - 2) : row + 2, max(0, column - 2) : column + 2] = 0
         torch.testing.assert_close(found, expected)

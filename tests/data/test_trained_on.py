@@ -3,8 +3,14 @@ import logging
 import pytest
 import torch
 
-from isthmus.data.splits import DataSet, Normalization, Split
-from isthmus.data.trained_on import description, with_classes, with_normalization
+from isthmus.data.splits import (
+    DataSet,
+    Normalization,
+    Split,
+    describe_data,
+    with_classes,
+    with_normalization,
+)
 
 
 def data(*class_names, loss="cross_entropy"):
@@ -15,11 +21,11 @@ def data(*class_names, loss="cross_entropy"):
 
 
 def test_weights_say_the_classes_and_the_normalization():
-    assert description(data("cat", "dog")) == {
+    assert describe_data(data("cat", "dog")) == {
         "normalization": {"mean": [0.5], "std": [0.25], "scale": 255.0},
         "classes": ["cat", "dog"],
     }
-    assert "classes" not in description(data("value", loss="squared"))
+    assert "classes" not in describe_data(data("value", loss="squared"))
 
 
 @pytest.mark.parametrize("names", [("ant", "cat", "dog"), ("dog", "ant", "cat"), ("dog",)])

@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from isthmus.extraction.stacks import Layer, Stack, rewritten
-from isthmus.extraction.symmetries import SYMMETRIES
+from isthmus.extraction.stacks import SYMMETRIES, Stack, StackLayer, rewrite_units
 
 INPUTS = torch.randn(400, 3, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
 
@@ -19,7 +18,7 @@ def random_stack(activation, sizes: Sequence[int], num_students: int, seed: int 
         return torch.randn(num_students, *shape, generator=generator, dtype=torch.float64)
 
     layers = [
-        Layer((draw(units, inputs),), draw(units))
+        StackLayer((draw(units, inputs),), draw(units))
         for inputs, units in zip(sizes, sizes[1:], strict=False)
     ]
     return Stack(tuple(layers), activation)
@@ -45,7 +44,7 @@ def _flipped(stack: Stack, number: int, generator: torch.Generator) -> Stack:
     ones = torch.ones(shape, dtype=torch.float64)
     signs = 1 - 2 * torch.randint(2, shape, generator=generator).double()
     scales = 0.5 + torch.rand(shape, generator=generator, dtype=torch.float64)
-    return rewritten(
+    return rewrite_units(
         stack, number, signs if symmetry.sign else ones, scales if symmetry.scales else ones
     )
 
@@ -65,7 +64,7 @@ def _more_units(stack: Stack, number: int, generator: torch.Generator) -> Stack:
     orders = torch.stack([torch.randperm(width + 3, generator=generator) for _ in range(len(bias))])
     rows = torch.arange(num_students).unsqueeze(1)
     result = stack.replaced(
-        number, Layer(tuple(b[rows, orders] for b in blocks), bias[rows, orders])
+        number, StackLayer(tuple(b[rows, orders] for b in blocks), bias[rows, orders])
     )
     for later in range(number + 1, len(stack.layers)):
         place, reader = later - number - 1, stack.layers[later]
@@ -76,5 +75,5 @@ def _more_units(stack: Stack, number: int, generator: torch.Generator) -> Stack:
             parts = [block * shares, 0.7 * block[:, :, :1], torch.zeros_like(block[:, :, :2])]
             wide = torch.cat(parts, dim=2)[rows, :, orders].transpose(1, 2)
             blocks = [*reader.blocks[:place], wide, *reader.blocks[place + 1 :]]
-            result = result.replaced(later, Layer(tuple(blocks), reader.bias))
+            result = result.replaced(later, StackLayer(tuple(blocks), reader.bias))
     return result

@@ -1,20 +1,20 @@
 import pytest
 import torch
 
-from isthmus.extraction import adam
+from isthmus.extraction import fitting
 
 
-@pytest.mark.parametrize("size", [5, adam.FUSED])  # both ways of doing it
+@pytest.mark.parametrize("size", [5, fitting.FUSED])  # both ways of doing it
 def test_a_step_is_that_of_torch_with_a_learning_rate_for_each_student(size):
     generator = torch.Generator().manual_seed(0)
     weights = [torch.randn(3, size, generator=generator), torch.randn(3, 2, generator=generator)]
     rates = [0.1, 0.01, 0.003]
     copies = [[torch.nn.Parameter(tensor[n].clone()) for tensor in weights] for n in range(3)]
     optimizers = [torch.optim.Adam(copies[n], lr=rates[n]) for n in range(3)]
-    held = adam.moments(weights)
+    held = fitting.zero_moments(weights)
     for step in range(1, 6):
         gradients = [torch.randn(tensor.shape, generator=generator) for tensor in weights]
-        adam.step_(weights, gradients, held, rates, step)
+        fitting.adam_step_(weights, gradients, held, rates, step)
         for n, optimizer in enumerate(optimizers):
             for parameter, gradient in zip(copies[n], gradients, strict=True):
                 parameter.grad = gradient[n]

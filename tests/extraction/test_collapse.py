@@ -1,7 +1,8 @@
 import torch
 
-from isthmus.extraction import clusters, reconstruction
-from isthmus.extraction.collapse import collapse, output_of_winners
+from isthmus.extraction import clustering as extraction_clustering
+from isthmus.extraction import reconstruction
+from isthmus.extraction.reconstruction import average_output_layer, collapse_clusters
 from tests.extraction.made import INPUTS, random_stack, students_of
 
 BETA = torch.pi / 6
@@ -10,10 +11,10 @@ BETA = torch.pi / 6
 def collapsed(name, losses=(0.3, 0.1, 0.2, 0.4)):
     teacher = random_stack(name, [3, 3, 2], 1, seed=5)
     students = students_of(teacher, 4, noise=1e-9)
-    heard = reconstruction.heard(students, [INPUTS])
+    heard = reconstruction.is_active(students, [INPUTS])
     vectors = students.layers[0].vectors()
-    clustering = clusters.find(vectors, heard, students.symmetry, 1.0, BETA)
-    return students, collapse(students, clustering, losses)
+    clustering = extraction_clustering.cluster_units(vectors, heard, students.symmetry, 1.0, BETA)
+    return students, collapse_clusters(students, clustering, losses)
 
 
 def test_each_unit_is_the_best_students_and_what_was_split_is_summed():
@@ -32,14 +33,14 @@ def test_each_unit_is_the_best_students_and_what_was_split_is_summed():
 def test_a_unit_that_the_best_student_lacks_is_anothers():
     teacher = random_stack("tanh", [3, 3, 2], 1, seed=5)
     students = students_of(teacher, 4, noise=1e-9)
-    heard = reconstruction.heard(students, [INPUTS])
+    heard = reconstruction.is_active(students, [INPUTS])
     vectors = students.layers[0].vectors().clone()
-    clustering = clusters.find(vectors, heard, students.symmetry, 1.0, BETA)
+    clustering = extraction_clustering.cluster_units(vectors, heard, students.symmetry, 1.0, BETA)
     lost = clustering.labels[1] == 2
     clustering.labels[1, lost] = -1
-    found = collapse(students, clustering, (0.3, 0.1, 0.2, 0.4))
+    found = collapse_clusters(students, clustering, (0.3, 0.1, 0.2, 0.4))
     assert found.winners == (1, 1, 2)
-    output = output_of_winners(found.upper, found.winners, (0.3, 0.1, 0.2, 0.4))
+    output = average_output_layer(found.upper, found.winners, (0.3, 0.1, 0.2, 0.4))
     whole = found.upper.layers[0].blocks[0]
     assert (
         output.layers[0]

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from isthmus.extraction import affine, comparison, measures, reconstruction
-from isthmus.extraction.reconstruction import Rules
-from isthmus.extraction.symmetries import SYMMETRIES
+from isthmus.extraction import comparison, reconstruction
+from isthmus.extraction.reconstruction import ReconstructionRules
+from isthmus.extraction.stacks import SYMMETRIES
 from tests.extraction.made import INPUTS, random_stack, students_of
 
 BETA = torch.pi / 6
@@ -14,26 +14,28 @@ def recovered(name, widths, num_students=8):
     students = students_of(teacher, num_students)
     targets = teacher.outputs([INPUTS])[0]
     found, _ = reconstruction.reconstruct(
-        students, INPUTS, targets, [0.1] * num_students, Rules(0.5, BETA)
+        students, INPUTS, targets, [0.1] * num_students, ReconstructionRules(0.5, BETA)
     )
-    return teacher, affine.fold(found, INPUTS).network
+    return teacher, reconstruction.fold_signs(found, INPUTS).network
 
 
 @pytest.mark.parametrize("name", SYMMETRIES)
 @pytest.mark.parametrize("widths", [[4], [4, 3]])
 def test_a_recovered_teacher_has_all_units_and_no_others(name, widths):
     teacher, found = recovered(name, widths)
-    aligned = comparison.align(found, teacher, BETA, INPUTS)
+    aligned = comparison.align_units(found, teacher, BETA, INPUTS)
     torch.testing.assert_close(aligned.found.outputs([INPUTS]), found.outputs([INPUTS]))
     torch.testing.assert_close(aligned.teacher.outputs([INPUTS]), teacher.outputs([INPUTS]))
-    rows = measures.units(aligned, INPUTS, None)
+    rows = comparison.teacher_rows(aligned, INPUTS, None)
     assert [row[:2] for row in rows] == [
         (k + 1, unit) for k, width in enumerate(widths) for unit in range(width)
     ]
     for row in rows:
         assert max(row[3:5]) < 1e-6
         assert row[5:] == (pytest.approx(1, abs=1e-3), pytest.approx(1, abs=1e-3))
-    for summary, width in zip(measures.layers(aligned, rows, INPUTS), widths, strict=True):
+    for summary, width in zip(
+        comparison.summarize_layers(aligned, rows, INPUTS), widths, strict=True
+    ):
         assert summary["num_teacher"] == summary["num_found"] == width
         assert summary["num_missing"] == summary["num_excess"] == 0
         assert summary["mse"] < 1e-6
@@ -52,24 +54,26 @@ def test_missing_and_excess_units_are_told_and_both_networks_stay(widths):
     teacher = random_stack("relu", [3, *widths, 2], 1, seed=5)
     found = without(random_stack("relu", [3, *widths, 2], 1, seed=5), 1)
     for one, other, missing, excess in ((found, teacher, 1, 0), (teacher, found, 0, 1)):
-        aligned = comparison.align(one, other, BETA, INPUTS)
+        aligned = comparison.align_units(one, other, BETA, INPUTS)
         assert len(aligned.excess[0]) == excess
         assert aligned.partners[0].count(-1) == missing
         torch.testing.assert_close(aligned.found.outputs([INPUTS]), one.outputs([INPUTS]))
         torch.testing.assert_close(aligned.teacher.outputs([INPUTS]), other.outputs([INPUTS]))
-        first = measures.layers(aligned, measures.units(aligned, INPUTS, None), INPUTS)[0]
+        first = comparison.summarize_layers(
+            aligned, comparison.teacher_rows(aligned, INPUTS, None), INPUTS
+        )[0]
         assert (first["num_missing"], first["num_excess"]) == (missing, excess)
-        told = measures.excess(aligned, INPUTS, None)
+        told = comparison.excess_rows(aligned, INPUTS, None)
         assert [row[:2] for row in told if row[0] == 1] == [(1, 1)] * excess
-        found_unit = [row[2] for row in measures.units(aligned, INPUTS, None)]
+        found_unit = [row[2] for row in comparison.teacher_rows(aligned, INPUTS, None)]
         assert (None in found_unit) == bool(missing)
 
 
 def test_an_excess_unit_is_told_by_its_nearest_unit_of_the_teacher():
     teacher = without(random_stack("relu", [3, 4, 2], 1, seed=5), 1)
     found = random_stack("relu", [3, 4, 2], 1, seed=5)
-    aligned = comparison.align(found, teacher, BETA, INPUTS)
-    ((layer, unit, near, distance, length),) = measures.excess(aligned, INPUTS, None)
+    aligned = comparison.align_units(found, teacher, BETA, INPUTS)
+    ((layer, unit, near, distance, length),) = comparison.excess_rows(aligned, INPUTS, None)
     vectors = torch.nn.functional.normalize(found.layers[0].vectors()[0], dim=1)
     cosines = (vectors[[0, 2, 3]] @ vectors[1]).abs()
     assert (layer, unit, near) == (1, 1, int(cosines.argmax()))
@@ -84,8 +88,8 @@ def test_the_line_ends_at_both_networks():
     other = random_stack("gelu", [3, 5, 2, 2], 1, seed=9)
     targets = teacher.outputs([INPUTS])[0]
     for network in (found, other):
-        aligned = comparison.align(network, teacher, BETA, INPUTS)
-        curve = comparison.curve(aligned, INPUTS, targets, torch.linspace(0, 1, 5), rows=100)
+        aligned = comparison.align_units(network, teacher, BETA, INPUTS)
+        curve = comparison.error_curve(aligned, INPUTS, targets, torch.linspace(0, 1, 5), rows=100)
         error = (network.outputs([INPUTS])[0] - targets).square().mean()
         torch.testing.assert_close(curve[0], error)
         assert float(curve[-1]) < 1e-20

@@ -3,16 +3,16 @@ import torch
 
 from isthmus.data.orders import data_order
 from isthmus.extraction import fitting
-from isthmus.extraction.fitting import Fit, Schedule
+from isthmus.extraction.fitting import Fit, FitSchedule
 from isthmus.models.mlp import MLP
 from tests.extraction.made import INPUTS, random_stack
 
-SCHEDULE = Schedule(0.1, 64, 90, 10**-0.5, patience=1, cooldown=1, min_lr=3.2e-3)
+SCHEDULE = FitSchedule(0.1, 64, 90, 10**-0.5, patience=1, cooldown=1, min_lr=3.2e-3)
 TARGETS = random_stack("tanh", [3, 4, 2], 1, seed=5).outputs([INPUTS])[0]
 
 
 def begun(num_students=3, schedule=SCHEDULE, sizes=(3, 6, 2)):
-    stack = fitting.initialized(num_students, sizes, "tanh", seed=1).to(torch.float64)
+    stack = fitting.initialize_students(num_students, sizes, "tanh", seed=1).to(torch.float64)
     return Fit(stack, [INPUTS], TARGETS, schedule, seed=2)
 
 
@@ -23,7 +23,7 @@ def finished(fit):
 
 def alone(student, schedule=SCHEDULE, sizes=(3, 6, 2)):
     """The losses and weights of a plain training loop, by torch's own parts."""
-    start = fitting.initialized(student + 1, sizes, "tanh", seed=1).take([student])
+    start = fitting.initialize_students(student + 1, sizes, "tanh", seed=1).take([student])
     model = MLP((3,), 2, list(sizes[1:-1]), activation="tanh").double()
     for parameter, tensor in zip(model.parameters(), start.tensors(), strict=True):
         parameter.data = tensor[0].double()
@@ -87,13 +87,13 @@ def test_what_was_interrupted_goes_on_bit_for_bit():
 
 
 def test_students_begin_alike_however_many_there_are_and_by_their_own_inputs():
-    few, many = (fitting.initialized(n, [200, 50, 7], "relu", seed=3) for n in (2, 40))
+    few, many = (fitting.initialize_students(n, [200, 50, 7], "relu", seed=3) for n in (2, 40))
     for one, two in zip(few.tensors(), many.tensors(), strict=True):
         assert one.equal(two[:2])
     for layer, inputs in zip(many.layers, (200, 50), strict=True):
         assert float(layer.blocks[0].std()) == pytest.approx((2 / inputs) ** 0.5, rel=0.02)
         assert not layer.bias.any()
-    other = fitting.initialized(2, [200, 50, 7], "relu", seed=4)
+    other = fitting.initialize_students(2, [200, 50, 7], "relu", seed=4)
     assert not other.layers[0].blocks[0].equal(few.layers[0].blocks[0])
 
 
@@ -101,7 +101,7 @@ def test_the_loss_is_the_mean_over_examples_and_outputs(monkeypatch):
     monkeypatch.setattr(fitting, "ROWS", 7)
     stack = random_stack("relu", [3, 4, 2], 3)
     expected = (stack.outputs([INPUTS]) - TARGETS).square().mean(dim=(1, 2))
-    assert fitting.losses(stack, [INPUTS], TARGETS) == pytest.approx(expected.tolist())
+    assert fitting.student_losses(stack, [INPUTS], TARGETS) == pytest.approx(expected.tolist())
 
 
 def test_a_loss_that_is_not_finite_ends_the_run():
@@ -112,7 +112,7 @@ def test_a_loss_that_is_not_finite_ends_the_run():
 
 
 def test_few_epochs_are_told_of_many():
-    told = [epoch for epoch in range(1, 20_001) if fitting.is_told(epoch)]
+    told = [epoch for epoch in range(1, 20_001) if fitting.is_recorded(epoch)]
     assert told[:100] == list(range(1, 101))
     assert told[100:103] == [110, 120, 130]
     assert told[-3:] == [18_000, 19_000, 20_000]

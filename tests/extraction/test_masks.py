@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus.extraction import masks
+from isthmus.extraction import input_masks
 
 INPUTS = torch.randn(200, 4, generator=torch.Generator().manual_seed(0))
 LABELS = (INPUTS[:, 1] > 0).long()
@@ -13,7 +13,7 @@ LABELS = (INPUTS[:, 1] > 0).long()
 
 def test_inputs_that_hardly_vary_are_left_out():
     inputs = INPUTS * torch.tensor([1.0, 0.0, 0.05, 0.2])
-    assert masks.variance(inputs).tolist() == [True, False, False, True]
+    assert input_masks.variance_mask(inputs).tolist() == [True, False, False, True]
 
 
 def test_inputs_that_tell_classes_apart_are_found_and_kept_in_a_file(tmp_path, monkeypatch):
@@ -30,19 +30,19 @@ def test_inputs_that_tell_classes_apart_are_found_and_kept_in_a_file(tmp_path, m
     monkeypatch.setitem(sys.modules, "boruta", module)
     cache, labels = tmp_path / "cache" / "boruta.npz", LABELS.clone()
     labels[:50] = -1  # these have no class
-    assert masks.boruta(INPUTS, labels, cache).tolist() == [False, True, False, False]
+    assert input_masks.boruta_mask(INPUTS, labels, cache).tolist() == [False, True, False, False]
     monkeypatch.setitem(sys.modules, "boruta", None)
-    assert masks.boruta(INPUTS, labels, cache).tolist() == [False, True, False, False]
+    assert input_masks.boruta_mask(INPUTS, labels, cache).tolist() == [False, True, False, False]
     with pytest.raises(ValueError, match="^extraction.mask=boruta: needs the package boruta, pip"):
-        masks.boruta(INPUTS, labels, tmp_path / "other.npz")
+        input_masks.boruta_mask(INPUTS, labels, tmp_path / "other.npz")
 
 
 @pytest.mark.parametrize("labels", [None, torch.full((200,), -1)])
 def test_without_classes_there_is_nothing_to_tell_apart(labels, tmp_path):
     with pytest.raises(ValueError, match="^extraction.mask=boruta: needs inputs with classes"):
-        masks.boruta(INPUTS, labels, tmp_path / "boruta.npz")
+        input_masks.boruta_mask(INPUTS, labels, tmp_path / "boruta.npz")
 
 
 def test_the_package_finds_the_input_that_says_the_class(tmp_path):
     pytest.importorskip("boruta")
-    assert masks.boruta(INPUTS, LABELS, tmp_path / "boruta.npz")[1]
+    assert input_masks.boruta_mask(INPUTS, LABELS, tmp_path / "boruta.npz")[1]

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from isthmus import saved
-from isthmus.extraction import modules
-from isthmus.extraction.stacks import rewritten
+from isthmus.config import rebuild
+from isthmus.extraction import stacks
+from isthmus.extraction.stacks import rewrite_units
 from tests.extraction.made import INPUTS, random_stack
 
 
@@ -13,9 +13,11 @@ def test_the_saved_model_computes_what_the_network_does(turn):
     if turn:
         for number in (0, 1):
             signs = -torch.ones(1, network.widths[number]).double()
-            network = rewritten(network, number, signs, torch.ones_like(signs))
-    node = modules.node(network)
+            network = rewrite_units(network, number, signs, torch.ones_like(signs))
+    node = stacks.model_node(network)
     assert node["_target_"].endswith("SkipMLP" if turn else "mlp.MLP")
-    model = saved.model({"config": {"model": node}, "input_shape": [3], "num_classes": 2}).double()
-    model.load_state_dict(modules.state_dict(network))
+    model = rebuild.build_model(
+        {"config": {"model": node}, "input_shape": [3], "num_classes": 2}
+    ).double()
+    model.load_state_dict(stacks.stack_state_dict(network))
     torch.testing.assert_close(model(INPUTS), network.outputs([INPUTS])[0])

@@ -7,7 +7,7 @@ from isthmus.extraction.queries import Sources
 
 
 def collect(*names, num=None, num_inputs=2, seed=1, file=None, span=3.0):
-    return queries.collect(Sources(names, num, span, file, "nowhere"), num_inputs, seed)
+    return queries.collect_queries(Sources(names, num, span, file, "nowhere"), num_inputs, seed)
 
 
 def test_images_are_those_of_the_data_set_normalized_and_flat():

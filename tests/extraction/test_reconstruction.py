@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from isthmus.extraction import affine, reconstruction
-from isthmus.extraction.reconstruction import Rules
-from isthmus.extraction.symmetries import SYMMETRIES
+from isthmus.extraction import reconstruction
+from isthmus.extraction.reconstruction import ReconstructionRules
+from isthmus.extraction.stacks import SYMMETRIES
 from tests.extraction.made import INPUTS, random_stack, students_of
 
-RULES = Rules(gamma=0.5, beta=torch.pi / 6)
+RULES = ReconstructionRules(gamma=0.5, beta=torch.pi / 6)
 
 
 @pytest.mark.parametrize("name", SYMMETRIES)
@@ -19,7 +19,7 @@ def test_a_known_teacher_is_recovered(name, widths):
     torch.testing.assert_close(outputs, targets.expand_as(outputs), atol=1e-2, rtol=1e-2)
     found, levels = reconstruction.reconstruct(students, INPUTS, targets, [0.1] * 6, RULES)
     assert found.widths == teacher.widths
-    folded = affine.fold(found, INPUTS)
+    folded = reconstruction.fold_signs(found, INPUTS)
     torch.testing.assert_close(found.outputs([INPUTS])[0], targets, atol=3e-3, rtol=1e-3)
     found = folded.network
     print(name, widths, folded.left, float((found.outputs([INPUTS])[0] - targets).abs().max()))

@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from isthmus.extraction.stacks import Layer, Stack, rewritten
-from isthmus.extraction.symmetries import SYMMETRIES
+from isthmus.extraction.stacks import SYMMETRIES, Stack, StackLayer, rewrite_units
 from isthmus.models.mlp import MLP
 from tests.extraction.made import INPUTS, random_stack
 
@@ -22,7 +21,7 @@ def test_each_network_computes_what_its_own_module_computes(widths):
 
 
 def test_a_layer_reads_those_before_it_too():
-    layer = Layer((torch.tensor([[[2.0]]]), torch.tensor([[[30.0]]])), torch.tensor([[400.0]]))
+    layer = StackLayer((torch.tensor([[[2.0]]]), torch.tensor([[[30.0]]])), torch.tensor([[400.0]]))
     sources = [torch.tensor([[9.0]]), torch.tensor([[1.0]]), torch.tensor([[[3.0]]])]
     assert layer.pre_activations(sources).item() == 2 * 3 + 30 * 1 + 400
     assert layer.vectors().tolist() == [[[2, 30, 400]]]
@@ -38,7 +37,7 @@ def test_changing_signs_and_lengths_changes_nothing_that_is_computed(name, numbe
             signs = 1.0 - 2 * (torch.arange(2 * width).view(2, width) % 3 == 0).double()
             scales = torch.linspace(0.5, 2, 2 * width).double().view(2, width)
             scales = scales if stack.symmetry.scales else torch.ones_like(scales)
-            found = rewritten(stack, layer, signs, scales)
+            found = rewrite_units(stack, layer, signs, scales)
             torch.testing.assert_close(found.outputs([INPUTS]), stack.outputs([INPUTS]))
             torch.testing.assert_close(
                 found.layers[layer].bias, signs / scales * stack.layers[layer].bias
@@ -51,9 +50,9 @@ def test_what_the_activation_does_not_allow_is_refused():
     for name in ("g", "elu"):
         stack = random_stack(name, [3, 4, 2], num_students=2)
         with pytest.raises(ValueError, match=f"^activation={name}: the sign of a unit cannot be"):
-            rewritten(stack, 0, -ones, ones)
+            rewrite_units(stack, 0, -ones, ones)
     with pytest.raises(ValueError, match="^activation=tanh: the length of a unit cannot be chang"):
-        rewritten(random_stack("tanh", [3, 4, 2], num_students=2), 0, ones, 2 * ones)
+        rewrite_units(random_stack("tanh", [3, 4, 2], num_students=2), 0, ones, 2 * ones)
 
 
 def test_some_of_the_networks_are_taken_in_order_and_moved():

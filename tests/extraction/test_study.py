@@ -5,26 +5,28 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus import runs, saved, schemas
-from isthmus.extraction import queries, report, shown, study, teachers
+from isthmus.config import rebuild
+from isthmus.extraction import options as extraction_options
+from isthmus.extraction import queries, results, study
+from isthmus.extraction.fitting import FitRuntime
 from isthmus.extraction.queries import Sources
-from isthmus.extraction.trained import Running
+from isthmus.store import files
 
 QUICK = {
     "num_students": 4, "num_samples": 200, "batch_size": 50, "epochs": 60, "lr": 0.01,
     "patience": 20, "cooldown": 5, "refit_epochs": 5, "finetune_lr": 0.01, "finetune_epochs": 20,
     "beta": 1.5,
 }  # fmt: skip
-RUNNING, CPU = Running(save_every=1e9, progress=False), torch.device("cpu")
+RUNNING, CPU = FitRuntime(save_every=1e9, progress=False), torch.device("cpu")
 
 
 def options(**changes):
-    return dataclasses.asdict(schemas.Extraction()) | QUICK | changes
+    return dataclasses.asdict(extraction_options.Extraction()) | QUICK | changes
 
 
 def asked(sizes=(3, 2, 2, 1), activation="gelu"):
-    teacher = teachers.synthetic(sizes, activation, seed=1)
-    found = queries.collect(Sources(["gaussian"], 200, 3.0, None, ""), sizes[0], seed=1)
+    teacher = queries.synthetic_teacher(sizes, activation, seed=1)
+    found = queries.collect_queries(Sources(["gaussian"], 200, 3.0, None, ""), sizes[0], seed=1)
     return study.task(teacher, found, None, CPU)
 
 
@@ -39,9 +41,9 @@ def test_a_deep_teacher_is_put_together_and_told_of(affine, tmp_path):
     task = asked()
     students, found = recovered(task, tmp_path, affine=affine)
     (tmp_path / "c").mkdir(exist_ok=True)
-    report.write_layers(task, found, 1.5, tmp_path / "c")
-    aligned = report.write_comparison(task, found, 1.5, tmp_path / "c")
-    result = json.loads(json.dumps(report.summary(task, students, found, 1.5)))
+    results.write_layers(task, found, 1.5, tmp_path / "c")
+    aligned = results.write_comparison(task, found, 1.5, tmp_path / "c")
+    result = json.loads(json.dumps(results.summarize(task, students, found, 1.5)))
     assert len(result["layers"]) == 2 and result["num_teacher"] == 4
     for layer in result["layers"]:
         assert layer["num_found"] + layer["num_excess"] == layer["num_units"]
@@ -60,8 +62,8 @@ def test_a_deep_teacher_is_put_together_and_told_of(affine, tmp_path):
         assert blocks == [1, 2, 3]
     path = tmp_path / "network.safetensors"
     study.save(task, found.network, path)
-    weights, metadata = runs.load_weights(path)
-    model = saved.model(metadata)
+    weights, metadata = files.load_weights(path)
+    model = rebuild.build_model(metadata)
     model.load_state_dict(weights)
     torch.testing.assert_close(model(task.inputs), found.network.outputs([task.inputs])[0])
 
@@ -76,21 +78,25 @@ def test_it_goes_on_where_it_was_and_is_drawn(tmp_path):
     for one, other in zip(found.network.tensors(), same.network.tensors(), strict=True):
         assert one.equal(other)
     assert {path: path.stat().st_mtime_ns for path in states} == states
-    assert report.write_comparison(task, found, 1.5, tmp_path / "c")
+    assert results.write_comparison(task, found, 1.5, tmp_path / "c")
 
 
 def test_pairs_need_no_teacher(tmp_path):
     inputs = np.random.default_rng(0).normal(size=(220, 3))
     np.savez(tmp_path / "a.npz", inputs=inputs, outputs=np.tanh(inputs @ np.ones((3, 1))))
-    found = queries.collect(Sources(["file"], None, 3.0, str(tmp_path / "a.npz"), ""), None, 1)
+    found = queries.collect_queries(
+        Sources(["file"], None, 3.0, str(tmp_path / "a.npz"), ""), None, 1
+    )
     task = study.task(None, found, "tanh", CPU)
     assert study.sizes(task, options(width=[5, 4])) == [3, 5, 4, 1]
     students, found = recovered(task, tmp_path, width=6)
-    assert report.write_comparison(task, found, 1.5, tmp_path / "c") is None
-    result = report.summary(task, students, found, 1.5)
+    assert results.write_comparison(task, found, 1.5, tmp_path / "c") is None
+    result = results.summarize(task, students, found, 1.5)
     assert "num_teacher" not in result and result["mse"] < 0.1
     np.savez(tmp_path / "a.npz", inputs=inputs)
-    found = queries.collect(Sources(["file"], None, 3.0, str(tmp_path / "a.npz"), ""), None, 1)
+    found = queries.collect_queries(
+        Sources(["file"], None, 3.0, str(tmp_path / "a.npz"), ""), None, 1
+    )
     with pytest.raises(ValueError, match="^extraction.file: has no outputs, and teacher=null has"):
         study.task(None, found, "tanh", CPU)
 
@@ -111,12 +117,12 @@ def test_a_small_step_is_one_that_a_second_thread_does_not_help():
 def test_of_many_units_some_are_shown(tmp_path, monkeypatch):
     task = asked((3, 2, 1), "tanh")
     _, found = recovered(task, tmp_path)
-    monkeypatch.setattr(shown, "MOST_LEAVES", 7)
-    monkeypatch.setattr(shown, "MOST_ROWS", 5)
+    monkeypatch.setattr(results, "MOST_LEAVES", 7)
+    monkeypatch.setattr(results, "MOST_ROWS", 5)
     (level,) = found.levels
     count = int(level.clustering.heard.sum())
-    merges = shown.merges(1, level, found.network.symmetry)
+    merges = results.merge_rows(1, level, found.network.symmetry)
     assert len(merges) == 6 and {row[-2:] for row in merges} == {(7, count)}
-    matrix = shown.matrix(1, level, found.network.symmetry)
+    matrix = results.matrix_rows(1, level, found.network.symmetry)
     assert len(matrix) == 25 and {row[-2:] for row in matrix} == {(5, count)}
     assert all(row[3] == 0 for row in matrix if row[1] == row[2])

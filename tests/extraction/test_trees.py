@@ -4,8 +4,8 @@ import torch
 from scipy.cluster import hierarchy
 from scipy.spatial import distance
 
-from isthmus.extraction import distances, trees
-from isthmus.extraction.symmetries import SYMMETRIES, Symmetry
+from isthmus.extraction import clustering
+from isthmus.extraction.stacks import SYMMETRIES, Symmetry
 
 NONE = Symmetry()
 
@@ -30,11 +30,11 @@ def naive(vectors, symmetry):
 
 @pytest.mark.parametrize("name", ["relu", "tanh", "g"])
 def test_distances_are_those_of_the_definition(name, monkeypatch):
-    monkeypatch.setattr(distances, "BLOCK_VALUES", 40)  # three rows at a time
+    monkeypatch.setattr(clustering, "BLOCK_VALUES", 40)  # three rows at a time
     vectors, symmetry = points(11), SYMMETRIES[name]
     expected = naive(vectors, symmetry)
-    np.testing.assert_allclose(distances.square(vectors, symmetry), expected, atol=1e-7)
-    flat = distances.condensed(vectors, symmetry)
+    np.testing.assert_allclose(clustering.square_distances(vectors, symmetry), expected, atol=1e-7)
+    flat = clustering.condensed_distances(vectors, symmetry)
     np.testing.assert_allclose(flat, distance.squareform(expected, checks=False), atol=1e-7)
 
 
@@ -42,31 +42,31 @@ def test_near_duplicates_are_told_apart():
     first = points(1, dims=785)
     pair = torch.cat([first, first + 1e-6])
     expected = (pair[0] - pair[1]).norm() / pair.norm(dim=1).max()
-    assert distances.condensed(pair, NONE)[0] == pytest.approx(float(expected), rel=1e-2)
+    assert clustering.condensed_distances(pair, NONE)[0] == pytest.approx(float(expected), rel=1e-2)
 
 
 def test_what_has_no_length_is_far_from_everything():
     vectors = torch.cat([torch.zeros(2, 3), points(1)])
     for name in ("relu", "tanh"):
-        assert distances.condensed(vectors, SYMMETRIES[name]).tolist() == [2, 2, 2]
+        assert clustering.condensed_distances(vectors, SYMMETRIES[name]).tolist() == [2, 2, 2]
 
 
 def test_angles_are_those_between_lines_where_the_sign_is_open():
     vectors = torch.tensor([[1.0, 0.0], [1.0, 1.0], [-3.0, 0.0], [0.0, 2.0]])
-    closed = distances.angles(vectors, NONE) / torch.pi * 4
-    opened = distances.angles(vectors, SYMMETRIES["tanh"]) / torch.pi * 4
+    closed = clustering.angles(vectors, NONE) / torch.pi * 4
+    opened = clustering.angles(vectors, SYMMETRIES["tanh"]) / torch.pi * 4
     assert closed[0].tolist() == pytest.approx([0, 1, 4, 2])
     assert opened[0].tolist() == pytest.approx([0, 1, 0, 2])
-    assert distances.of_angle(torch.pi / 2) == pytest.approx(2**0.5)
+    assert clustering.angle_distance(torch.pi / 2) == pytest.approx(2**0.5)
 
 
 @pytest.mark.parametrize("min_size", [2, 2.5, 5, 40])
 def test_one_pass_counts_what_fcluster_counts_at_every_merge(min_size):
-    tree = trees.grow(points(40), SYMMETRIES["tanh"], limit=2)
+    tree = clustering.grow_tree(points(40), SYMMETRIES["tanh"], limit=2)
     ((_, linkage),) = tree.parts
-    alone = trees.count_large(tree, range(40), min_size)  # a student a unit: sizes count
+    alone = clustering.count_large(tree, range(40), min_size)  # a student a unit: sizes count
     owners = np.arange(40) % 7
-    shared = trees.count_large(tree, owners.tolist(), min_size)
+    shared = clustering.count_large(tree, owners.tolist(), min_size)
     for place, height in enumerate(alone.heights):
         labels = hierarchy.fcluster(linkage, height, "distance")
         members = [owners[labels == label] for label in set(labels)]
@@ -78,11 +78,11 @@ def test_the_way_of_many_units_finds_what_all_distances_find():
     centres = points(12, seed=3, dims=5)
     vectors = centres.repeat(8, 1) + 0.05 * points(96, seed=4, dims=5)
     for name in ("relu", "g"):
-        whole = trees.grow(vectors, SYMMETRIES[name], limit=0.3)
-        parted = trees.grow(vectors, SYMMETRIES[name], limit=0.3, most_at_once=30)
+        whole = clustering.grow_tree(vectors, SYMMETRIES[name], limit=0.3)
+        parted = clustering.grow_tree(vectors, SYMMETRIES[name], limit=0.3, most_at_once=30)
         assert len(whole.parts) == 1 < len(parted.parts)
         for min_size in (2, 4):
-            some, rest = (trees.count_large(t, range(96), min_size) for t in (parted, whole))
+            some, rest = (clustering.count_large(t, range(96), min_size) for t in (parted, whole))
             low = rest.heights < 0.3
             np.testing.assert_allclose(some.heights[some.heights < 0.3], rest.heights[low])
             assert (some.large[some.heights < 0.3] == rest.large[low]).all()
@@ -92,16 +92,16 @@ def test_the_way_of_many_units_finds_what_all_distances_find():
 
 def test_too_many_neighbours_are_refused():
     with pytest.raises(ValueError, match="^extraction.beta: 9 of 9 units are neighbours"):
-        trees.grow(torch.ones(9, 2), NONE, limit=0.1, most_at_once=8)
+        clustering.grow_tree(torch.ones(9, 2), NONE, limit=0.1, most_at_once=8)
 
 
 def counts(*pairs):
     heights, large = zip(*pairs, strict=True)
-    return trees.Counts(np.array(heights), np.array(large))
+    return clustering.Counts(np.array(heights), np.array(large))
 
 
 def test_the_cut_is_before_strays_join_and_not_at_the_end_of_the_plateau():
-    found = trees.choose_cut(
+    found = clustering.choose_cut(
         counts((1e-4, 0), (2e-4, 1), (3e-4, 2), (0.1, 2), (0.15, 2), (0.2, 1)), limit=0.5
     )
     assert (found.num_large, found.plateau) == (2, (3e-4, 0.2))
@@ -111,21 +111,21 @@ def test_the_cut_is_before_strays_join_and_not_at_the_end_of_the_plateau():
 def test_a_number_of_clusters_has_to_last():
     duplicates = [(1e-5, 1), (1.1e-5, 4), (1.3e-5, 2)]  # two clusters are four for a moment
     strays = [(0.3, 3), (0.35, 1)]
-    found = trees.choose_cut(counts(*duplicates, *strays), limit=0.5)
+    found = clustering.choose_cut(counts(*duplicates, *strays), limit=0.5)
     assert (found.num_large, found.plateau) == (2, (1.3e-5, 0.3))
-    found = trees.choose_cut(counts((1e-6, 1), (1e-2, 2), (0.05, 0)), limit=0.5)
+    found = clustering.choose_cut(counts((1e-6, 1), (1e-2, 2), (0.05, 0)), limit=0.5)
     assert found.num_large == 2  # fivefold is enough, whatever lasts longer
 
 
 def test_the_cut_stays_below_the_limit_and_equal_heights_stay_together():
-    found = trees.choose_cut(counts((0.1, 1), (0.1, 2), (0.1, 1), (0.6, 2)), limit=0.4)
+    found = clustering.choose_cut(counts((0.1, 1), (0.1, 2), (0.1, 1), (0.6, 2)), limit=0.4)
     assert (found.num_large, found.plateau) == (1, (0.1, 0.4))
     assert found.height == pytest.approx(0.2)
-    for nothing in (counts((0.1, 0), (0.6, 3)), trees.Counts(np.empty(0), np.empty(0, int))):
+    for nothing in (counts((0.1, 0), (0.6, 3)), clustering.Counts(np.empty(0), np.empty(0, int))):
         with pytest.raises(ValueError, match="^no cluster found$"):
-            trees.choose_cut(nothing, limit=0.4)
+            clustering.choose_cut(nothing, limit=0.4)
 
 
 def test_heights_that_rounding_makes_are_not_told_apart():
-    found = trees.choose_cut(counts((0.0, 4), (1e-12, 2), (1e-9, 1), (1e-3, 1)), limit=0.4)
+    found = clustering.choose_cut(counts((0.0, 4), (1e-12, 2), (1e-9, 1), (1e-3, 1)), limit=0.4)
     assert found.num_large == 1

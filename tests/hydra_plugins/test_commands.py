@@ -7,7 +7,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 
 from hydra_plugins.isthmus import _commands
-from isthmus import config, naming
+from isthmus.config import launch, naming
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -36,8 +36,10 @@ def test_the_command_gives_the_run_of_the_trial_but_for_the_test_set(overrides):
     command = _commands.training(GlobalHydra.instance().config_loader(), cfg)
     program, script, *words = shlex.split(command)
     assert (program, script) == ("python", "train.py")
-    train = config.values(compose("train", overrides=words), "Train")
-    trial = config.values(OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), "Train")
+    train = launch.option_values(compose("train", overrides=words), "Train")
+    trial = launch.option_values(
+        OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), "Train"
+    )
     assert train["dataset"]["test"] and not trial["dataset"]["test"]
     trial["dataset"]["test"] = True
     assert naming.run_name(train, "Train") == naming.run_name(trial, "Train")

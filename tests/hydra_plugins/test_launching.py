@@ -1,5 +1,5 @@
-from hydra_plugins.isthmus._launching import Recorded
-from isthmus import ledger
+from hydra_plugins.isthmus._launching import LedgerLauncher
+from isthmus import sweeps
 
 WORDS = [["x=1"], ["x=2"], ["x=3"]]
 
@@ -13,10 +13,10 @@ class Launcher:
     def launch(self, job_overrides, initial_job_idx):
         for number, words in enumerate(job_overrides, initial_job_idx):
             job = {"job": number, "overrides": words, "folder": "a"}
-            ledger.note(self.sweep, {**job, "status": "running"})
+            sweeps.note_job(self.sweep, {**job, "status": "running"})
             if number == self.broken:
                 raise OSError("a worker was killed")
-            ledger.note(self.sweep, {**job, "status": "done"})
+            sweeps.note_job(self.sweep, {**job, "status": "done"})
 
 
 def test_jobs_are_in_the_ledger_before_they_begin(tmp_path):
@@ -24,17 +24,17 @@ def test_jobs_are_in_the_ledger_before_they_begin(tmp_path):
 
     class Looking(Launcher):
         def launch(self, job_overrides, initial_job_idx):
-            seen.extend(ledger.read(tmp_path))
+            seen.extend(sweeps.read_jobs(tmp_path))
 
-    Recorded(Looking(tmp_path), tmp_path).launch(WORDS, 4)
+    LedgerLauncher(Looking(tmp_path), tmp_path).launch(WORDS, 4)
     assert [(job["job"], job["status"]) for job in seen] == [(n, "waiting") for n in (4, 5, 6)]
 
 
 def test_a_launcher_that_breaks_down_is_said_and_raises_nothing(tmp_path, caplog):
-    returned = Recorded(Launcher(tmp_path, broken=1), tmp_path).launch(WORDS, 0)
+    returned = LedgerLauncher(Launcher(tmp_path, broken=1), tmp_path).launch(WORDS, 0)
     assert [job.return_value for job in returned] == [None] * 3
     assert caplog.messages == ["the launcher gave up: OSError: a worker was killed"]
-    statuses = [job["status"] for job in ledger.read(tmp_path, is_over=True)]
+    statuses = [job["status"] for job in sweeps.read_jobs(tmp_path, is_over=True)]
     assert statuses == ["done", "killed", "not started"]
     assert "waiting" in (tmp_path / "sweep.csv").read_text()
 
@@ -46,7 +46,7 @@ def test_an_interrupted_sweep_leaves_its_ledger(tmp_path):
             raise KeyboardInterrupt
 
     try:
-        Recorded(Interrupted(tmp_path), tmp_path).launch(WORDS, 0)
+        LedgerLauncher(Interrupted(tmp_path), tmp_path).launch(WORDS, 0)
     except KeyboardInterrupt:
         lines = (tmp_path / "sweep.csv").read_text().splitlines()
         assert [line.split(",")[1] for line in lines] == ["status", "done", "waiting", "waiting"]

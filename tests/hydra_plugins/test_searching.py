@@ -12,8 +12,8 @@ from hydra.types import RunMode
 from hydra.utils import instantiate
 
 from hydra_plugins.isthmus import _searching
-from isthmus import ledger
-from isthmus.config import ConfigError
+from isthmus import sweeps
+from isthmus.config.launch import ConfigError
 from isthmus.plots import studies
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -35,7 +35,7 @@ class Jobs:
         for number, words in enumerate(job_overrides, initial_job_idx):
             values = dict(word.split("=", 1) for word in words)
             job = {"job": number, "overrides": list(words), "folder": "f", "seconds": 1.0}
-            ledger.note(self.sweep, job | self.objective(values))
+            sweeps.note_job(self.sweep, job | self.objective(values))
             self.launched.append(values)
 
 
@@ -46,7 +46,7 @@ def by_lr(values):
 @pytest.fixture
 def search(tmp_path, monkeypatch):
     """A function that runs `tune.py` with overrides; returns its jobs and its results."""
-    monkeypatch.setattr(studies, "search", lambda folder: None)  # figures take seconds
+    monkeypatch.setattr(studies, "update_search", lambda folder: None)  # figures take seconds
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()

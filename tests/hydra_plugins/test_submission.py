@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 from hydra_plugins.isthmus import _submission
-from isthmus import ledger
+from isthmus import sweeps
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def slurm_jobs(count):
 
 
 def done(sweep, number, status="done"):
-    ledger.note(sweep, {"job": number, "overrides": [], "folder": "a", "status": status})
+    sweeps.note_job(sweep, {"job": number, "overrides": [], "folder": "a", "status": status})
 
 
 def test_jobs_are_waited_for_until_they_say_that_they_have_ended(tmp_path, squeue, looks):

@@ -4,7 +4,7 @@ from typing import get_args
 import pytest
 import torch
 
-from isthmus.models import activations
+from isthmus.models import layers
 
 POINTS = torch.linspace(-3, 3, 13)
 FORMULAS = {
@@ -21,14 +21,14 @@ FORMULAS = {
 }
 
 
-@pytest.mark.parametrize("activation", get_args(activations.Activation))
+@pytest.mark.parametrize("activation", get_args(layers.Activation))
 def test_an_activation_is_its_formula_and_leaves_the_input_alone(activation):
     inputs = POINTS.clone()
     expected = torch.tensor([FORMULAS[activation](x) for x in POINTS.tolist()])
-    torch.testing.assert_close(activations.build(activation)(inputs), expected)
+    torch.testing.assert_close(layers.build_activation(activation)(inputs), expected)
     assert inputs.equal(POINTS)
 
 
 def test_another_activation_is_refused():
     with pytest.raises(ValueError, match="^activation: must be one of relu, .*, got 'swish'$"):
-        activations.build("swish")
+        layers.build_activation("swish")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from isthmus import chance
+from isthmus import rng
 from isthmus.models.initialize import BN_INITS, INITS, initialize
 from isthmus.models.mlp import MLP
 from isthmus.models.resnet_cifar import ResNetCifar
@@ -66,7 +66,7 @@ def test_binary_weights_are_the_signs_of_the_kaiming_normal_ones():
 def test_a_drawn_weight_is_that_of_torch_from_the_stream_of_its_name():
     model = MLP((5,), 3)
     initialize(model, "kaiming_normal", "ones", seed=7)
-    stream = chance.generator(7, "initialization", "hidden.1.weight")
+    stream = rng.generator(7, "initialization", "hidden.1.weight")
     expected = nn.init.kaiming_normal_(torch.empty(64, 64), nonlinearity="relu", generator=stream)
     assert model.hidden[1].weight.equal(expected)
 

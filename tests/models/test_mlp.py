@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus.models.activations import Activation
+from isthmus.models.layers import Activation
 from isthmus.models.mlp import MLP
 
 

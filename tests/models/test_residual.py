@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from isthmus.models.residual import BasicBlock, Bottleneck, PadShortcut
+from isthmus.models.layers import BasicBlock, Bottleneck, PadShortcut
 
 IMAGES = torch.randn(2, 3, 5, 7, generator=torch.Generator().manual_seed(0))
 

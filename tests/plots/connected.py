@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from isthmus.connectivity import barriers as definitions
+from isthmus.connectivity import barriers as connectivity_barriers
 
 PER_EPOCH = 8  # iterations
 ALPHAS = tuple(np.linspace(0, 1, 9))
@@ -71,9 +71,9 @@ def barriers(lines: pd.DataFrame) -> pd.DataFrame:
         for metric, values in (("loss", points["loss"]), ("error", 1 - points["accuracy"])):
             curve = torch.tensor(values.to_numpy())
             measured = {
-                "barrier": definitions.barrier(curve, alphas).item(),
-                "barrier_frankle": definitions.barrier_frankle(curve).item(),
-                "midpoint_gap": definitions.midpoint_gap(curve, alphas).item(),
+                "barrier": connectivity_barriers.barrier(curve, alphas).item(),
+                "barrier_frankle": connectivity_barriers.barrier_frankle(curve).item(),
+                "midpoint_gap": connectivity_barriers.midpoint_gap(curve, alphas).item(),
                 "distance": 3 * further + names[keys.index("child_seed")] / 10,
                 "cosine": 1 / (1 + further),
             }
@@ -91,7 +91,7 @@ def intervals(per_child: pd.DataFrame) -> pd.DataFrame:
             values = group[measure]
             if "global_seed" in group:
                 values = group.groupby("global_seed")[measure].mean()
-            over = definitions.interval(torch.tensor(values.to_numpy()))
+            over = connectivity_barriers.interval(torch.tensor(values.to_numpy()))
             numbers = (len(group), measure, over.mean.item(), over.low.item(), over.high.item())
             found.append([*names, *numbers])
     return pd.DataFrame(found, columns=[*keys, "num_children", "measure", "mean", "low", "high"])

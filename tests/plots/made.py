@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from isthmus.plots import coordinates, function_fits, layer_ranks, lr_transfer, wide_curves
-from tests.plots import connected, extractions, searched, tables, wide_tables
+from isthmus.plots import widths
+from tests.plots import connected, extractions, searched, wide_tables
+from tests.plots import tables as plots_tables
 from tests.plots.test_instability import barriers
 from tests.plots.test_tickets import KEPT, study
 
@@ -90,8 +91,8 @@ def trainings(root: Path, seeds=(1, 2), schedulers=("constant", "multistep"), lr
 
 def of_spawn(folder: Path) -> Path:
     (folder / "distance").mkdir(parents=True)
-    tables.study((0, 8), (0, 1, 4), (1, 2)).to_csv(folder / "averages.csv", index=False)
-    tables.distances().to_csv(folder / "distance" / "distance.csv", index=False)
+    plots_tables.study((0, 8), (0, 1, 4), (1, 2)).to_csv(folder / "averages.csv", index=False)
+    plots_tables.distances().to_csv(folder / "distance" / "distance.csv", index=False)
     metrics().to_csv(_made(folder / "parent") / "metrics.csv", index=False)
     return folder
 
@@ -149,11 +150,11 @@ def of_sweeps(folder: Path) -> Path:
     points = pd.DataFrame({"x": [0.0, 0.5, 1.0], "target": [0.0, 1.0, 0.5], "value": 0.2})
     fits = [points.assign(parametrization=name, seed=1) for name in ("mup", "ntk")]
     tables = {
-        "coordinate_check": coordinates.table(numbers),
-        "lr_transfer": lr_transfer.table(found),
-        "function_fits": function_fits.table(pd.concat(fits)),
-        "wide_curves": wide_curves.table(numbers[numbers["depth"] == 2]),
-        **{f"ranks_{n}": layer_ranks.table(wide_tables.ranks(), n) for n in layer_ranks.RANKS},
+        "coordinate_check": widths.coordinates_table(numbers),
+        "lr_transfer": widths.lr_transfer_table(found),
+        "function_fits": widths.function_fits_table(pd.concat(fits)),
+        "wide_curves": widths.wide_curves_table(numbers[numbers["depth"] == 2]),
+        **{f"ranks_{n}": widths.layer_ranks_table(wide_tables.ranks(), n) for n in widths.RANKS},
     }
     for name, table in tables.items():
         table.to_csv(_made(folder) / f"{name}.csv", index=False)

@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isthmus.plots import barrier_map, pairs, style
+from isthmus.plots import barriers, frames, style
 from tests.plots import connected
 
 INTERVALS = connected.tables(connected.study())[2]
@@ -14,10 +14,10 @@ def maps(figure) -> list:
 
 
 def test_the_maps_show_exactly_what_was_tabled():
-    drawn = barrier_map.table(INTERVALS)
-    panels = maps(barrier_map.draw(drawn))
+    drawn = barriers.barrier_map_table(INTERVALS)
+    panels = maps(barriers.draw_barrier_map(drawn))
     assert [axes.get_title(loc="left") for axes in panels] == [
-        f"{name} of the {metric}" for metric in ("loss", "error") for name in pairs.DEFINITIONS
+        f"{name} of the {metric}" for metric in ("loss", "error") for name in frames.DEFINITIONS
     ]
     shown = np.concatenate([axes.collections[0].get_array().ravel() for axes in panels])
     assert shown.tolist() == drawn["mean"].tolist()
@@ -30,13 +30,13 @@ def test_the_maps_show_exactly_what_was_tabled():
 
 
 def test_numbers_are_written_into_cells():
-    drawn = barrier_map.table(INTERVALS)
-    first = maps(barrier_map.draw(drawn))[0]
+    drawn = barriers.barrier_map_table(INTERVALS)
+    first = maps(barriers.draw_barrier_map(drawn))[0]
     cells = drawn[(drawn["metric"] == "loss") & (drawn["measure"] == "barrier")]
     assert [text.get_text() for text in first.texts] == [
-        barrier_map.number(mean) for mean in cells["mean"]
+        barriers.cell_text(mean) for mean in cells["mean"]
     ]
-    assert [barrier_map.number(mean) for mean in (0, 0.00312, 1.5, 12.34)] == [
+    assert [barriers.cell_text(mean) for mean in (0, 0.00312, 1.5, 12.34)] == [
         "0.000",
         "0.003",
         "1.500",
@@ -45,7 +45,7 @@ def test_numbers_are_written_into_cells():
 
 
 def test_numbers_can_be_read_on_their_cells():
-    for axes in maps(barrier_map.draw(barrier_map.table(INTERVALS))):
+    for axes in maps(barriers.draw_barrier_map(barriers.barrier_map_table(INTERVALS))):
         mesh = axes.collections[0]
         colours = mesh.cmap(mesh.norm(mesh.get_array())).reshape(-1, 4)
         for text, colour in zip(axes.texts, colours, strict=True):
@@ -57,56 +57,56 @@ def test_numbers_can_be_read_on_their_cells():
 def test_a_pair_that_is_missing_is_grey_and_has_no_number():
     lines = connected.study()
     missing = (lines["k1"] == 1) & (lines["k2"] == 3)
-    drawn = barrier_map.table(connected.tables(lines[~missing])[2])
-    axes = maps(barrier_map.draw(drawn))[0]
+    drawn = barriers.barrier_map_table(connected.tables(lines[~missing])[2])
+    axes = maps(barriers.draw_barrier_map(drawn))[0]
     assert np.argwhere(np.ma.getmaskarray(axes.collections[0].get_array())).tolist() == [[1, 1]]
     assert len(axes.texts) == 11
     assert axes.get_facecolor()[0] == 0.75
 
 
 def test_the_two_definitions_share_their_colours():
-    panels = maps(barrier_map.draw(barrier_map.table(INTERVALS)))
+    panels = maps(barriers.draw_barrier_map(barriers.barrier_map_table(INTERVALS)))
     assert panels[0].collections[0].norm is panels[1].collections[0].norm
     assert panels[0].collections[0].norm.vmin == 0
 
 
 def test_the_heading_says_over_how_many_children_the_mean_is():
-    title = barrier_map.heading(barrier_map.table(INTERVALS, "train"))
+    title = barriers.map_heading(barriers.barrier_map_table(INTERVALS, "train"))
     assert title.splitlines() == [
         "train, align: none, batch norm: reset, mean over 3 child seeds",
-        *pairs.DEFINITIONS.values(),
+        *frames.DEFINITIONS.values(),
     ]
     alone = connected.tables(connected.study(seeds=(1,)))[2]
-    assert "one child seed" in barrier_map.heading(barrier_map.table(alone))
+    assert "one child seed" in barriers.map_heading(barriers.barrier_map_table(alone))
 
 
 @pytest.mark.parametrize("k1", [(0.0,), tuple(range(32))])
 @pytest.mark.parametrize("k2", [(1.0,), tuple(np.arange(1, 17) / 8)])
 def test_maps_of_all_sizes_are_drawn(k1, k2):
     lines = connected.study(k1, k2, (1,), ("test",), alphas=[0, 0.5, 1])
-    figure = barrier_map.draw(barrier_map.table(connected.tables(lines)[2]))
+    figure = barriers.draw_barrier_map(barriers.barrier_map_table(connected.tables(lines)[2]))
     with style.look():
         figure.canvas.draw()
     assert bool(maps(figure)[0].texts) == (len(k1) == len(k2) == 1)
 
 
 def test_barriers_that_are_all_zero_are_drawn():
-    drawn = barrier_map.table(INTERVALS.assign(mean=0.0))
-    figure = barrier_map.draw(drawn)
+    drawn = barriers.barrier_map_table(INTERVALS.assign(mean=0.0))
+    figure = barriers.draw_barrier_map(drawn)
     with style.look():
         figure.canvas.draw()
     assert {text.get_text() for text in maps(figure)[0].texts} == {"0.000"}
 
 
 def test_a_scale_has_few_numbers_and_its_largest():
-    assert barrier_map.ticks(0.005) == [0, 0.005]
-    assert barrier_map.ticks(1.868) == pytest.approx([0, 0.01, 0.03, 0.1, 0.3, 1, 1.9])
+    assert barriers.map_ticks(0.005) == [0, 0.005]
+    assert barriers.map_ticks(1.868) == pytest.approx([0, 0.01, 0.03, 0.1, 0.3, 1, 1.9])
 
 
 def test_what_is_not_in_the_table_is_refused():
     with pytest.raises(ValueError, match="with bn repair; the table has reset$"):
-        barrier_map.table(INTERVALS, bn="repair")
+        barriers.barrier_map_table(INTERVALS, bn="repair")
     with pytest.raises(ValueError, match="no column mean; it has k1"):
-        barrier_map.table(INTERVALS.drop(columns="mean"))
+        barriers.barrier_map_table(INTERVALS.drop(columns="mean"))
     with pytest.raises(ValueError, match="with align none; the table has no rows at all$"):
-        barrier_map.table(pd.DataFrame(columns=INTERVALS.columns))
+        barriers.barrier_map_table(pd.DataFrame(columns=INTERVALS.columns))

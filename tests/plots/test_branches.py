@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from isthmus.plots import branches
+from isthmus.plots import branching
 
 MOMENT = "spawn_step,child_step,spawn_epoch,child_epoch"
 AVERAGES = f"""{MOMENT},seeds,kind,model,num_models,bn,split,loss,accuracy
@@ -32,7 +32,7 @@ def names(paths):
 
 
 def test_each_model_and_each_treatment_of_batch_norm_has_its_figures(tmp_path):
-    paths = branches.save(*tables(tmp_path), tmp_path / "figures")
+    paths = branching.save_branches(*tables(tmp_path), tmp_path / "figures")
     assert all(path.is_file() for path in paths)
     assert names(paths) == [
         "accuracy_ema_0.9",
@@ -47,17 +47,17 @@ def test_each_model_and_each_treatment_of_batch_norm_has_its_figures(tmp_path):
 
 def test_the_test_split_is_drawn_where_it_was_evaluated(tmp_path):
     averages, distances = tables(tmp_path)
-    branches.save(averages, distances, tmp_path / "both")
+    branching.save_branches(averages, distances, tmp_path / "both")
     drawn = pd.read_csv(tmp_path / "both" / "accuracy_plain.csv")
     assert set(drawn["split"]) == {"test"}
     only = averages[averages["split"] == "train"]
-    branches.save(only, distances, tmp_path / "train")
+    branching.save_branches(only, distances, tmp_path / "train")
     assert set(pd.read_csv(tmp_path / "train" / "accuracy_plain.csv")["split"]) == {"train"}
 
 
 @pytest.mark.parametrize("which", ["averages", "distances"])
 def test_an_empty_table_has_no_figures(tmp_path, which):
     empty = {which: {"averages": AVERAGES, "distances": DISTANCES}[which].splitlines()[0] + "\n"}
-    paths = branches.save(*tables(tmp_path, **empty), tmp_path / "figures")
+    paths = branching.save_branches(*tables(tmp_path, **empty), tmp_path / "figures")
     assert ("distances" in names(paths)) == (which == "averages")
     assert any(name.startswith("accuracy") for name in names(paths)) == (which == "distances")

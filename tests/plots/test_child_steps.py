@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isthmus.plots import child_steps, style
+from isthmus.plots import branching, style
 from tests.plots import tables
 from tests.plots.tables import average, child
 
@@ -37,7 +37,7 @@ def curves(axes) -> dict[str, list]:
 
 
 def test_every_value_is_the_mean_over_the_networks_that_are_listed():
-    assert drawn_values(child_steps.table(SMALL)) == [
+    assert drawn_values(branching.child_steps_table(SMALL)) == [
         ("each child", 4, 1, "1", 0.25),
         ("each child", 4, 1, "10", 0.8),
         ("each child", 4, 1, "2", 0.75),
@@ -52,15 +52,17 @@ def test_every_value_is_the_mean_over_the_networks_that_are_listed():
 
 
 def test_a_mean_with_a_value_that_is_no_number_is_none_either():
-    drawn = child_steps.table(SMALL.assign(loss=[math.nan, *SMALL["loss"][1:]]), metric="loss")
+    drawn = branching.child_steps_table(
+        SMALL.assign(loss=[math.nan, *SMALL["loss"][1:]]), metric="loss"
+    )
     assert math.isnan(drawn.query("curve == 'mean child' and child_step == 4")["value"].item())
 
 
 def test_the_table_that_was_saved_draws_the_same_figure(tmp_path):
-    drawn = child_steps.table(tables.study())
+    drawn = branching.child_steps_table(tables.study())
     drawn.to_csv(tmp_path / "drawn.csv", index=False)
     before, after = (
-        [curves(axes) for axes in child_steps.draw(table).axes]
+        [curves(axes) for axes in branching.draw_child_steps(table).axes]
         for table in (drawn, pd.read_csv(tmp_path / "drawn.csv"))
     )
     assert [list(panel) for panel in after] == [list(panel) for panel in before]
@@ -69,14 +71,14 @@ def test_the_table_that_was_saved_draws_the_same_figure(tmp_path):
 
 
 def test_the_loss_is_that_of_the_table():
-    drawn = child_steps.table(SMALL, metric="loss")
+    drawn = branching.child_steps_table(SMALL, metric="loss")
     assert set(drawn["metric"]) == {"loss"}
     assert drawn.query("curve == 'across (n = 3)'")["value"].item() == pytest.approx(1)
 
 
 def test_the_figure_shows_exactly_what_was_tabled():
-    drawn = child_steps.table(SMALL)
-    (axes,) = child_steps.draw(drawn).axes
+    drawn = branching.child_steps_table(SMALL)
+    (axes,) = branching.draw_child_steps(drawn).axes
     assert curves(axes) == {
         "each child": [[(4, 0.25), (16, 0.5)], [(4, 0.8)], [(4, 0.75)]],
         "mean child": [[(4, pytest.approx(0.6)), (16, 0.5)]],
@@ -92,14 +94,14 @@ def test_other_splits_models_and_statistics_are_left_out():
         SMALL.assign(model="ema_0.9", accuracy=0.0),
         SMALL[SMALL["kind"] != "child"].assign(bn="keep", accuracy=0.0),
     ]
-    drawn = child_steps.table(pd.concat([*others, SMALL]))
-    pd.testing.assert_frame_equal(drawn, child_steps.table(SMALL))
-    ema = child_steps.table(pd.concat([*others, SMALL]), model="ema_0.9")
+    drawn = branching.child_steps_table(pd.concat([*others, SMALL]))
+    pd.testing.assert_frame_equal(drawn, branching.child_steps_table(SMALL))
+    ema = branching.child_steps_table(pd.concat([*others, SMALL]), model="ema_0.9")
     assert (ema["value"] == 0).all() and len(ema) == len(drawn)
 
 
 def test_the_words_on_the_figure():
-    figure = child_steps.draw(child_steps.table(tables.study(), metric="loss"))
+    figure = branching.draw_child_steps(branching.child_steps_table(tables.study(), metric="loss"))
     assert figure.get_supxlabel() == "child step (iterations)"
     assert figure.get_supylabel() == "test loss (nats)"
     assert [axes.get_title(loc="left") for axes in figure.axes] == [
@@ -122,13 +124,17 @@ def test_the_words_on_the_figure():
 
 def test_a_loss_is_on_a_logarithmic_axis_and_an_accuracy_is_not():
     for metric, scale in (("loss", "log"), ("accuracy", "linear")):
-        figure = child_steps.draw(child_steps.table(tables.study(), metric=metric))
+        figure = branching.draw_child_steps(
+            branching.child_steps_table(tables.study(), metric=metric)
+        )
         assert {axes.get_yscale() for axes in figure.axes} == {scale}
 
 
 def test_curves_of_one_kind_look_alike_whatever_else_is_drawn():
-    both = child_steps.draw(child_steps.table(tables.study(seeds=(1, 2, 3))))
-    fewer = child_steps.draw(child_steps.table(tables.study(seeds=(1, 2)).query("kind != 'back'")))
+    both = branching.draw_child_steps(branching.child_steps_table(tables.study(seeds=(1, 2, 3))))
+    fewer = branching.draw_child_steps(
+        branching.child_steps_table(tables.study(seeds=(1, 2)).query("kind != 'back'"))
+    )
     colours = [
         {line.get_label(): line.get_color() for line in figure.axes[0].get_lines()}
         for figure in (both, fewer)
@@ -140,15 +146,15 @@ def test_curves_of_one_kind_look_alike_whatever_else_is_drawn():
 
 
 def test_a_child_without_siblings_is_drawn_once():
-    drawn = child_steps.table(tables.study(seeds=(1,)))
+    drawn = branching.child_steps_table(tables.study(seeds=(1,)))
     assert "child" in set(drawn["curve"])
     assert not {"each child", "mean child"} & set(drawn["curve"])
 
 
 def test_seeds_that_were_read_as_numbers_are_taken():
     table = tables.study(seeds=(1,))
-    drawn = child_steps.table(table.assign(seeds=table["seeds"].astype(int)))
-    pd.testing.assert_frame_equal(drawn, child_steps.table(table))
+    drawn = branching.child_steps_table(table.assign(seeds=table["seeds"].astype(int)))
+    pd.testing.assert_frame_equal(drawn, branching.child_steps_table(table))
 
 
 @pytest.mark.parametrize("spawn_steps", [(0,), (8,), (0, 1, 2, 4), tuple(range(13))])
@@ -156,7 +162,9 @@ def test_seeds_that_were_read_as_numbers_are_taken():
 @pytest.mark.parametrize("kinds", [["child"], ["back_all"], ["child", "across"]])
 def test_a_figure_has_a_panel_a_spawn_step_whatever_there_is(spawn_steps, steps, kinds):
     table = tables.study(spawn_steps, steps)
-    figure = child_steps.draw(child_steps.table(table[table["kind"].isin(kinds)]))
+    figure = branching.draw_child_steps(
+        branching.child_steps_table(table[table["kind"].isin(kinds)])
+    )
     with style.look():
         figure.canvas.draw()
     assert len(figure.axes) == len(spawn_steps)
@@ -166,7 +174,9 @@ def test_a_figure_has_a_panel_a_spawn_step_whatever_there_is(spawn_steps, steps,
 
 
 def test_the_lowest_panel_of_every_column_has_its_steps():
-    figure = child_steps.draw(child_steps.table(tables.study(spawn_steps=range(5))))
+    figure = branching.draw_child_steps(
+        branching.child_steps_table(tables.study(spawn_steps=range(5)))
+    )
     labelled = [axes.xaxis.get_major_ticks()[0].label1.get_visible() for axes in figure.axes]
     assert labelled == [False, False, True, True, True]
 
@@ -175,7 +185,7 @@ def test_the_lowest_panel_of_every_column_has_its_steps():
 def test_a_loss_that_a_logarithm_cannot_show_hides_no_other(loss):
     table = tables.study()
     table.loc[0, "loss"] = loss
-    figure = child_steps.draw(child_steps.table(table, metric="loss"))
+    figure = branching.draw_child_steps(branching.child_steps_table(table, metric="loss"))
     with style.look():
         figure.canvas.draw()
     low, high = figure.axes[0].get_ylim()
@@ -183,7 +193,9 @@ def test_a_loss_that_a_logarithm_cannot_show_hides_no_other(loss):
 
 
 def test_losses_that_are_all_zero_are_drawn():
-    figure = child_steps.draw(child_steps.table(tables.study().assign(loss=0.0), metric="loss"))
+    figure = branching.draw_child_steps(
+        branching.child_steps_table(tables.study().assign(loss=0.0), metric="loss")
+    )
     assert {axes.get_yscale() for axes in figure.axes} == {"linear"}
 
 
@@ -198,13 +210,13 @@ def test_losses_that_are_all_zero_are_drawn():
 )
 def test_what_is_not_in_the_table_is_refused(arguments, message):
     with pytest.raises(ValueError, match=f"^{message}$"):
-        child_steps.table(SMALL, **arguments)
+        branching.child_steps_table(SMALL, **arguments)
 
 
 def test_a_table_of_no_rows_no_numbers_or_other_columns_is_refused():
     with pytest.raises(ValueError, match="with split test; the table has no rows at all$"):
-        child_steps.table(SMALL[:0])
+        branching.child_steps_table(SMALL[:0])
     with pytest.raises(ValueError, match="no loss of split test, model plain is a number"):
-        child_steps.table(SMALL.assign(loss=math.nan), metric="loss")
+        branching.child_steps_table(SMALL.assign(loss=math.nan), metric="loss")
     with pytest.raises(ValueError, match="no column spawn_step, .*accuracy; it has step, value$"):
-        child_steps.table(pd.DataFrame({"step": [1], "value": [2]}))
+        branching.child_steps_table(pd.DataFrame({"step": [1], "value": [2]}))

@@ -4,7 +4,7 @@ import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from isthmus.plots import colours
+from isthmus.plots import restyle
 
 DARK = (0.08, 0.09, 0.11)
 
@@ -22,16 +22,16 @@ def figure():
 
 
 def test_contrast_is_that_of_wcag():
-    assert colours.contrast((0, 0, 0), (1, 1, 1)) == pytest.approx(21)
-    assert colours.contrast((1, 1, 1), (1, 1, 1)) == 1
-    assert colours.contrast(to_rgb("#767676"), (1, 1, 1)) == pytest.approx(4.54, abs=0.01)
+    assert restyle.contrast((0, 0, 0), (1, 1, 1)) == pytest.approx(21)
+    assert restyle.contrast((1, 1, 1), (1, 1, 1)) == 1
+    assert restyle.contrast(to_rgb("#767676"), (1, 1, 1)) == pytest.approx(4.54, abs=0.01)
 
 
 @pytest.mark.parametrize("name", ["black", "0.1", "#0072b2", "#440154", "navy", "white", "yellow"])
 def test_a_readable_colour_is_seen_and_keeps_what_it_is(name):
-    found = colours.readable(to_rgb(name), DARK)
-    assert colours.contrast(found, DARK) >= colours.CONTRAST
-    if colours.contrast(to_rgb(name), DARK) >= colours.CONTRAST:
+    found = restyle.readable(to_rgb(name), DARK)
+    assert restyle.contrast(found, DARK) >= restyle.CONTRAST
+    if restyle.contrast(to_rgb(name), DARK) >= restyle.CONTRAST:
         assert found == to_rgb(name)
     if max(to_rgb(name)) - min(to_rgb(name)) > 0.1:
         assert np.argmax(found) == np.argmax(to_rgb(name))  # a blue stays one
@@ -39,7 +39,7 @@ def test_a_readable_colour_is_seen_and_keeps_what_it_is(name):
 
 def test_colours_are_given_in_the_order_of_the_legend_to_curves_and_bands():
     made = figure()
-    colours.choose(made, ["#00ff00", "blue", "pink"])
+    restyle.choose_palette(made, ["#00ff00", "blue", "pink"])
     first, second, line = made.axes[0].get_lines()
     assert [to_rgb(one.get_color()) for one in (first, second)] == [(0, 1, 0), (0, 0, 1)]
     assert to_rgb(second.get_markerfacecolor()) == (0, 0, 1)
@@ -53,7 +53,7 @@ def test_colours_are_given_in_the_order_of_the_legend_to_curves_and_bands():
 def test_a_colormap_colours_curves_and_maps():
     made = figure()
     mesh = made.axes[0].pcolormesh(np.arange(4.0).reshape(2, 2))
-    colours.choose(made, "magma")
+    restyle.choose_palette(made, "magma")
     assert mesh.get_cmap().name == "magma"
     ends = [matplotlib.colormaps["magma"](share)[:3] for share in (0, 0.9)]
     drawn = [to_rgb(line.get_color()) for line in made.axes[0].get_lines()[:2]]
@@ -66,7 +66,7 @@ def test_what_is_written_on_a_map_stays_and_what_is_beside_it_does_not():
     axes.pcolormesh(np.arange(4.0).reshape(2, 2))
     on, title = axes.text(1, 1, "a", color="black"), axes.set_title("b", color="black")
     (line,) = axes.plot([0, 1], [1, 1], color="black")
-    colours.fit(made, "#14171c")
+    restyle.fit_contrast(made, "#14171c")
     assert to_rgb(on.get_color()) == to_rgb(line.get_color()) == (0, 0, 0)
     assert to_rgb(title.get_color()) == (1, 1, 1)
 
@@ -81,11 +81,11 @@ def test_what_is_written_on_a_map_stays_and_what_is_beside_it_does_not():
 )
 def test_colours_that_cannot_be_given_are_refused(wanted, message):
     with pytest.raises(ValueError, match=message):
-        colours.choose(figure(), wanted)
+        restyle.choose_palette(figure(), wanted)
 
 
 def test_a_map_has_no_list_of_colours():
     made = Figure()
     made.subplots().pcolormesh(np.arange(4.0).reshape(2, 2))
     with pytest.raises(ValueError, match="^colours: this figure has no curves; for a map, name a"):
-        colours.choose(made, ["red"])
+        restyle.choose_palette(made, ["red"])

@@ -1,7 +1,7 @@
 import pytest
 
-from isthmus.plots import compare, trained
-from isthmus.plots.trained import Study
+from isthmus.plots import comparison, runs
+from isthmus.plots.runs import TrainingRuns
 from tests.plots import made
 
 ASKED = {"x": "optimizer.lr", "metric": "accuracy", "split": "test", "model": "plain", "hue": None}
@@ -9,11 +9,13 @@ ASKED = {"x": "optimizer.lr", "metric": "accuracy", "split": "test", "model": "p
 
 def study(root, **options):
     made.trainings(root, **options)
-    return Study([trained.read(path.parent) for path in sorted(root.glob("*/*/metrics.csv"))])
+    return TrainingRuns(
+        [runs.read_training(path.parent) for path in sorted(root.glob("*/*/metrics.csv"))]
+    )
 
 
 def table(found, **asked):
-    return compare.table(found, ASKED | asked)
+    return comparison.compare_table(found, ASKED | asked)
 
 
 def accuracy(model, seed, lr, multistep=False):
@@ -29,7 +31,7 @@ def test_a_point_is_the_mean_over_seeds_at_one_value(tmp_path):
         assert row.value == pytest.approx(sum(each) / 2)
         assert (row.lowest, row.highest) == pytest.approx(tuple(each))
         assert (row.curve, row.model, row.seeds) == ("plain", "plain", "1 4")
-    (axes,) = compare.draw(drawn).axes
+    (axes,) = comparison.draw_compare(drawn).axes
     assert axes.get_xscale() == "log"  # 20 times as large
     assert axes.get_ylabel() == "test accuracy (fraction)"
     assert axes.get_lines()[0].get_xdata().tolist() == [0.1, 0.5, 2.0]
@@ -53,14 +55,14 @@ def test_decays_are_those_of_the_averages_in_one_training_or_in_several(tmp_path
     drawn = table(found, x="averaged.decay")
     assert drawn["x"].tolist() == [0.9, 0.99]
     assert drawn["value"].tolist() == pytest.approx([accuracy(1, 1, 0.1), accuracy(2, 1, 0.1)])
-    (axes,) = compare.draw(drawn).axes
+    (axes,) = comparison.draw_compare(drawn).axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["0.9", "0.99"]
 
 
 def test_values_that_are_no_numbers_are_marks_in_a_row(tmp_path):
     drawn = table(study(tmp_path), x="scheduler", hue="optimizer.lr")
     assert drawn["x"].tolist() == ["constant", "constant", "multistep", "multistep"]
-    (axes,) = compare.draw(drawn).axes
+    (axes,) = comparison.draw_compare(drawn).axes
     assert [label.get_text() for label in axes.get_xticklabels()] == ["constant", "multistep"]
 
 
@@ -69,7 +71,7 @@ def test_a_metric_without_a_last_evaluation_is_taken_at_its_last_moment(tmp_path
     assert table(found, metric="weight_norm")["value"].tolist() == [10.0 + made.NUM_EPOCHS] * 2
     drawn = table(found, metric="accuracy", split="val")
     assert drawn["value"].tolist() == pytest.approx([0.61 - 0.01, 0.61 - 0.05])
-    assert compare.draw(drawn).axes[0].get_ylabel() == "val accuracy (fraction)"
+    assert comparison.draw_compare(drawn).axes[0].get_ylabel() == "val accuracy (fraction)"
 
 
 @pytest.mark.parametrize(

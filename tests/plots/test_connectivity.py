@@ -5,7 +5,8 @@ import sys
 import pandas as pd
 import pytest
 
-from isthmus.plots import connectivity, files
+from isthmus.plots import connectivity
+from isthmus.plots import files as plots_files
 from tests.plots import connected
 
 
@@ -18,7 +19,7 @@ def quick(monkeypatch):
         drawn.to_csv(folder / f"{name}.csv", index=False)
         return [folder / f"{name}.csv"]
 
-    monkeypatch.setattr(files, "save", save)
+    monkeypatch.setattr(plots_files, "save", save)
 
 
 def names(lines: pd.DataFrame, folder) -> list[str]:

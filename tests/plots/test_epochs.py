@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from isthmus.plots import ema_study, epochs, models, stability, style, trained, weight_difference
-from isthmus.plots.trained import Study
+from isthmus.plots import epochs, predictions, runs, style
+from isthmus.plots.runs import TrainingRuns
 from tests.plots import made
 
 
@@ -10,11 +10,13 @@ from tests.plots import made
 def study(tmp_path_factory):
     """Two settings and two seeds."""
     root = made.trainings(tmp_path_factory.mktemp("runs"), lrs=(0.1,), seeds=(1, 5))
-    return Study([trained.read(path.parent) for path in sorted(root.glob("*/*/metrics.csv"))])
+    return TrainingRuns(
+        [runs.read_training(path.parent) for path in sorted(root.glob("*/*/metrics.csv"))]
+    )
 
 
 def test_a_point_is_the_mean_of_the_validation_accuracies_of_all_seeds(study):
-    drawn = ema_study.table(study.metrics)
+    drawn = epochs.ema_study_table(study.metrics)
     for row in drawn.itertuples():
         place, shift = made.MODELS.index(row.model), 0.1 * (row.setting == "multistep") - 0.01
         each = [0.1 * row.epoch + 0.02 * place + 0.01 * seed + shift for seed in (1, 5)]
@@ -24,8 +26,8 @@ def test_a_point_is_the_mean_of_the_validation_accuracies_of_all_seeds(study):
 
 
 def test_a_panel_is_a_setting_a_curve_a_model_and_a_band_the_range_of_seeds(study):
-    drawn = ema_study.table(study.metrics)
-    figure = ema_study.draw(drawn)
+    drawn = epochs.ema_study_table(study.metrics)
+    figure = epochs.draw_ema_study(drawn)
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["constant", "multistep"]
     for setting, axes in zip(("constant", "multistep"), figure.axes, strict=True):
         assert [line.get_label() for line in axes.get_lines()] == list(made.MODELS)
@@ -39,8 +41,8 @@ def test_a_panel_is_a_setting_a_curve_a_model_and_a_band_the_range_of_seeds(stud
 
 
 def test_a_single_seed_has_no_band(study):
-    one = weight_difference.table(study.metrics[study.metrics["seed"] == "5"])
-    figure = weight_difference.draw(one)
+    one = epochs.weight_difference_table(study.metrics[study.metrics["seed"] == "5"])
+    figure = epochs.draw_epochs(one)
     assert not figure.axes[0].collections
     assert figure.legends[0].get_title().get_text() == "one seed"
     assert set(one["model"]) == {"ema_0.9", "ema_0.99"}  # which alone are averages
@@ -49,25 +51,25 @@ def test_a_single_seed_has_no_band(study):
 
 
 def test_a_row_is_a_measure(study):
-    figure = epochs.draw(stability.table(study.predictions))
+    figure = epochs.draw_epochs(predictions.stability_table(study.predictions))
     labels = [axes.get_ylabel() for axes in figure.axes]
-    assert labels == [stability.STABILITY, "", stability.ACCURACY, ""]
+    assert labels == [predictions.STABILITY, "", predictions.ACCURACY, ""]
 
 
 def test_what_was_not_measured_is_named_with_what_was(study):
     numbers = study.metrics
     without = numbers.assign(split=numbers["split"].replace("val", "train"))
     with pytest.raises(ValueError, match="^nothing to draw with split val; the table has train$"):
-        ema_study.table(without)
+        epochs.ema_study_table(without)
     with pytest.raises(ValueError, match="^nothing to draw with metric weight_distance; the tab"):
-        weight_difference.table(numbers[numbers["model"] == "plain"])
+        epochs.weight_difference_table(numbers[numbers["model"] == "plain"])
 
 
 def test_averages_come_in_the_order_of_their_memory_and_differ_in_their_dashes():
     names = ["swa", "ema_0.9995", "plain", "ema_0.9", "ema_0.99", "best"]
-    found = models.ordered([*names, "plain"])
+    found = style.order_models([*names, "plain"])
     assert found == ["plain", "ema_0.9", "ema_0.99", "ema_0.9995", "best", "swa"]
-    looks = models.looks(names)
+    looks = style.looks(names)
     assert len({str(look.get("linestyle")) for look in looks.values()}) == len(names)
     shades = [sum(looks[name]["color"][:3]) for name in ("ema_0.9", "ema_0.99", "ema_0.9995")]
     assert shades == sorted(shades, reverse=True)

@@ -8,10 +8,10 @@ import pytest
 from matplotlib.collections import Collection
 from PIL import Image
 
-from isthmus import plotting
-from isthmus.plots import files, found, redrawn, style, wishes
-from isthmus.plots.persistence_images import Images
-from isthmus.plots.trainings import Asked
+from isthmus.plots import files, options, render, restyle, style
+from isthmus.plots import folders as plots_folders
+from isthmus.plots.persistence import Images
+from isthmus.plots.render import TrainingFigureOptions
 from tests.plots import made
 
 UNIT = re.compile(r"\(.+\)", re.DOTALL)
@@ -30,39 +30,39 @@ def images(study):
     return Images(made.INDICES, pixels, [str(index % 10) for index in made.INDICES])
 
 
-ASKED = Asked(COMPARE, None, images)
+ASKED = TrainingFigureOptions(COMPARE, None, images)
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    return found.find(str(made.everything(tmp_path_factory.mktemp("everything"))))
+    return plots_folders.find_folders(str(made.everything(tmp_path_factory.mktemp("everything"))))
 
 
 @pytest.fixture(scope="module", autouse=True)
 def coarse():
     """Fewer pixels than in a paper, which is faster."""
-    with style.using(wishes.Style(dpi=50).settings()):
+    with style.using(restyle.FigureStyle(dpi=50).settings()):
         yield
 
 
 def drawings(name, folders):
-    made_of, failed = redrawn.drawings(name, redrawn.sources(folders, name), ASKED)
+    made_of, failed = render.drawings(name, render.sources(folders, name), ASKED)
     assert made_of and not failed
     return list({str(drawing.draw): drawing for drawing in made_of}.values())  # one of each sort
 
 
-@pytest.mark.parametrize("name", plotting.FIGURES)
+@pytest.mark.parametrize("name", options.FIGURES)
 def test_it_is_an_image_whose_axes_have_data_and_whose_labels_have_units(name, folders):
     for drawing in drawings(name, folders):
         assert len(drawing.shown)
         figure = drawing.draw(drawing.shown)
         for axes in figure.axes:
             assert axes.has_data() or axes.get_label() == "<colorbar>" or not axes.axison
-        words = [label for axis in "xy" for label in wishes.words(figure, axis)]
+        words = [label for axis in "xy" for label in restyle.words(figure, axis)]
         assert words, drawing.name
         for label in words:
             assert UNIT.search(label) or WITHOUT.search(label), (drawing.name, label)
-        with Image.open(io.BytesIO(files.rendered(figure, "png"))) as image:
+        with Image.open(io.BytesIO(files.render(figure, "png"))) as image:
             pixels = np.asarray(image.convert("L"))
         assert min(pixels.shape) > 50
         assert len(np.unique(pixels)) > 10  # more than a frame
@@ -73,11 +73,11 @@ def test_it_is_an_image_whose_axes_have_data_and_whose_labels_have_units(name, f
 def test_in_the_dark_every_curve_and_every_word_is_seen(name, folders):
     from matplotlib.colors import to_rgb
 
-    from isthmus.plots import colours
+    from isthmus.plots import restyle
 
-    dark = wishes.Style(background="#14171c", foreground="#e8e8e8", grid="#343a42")
+    dark = restyle.FigureStyle(background="#14171c", foreground="#e8e8e8", grid="#343a42")
     labels = dict.fromkeys(("title", "x", "y", "legend"))
-    wished = wishes.Wishes(dark, None, labels, None)
+    wished = restyle.FigureOverrides(dark, None, labels, None)
     with wished.kept():
         for drawing in drawings(name, folders)[:2]:
             figure = wished.fulfil(drawing.draw(drawing.shown))
@@ -85,14 +85,14 @@ def test_in_the_dark_every_curve_and_every_word_is_seen(name, folders):
             texts = [figure.get_suptitle() and figure._suptitle]
             texts += [text for legend in figure.legends for text in legend.get_texts()]
             for artist in [*lines, *filter(None, texts)]:
-                seen = colours.contrast(to_rgb(artist.get_color()), to_rgb(dark.background))
-                assert seen >= colours.CONTRAST, drawing.name
+                seen = restyle.contrast(to_rgb(artist.get_color()), to_rgb(dark.background))
+                assert seen >= restyle.CONTRAST, drawing.name
             assert to_rgb(figure.get_facecolor()) == to_rgb(dark.background)
 
 
 def test_a_colour_that_is_a_number_stays_in_the_dark(folders):
-    dark = wishes.Style(background="#14171c")
-    wished = wishes.Wishes(dark, None, dict.fromkeys(("title", "x", "y", "legend")), None)
+    dark = restyle.FigureStyle(background="#14171c")
+    wished = restyle.FigureOverrides(dark, None, dict.fromkeys(("title", "x", "y", "legend")), None)
     for name in ("gain", "schedule_decay_table"):
         first = drawings(name, folders)[0]
         maps = [
@@ -104,14 +104,14 @@ def test_a_colour_that_is_a_number_stays_in_the_dark(folders):
 
 def test_fonts_are_embedded_as_outlines(folders):
     (drawing,) = drawings("ema_study", folders)
-    page = files.rendered(drawing.draw(drawing.shown), "pdf")
+    page = files.render(drawing.draw(drawing.shown), "pdf")
     assert b"/FontFile2" in page and b"/Type3" not in page
 
 
 def test_a_figure_belongs_to_the_longest_name_that_it_begins_with():
-    assert plotting.family("mismatch_over_time") == "mismatch_over_time"
-    assert plotting.family("mismatch_2") == "mismatch"
-    assert plotting.family("lines_none_reset_loss") == "lines"
-    assert plotting.family("line_none_reset") == "line"
-    assert plotting.family("nope") is None
-    assert plotting.family("ema") is None
+    assert options.figure_family("mismatch_over_time") == "mismatch_over_time"
+    assert options.figure_family("mismatch_2") == "mismatch"
+    assert options.figure_family("lines_none_reset_loss") == "lines"
+    assert options.figure_family("line_none_reset") == "line"
+    assert options.figure_family("nope") is None
+    assert options.figure_family("ema") is None

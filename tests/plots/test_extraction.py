@@ -1,24 +1,15 @@
 import numpy as np
 import pytest
 
-from isthmus.plots import (
-    cluster_angles,
-    cluster_counts,
-    cluster_tree,
-    extraction,
-    student_losses,
-    style,
-    teacher_distances,
-    unit_distances,
-)
-from tests.plots import extractions as made
+from isthmus.plots import extraction, style
+from tests.plots import extractions
 
 SINGLE = [
-    (cluster_tree, made.merges),
-    (cluster_counts, made.counts),
-    (unit_distances, made.matrix),
-    (cluster_angles, made.clusters),
-    (student_losses, made.losses),
+    (extraction, extractions.merges),
+    (extraction, extractions.counts),
+    (extraction, extractions.matrix),
+    (extraction, extractions.clusters),
+    (extraction, extractions.losses),
 ]
 
 
@@ -45,7 +36,9 @@ def test_a_table_of_no_rows_or_other_columns_is_refused(module, make):
 
 
 def test_the_tree_is_drawn_merge_by_merge_with_a_colour_a_cluster():
-    figure = cluster_tree.draw(cluster_tree.table(made.merges(num_units=9)))
+    figure = extraction.draw_cluster_tree(
+        extraction.cluster_tree_table(extractions.merges(num_units=9))
+    )
     (axes,) = figure.axes
     (lines,) = axes.collections
     across = [segment[1:3].tolist() for segment in lines.get_segments()]
@@ -59,7 +52,9 @@ def test_the_tree_is_drawn_merge_by_merge_with_a_colour_a_cluster():
 
 
 def test_the_counts_hold_to_the_next_height_and_the_plateau_is_marked():
-    (axes,) = cluster_counts.draw(cluster_counts.table(made.counts())).axes
+    (axes,) = extraction.draw_cluster_counts(
+        extraction.cluster_counts_table(extractions.counts())
+    ).axes
     steps, *_ = axes.get_lines()
     assert steps.get_drawstyle() == "steps-post"
     assert steps.get_ydata().tolist() == [1, 2, 1, 1]
@@ -69,7 +64,7 @@ def test_the_counts_hold_to_the_next_height_and_the_plateau_is_marked():
 
 
 def test_the_matrix_is_in_order():
-    figure = unit_distances.draw(unit_distances.table(made.matrix()))
+    figure = extraction.draw_unit_distances(extraction.unit_distances_table(extractions.matrix()))
     (image,) = figure.axes[0].images
     shown = np.asarray(image.get_array())
     assert shown[0].tolist() == pytest.approx([0.1, 0.1, 0.2])  # what is 0 is the smallest colour
@@ -77,7 +72,9 @@ def test_the_matrix_is_in_order():
 
 
 def test_angles_are_sorted_and_what_is_not_kept_comes_last():
-    (axes,) = cluster_angles.draw(cluster_angles.table(made.clusters())).axes
+    (axes,) = extraction.draw_cluster_angles(
+        extraction.cluster_angles_table(extractions.clusters())
+    ).axes
     kept, rest, beta = axes.get_lines()
     assert kept.get_ydata().tolist() == [0.001, 0.02]
     assert (rest.get_xdata().tolist(), rest.get_ydata().tolist()) == ([2], [0.9])
@@ -86,9 +83,9 @@ def test_angles_are_sorted_and_what_is_not_kept_comes_last():
 
 @pytest.mark.parametrize("some", [True, False])
 def test_units_of_the_teacher_then_those_in_excess(some):
-    drawn = teacher_distances.table(made.comparison(), made.excess(some))
+    drawn = extraction.teacher_distances_table(extractions.comparison(), extractions.excess(some))
     assert drawn["quantity"].tolist().count("missing") == 1
-    figure = teacher_distances.draw(drawn)
+    figure = extraction.draw_teacher_distances(drawn)
     first, second = figure.axes
     marks = {line.get_label(): line for line in first.get_lines()}
     assert marks["what goes in"].get_ydata().tolist() == [1e-9]
@@ -97,30 +94,35 @@ def test_units_of_the_teacher_then_those_in_excess(some):
     if some:
         assert marks["in excess"].get_xdata()[0] > 1
     lowest = next(line for line in second.get_lines() if line.get_label() == "what goes in")
-    assert lowest.get_ydata().tolist() == [teacher_distances.LOWEST]
+    assert lowest.get_ydata().tolist() == [extraction.TEACHER_DISTANCES_LOWEST]
     with pytest.raises(ValueError, match="^nothing to draw: the table of the comparison"):
-        teacher_distances.table(made.comparison()[:0], made.excess())
+        extraction.teacher_distances_table(extractions.comparison()[:0], extractions.excess())
 
 
 @pytest.mark.parametrize("students", [1, 40])
 def test_every_student_has_a_curve_and_a_legend_has_room(students):
-    figure = student_losses.draw(student_losses.table(made.losses(students)))
+    figure = extraction.draw_student_losses(
+        extraction.student_losses_table(extractions.losses(students))
+    )
     curves = figure.axes[0].get_lines()[::2]
     assert len(curves) == students
     assert curves[0].get_ydata().tolist() == pytest.approx([0.1, 0.01])
     (legend,) = figure.legends
-    assert len(legend.get_texts()) <= student_losses.NAMED_MOST
+    assert len(legend.get_texts()) <= extraction.NAMED_MOST
 
 
 def test_without_a_teacher_there_are_all_figures_but_one():
     tables = {
-        "losses": made.losses(),
-        "merges": made.merges(),
-        "counts": made.counts(),
-        "matrix": made.matrix(),
-        "clusters": made.clusters(),
+        "losses": extractions.losses(),
+        "merges": extractions.merges(),
+        "counts": extractions.counts(),
+        "matrix": extractions.matrix(),
+        "clusters": extractions.clusters(),
     }
     names = ["losses", "dendrogram", "cluster_counts", "distances", "angles"]
-    assert [drawing.name for drawing in extraction.drawings(tables)] == names
-    tables |= {"comparison": made.comparison(), "excess": made.excess()}
-    assert [drawing.name for drawing in extraction.drawings(tables)] == [*names, "teacher"]
+    assert [drawing.name for drawing in extraction.extraction_drawings(tables)] == names
+    tables |= {"comparison": extractions.comparison(), "excess": extractions.excess()}
+    assert [drawing.name for drawing in extraction.extraction_drawings(tables)] == [
+        *names,
+        "teacher",
+    ]

@@ -8,18 +8,19 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from isthmus import runs
-from isthmus.plots import barrier_map, barriers, child_steps, distances, files, gain, line, plane
+from isthmus.plots import barriers, branching, lines, plane
+from isthmus.plots import files as plots_files
+from isthmus.store import files as store_files
 from tests.plots import connected, tables
 
 LINES, PER_CHILD, INTERVALS = connected.tables(connected.study((0.0, 1.0), splits=("test",)))
 FIGURES = {
-    "child_steps": (child_steps, tables.study()),
-    "gain": (gain, tables.study()),
-    "distances": (distances, tables.distances()),
-    "line": (line, LINES, (0, 5)),
+    "child_steps": (branching, tables.study()),
+    "gain": (branching, tables.study()),
+    "distances": (branching, tables.distances()),
+    "line": (lines, LINES, (0, 5)),
     "barriers": (barriers, INTERVALS, PER_CHILD),
-    "barrier_map": (barrier_map, INTERVALS),
+    "barrier_map": (barriers, INTERVALS),
     "plane": (plane, connected.plane(), connected.networks()),
 }
 
@@ -34,23 +35,25 @@ def made(name: str) -> tuple[pd.DataFrame, Figure]:
 @pytest.mark.parametrize("name", FIGURES)
 def test_equal_data_are_equal_bytes_whatever_the_settings_of_the_user(tmp_path, name, monkeypatch):
     drawn, figure = made(name)
-    first = [path.read_bytes() for path in files.save(figure, drawn, tmp_path / "a", name)]
+    first = [path.read_bytes() for path in plots_files.save(figure, drawn, tmp_path / "a", name)]
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1")
     with matplotlib.rc_context({"font.size": 20, "savefig.dpi": 50, "figure.facecolor": "red"}):
         drawn, figure = made(name)
-        second = [path.read_bytes() for path in files.save(figure, drawn, tmp_path / "b", name)]
+        second = [
+            path.read_bytes() for path in plots_files.save(figure, drawn, tmp_path / "b", name)
+        ]
     assert first == second
 
 
 def test_saving_a_figure_again_changes_no_byte(tmp_path):
     drawn, figure = made("child_steps")
-    first = [path.read_bytes() for path in files.save(figure, drawn, tmp_path, "a")]
-    assert first == [path.read_bytes() for path in files.save(figure, drawn, tmp_path, "a")]
+    first = [path.read_bytes() for path in plots_files.save(figure, drawn, tmp_path, "a")]
+    assert first == [path.read_bytes() for path in plots_files.save(figure, drawn, tmp_path, "a")]
 
 
 def test_the_files_are_a_picture_a_page_and_the_numbers(tmp_path):
     drawn, figure = made("gain")
-    paths = files.save(figure, drawn, tmp_path / "new", "ema_0.99")
+    paths = plots_files.save(figure, drawn, tmp_path / "new", "ema_0.99")
     assert [path.name for path in paths] == ["ema_0.99.csv", "ema_0.99.png", "ema_0.99.pdf"]
     table, picture, page = (path.read_bytes() for path in paths)
     read = pd.read_csv(io.BytesIO(table))
@@ -70,8 +73,10 @@ def test_several_figures_are_changed_and_written_with_what_is_for_a_text(tmp_pat
         figure.set_size_inches(2, 2)
         return figure
 
-    first = files.Drawing("a", table, gain.draw, "| a |\n")
-    paths = files.save_all(iter([first, files.Drawing("b", table, gain.draw)]), tmp_path, change)
+    first = plots_files.Drawing("a", table, branching.draw_gain, "| a |\n")
+    paths = plots_files.save_all(
+        iter([first, plots_files.Drawing("b", table, branching.draw_gain)]), tmp_path, change
+    )
     names = ["a.csv", "a.png", "a.pdf", "a.md", "b.csv", "b.png", "b.pdf"]
     assert [path.name for path in paths] == names and len(changed) == 2
     assert (tmp_path / "a.md").read_text() == "| a |\n"
@@ -83,26 +88,26 @@ def test_a_figure_that_cannot_be_drawn_leaves_no_file(tmp_path):
     figure = Figure()
     figure.text(0, 0, "$\\nothing$")  # mathtext that does not exist
     with pytest.raises(ValueError, match="nothing"):
-        files.save(figure, pd.DataFrame(), tmp_path, "a")
+        plots_files.save(figure, pd.DataFrame(), tmp_path, "a")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_write_that_fails_keeps_what_was_there(tmp_path, monkeypatch):
     drawn, figure = made("gain")
-    before = [path.read_bytes() for path in files.save(figure, drawn, tmp_path, "a")]
+    before = [path.read_bytes() for path in plots_files.save(figure, drawn, tmp_path, "a")]
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(runs.os, "replace", full)
+    monkeypatch.setattr(store_files.os, "replace", full)
     with pytest.raises(OSError, match="a.csv"):
-        files.save(figure, drawn[:1], tmp_path, "a")
+        plots_files.save(figure, drawn[:1], tmp_path, "a")
     assert [(tmp_path / f"a.{kind}").read_bytes() for kind in ("csv", "png", "pdf")] == before
 
 
 def test_drawing_imports_no_torch_and_no_pyplot():
     code = (
-        "import sys; from isthmus.plots import child_steps, distances, files, gain; "
+        "import sys; from isthmus.plots import branching, files, style; "
         "print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,11 +1,11 @@
 import pytest
 
-from isthmus.plots import found
+from isthmus.plots import folders
 from tests.plots import made
 
 
 def kinds(runs):
-    return [folder.kind for folder in found.find(runs)]
+    return [folder.kind for folder in folders.find_folders(runs)]
 
 
 def test_every_kind_is_found_below_a_folder_and_a_run_within_a_study_is_its_own(tmp_path):
@@ -43,34 +43,34 @@ def test_what_matches_nothing_is_told_with_what_there_is(tmp_path):
     made.training(tmp_path / "train_1" / "seed_1")
     message = "nope_.: matches nothing; .* has train_1$"
     with pytest.raises(FileNotFoundError, match=message):
-        found.find(f"{tmp_path}/nope_*")
+        folders.find_folders(f"{tmp_path}/nope_*")
     with pytest.raises(FileNotFoundError, match="no/such: matches nothing; .* has train_1$"):
-        found.find(f"{tmp_path}/no/such")
+        folders.find_folders(f"{tmp_path}/no/such")
     for number in range(20):
         (tmp_path / f"other_{number:02}").mkdir()
     with pytest.raises(FileNotFoundError, match=r"other_00, .*other_11, ... \(21\)$"):
-        found.find([f"{tmp_path}/train_1", f"{tmp_path}/nope"])
+        folders.find_folders([f"{tmp_path}/train_1", f"{tmp_path}/nope"])
 
 
 def test_what_has_no_tables_is_told_with_those_that_there_could_be(tmp_path):
     (tmp_path / "a").mkdir()
     message = "a, and no folder there has tables to draw: metrics.csv; averages.csv . distance/"
     with pytest.raises(FileNotFoundError, match=message):
-        found.find(str(tmp_path / "a"))
+        folders.find_folders(str(tmp_path / "a"))
 
 
 def test_a_figure_without_its_table_is_refused_with_those_that_there_are(tmp_path):
     folder = made.training(tmp_path / "train_1" / "seed_1")
-    found.check("stability", found.find(str(folder)))
+    folders.check_figure("stability", folders.find_folders(str(folder)))
     (folder / "predictions.npz").unlink()
     message = (
         r"^figure=stability: needs predictions.npz; what matches \(1 folders\) has metrics.csv, "
         "for ema_study, schedule_decay_table, lr_table, weight_difference, compare, report$"
     )
     with pytest.raises(ValueError, match=message):
-        found.check("stability", found.find(str(folder)))
+        folders.check_figure("stability", folders.find_folders(str(folder)))
     with pytest.raises(
         ValueError, match="^figure=accuracy_plain: needs averages.csv or levels.csv"
     ):
-        found.check("accuracy_plain", found.find(str(folder)))
-    found.check("report", found.find(str(folder)))
+        folders.check_figure("accuracy_plain", folders.find_folders(str(folder)))
+    folders.check_figure("report", folders.find_folders(str(folder)))

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from isthmus.plots import function_fits
+from isthmus.plots import widths
 
 TABLE = pd.DataFrame(
     [
@@ -14,7 +14,7 @@ TABLE = pd.DataFrame(
 
 
 def test_there_is_a_panel_for_each_parametrization_with_a_line_for_each_seed():
-    figure = function_fits.draw(function_fits.table(TABLE))
+    figure = widths.draw_function_fits(widths.function_fits_table(TABLE))
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["mup", "ntk"]
     target, first, second = figure.axes[0].get_lines()
     assert list(target.get_ydata()) == [1, 0, 1]
@@ -25,4 +25,4 @@ def test_there_is_a_panel_for_each_parametrization_with_a_line_for_each_seed():
 
 def test_another_table_is_refused():
     with pytest.raises(ValueError, match="the table has no column seed"):
-        function_fits.table(TABLE.drop(columns="seed"))
+        widths.function_fits_table(TABLE.drop(columns="seed"))

@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from isthmus.plots import instability, pairs
+from isthmus.plots import frames, pruning
 
 DENSITIES = [1.0, 0.8, 0.6400001]
 
@@ -53,18 +53,18 @@ def of(drawn, metric="error", measure="barrier"):
 
 
 def curves(found):
-    return list(dict.fromkeys(instability.table(found)["curve"]))
+    return list(dict.fromkeys(pruning.instability_table(found)["curve"]))
 
 
 def test_lines_on_another_grid_are_left_out():
     grid = {"ends": "reset", "alphas": 25, "refine": float("nan"), "num_alphas": 25}
     other = barriers(lines=("1-2",)).assign(**grid | {"alphas": 3, "num_alphas": 3}, barrier=9.0)
-    drawn = instability.table(pd.concat([other, barriers().assign(**grid)]))
-    pd.testing.assert_frame_equal(drawn, instability.table(barriers()))
+    drawn = pruning.instability_table(pd.concat([other, barriers().assign(**grid)]))
+    pd.testing.assert_frame_equal(drawn, pruning.instability_table(barriers()))
 
 
 def test_a_point_is_the_mean_and_the_range_of_all_pairs_of_all_seeds():
-    drawn = instability.table(barriers())
+    drawn = pruning.instability_table(barriers())
     points = of(drawn)
     assert set(points["curve"]) == {"fc19"} and set(drawn["along"]) == {"density"}
     assert list(points["density"]) == DENSITIES
@@ -76,7 +76,7 @@ def test_a_point_is_the_mean_and_the_range_of_all_pairs_of_all_seeds():
 
 
 def test_studies_of_several_rewind_steps_make_a_curve_a_density():
-    drawn = instability.table(several())
+    drawn = pruning.instability_table(several())
     assert set(drawn["along"]) == {"rewind_step"}
     assert curves(several()) == ["dense", "0.8 of the weights", "0.64 of the weights"]
     points = of(drawn)
@@ -98,18 +98,18 @@ def test_curves_are_told_apart_by_all_that_differs():
 def test_studies_that_differ_in_what_no_column_says_are_not_put_together():
     both = pd.concat([barriers(), barriers("prune_2")])
     assert curves(both) == ["fc19, prune_1", "fc19, prune_2"]
-    assert set(instability.table(both)["num_pairs"]) == {4}
+    assert set(pruning.instability_table(both)["num_pairs"]) == {4}
 
 
 def test_against_the_rewind_step_the_dense_network_is_black_and_the_axis_has_a_0():
-    figure = instability.draw(instability.table(several()))
+    figure = pruning.draw_instability(pruning.instability_table(several()))
     panels = figure.axes
-    assert [axes.get_title(loc="left") for axes in panels] == [*pairs.DEFINITIONS] * 2
+    assert [axes.get_title(loc="left") for axes in panels] == [*frames.DEFINITIONS] * 2
     assert panels[0].get_ylabel() == "barrier of the error (fraction)"
     assert panels[2].get_ylabel() == "barrier of the loss (nats)"
     for axes in panels:
         dense, *others = axes.get_lines()[:3]
-        assert dense.get_color() == instability.DENSE["color"] and len(others) == 2
+        assert dense.get_color() == pruning.INSTABILITY_DENSE["color"] and len(others) == 2
         assert list(dense.get_xdata()) == [0, 100, 500]
         assert len(axes.collections) == 3  # ranges
         assert axes.get_xscale() == "symlog"
@@ -121,7 +121,9 @@ def test_against_the_rewind_step_the_dense_network_is_black_and_the_axis_has_a_0
 
 
 def test_with_one_rewind_step_the_axis_goes_from_dense_to_sparse():
-    figure = instability.draw(instability.table(barriers(rewind_step=7, seeds=[1], lines=["1-2"])))
+    figure = pruning.draw_instability(
+        pruning.instability_table(barriers(rewind_step=7, seeds=[1], lines=["1-2"]))
+    )
     for axes in figure.axes:
         assert axes.get_xscale() == "log" and axes.xaxis_inverted()
         assert list(axes.get_lines()[0].get_xdata()) == sorted(DENSITIES)
@@ -139,9 +141,9 @@ def test_with_one_rewind_step_the_axis_goes_from_dense_to_sparse():
 )
 def test_what_cannot_be_drawn_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        instability.table(barriers(), *arguments)
+        pruning.instability_table(barriers(), *arguments)
 
 
 def test_another_table_is_named():
     with pytest.raises(ValueError, match="^the table has no column vary; it has study, strategy"):
-        instability.table(barriers().drop(columns="vary"))
+        pruning.instability_table(barriers().drop(columns="vary"))

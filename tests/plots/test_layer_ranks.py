@@ -1,19 +1,19 @@
 import pytest
 
-from isthmus.plots import layer_ranks
+from isthmus.plots import widths
 from tests.plots.wide_tables import ranks
 
 
 def test_a_point_is_the_mean_of_seeds():
-    drawn = layer_ranks.table(ranks(), "frobenius")
+    drawn = widths.layer_ranks_table(ranks(), "frobenius")
     assert len(drawn) == 3 * 2 * 2 * 3  # kinds, parametrizations, steps, layers
     one = drawn[(drawn["kind"] == "weight") & (drawn["layer"] == "hidden.1")]
     assert one["value"].tolist() == [2.5] * 4
-    assert layer_ranks.table(ranks())["value"].min() == 11.5
+    assert widths.layer_ranks_table(ranks())["value"].min() == 11.5
 
 
 def test_the_figure_has_a_panel_for_each_kind_and_layers_in_order():
-    figure = layer_ranks.draw(layer_ranks.table(ranks()))
+    figure = widths.draw_layer_ranks(widths.layer_ranks_table(ranks()))
     titles = [axes.get_title(loc="left") for axes in figure.axes]
     assert titles == ["weight", "change", "activation"]
     ticks = [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
@@ -24,11 +24,13 @@ def test_the_figure_has_a_panel_for_each_kind_and_layers_in_order():
 
 
 def test_what_was_not_measured_has_no_panel():
-    assert len(layer_ranks.draw(layer_ranks.table(ranks(kinds=("weight",)))).axes) == 1
+    assert (
+        len(widths.draw_layer_ranks(widths.layer_ranks_table(ranks(kinds=("weight",)))).axes) == 1
+    )
 
 
 def test_what_cannot_be_drawn_is_refused():
     with pytest.raises(ValueError, match="rank: must be trace, frobenius, got nuclear"):
-        layer_ranks.table(ranks(), "nuclear")
+        widths.layer_ranks_table(ranks(), "nuclear")
     with pytest.raises(ValueError, match="no diagnostics.ranks were measured"):
-        layer_ranks.table(ranks().assign(metric="output"))
+        widths.layer_ranks_table(ranks().assign(metric="output"))

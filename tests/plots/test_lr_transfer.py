@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from isthmus.plots import lr_transfer
+from isthmus.plots import widths
 
 LRS = [0.1, 0.2, 0.4, 0.8]
 
@@ -29,7 +29,7 @@ def results(seeds=(1, 2)):
 
 
 def test_the_best_rate_of_each_width_is_marked():
-    drawn = lr_transfer.table(results())
+    drawn = widths.lr_transfer_table(results())
     best = drawn[drawn["is_best"]].set_index(["parametrization", "width"])["lr"].to_dict()
     assert best == {
         ("mup", 64): 0.2,
@@ -37,11 +37,11 @@ def test_the_best_rate_of_each_width_is_marked():
         ("standard", 64): 0.4,
         ("standard", 256): 0.1,
     }
-    assert lr_transfer.shifts(drawn).to_dict() == pytest.approx({"mup": 0, "standard": 2})
+    assert widths.shifts(drawn).to_dict() == pytest.approx({"mup": 0, "standard": 2})
 
 
 def test_a_point_is_the_mean_of_its_seeds_and_empty_if_one_diverged():
-    drawn = lr_transfer.table(results()).set_index(["parametrization", "width", "lr"])
+    drawn = widths.lr_transfer_table(results()).set_index(["parametrization", "width", "lr"])
     assert drawn.loc[("mup", 64, 0.2), "value"] == pytest.approx(1.15)
     gone = drawn.loc[("standard", 64, 0.8)]
     assert pd.isna(gone["value"]) and gone["num_diverged"] == 1 and gone["num_seeds"] == 2
@@ -50,11 +50,11 @@ def test_a_point_is_the_mean_of_its_seeds_and_empty_if_one_diverged():
 def test_what_failed_is_left_out():
     table = results()
     table.loc[table["lr"] == 0.1, "status"] = "failed"
-    assert 0.1 not in set(lr_transfer.table(table)["lr"])
+    assert 0.1 not in set(widths.lr_transfer_table(table)["lr"])
 
 
 def test_the_figure_has_a_star_at_the_best_and_a_cross_where_a_training_diverged():
-    figure = lr_transfer.draw(lr_transfer.table(results()))
+    figure = widths.draw_lr_transfer(widths.lr_transfer_table(results()))
     assert [axes.get_title(loc="left") for axes in figure.axes] == ["mup", "standard"]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["width 64", "width 256"]
@@ -67,4 +67,4 @@ def test_the_figure_has_a_star_at_the_best_and_a_cross_where_a_training_diverged
 
 def test_nothing_is_drawn_if_all_have_diverged():
     with pytest.raises(ValueError, match="nothing to draw: no train_loss of any training"):
-        lr_transfer.table(results().assign(status="diverged", train_loss=None))
+        widths.lr_transfer_table(results().assign(status="diverged", train_loss=None))

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isthmus.plots import barriers, curves, further_steps, pairs, style
+from isthmus.plots import barriers, frames, style
+from isthmus.plots import lines as plots_lines
 from tests.plots import connected
 
 LINES, PER_CHILD, INTERVALS = connected.tables(connected.study())
@@ -24,7 +25,7 @@ def at(table: pd.DataFrame, **values) -> pd.DataFrame:
 
 
 def test_the_numbers_are_those_of_the_tables():
-    drawn = barriers.table(INTERVALS, PER_CHILD, "train")
+    drawn = barriers.barriers_table(INTERVALS, PER_CHILD, "train")
     cell = {"k1": 1, "k2": 3, "metric": "error", "measure": "barrier_frankle"}
     mean = at(drawn, **cell, curve="mean child")
     assert mean["value"].item() == at(INTERVALS, **cell, split="train")["mean"].item()
@@ -42,9 +43,12 @@ def test_the_numbers_are_those_of_the_tables():
 
 
 def test_main_branches_are_what_means_of_a_whole_study_and_their_intervals_are_over():
-    drawn = barriers.table(POOLED[2], POOLED[1], "train")
+    drawn = barriers.barriers_table(POOLED[2], POOLED[1], "train")
     cell = {"k1": 1, "k2": 3, "metric": "error", "measure": "barrier_frankle"}
-    mean, expected = curves.main(at(drawn, **cell)), at(POOLED[2], **cell, split="train")
+    mean, expected = (
+        plots_lines.main_curves(at(drawn, **cell)),
+        at(POOLED[2], **cell, split="train"),
+    )
     assert mean["curve"].item() == "mean main branch" and mean["seeds"].item() == "4 5 16"
     assert mean[["value", "low", "high"]].to_numpy().tolist() == (
         expected[["mean", "low", "high"]].to_numpy().tolist()
@@ -54,7 +58,7 @@ def test_main_branches_are_what_means_of_a_whole_study_and_their_intervals_are_o
     assert each == pytest.approx(
         {str(m): at(own, global_seed=m)["barrier_frankle"].mean() for m in (4, 5, 16)}
     )
-    texts = [text.get_text() for text in barriers.draw(drawn).legends[0].get_texts()]
+    texts = [text.get_text() for text in barriers.draw_barriers(drawn).legends[0].get_texts()]
     assert texts[3:] == ["each main branch", "mean, 95 % interval"]
 
 
@@ -65,32 +69,32 @@ def test_lines_on_other_grids_are_drawn_apart():
         for t in (LINES, PER_CHILD, INTERVALS)
     ]
     both = [pd.concat(pair) for pair in zip(coarse, fine, strict=True)]
-    found = pairs.grids(pairs.fill_columns(both[2]))
+    found = frames.list_grids(frames.fill_columns(both[2]))
     assert found == [("reset", "0 0.1 1", "4"), ("reset", "3", "")]  # most rows first
     for grid, alone in zip(found, (fine, coarse), strict=True):
-        drawn = barriers.table(both[2], both[1], grid=grid)
-        pd.testing.assert_frame_equal(drawn, barriers.table(alone[2], alone[1]))
+        drawn = barriers.barriers_table(both[2], both[1], grid=grid)
+        pd.testing.assert_frame_equal(drawn, barriers.barriers_table(alone[2], alone[1]))
         count = alone[2]["num_alphas"].iloc[0]
-        title = barriers.draw(drawn).legends[0].get_title().get_text().splitlines()[0]
+        title = barriers.draw_barriers(drawn).legends[0].get_title().get_text().splitlines()[0]
         assert title == f"test, align: none, batch norm: reset, {count} alphas"
 
 
 def test_an_older_tables_intervals_over_children_are_left_out():
     assert INTERVALS["low"].notna().all()
     older = INTERVALS.drop(columns=["num_main_branches", "lowest", "highest"], errors="ignore")
-    drawn = barriers.table(older, PER_CHILD.drop(columns="global_seed", errors="ignore"))
+    drawn = barriers.barriers_table(older, PER_CHILD.drop(columns="global_seed", errors="ignore"))
     assert drawn["low"].isna().all() and len(drawn) == 4 * 3 * 2 * 2 * (3 + 1)
 
 
 def test_distances_are_drawn_once_and_not_for_each_metric():
-    drawn = further_steps.table(INTERVALS, PER_CHILD)
+    drawn = barriers.further_steps_table(INTERVALS, PER_CHILD)
     distance = at(drawn, measure="distance", curve="mean child")
     assert set(distance["metric"]) == {"loss"} and len(distance) == 4 * 3
     assert set(drawn["measure"]) == {"barrier", "barrier_frankle", "distance", "cosine"}
 
 
 @pytest.mark.parametrize("several", [False, True])
-@pytest.mark.parametrize("module", [barriers, further_steps])
+@pytest.mark.parametrize("module", [barriers, barriers])
 def test_the_figure_shows_exactly_what_was_tabled(module, several):
     drawn = module.table(*((POOLED[2], POOLED[1]) if several else (INTERVALS, PER_CHILD)))
     figure = module.draw(drawn)
@@ -104,7 +108,7 @@ def test_the_figure_shows_exactly_what_was_tabled(module, several):
         for collection in axes.collections
         for segment in collection.get_segments()
     ]
-    means = curves.main(drawn)
+    means = plots_lines.main_curves(drawn)
     expected = means[["low", "high"] if several else ["lowest", "highest"]]
     expected = sorted(expected.itertuples(index=False, name=None))
     np.testing.assert_allclose(sorted(bars), expected, rtol=1e-12)
@@ -115,8 +119,8 @@ def test_the_figure_shows_exactly_what_was_tabled(module, several):
 
 
 def test_the_words_on_the_figures():
-    first = barriers.draw(barriers.table(INTERVALS, PER_CHILD))
-    assert [axes.get_title(loc="left") for axes in first.axes] == 2 * list(pairs.DEFINITIONS)
+    first = barriers.draw_barriers(barriers.barriers_table(INTERVALS, PER_CHILD))
+    assert [axes.get_title(loc="left") for axes in first.axes] == 2 * list(frames.DEFINITIONS)
     assert [axes.get_ylabel() for axes in first.axes] == [
         "barrier of the loss (nats)",
         "",
@@ -134,9 +138,9 @@ def test_the_words_on_the_figures():
     ]
     assert legend.get_title().get_text().splitlines() == [
         "test, align: none, batch norm: reset",
-        *pairs.DEFINITIONS.values(),
+        *frames.DEFINITIONS.values(),
     ]
-    other = further_steps.draw(further_steps.table(INTERVALS, PER_CHILD))
+    other = barriers.draw_further_steps(barriers.further_steps_table(INTERVALS, PER_CHILD))
     assert other.axes[2].get_ylabel() == "L2 distance"
     assert other.axes[5].get_ylabel() == "cosine similarity"
     assert other.axes[5].get_xlabel() == "further epochs k2"
@@ -144,14 +148,14 @@ def test_the_words_on_the_figures():
 
 def test_single_children_are_points_without_intervals():
     _, per_child, intervals = ALONE
-    drawn = barriers.table(intervals, per_child)
+    drawn = barriers.barriers_table(intervals, per_child)
     assert set(drawn["curve"]) == {"child"} and set(drawn["seeds"]) == {"4"}
     assert drawn["low"].isna().all()
-    (legend,) = barriers.draw(drawn).legends
+    (legend,) = barriers.draw_barriers(drawn).legends
     assert [text.get_text() for text in legend.get_texts()] == ["k2 = 1ep", "k2 = 3ep", "k2 = 5ep"]
 
 
-@pytest.mark.parametrize("module", [barriers, further_steps])
+@pytest.mark.parametrize("module", [barriers, barriers])
 def test_the_table_that_was_saved_draws_the_same_figure(tmp_path, module):
     drawn = module.table(INTERVALS, PER_CHILD)
     drawn.to_csv(tmp_path / "drawn.csv", index=False)
@@ -161,7 +165,7 @@ def test_the_table_that_was_saved_draws_the_same_figure(tmp_path, module):
             np.testing.assert_allclose(other.get_xydata(), one.get_xydata(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("module", [barriers, further_steps])
+@pytest.mark.parametrize("module", [barriers, barriers])
 @pytest.mark.parametrize("seeds", [(1,), (1, 2)])
 @pytest.mark.parametrize("k1", [(0.0,), (0.0, 0.125, 1.0, 50.0), tuple(range(20))])
 @pytest.mark.parametrize("k2", [(1.0,), (1.0, 30.0)])
@@ -176,7 +180,7 @@ def test_figures_of_all_sizes_are_drawn(module, seeds, k1, k2):
 def test_pairs_with_and_without_several_children_are_drawn_together():
     lines = pd.concat([connected.study((0.0,), (1.0,)), connected.line(1.0, 1.0)])
     _, per_child, intervals = connected.tables(lines)
-    drawn = barriers.table(intervals, per_child)
+    drawn = barriers.barriers_table(intervals, per_child)
     curves = drawn.groupby("k1")["curve"].unique().map(list).to_dict()
     assert curves == {0: ["each child", "mean child"], 1: ["child"]}
     assert math.isnan(at(drawn, k1=1, metric="loss", measure="barrier")["low"].item())
@@ -184,25 +188,25 @@ def test_pairs_with_and_without_several_children_are_drawn_together():
 
 def test_what_is_not_in_the_tables_is_refused():
     with pytest.raises(ValueError, match="with split val; the table has test, train$"):
-        barriers.table(INTERVALS, PER_CHILD, "val")
+        barriers.barriers_table(INTERVALS, PER_CHILD, "val")
     with pytest.raises(ValueError, match="with align weights; the table has none$"):
-        barriers.table(INTERVALS, PER_CHILD, align="weights")
+        barriers.barriers_table(INTERVALS, PER_CHILD, align="weights")
     with pytest.raises(ValueError, match="no column low; it has k1"):
-        barriers.table(INTERVALS.drop(columns="low"), PER_CHILD)
+        barriers.barriers_table(INTERVALS.drop(columns="low"), PER_CHILD)
     with pytest.raises(ValueError, match="no column cosine; it has k1"):
-        further_steps.table(INTERVALS, PER_CHILD.drop(columns="cosine"))
+        barriers.further_steps_table(INTERVALS, PER_CHILD.drop(columns="cosine"))
     files = connected.tables(connected.line(None, None, None))
     with pytest.raises(ValueError, match="has a line between two files, but no pairs$"):
-        barriers.table(files[2], files[1])
+        barriers.barriers_table(files[2], files[1])
     message = "^the table of barriers has no child of k1 = 0ep, k2 = 1ep, but there is its mean$"
     with pytest.raises(ValueError, match=message):
-        barriers.table(INTERVALS, PER_CHILD[PER_CHILD["k1"] > 0])
+        barriers.barriers_table(INTERVALS, PER_CHILD[PER_CHILD["k1"] > 0])
 
 
 def test_curves_are_moved_sideways_only_as_far_as_there_is_room():
     lines = connected.study((0.0, 1.0), tuple(range(1, 31)), (1, 2), ("test",), alphas=[0, 0.5, 1])
     _, per_child, intervals = connected.tables(lines)
-    figure = barriers.draw(barriers.table(intervals, per_child))
+    figure = barriers.draw_barriers(barriers.barriers_table(intervals, per_child))
     with style.look():
         figure.canvas.draw()
     axes = figure.axes[0]
@@ -216,7 +220,7 @@ def test_curves_are_moved_sideways_only_as_far_as_there_is_room():
 
 
 def test_curves_without_bars_are_not_moved():
-    axes = barriers.draw(barriers.table(ALONE[2], ALONE[1])).axes[0]
+    axes = barriers.draw_barriers(barriers.barriers_table(ALONE[2], ALONE[1])).axes[0]
     named = [curve for curve in axes.get_lines() if curve.get_label().startswith("k2")]
     places = [curve.get_transform().transform(curve.get_xydata())[:, 0] for curve in named]
     assert len(places) == 3

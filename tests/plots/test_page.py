@@ -4,8 +4,8 @@ from html.parser import HTMLParser
 
 import pandas as pd
 
-from isthmus.plots import page
-from isthmus.plots.page import Picture, Section
+from isthmus.plots import report
+from isthmus.plots.report import Picture, Section
 
 COLOURS = ("#ffffff", "#000000", "#dddddd")
 
@@ -36,7 +36,7 @@ def made(rows=3):
     missing = {"gain": "no <table>"}
     overview = pd.DataFrame({"run": ["a"], "seed": [1]})
     section = Section("Trainings: a", ["python train.py 'a=<b>'"], overview, [picture], missing)
-    return page.page([section], COLOURS)
+    return report.page([section], COLOURS)
 
 
 def test_the_page_is_whole_and_needs_nothing_else():
@@ -65,6 +65,6 @@ def test_commands_and_reasons_stand_as_they_are():
 
 
 def test_a_long_table_is_cut_and_says_so():
-    text = made(page.SHOWN + 1)
-    assert f"the first {page.SHOWN} of {page.SHOWN + 1} rows" in text
-    assert text.count("<td class=text>a&lt;b</td>") == page.SHOWN
+    text = made(report.SHOWN + 1)
+    assert f"the first {report.SHOWN} of {report.SHOWN + 1} rows" in text
+    assert text.count("<td class=text>a&lt;b</td>") == report.SHOWN

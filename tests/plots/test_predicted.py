@@ -3,19 +3,9 @@
 import numpy as np
 import pytest
 
-from isthmus.plots import (
-    histogram,
-    misclassification,
-    misclassification_over_time,
-    mismatch,
-    mismatch_over_time,
-    persistence,
-    persistence_images,
-    predicted,
-    stability,
-)
-from isthmus.plots.persistence_images import Images
-from isthmus.plots.trained import Predictions
+from isthmus.plots import persistence, predictions
+from isthmus.plots.persistence import Images
+from isthmus.plots.runs import Predictions
 
 # Rows are epochs 0 to 4, columns examples.
 PLAIN = ["0000", "1100", "1010", "1101", "1111"]
@@ -47,42 +37,56 @@ def naive_unchanged(rows):
 
 @pytest.mark.parametrize(("model", "rows"), [("plain", PLAIN), ("ema_0.9", EMA)])
 def test_stability_is_the_fraction_that_did_not_change(model, rows):
-    drawn = stability.table([one()])
-    assert of(drawn, model, stability.STABILITY) == naive_unchanged(rows[1:])
-    assert of(drawn, model, stability.ACCURACY) == [row.count("1") / 4 for row in rows[2:]]
+    drawn = predictions.stability_table([one()])
+    assert of(drawn, model, predictions.STABILITY) == naive_unchanged(rows[1:])
+    assert of(drawn, model, predictions.ACCURACY) == [row.count("1") / 4 for row in rows[2:]]
     assert drawn[drawn["model"] == model]["epoch"].tolist() == [2, 3, 4] * 2
-    assert of(stability.table([one()], [0, 2]), model, stability.STABILITY) == naive_unchanged(
-        rows[:3]
-    )
+    assert of(
+        predictions.stability_table([one()], [0, 2]), model, predictions.STABILITY
+    ) == naive_unchanged(rows[:3])
 
 
 def test_mismatch_is_where_one_is_right_and_the_other_is_not():
-    assert of(mismatch_over_time.table([one()]), "ema_0.9") == [0, 0.25, 0.5, 0]
-    drawn = mismatch.table([one()])  # of four epochs the examples differ in 0, 1, 1 and 1
+    assert of(predictions.mismatch_over_time_table([one()]), "ema_0.9") == [0, 0.25, 0.5, 0]
+    drawn = predictions.mismatch_table(
+        [one()]
+    )  # of four epochs the examples differ in 0, 1, 1 and 1
     assert of(drawn, "ema_0.9") == [0.25, 0.75, 0, 0, 0]
     assert drawn["low"].tolist() == pytest.approx([-0.125, 0.125, 0.375, 0.625, 0.875])
     assert drawn["high"].tolist() == pytest.approx([0.125, 0.375, 0.625, 0.875, 1.125])
 
 
 def test_misclassification_counts_the_wrong():
-    assert of(misclassification_over_time.table([one()]), "plain") == [0.5, 0.5, 0.25, 0]
-    drawn = misclassification.table([one()])  # wrong in 0, 1, 2 and 2 of four epochs
+    assert of(predictions.misclassification_over_time_table([one()]), "plain") == [
+        0.5,
+        0.5,
+        0.25,
+        0,
+    ]
+    drawn = predictions.misclassification_table([one()])  # wrong in 0, 1, 2 and 2 of four epochs
     assert of(drawn, "plain") == [0.25, 0.25, 0.5, 0, 0]
-    only = misclassification.table([one()], [3, 4])
+    only = predictions.misclassification_table([one()], [3, 4])
     assert of(only, "plain") == [0.75, 0.25, 0]
     assert only["measure"].iloc[0] == "misclassified (fraction of the epochs 3 to 4)"
 
 
 def test_seeds_are_averaged():
     both = [one(), one("2", plain=["0000"] * 5)]
-    assert of(misclassification_over_time.table(both), "plain") == [0.75, 0.75, 0.625, 0.5]
-    assert of(mismatch.table(both), "ema_0.9")[-1] == 0.25  # seed 2: in all of them for two of four
+    assert of(predictions.misclassification_over_time_table(both), "plain") == [
+        0.75,
+        0.75,
+        0.625,
+        0.5,
+    ]
+    assert (
+        of(predictions.mismatch_table(both), "ema_0.9")[-1] == 0.25
+    )  # seed 2: in all of them for two of four
 
 
 def test_bins_are_equally_many_values_wide():
     chance = np.random.default_rng(1).random((60, 500)) < 0.3
-    found = histogram.counted(one(), "plain", "m", chance)
-    assert len(found) <= histogram.BINS
+    found = predictions.count_values(one(), "plain", "m", chance)
+    assert len(found) <= predictions.BINS
     assert found["value"].sum() == pytest.approx(1)
     shares = chance.mean(axis=0)
     for low, high, value in found[["low", "high", "value"]].itertuples(index=False):
@@ -92,12 +96,12 @@ def test_bins_are_equally_many_values_wide():
 def test_histograms_of_other_lengths_are_not_averaged():
     other = one("2", plain=PLAIN[:3], only_plain=True)
     with pytest.raises(ValueError, match=r"^runs of one setting have 2, 4 epochs: draw those .*1,"):
-        misclassification.table([one(), other])
-    misclassification.table([one(), other], [1, 2])
+        predictions.misclassification_table([one(), other])
+    predictions.misclassification_table([one(), other], [1, 2])
 
 
 def test_the_least_stable_examples_come_first_and_equal_ones_by_their_index():
-    drawn = persistence.table([one()])
+    drawn = persistence.persistence_table([one()])
     first = drawn[drawn["model"] == "plain"].drop_duplicates("rank")
     changes = {7: 0, 5: 2, 3: 3, 9: 1}  # from epoch 1 on
     assert first["index"].tolist() == [3, 5, 9, 7]
@@ -109,7 +113,7 @@ def test_the_least_stable_examples_come_first_and_equal_ones_by_their_index():
 
 def test_persistence_shows_the_smallest_seed_of_each_setting():
     several = [one("10"), one("2"), one("3", "b")]
-    drawn = persistence.table(several)
+    drawn = persistence.persistence_table(several)
     assert set(zip(drawn["setting"], drawn["seed"], strict=True)) == {("", "2"), ("b", "3")}
 
 
@@ -118,11 +122,11 @@ def test_the_image_of_an_example_is_found_by_its_index():
     images = Images(np.array([9, 7, 5, 3]), pixels, ["nine", "seven", "five", "three"])
     assert images.of(5)[1] == "five"
     assert images.of(5)[0].tolist() == pixels[2].transpose(1, 2, 0).tolist()
-    drawn = persistence_images.table([one()], images)
+    drawn = persistence.persistence_images_table([one()], images)
     plain = drawn[drawn["model"] == "plain"]
     assert plain["label"].tolist() == ["three", "five", "nine", "seven"]
     assert plain["share"].tolist() == [0.5, 0.75, 0.5, 1.0]
-    figure = persistence_images.draw(drawn, images)
+    figure = persistence.draw_persistence_images(drawn, images)
     assert [axes.get_title() for axes in figure.axes] == ["three", "five", "nine", "seven"]
     assert np.array_equal(figure.axes[1].images[0].get_array(), images.of(5)[0][..., 0])
 
@@ -130,13 +134,13 @@ def test_the_image_of_an_example_is_found_by_its_index():
 def test_epochs_that_are_not_there_are_named():
     message = "^nothing to draw: no epochs from 9 to 12 of model plain; there are 0 to 4$"
     with pytest.raises(ValueError, match=message):
-        stability.table([one()], [9, 12])
+        predictions.stability_table([one()], [9, 12])
     with pytest.raises(ValueError, match="^nothing to draw: stability needs two epochs or more$"):
-        stability.table([one()], [2, 2])
+        predictions.stability_table([one()], [2, 2])
     with pytest.raises(ValueError, match="no epochs after 0 of model plain; there are 0 to 0$"):
-        stability.table([one(plain=PLAIN[:1], only_plain=True)])
+        predictions.stability_table([one(plain=PLAIN[:1], only_plain=True)])
 
 
 def test_without_an_average_there_is_no_mismatch():
     with pytest.raises(ValueError, match="^nothing to draw: no averaged model was tracked in thes"):
-        predicted.averages([one(only_plain=True)])
+        predictions.averaged_models([one(only_plain=True)])

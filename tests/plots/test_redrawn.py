@@ -1,24 +1,26 @@
 import pandas as pd
 import pytest
 
-from isthmus.plots import branches, connectivity, extraction, found, levels, redrawn
-from isthmus.plots.trainings import Asked
+from isthmus.plots import branching, connectivity, extraction, folders, pruning, render
+from isthmus.plots.render import TrainingFigureOptions
 from tests.plots import made
 
-ASKED = Asked({"x": None}, None, None)
+ASKED = TrainingFigureOptions({"x": None}, None, None)
 
 
 def names(figure, root, asked=ASKED):
-    drawn, _ = redrawn.drawings(figure, redrawn.sources(found.find(str(root)), figure), asked)
+    drawn, _ = render.drawings(
+        figure, render.sources(folders.find_folders(str(root)), figure), asked
+    )
     return [drawing.name for drawing in drawn]
 
 
 def test_a_study_is_redrawn_as_its_script_draws_it(tmp_path):
     folder = made.of_spawn(tmp_path / "spawn_1" / "seed_1")
     tables = [pd.read_csv(folder / file) for file in ("averages.csv", "distance/distance.csv")]
-    (source,) = redrawn.sources(found.find(str(folder)), "report")
+    (source,) = render.sources(folders.find_folders(str(folder)), "report")
     again = {name: make() for name, make in source.figures(ASKED).items()}
-    for drawing in branches.drawings(*tables):
+    for drawing in branching.branch_drawings(*tables):
         pd.testing.assert_frame_equal(again.pop(drawing.name).shown, drawing.shown)
     assert not again
 
@@ -27,18 +29,18 @@ def test_every_kind_of_study_has_the_names_of_its_script(tmp_path):
     made.everything(tmp_path)
     pair = tmp_path / "interpolate_2"
     tables = [pd.read_csv(pair / f"{name}.csv") for name in ("lines", "barriers", "intervals")]
-    lines = [drawing.name for drawing in connectivity.drawings(*tables)]
+    lines = [drawing.name for drawing in connectivity.line_drawings(*tables)]
     assert names("line", pair) + names("compared", pair) == lines
     assert names("plane", tmp_path) == ["plane"]
     clusters = tmp_path / "extract_1" / "seed_1" / "clustering_1"
     by_name = {file.stem: pd.read_csv(file) for file in clusters.glob("*.csv")}
     by_name["losses"] = pd.read_csv(clusters.parent / "losses.csv")
-    for drawing in extraction.drawings(by_name):
+    for drawing in extraction.extraction_drawings(by_name):
         assert names(drawing.name, tmp_path / "extract_1") == [drawing.name]
     pruned = tmp_path / "prune_1"
     table = pd.read_csv(pruned / "seed_1" / "levels.csv").assign(study="prune_1")
     assert names("accuracy", pruned) + names("best_step", pruned) == [
-        drawing.name for drawing in levels.drawings_of(table)
+        drawing.name for drawing in pruning.level_drawings(table)
     ]
     assert names("instability", pruned) == ["instability"]
     assert names("sparsity", pruned) == ["sparsity"]
@@ -62,7 +64,7 @@ def test_figures_of_one_name_are_told_apart_by_their_folders(tmp_path):
 def test_studies_of_pruning_are_drawn_together_but_for_their_layers(tmp_path):
     for number in (1, 2):
         made.of_prune(tmp_path / f"prune_{number}" / "seed_1")
-    (source,) = redrawn.sources(found.find(str(tmp_path)), "report")
+    (source,) = render.sources(folders.find_folders(str(tmp_path)), "report")
     figures = source.figures(ASKED)
     curves = set(figures["accuracy_plain"]().shown["curve"])
     assert len(curves) == 2  # told apart by their studies
@@ -76,7 +78,7 @@ def test_in_a_report_trainings_of_one_data_set_and_model_are_drawn_together(tmp_
     (folder / ".hydra" / "hydra.yaml").write_text(text.replace("mlp", "cnn"))
     counts = {}
     for figure in ("report", "ema_study"):
-        sources = redrawn.sources(found.find(str(tmp_path)), figure)
+        sources = render.sources(folders.find_folders(str(tmp_path)), figure)
         counts[figure] = sorted(len(source.paths) for source in sources)
     assert counts == {"report": [1, 2], "ema_study": [3]}
 
@@ -87,8 +89,10 @@ def test_a_part_that_cannot_be_drawn_is_told_and_the_others_are_drawn(tmp_path):
     def images(_):
         raise FileNotFoundError("MNIST is not there")
 
-    sources = redrawn.sources(found.find(str(folder)), "persistence")
-    drawn, failed = redrawn.drawings("persistence", sources, Asked({"x": None}, None, images))
+    sources = render.sources(folders.find_folders(str(folder)), "persistence")
+    drawn, failed = render.drawings(
+        "persistence", sources, TrainingFigureOptions({"x": None}, None, images)
+    )
     assert [drawing.name for drawing in drawn] == ["persistence_barcode"]
     assert failed == {"persistence_images": "MNIST is not there"}
 

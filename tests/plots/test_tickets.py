@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from isthmus.plots import files, levels, sparsity, tickets
+from isthmus.plots import files, pruning
 from tests.plots.test_instability import barriers
 
 DENSITIES = [1.0, 0.8, 0.64, 0.512]
@@ -46,7 +46,7 @@ KEPT = pd.DataFrame(
 
 
 def test_a_point_is_the_mean_and_the_range_of_all_seeds():
-    drawn = tickets.table(study())
+    drawn = pruning.tickets_table(study())
     assert list(drawn["level"]) == [0, 1, 2, 3]
     assert list(drawn["value"]) == pytest.approx([0.9015, 0.8915, 0.8815, 0.8715])
     assert list(drawn["lowest"]) == pytest.approx([0.901, 0.891, 0.881, 0.871])
@@ -55,36 +55,36 @@ def test_a_point_is_the_mean_and_the_range_of_all_seeds():
 
 
 def test_branches_have_lines_of_their_own_without_the_dense_network():
-    drawn = tickets.table(study(branch="randomly_prune strategy=even"))
+    drawn = pruning.tickets_table(study(branch="randomly_prune strategy=even"))
     assert list(dict.fromkeys(drawn["curve"])) == ["fc19", "fc19, randomly_prune strategy=even"]
     assert list(drawn["level"]) == [0, 1, 2, 3, 1, 2, 3]
 
 
 def test_studies_of_other_strategies_have_lines_of_their_own():
     both = pd.concat([study(), study(strategy="random", name="prune_2")])
-    assert set(tickets.table(both)["curve"]) == {"fc19", "random"}
+    assert set(pruning.tickets_table(both)["curve"]) == {"fc19", "random"}
 
 
 def test_studies_of_one_strategy_are_told_apart_by_what_they_rewind_or_by_their_folder():
     both = pd.concat([study(), study(name="prune_2", rewind_step=500)])
     curves = {"fc19, rewind weights 0it", "fc19, rewind weights 500it"}
-    assert set(tickets.table(both)["curve"]) == curves
+    assert set(pruning.tickets_table(both)["curve"]) == curves
     twins = pd.concat([study(), study(name="prune_2")])
     names = {f"fc19, rewind weights 0it, prune_{n}" for n in (1, 2)}
-    assert set(tickets.table(twins)["curve"]) == names
+    assert set(pruning.tickets_table(twins)["curve"]) == names
 
 
 def test_the_step_of_lowest_validation_loss_is_a_metric():
-    assert list(tickets.table(study(), "best_step")["value"]) == [1.5, 101.5, 201.5, 301.5]
-    figure = tickets.draw(tickets.table(study(), "best_step"))
+    assert list(pruning.tickets_table(study(), "best_step")["value"]) == [1.5, 101.5, 201.5, 301.5]
+    figure = pruning.draw_tickets(pruning.tickets_table(study(), "best_step"))
     (axes,) = figure.axes
     assert axes.get_ylabel() == "step of lowest validation loss (iterations)"
     assert len(axes.get_lines()) == 1  # no line of the dense network
 
 
 def test_the_figure_has_a_line_a_curve_bands_and_a_logarithmic_axis_from_dense_to_sparse():
-    drawn = tickets.table(study(branch="randomly_reinitialize"))
-    (axes,) = tickets.draw(drawn).axes
+    drawn = pruning.tickets_table(study(branch="randomly_reinitialize"))
+    (axes,) = pruning.draw_tickets(drawn).axes
     first, other, dense = axes.get_lines()
     assert list(first.get_xdata()) == DENSITIES
     assert list(other.get_xdata()) == DENSITIES[1:]
@@ -96,10 +96,10 @@ def test_the_figure_has_a_line_a_curve_bands_and_a_logarithmic_axis_from_dense_t
 
 
 def test_ticks_leave_room_for_their_labels():
-    assert tickets.density_ticks([1, 0.8, 0.64]) == [1, 0.8, 0.64]
-    assert tickets.density_ticks([1, 0.314, 0.307, 0.03]) == [1, 0.314, 0.03]
-    assert tickets.density_ticks([0.5, 0.5]) == [0.5]
-    many = tickets.density_ticks([0.8**level for level in range(30)])
+    assert pruning.density_ticks([1, 0.8, 0.64]) == [1, 0.8, 0.64]
+    assert pruning.density_ticks([1, 0.314, 0.307, 0.03]) == [1, 0.314, 0.03]
+    assert pruning.density_ticks([0.5, 0.5]) == [0.5]
+    many = pruning.density_ticks([0.8**level for level in range(30)])
     assert many[0] == 1 and len(many) < 12
 
 
@@ -113,25 +113,27 @@ def test_ticks_leave_room_for_their_labels():
 )
 def test_what_cannot_be_drawn_is_named(arguments, message):
     with pytest.raises(ValueError, match=message):
-        tickets.table(study(), *arguments)
+        pruning.tickets_table(study(), *arguments)
 
 
 def test_nothing_to_draw_and_another_table_are_named():
     with pytest.raises(ValueError, match="^nothing to draw: no best_step of split test, model pl"):
-        tickets.table(study(best=False), "best_step")
+        pruning.tickets_table(study(best=False), "best_step")
     with pytest.raises(ValueError, match="^the table has no column study"):
-        tickets.table(KEPT)
+        pruning.tickets_table(KEPT)
     with pytest.raises(ValueError, match="^the table has no column level"):
-        sparsity.table(study().drop(columns="level"))
+        pruning.sparsity_table(study().drop(columns="level"))
     with pytest.raises(ValueError, match="^nothing to draw: the table of sparsity has no layers$"):
-        sparsity.table(KEPT[KEPT["layer"] == "total"])
+        pruning.sparsity_table(KEPT[KEPT["layer"] == "total"])
 
 
 def test_sparsity_has_a_line_a_level_over_the_layers():
-    drawn = sparsity.table(KEPT.sort_values(["level", "layer"], ascending=[True, False])[3:])
-    drawn = pd.concat([sparsity.table(KEPT[:3]), drawn])  # in another order at later levels
+    drawn = pruning.sparsity_table(
+        KEPT.sort_values(["level", "layer"], ascending=[True, False])[3:]
+    )
+    drawn = pd.concat([pruning.sparsity_table(KEPT[:3]), drawn])  # in another order at later levels
     assert set(drawn["layer"]) == {"hidden.0.weight", "output.weight"}
-    (axes,) = sparsity.draw(drawn).axes
+    (axes,) = pruning.draw_sparsity(drawn).axes
     assert [list(line.get_ydata()) for line in axes.get_lines()] == [
         pytest.approx([0.8**level] * 2) for level in range(3)
     ]
@@ -149,13 +151,13 @@ def test_a_study_has_a_figure_a_model_and_what_its_tables_allow(tmp_path, monkey
         return [folder / name]
 
     monkeypatch.setattr(files, "save", save)
-    found = levels.save(study(), KEPT, tmp_path)
+    found = pruning.save_levels(study(), KEPT, tmp_path)
     assert saved == ["accuracy_plain", "accuracy_ema_0.9", "best_step", "sparsity"]
     assert found == [tmp_path / name for name in saved]
     saved.clear()
-    levels.save(study(best=False), KEPT, tmp_path)
+    pruning.save_levels(study(best=False), KEPT, tmp_path)
     assert "best_step" not in saved
     saved.clear()
     both = pd.concat([barriers(), barriers(bn="keep", splits=["train"])])
-    levels.save(study(), KEPT, tmp_path, both)
+    pruning.save_levels(study(), KEPT, tmp_path, both)
     assert saved[4:] == ["instability", "instability_keep"]

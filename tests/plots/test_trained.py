@@ -2,13 +2,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isthmus.plots import trained
-from isthmus.plots.trained import Study
+from isthmus.plots import runs
+from isthmus.plots.runs import TrainingRuns
 from tests.plots import made
 
 
 def study(root, *folders):
-    return Study([trained.read(root / folder) for folder in folders])
+    return TrainingRuns([runs.read_training(root / folder) for folder in folders])
 
 
 def test_over_seeds_each_seed_counts_once():
@@ -16,7 +16,7 @@ def test_over_seeds_each_seed_counts_once():
         [("a", "1", 0.1), ("a", "1", 0.1), ("a", "2", 0.4), ("b", "10", 1.0)],
         columns=["model", "seed", "value"],
     )
-    first, second = trained.over_seeds(points, ["model"]).to_dict("records")
+    first, second = runs.mean_over_seeds(points, ["model"]).to_dict("records")
     assert first["value"] == pytest.approx(0.25)
     assert first["std"] == pytest.approx(np.std([0.1, 0.4], ddof=1))
     assert (first["lowest"], first["highest"]) == (0.1, 0.4)
@@ -25,7 +25,7 @@ def test_over_seeds_each_seed_counts_once():
 
 
 def test_seeds_are_listed_by_value():
-    assert trained.listed(pd.Series(["10", "2", "1"])) == "1 2 10"
+    assert runs.join_numbers(pd.Series(["10", "2", "1"])) == "1 2 10"
 
 
 def test_trainings_have_their_setting_and_seed(tmp_path):
@@ -68,7 +68,7 @@ def test_a_line_that_is_being_written_is_left_out(tmp_path):
     folder = made.training(tmp_path / "a" / "seed_1")
     with (folder / "metrics.csv").open("a") as file:
         file.write("28,7,val,plain,accuracy,0.4")
-    assert len(trained.read(folder).metrics) == len(made.metrics())
+    assert len(runs.read_training(folder).metrics) == len(made.metrics())
 
 
 def test_another_table_and_an_empty_one_are_refused(tmp_path):
@@ -76,7 +76,7 @@ def test_another_table_and_an_empty_one_are_refused(tmp_path):
     with pytest.raises(
         ValueError, match="metrics.csv: has no column step, epoch, .*; it has a, b$"
     ):
-        trained.read(tmp_path)
+        runs.read_training(tmp_path)
     made.metrics()[:0].to_csv(tmp_path / "metrics.csv", index=False)
     with pytest.raises(ValueError, match="^nothing to draw: .*metrics.csv has no rows$"):
-        trained.read(tmp_path)
+        runs.read_training(tmp_path)

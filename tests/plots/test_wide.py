@@ -1,6 +1,6 @@
 import pandas as pd
 
-from isthmus.plots import wide
+from isthmus.plots import sweeps
 from tests.plots.wide_tables import job, metrics, ranks
 
 SUFFIXES = ("csv", "pdf", "png")
@@ -24,7 +24,7 @@ def written(folder, *names):
 
 def test_a_coordinate_check_ends_in_a_table_and_its_figure(tmp_path, caplog):
     caplog.set_level("INFO")
-    wide.coordinate_check(jobs_of(tmp_path, metrics()), tmp_path / "sweep")
+    sweeps.coordinate_check(jobs_of(tmp_path, metrics()), tmp_path / "sweep")
     assert written(tmp_path / "sweep", "coordinate_check")
     assert "slope" in caplog.text and "coordinate_check.png" in caplog.text
 
@@ -45,7 +45,7 @@ def test_lr_transfer_ends_in_a_table_and_its_figure(tmp_path, caplog):
             for lr in (0.5, 1.0, 4.0)
         )
     ]
-    wide.transfer(jobs, tmp_path / "sweep")
+    sweeps.transfer(jobs, tmp_path / "sweep")
     assert written(tmp_path / "sweep", "lr_transfer")
     assert "diverged" in caplog.text
     assert "mup: the best learning rates differ by a factor of 1" in caplog.text
@@ -59,7 +59,7 @@ def test_fits_end_in_a_table_and_their_figure(tmp_path):
             for x in (0.0, 1.0)
         ]
     )
-    wide.fits(jobs_of(tmp_path, table, name="function.csv"), tmp_path / "sweep")
+    sweeps.fits(jobs_of(tmp_path, table, name="function.csv"), tmp_path / "sweep")
     assert written(tmp_path / "sweep", "function_fits")
 
 
@@ -68,7 +68,7 @@ def test_trainings_end_in_accuracies_and_figures_of_what_was_measured(tmp_path, 
     table = pd.concat([metrics(widths=(16,), depths=(2,)), ranks()], ignore_index=True)
     jobs = jobs_of(tmp_path, table[["parametrization", "seed", "step", "metric", "value"]])
     jobs.append(job(tmp_path, 99, ["parametrization=mup", "global_seed=9"]))
-    wide.trainings(jobs, tmp_path / "sweep")
+    sweeps.trainings(jobs, tmp_path / "sweep")
     assert written(tmp_path / "sweep", "wide_curves", "ranks_trace", "ranks_frobenius")
     assert len(pd.read_csv(tmp_path / "sweep" / "results.csv")) == len(jobs)
     (text,) = [message for message in caplog.messages if "test_accuracy" in message]
@@ -79,7 +79,7 @@ def test_trainings_end_in_accuracies_and_figures_of_what_was_measured(tmp_path, 
 def test_trainings_that_have_all_diverged_are_told_of_without_a_figure(tmp_path):
     jobs = [job(tmp_path, n, ["parametrization=ipllr", f"global_seed={n}"]) for n in (1, 2)]
     (tmp_path / "sweep").mkdir()
-    wide.trainings(jobs, tmp_path / "sweep")
+    sweeps.trainings(jobs, tmp_path / "sweep")
     assert [path.name for path in (tmp_path / "sweep").iterdir()] == ["results.csv"]
-    (row,) = wide.accuracies(wide.results(jobs)).to_dict("records")
+    (row,) = sweeps.accuracies(sweeps.job_results(jobs)).to_dict("records")
     assert row == {"parametrization": "ipllr", "seeds": 2, "diverged": 2}

@@ -2,8 +2,8 @@ import matplotlib
 import pytest
 from matplotlib.figure import Figure
 
-from isthmus.plots import style, wishes
-from isthmus.plots.wishes import Style, Wishes
+from isthmus.plots import restyle, style
+from isthmus.plots.restyle import FigureOverrides, FigureStyle
 
 NONE = dict.fromkeys(("title", "x", "y", "legend"))
 
@@ -23,20 +23,20 @@ def figure(legend=True):
 
 
 def fulfilled(labels=NONE, legend=True, **others):
-    wished = Wishes(others.get("style", Style()), others.get("size"), labels, None)
+    wished = FigureOverrides(others.get("style", FigureStyle()), others.get("size"), labels, None)
     return wished.fulfil(figure(legend))
 
 
 def test_the_style_of_a_paper_is_that_of_the_scripts():
     with style.look():
         before = dict(matplotlib.rcParams)
-    with style.using(Style().settings()), style.look():
+    with style.using(FigureStyle().settings()), style.look():
         assert dict(matplotlib.rcParams) == before
 
 
 def test_a_style_holds_within_and_not_after():
-    chosen = Style(font_size=14, background="#000000", foreground="white")
-    with Wishes(chosen, None, NONE, None).kept(), style.look():
+    chosen = FigureStyle(font_size=14, background="#000000", foreground="white")
+    with FigureOverrides(chosen, None, NONE, None).kept(), style.look():
         assert matplotlib.rcParams["font.size"] == 14
         assert Figure().get_facecolor() == (0, 0, 0, 1)
     with style.look():
@@ -46,18 +46,18 @@ def test_a_style_holds_within_and_not_after():
 def test_nothing_changes_without_a_wish():
     made = fulfilled()
     assert made.get_size_inches().tolist() == [4, 3]
-    assert wishes.words(made, "y") == ["loss (nats)", "accuracy (fraction)"]
+    assert restyle.words(made, "y") == ["loss (nats)", "accuracy (fraction)"]
 
 
 def test_a_size_is_taken_as_given_and_else_the_figure_grows_with_the_style():
     assert fulfilled(size=[7, 2]).get_size_inches().tolist() == [7, 2]
-    assert fulfilled(style=Style(scale=1.5)).get_size_inches().tolist() == [6, 4.5]
+    assert fulfilled(style=FigureStyle(scale=1.5)).get_size_inches().tolist() == [6, 4.5]
 
 
 def test_words_are_exchanged():
     labels = {"title": "Title", "x": "Epoche", "y": ["a", "b"], "legend": "Legende"}
     made = fulfilled(labels)
-    assert (wishes.words(made, "x"), wishes.words(made, "y")) == (["Epoche"], ["a", "b"])
+    assert (restyle.words(made, "x"), restyle.words(made, "y")) == (["Epoche"], ["a", "b"])
     assert made.legends[0].get_title().get_text() == "Title\nLegende"
     assert fulfilled(NONE | {"title": "T"}, legend=False).get_suptitle() == "T"
     assert fulfilled(NONE | {"title": "T"}).legends[0].get_title().get_text() == "T\nseeds"

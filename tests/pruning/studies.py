@@ -2,17 +2,17 @@
 
 import torch
 
-from isthmus import runs
-from isthmus.pruning import masks
-from isthmus.pruning.plan import Plan, Request
-from isthmus.pruning.starts import Starts
+from isthmus.pruning.plan import PruneRequest, PruningPlan, PruningTree, mask_file
+from isthmus.pruning.rewinding import StartingPoints
 from isthmus.pruning.strategies import SparseGlobal
-from isthmus.pruning.study import Rules, Study
-from isthmus.pruning.tree import Tree, mask_of
+from isthmus.pruning.study import PruningRules, PruningStudy
+from isthmus.store import files
+from isthmus.training import masks
+from isthmus.training import recipe as training_recipe
 from isthmus.training.session import Session
 from tests import toys
 
-OFTEN = toys.Runtime(device="cpu", progress=False, tensorboard=False, save_every=0.0)
+OFTEN = training_recipe.Runtime(device="cpu", progress=False, tensorboard=False, save_every=0.0)
 
 
 def study(
@@ -27,12 +27,12 @@ def study(
 ):
     """Of toys: three epochs of three iterations each; nothing is trained yet."""
     session = Session(recipe or toys.recipe(), toys.data(), toys.SEEDS, runtime or toys.RUNTIME)
-    request = Request(**({"levels": 2, "rewind": "weights", "rewind_step": "0"} | asked))
-    plan = Plan(request, session.iterations_per_epoch, session.planned_end)
-    tree = Tree(folder)
-    starts = Starts(session, tree, plan, toys.SEEDS, weights)
-    rules = Rules(strategy or SparseGlobal(0.4, ignore=[]), one_shot, 1, retrain_lr)
-    return Study(tree, plan, starts, rules)
+    request = PruneRequest(**({"levels": 2, "rewind": "weights", "rewind_step": "0"} | asked))
+    plan = PruningPlan(request, session.iterations_per_epoch, session.planned_end)
+    tree = PruningTree(folder)
+    starts = StartingPoints(session, tree, plan, toys.SEEDS, weights)
+    rules = PruningRules(strategy or SparseGlobal(0.4, ignore=[]), one_shot, 1, retrain_lr)
+    return PruningStudy(tree, plan, starts, rules)
 
 
 def grown(made):
@@ -43,11 +43,11 @@ def grown(made):
 
 
 def weights(run, iteration=9, model="plain"):
-    return runs.load_weights(run.weights(iteration, model))[0]
+    return files.load_weights(run.weights(iteration, model))[0]
 
 
 def mask(run):
-    return masks.load(mask_of(run))
+    return masks.load_mask(mask_file(run))
 
 
 def assert_sparse(state, kept):

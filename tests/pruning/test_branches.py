@@ -4,10 +4,11 @@ from dataclasses import replace
 import pytest
 import torch
 
-from isthmus import runs
-from isthmus.pruning import masks, tree
+from isthmus.pruning import plan
 from isthmus.pruning.branches import Branch, Branches
 from isthmus.pruning.strategies import SparseGlobal
+from isthmus.store import files
+from isthmus.training import masks
 from isthmus.training.loop import Training
 from isthmus.training.session import Session
 from tests import toys
@@ -97,7 +98,7 @@ def test_a_randomly_pruned_level_starts_where_it_is_told(made):
                 "end": weights(made.tree.level(0)),
             }[start_at]
             kept = mask(made.tree.branch(level, f"prune_{start_at}"))
-            assert toys.equal(state, masks.applied(given, kept))
+            assert toys.equal(state, masks.apply_mask(given, kept))
 
 
 KINDS = {
@@ -155,7 +156,7 @@ def test_a_level_is_retrained_with_other_hyperparameters(made):
     dense = weights(made.tree.level(0), 4)
     for level, (_, state) in enumerate(found, start=1):
         run, of_level = made.tree.branch(level, "retrain_a"), mask(made.tree.level(level))
-        assert toys.equal(state, masks.applied(dense, of_level))
+        assert toys.equal(state, masks.apply_mask(dense, of_level))
         assert_sparse(weights(run, 8), of_level)
         assert run.read_result()["iteration"] == 8
 
@@ -167,7 +168,7 @@ def test_a_level_is_retrained_on_other_classes_with_a_fresh_output_layer(made):
     for level, (_, state) in enumerate(found, start=1):
         kept = mask(made.tree.branch(level, "retrain_b"))
         assert kept["output.weight"].shape == (5, 64) and kept["output.weight"].all()
-        expected = masks.applied(made.starts.initial, mask(made.tree.level(level)))
+        expected = masks.apply_mask(made.starts.initial, mask(made.tree.level(level)))
         assert state["conv.weight"].equal(expected["conv.weight"])
         assert state["output.weight"].shape == (5, 64)
 
@@ -188,9 +189,9 @@ def test_a_branch_is_trained_once_and_says_what_it_is(made):
     for level, run in enumerate(runs_made, start=1):
         result = run.read_result()
         assert (result["level"], result["branch"]) == (level, "randomly_prune words")
-        _, said = runs.load_weights(run.weights(9))
+        _, said = files.load_weights(run.weights(9))
         assert said["mask"]["file"] == "../mask.safetensors"
-        with tree.sparsity_of(run).open() as file:
+        with plan.sparsity_file(run).open() as file:
             *_, total = csv.DictReader(file)
         assert float(total["density"]) == result["density"] == masks.density(mask(run))
 

@@ -4,13 +4,13 @@ from functools import partial
 
 import pytest
 
-from isthmus import runs
-from isthmus.pruning import layers, masking, masks, tree
-from isthmus.pruning.children import Children
-from isthmus.pruning.masking import Masking
-from isthmus.training import loop
-from isthmus.training.leg import update_averages
+from isthmus.pruning import plan
+from isthmus.pruning.branches import Children
+from isthmus.store import files as store_files
+from isthmus.training import loop, masked_training, masks
+from isthmus.training.fit import update_averages
 from isthmus.training.loop import Training
+from isthmus.training.masked_training import Masking
 from isthmus.training.session import Session
 from tests import toys
 from tests.pruning.studies import OFTEN, assert_same, assert_sparse, grown, mask, study, weights
@@ -39,7 +39,7 @@ def by_hand(made, level, seed, vary):
     session = Session(recipe, toys.data(), seeds, toys.RUNTIME)
     session.load_snapshot(made.tree.level(0), 4)
     if level:
-        masking.mask_session_(session, kept)
+        masked_training.mask_session_(session, kept)
     loop.train(session.training, session.batches, 9, update_averages(session))
     return session.models()
 
@@ -102,8 +102,8 @@ def test_every_network_of_a_child_is_sparse_and_names_its_mask(made):
             files = list((run.folder / "weights").glob("*.safetensors"))
             assert len(files) == 4  # plain, two averages, best
             for file in files:
-                assert_sparse(runs.load_weights(file)[0], of_level)
-            constraint = masking.of_file(str(run.weights(9)))
+                assert_sparse(store_files.load_weights(file)[0], of_level)
+            constraint = masked_training.masking_of_file(str(run.weights(9)))
             model = made.starts.session.model
             model.load_state_dict(made.starts.initial)
             constraint(model).on_weights()
@@ -113,15 +113,17 @@ def test_every_network_of_a_child_is_sparse_and_names_its_mask(made):
 def test_children_of_the_dense_network_are_dense(made):
     for seed in (2, 3):
         run = made.tree.child(0, NAME, seed)
-        _, said = runs.load_weights(run.weights(9))
+        _, said = store_files.load_weights(run.weights(9))
         assert "mask" not in said and said["density"] == 1
-        assert not tree.mask_of(run).exists()
+        assert not plan.mask_file(run).exists()
         state = weights(run)
-        assert all(state[name].all() for name in layers.of(made.starts.session.model).sizes)
+        assert all(
+            state[name].all() for name in masks.prunable_layers(made.starts.session.model).sizes
+        )
 
 
 def test_a_child_says_what_it_is(made):
-    _, said = runs.load_weights(made.tree.child(2, NAME, 3).weights(9))
+    _, said = store_files.load_weights(made.tree.child(2, NAME, 3).weights(9))
     assert (said["level"], said["branch"], said["child_seed"]) == (2, "instability words", 3)
     assert said["vary"] == ["augmentation", "data_order", "dropout"]
     assert said["density"] == masks.density(mask(made.tree.level(2)))

@@ -1,6 +1,6 @@
 import pytest
 
-from isthmus.pruning import counts
+from isthmus.training import masks
 
 
 @pytest.mark.parametrize(
@@ -20,17 +20,17 @@ from isthmus.pruning import counts
     ],
 )
 def test_counts_are_the_closed_form(num_weights, fraction, level, expected):
-    assert counts.num_pruned(num_weights, fraction, level) == expected
+    assert masks.num_pruned(num_weights, fraction, level) == expected
 
 
 def test_roundings_do_not_add_up_over_levels():
     for level in range(40):
         exact = 1001 * (1 - 0.8**level)
-        assert abs(counts.num_pruned(1001, 0.2, level) - exact) <= 0.5 + 1e-9
+        assert abs(masks.num_pruned(1001, 0.2, level) - exact) <= 0.5 + 1e-9
 
 
 def test_more_is_pruned_with_every_level():
-    found = [counts.num_pruned(97, 0.07, level) for level in range(100)]
+    found = [masks.num_pruned(97, 0.07, level) for level in range(100)]
     assert found == sorted(found) and found[0] == 0 and found[-1] == 97
 
 
@@ -45,16 +45,16 @@ def test_more_is_pruned_with_every_level():
     ],
 )
 def test_shares_sum_to_the_total(sizes, total, expected):
-    assert list(counts.shares(sizes, total).values()) == expected
+    assert list(masks.share_out(sizes, total).values()) == expected
     assert sum(expected) == total
 
 
 def test_a_level_with_fewer_weights_than_layers_is_named():
     groups = [({"a": 8, "b": 8}, 0.5), ({"c": 100}, 0.1)]
-    counts.check_room(groups, 3, "pruning.fraction=0.5")  # 16, 8, 4, 2
+    masks.check_room(groups, 3, "pruning.fraction=0.5")  # 16, 8, 4, 2
     message = (
         "^pruning.fraction=0.5: level 4 would keep 1 of the 16 weights of a, b, and so empty a "
         "layer; at most 3 levels are possible$"
     )
     with pytest.raises(ValueError, match=message):
-        counts.check_room(groups, 9, "pruning.fraction=0.5")
+        masks.check_room(groups, 9, "pruning.fraction=0.5")

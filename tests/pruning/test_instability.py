@@ -1,12 +1,12 @@
 import pytest
 
-from isthmus import runs
-from isthmus.pruning import instability, rows
-from isthmus.pruning.tree import Tree
+from isthmus.pruning import results
+from isthmus.pruning.plan import PruningTree
+from isthmus.store import files
 from tests.pruning.test_tables import done
 
 ASKED = {"vary": ["dropout", "data_order"], "bn": "reset", "splits": ["train", "test"]}
-BARRIERS = ("k1", "child_seed", "align", *instability.HOW, *instability.MEASURES)
+BARRIERS = ("k1", "child_seed", "align", *results.HOW, *results.MEASURES)
 GRID = ("5", "")
 
 
@@ -14,7 +14,7 @@ def measured(tree, level, name, vary=("data_order", "dropout"), seeds=("1-2", "1
     """A branch as it ends: the barrier of the error is a tenth of the level, plus the seeds."""
     run = tree.branch(level, name)
     said = {"level": level, "strategy": "fc19", "rewind": "weights", "rewind_step": 4}
-    runs.write_json(run.result, {**said, "density": 0.5**level, "vary": list(vary)})
+    files.write_json(run.result, {**said, "density": 0.5**level, "vary": list(vary)})
     found = []
     for pair in seeds:
         first, other = map(int, pair.split("-"))
@@ -28,23 +28,25 @@ def measured(tree, level, name, vary=("data_order", "dropout"), seeds=("1-2", "1
                         how = (bn, ends, split, alphas, "", alphas, metric)
                         numbers = [factor * measure for measure in measures]
                         found.append(("1.0", pair, "none", *how, *numbers))
-    runs.write_csv(run.folder / "barriers.csv", BARRIERS, found)
+    files.write_csv(run.folder / "barriers.csv", BARRIERS, found)
 
 
 @pytest.fixture
 def tree(tmp_path):
-    tree = Tree(tmp_path / "prune_1" / "seed_4")
+    tree = PruningTree(tmp_path / "prune_1" / "seed_4")
     for level in range(3):
         done(tree.level(level), level, density=0.5**level)
         measured(tree, level, "instability_0000000000")
     done(tree.branch(1, "retrain_0123456789"), 1, "retrain")
     measured(tree, 1, "instability_1111111111", vary=["dropout"], seeds=["1-2"])
-    runs.write_csv(tree.instability_table, instability.COLUMNS, instability.of_tree(tree, 4))
+    files.write_csv(
+        tree.instability_table, results.BARRIER_COLUMNS, results.collect_barriers(tree, 4)
+    )
     return tree
 
 
 def test_the_table_has_every_barrier_once(tree):
-    found = rows.read(tree.instability_table)
+    found = results.read_rows(tree.instability_table)
     assert len(found) == (3 * 3 + 1) * 2 * 2 * 2 * 2
     columns = ("level", "vary", "seeds", "bn", "split", "metric", "alphas")
     keys = [tuple(row[name] for name in columns) for row in found]
@@ -76,18 +78,20 @@ def test_the_table_has_every_barrier_once(tree):
 
 def test_children_are_no_level_and_no_branch_in_the_table_of_levels(tree):
     assert tree.levels() == [0, 1, 2]
-    folders = {row[rows.LEVELS.index("folder")] for row in rows.of_tree(tree, 4)}
+    folders = {row[results.LEVELS.index("folder")] for row in results.collect_levels(tree, 4)}
     assert folders == {"", "retrain_0123456789"}
 
 
 def test_a_branch_that_is_not_done_is_not_in_the_table(tree):
     tree.branch(2, "instability_0000000000").result.unlink()
-    levels = [row[instability.COLUMNS.index("level")] for row in instability.of_tree(tree, 4)]
+    levels = [
+        row[results.BARRIER_COLUMNS.index("level")] for row in results.collect_barriers(tree, 4)
+    ]
     assert set(levels) == {0, 1}
 
 
 def test_the_summary_shows_means_of_the_pairs_that_were_asked_for(tree):
-    head, *lines = instability.summary(tree, ASKED, GRID, ["1-2", "1-3"]).splitlines()
+    head, *lines = results.summarize_instability(tree, ASKED, GRID, ["1-2", "1-3"]).splitlines()
     assert head == "instability (test, bn=reset, between children 1-2, 1-3)"
     assert lines[0].split("  ")[:3] == ["level", "weights left", "metric"]
     assert [line.split() for line in lines[3:5]] == [
@@ -99,11 +103,12 @@ def test_the_summary_shows_means_of_the_pairs_that_were_asked_for(tree):
 
 def test_a_table_of_an_older_version_is_read(tree):
     run = tree.branch(2, "instability_0000000000")
-    found = rows.read(run.folder / "barriers.csv")
+    found = results.read_rows(run.folder / "barriers.csv")
     older = [name for name in BARRIERS if name not in ("ends", "alphas", "refine", "num_alphas")]
-    runs.write_csv(run.folder / "barriers.csv", older, [[row[n] for n in older] for row in found])
+    files.write_csv(run.folder / "barriers.csv", older, [[row[n] for n in older] for row in found])
     table = [
-        dict(zip(instability.COLUMNS, row, strict=True)) for row in instability.of_tree(tree, 4)
+        dict(zip(results.BARRIER_COLUMNS, row, strict=True))
+        for row in results.collect_barriers(tree, 4)
     ]
     assert {row["num_alphas"] for row in table if row["level"] == 2} == {""}
     assert {row["num_alphas"] for row in table if row["level"] == 1} == {"3", "5"}
@@ -111,7 +116,7 @@ def test_a_table_of_an_older_version_is_read(tree):
 
 def test_the_summary_leaves_out_levels_without_all_of_them(tree):
     other = {"vary": ["dropout"], "bn": "keep", "splits": ["train"]}
-    head, *lines = instability.summary(tree, other, GRID, ["1-2"]).splitlines()
+    head, *lines = results.summarize_instability(tree, other, GRID, ["1-2"]).splitlines()
     assert head == "instability (train, bn=keep, between children 1-2)"
     assert [line.split()[0] for line in lines] == ["level", "1", "1"]
-    assert len(instability.summary(tree, other, GRID, ["1-2", "1-3"]).splitlines()) == 1
+    assert len(results.summarize_instability(tree, other, GRID, ["1-2", "1-3"]).splitlines()) == 1

@@ -8,13 +8,13 @@ from isthmus.models.mlp import MLP
 from isthmus.models.resnet import ResNet
 from isthmus.models.resnet_cifar import ResNetCifar
 from isthmus.models.vgg import VGG
-from isthmus.pruning import layers
+from isthmus.training import masks
 
 IMAGE = (3, 32, 32)
 
 
 def test_weights_of_layers_and_no_others_can_be_pruned():
-    found = layers.of(ResNetCifar(IMAGE, 10, depth=8, shortcut="projection"))
+    found = masks.prunable_layers(ResNetCifar(IMAGE, 10, depth=8, shortcut="projection"))
     assert list(found.sizes)[:3] == [
         "stem.0.weight",
         "stages.0.0.conv1.weight",
@@ -26,7 +26,7 @@ def test_weights_of_layers_and_no_others_can_be_pruned():
 
 
 def test_resnet20_has_the_weights_of_the_paper():
-    sizes = layers.of(ResNetCifar(IMAGE, 10)).sizes
+    sizes = masks.prunable_layers(ResNetCifar(IMAGE, 10)).sizes
     assert sum(sizes.values()) == 268_336
 
 
@@ -46,14 +46,14 @@ def test_resnet20_has_the_weights_of_the_paper():
     ids=lambda value: type(value).__name__,
 )
 def test_the_output_layer_is_ignored_by_default_but_not_in_resnets(model, ignored):
-    assert layers.of(model).ignored(None) == ignored
+    assert masks.prunable_layers(model).ignored(None) == ignored
 
 
 def test_a_shared_weight_counts_once():
     first = nn.Linear(3, 3)
     second = nn.Linear(3, 3)
     second.weight = first.weight
-    assert layers.of(nn.Sequential(first, second)).sizes == {"0.weight": 9}
+    assert masks.prunable_layers(nn.Sequential(first, second)).sizes == {"0.weight": 9}
 
 
 @pytest.mark.parametrize(
@@ -67,13 +67,13 @@ def test_a_shared_weight_counts_once():
     ],
 )
 def test_names_and_patterns_of_layers_or_parameters_are_ignored(patterns, expected):
-    assert layers.of(MLP((4,), 3)).ignored(patterns) == expected
+    assert masks.prunable_layers(MLP((4,), 3)).ignored(patterns) == expected
 
 
 def test_a_pattern_that_matches_nothing_is_named():
     message = "^ignore: 'fc' matches no layer; there are hidden.0.weight, hidden.1.weight, output.w"
     with pytest.raises(ValueError, match=message):
-        layers.of(MLP((4,), 3)).ignored(["output", "fc"])
+        masks.prunable_layers(MLP((4,), 3)).ignored(["output", "fc"])
 
 
 @pytest.mark.parametrize(
@@ -86,4 +86,4 @@ def test_a_pattern_that_matches_nothing_is_named():
 )
 def test_nothing_left_to_prune_is_refused(model, patterns, message):
     with pytest.raises(ValueError, match=f"^ignore: {message}"):
-        layers.of(model).ignored(patterns)
+        masks.prunable_layers(model).ignored(patterns)

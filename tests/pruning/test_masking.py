@@ -2,17 +2,16 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus import fingerprints, runs
 from isthmus.averaging.ema import EMA
 from isthmus.averaging.latest import Latest
 from isthmus.averaging.swa import SWA
 from isthmus.models.mlp import MLP
-from isthmus.pruning import masking, masks
-from isthmus.pruning.masking import Masking
-from isthmus.training import loop
-from isthmus.training.fit import fit
-from isthmus.training.leg import update_averages
+from isthmus.store import files as store_files
+from isthmus.store import fingerprints
+from isthmus.training import loop, masked_training, masks
+from isthmus.training.fit import fit, update_averages
 from isthmus.training.loop import Callback, after_every_step
+from isthmus.training.masked_training import Masking
 from isthmus.training.optimizers import adam, adamw, lookahead, sgd
 from isthmus.training.session import Session
 from tests import toys
@@ -85,9 +84,9 @@ def test_sparse_training_is_that_of_the_network_without_these_weights():
     step = session.training.step
 
     def by_hand(inputs, labels):
-        from isthmus import chance
+        from isthmus import rng
 
-        chance.start_stream(inputs.device, 1, "dropout", session.training.iteration)
+        rng.start_stream(inputs.device, 1, "dropout", session.training.iteration)
         loss = nn.functional.cross_entropy(twin(inputs), labels)
         twin.zero_grad()
         loss.backward()
@@ -123,13 +122,13 @@ def test_frozen_layers_are_pruned_and_stay_so():
 
 
 def test_saved_networks_are_sparse_and_so_are_best_and_snapshots(tmp_path):
-    run = runs.Run(tmp_path)
+    run = store_files.Run(tmp_path)
     session, mask = sparse()
     fit(run, lambda: session, snapshots=["0", "4it"])
     files = sorted(path.name for path in (tmp_path / "weights").glob("*.safetensors"))
     assert len(files) == 3 * 3 + 1
     for name in files:
-        assert_sparse(runs.load_weights(tmp_path / "weights" / name)[0], mask)
+        assert_sparse(store_files.load_weights(tmp_path / "weights" / name)[0], mask)
 
 
 def test_a_dense_session_is_made_sparse_in_all_that_it_remembers():
@@ -139,7 +138,7 @@ def test_a_dense_session_is_made_sparse_in_all_that_it_remembers():
             session = Session(recipe, toys.data(), toys.SEEDS, toys.RUNTIME)
             trained(session, lambda _: None)
             mask = some_mask(session.model)
-            masking.mask_session_(session, mask)
+            masked_training.mask_session_(session, mask)
             assert_sparse(session.model.state_dict(), mask)
             for state in session.averages.state_dicts().values():
                 assert_sparse(state, mask)
@@ -161,47 +160,47 @@ def ticket(folder, named=True):
     """Weights as `prune.py` saves them, with their mask beside."""
     model = toys.Small((2, 4, 4), 3)
     mask = some_mask(model)
-    masks.save(folder / "mask.safetensors", mask, {})
-    digest = fingerprints.file(str(folder / "mask.safetensors"))
+    masks.save_mask(folder / "mask.safetensors", mask, {})
+    digest = fingerprints.file_digest(str(folder / "mask.safetensors"))
     said = {"mask": {"file": "../mask.safetensors", "digest": digest}} if named else {}
     path = folder / "weights" / "step_9.safetensors"
-    runs.save_weights(path, masks.applied(model.state_dict(), mask), said)
+    store_files.save_weights(path, masks.apply_mask(model.state_dict(), mask), said)
     return path, mask
 
 
 def test_weights_say_what_keeps_them_sparse(tmp_path):
     path, mask = ticket(tmp_path)
     model = toys.Small((2, 4, 4), 3)
-    masking.of_file(str(path))(model).on_weights()
+    masked_training.masking_of_file(str(path))(model).on_weights()
     assert_sparse(model.state_dict(), mask)
     other = toys.Small((2, 4, 4), 5)
-    masking.of_file(str(path))(other).on_weights()
+    masked_training.masking_of_file(str(path))(other).on_weights()
     assert_sparse(other.state_dict(), {"conv.weight": mask["conv.weight"]})
     assert other.output.weight.all()
 
 
 def test_nothing_keeps_dense_weights_sparse(tmp_path):
-    assert masking.of_file(None) is None
-    assert masking.of_file(str(ticket(tmp_path, named=False)[0])) is None
+    assert masked_training.masking_of_file(None) is None
+    assert masked_training.masking_of_file(str(ticket(tmp_path, named=False)[0])) is None
 
 
 def test_a_mask_that_is_gone_or_another_one_is_named(tmp_path):
     path, mask = ticket(tmp_path)
-    masks.save(tmp_path / "mask.safetensors", {n: ~m for n, m in mask.items()}, {})
+    masks.save_mask(tmp_path / "mask.safetensors", {n: ~m for n, m in mask.items()}, {})
     with pytest.raises(ValueError, match="mask.safetensors is not the mask that .*step_9"):
-        masking.of_file(str(path))
+        masked_training.masking_of_file(str(path))
     (tmp_path / "mask.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="no checkpoint .*mask.safetensors"):
-        masking.of_file(str(path))
+        masked_training.masking_of_file(str(path))
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../../mask.safetensors", "..", "a/b", ""])
 def test_weights_name_no_mask_outside_of_their_run(tmp_path, name):
     path, _ = ticket(tmp_path)
-    weights, metadata = runs.load_weights(path)
-    runs.save_weights(path, weights, metadata | {"mask": {"file": name, "digest": "0"}})
+    weights, metadata = store_files.load_weights(path)
+    store_files.save_weights(path, weights, metadata | {"mask": {"file": name, "digest": "0"}})
     with pytest.raises(ValueError, match="step_9.safetensors: its mask: "):
-        masking.of_file(str(path))
+        masked_training.masking_of_file(str(path))
 
 
 def test_a_mean_of_networks_with_one_mask_keeps_its_zeros_exactly(tmp_path):

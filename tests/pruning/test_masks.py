@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus import runs
 from isthmus.models.mlp import MLP
-from isthmus.pruning import masks
+from isthmus.store import files
+from isthmus.training import masks
 
 MASK = {
     "hidden.0.weight": torch.tensor([[1, 0], [1, 1], [0, 0]]).bool(),
@@ -23,11 +23,11 @@ def shapes(of):
 def test_counts_and_density():
     assert masks.num_kept(MASK) == {"hidden.0.weight": 3, "output.weight": 4}
     assert masks.density(MASK) == 7 / 12
-    assert masks.density(masks.dense({"a": torch.Size([2, 3])})) == 1
+    assert masks.density(masks.dense_mask({"a": torch.Size([2, 3])})) == 1
 
 
 def test_the_table_has_a_row_a_layer_and_the_total():
-    assert masks.table(MASK) == [
+    assert masks.sparsity_table(MASK) == [
         ("hidden.0.weight", 6, 3, 0.5, 0.5),
         ("output.weight", 6, 4, 4 / 6, 2 / 6),
         ("total", 12, 7, 7 / 12, 5 / 12),
@@ -37,28 +37,28 @@ def test_the_table_has_a_row_a_layer_and_the_total():
 
 def test_a_mask_is_read_back_as_it_was_written(tmp_path):
     path = tmp_path / "mask.safetensors"
-    masks.save(path, MASK, {"level": 3})
-    found = masks.load(path)
+    masks.save_mask(path, MASK, {"level": 3})
+    found = masks.load_mask(path)
     assert found.keys() == MASK.keys()
     assert all(found[name].dtype == torch.bool and found[name].equal(MASK[name]) for name in MASK)
-    assert runs.load_tensors(path)[1] == {"kind": "mask", "level": 3}
+    assert files.load_tensors(path)[1] == {"kind": "mask", "level": 3}
 
 
 def test_weights_are_no_mask(tmp_path):
     path = tmp_path / "step_3.safetensors"
-    runs.save_weights(path, {"a": torch.ones(2)}, {"kind": "plain"})
+    files.save_weights(path, {"a": torch.ones(2)}, {"kind": "plain"})
     with pytest.raises(ValueError, match=r"step_3.safetensors holds no mask but weights \(plain\)"):
-        masks.load(path)
+        masks.load_mask(path)
 
 
 def test_a_mask_of_another_model_is_refused():
-    masks.check(MASK, shapes(model()))
+    masks.check_mask(MASK, shapes(model()))
     message = "^a mask of another model: it has hidden.0.weight, and the model has 0.weight, 0.bias"
     with pytest.raises(ValueError, match=message):
-        masks.check(MASK, shapes(nn.Sequential(nn.Linear(2, 3))))
+        masks.check_mask(MASK, shapes(nn.Sequential(nn.Linear(2, 3))))
     message = r"^a mask of another model: its output.weight has shape \(2, 3\), and .* \(5, 3\)$"
     with pytest.raises(ValueError, match=message):
-        masks.check(MASK, shapes(model(5)))
+        masks.check_mask(MASK, shapes(model(5)))
 
 
 def test_an_empty_layer_is_named():
@@ -69,19 +69,19 @@ def test_an_empty_layer_is_named():
 
 
 def test_a_fresh_output_layer_keeps_every_weight():
-    found = masks.fitted(MASK, model(5), "output.weight")
+    found = masks.adapt_to_output_layer(MASK, model(5), "output.weight")
     assert found["hidden.0.weight"].equal(MASK["hidden.0.weight"])
     assert found["output.weight"].shape == (5, 3) and found["output.weight"].all()
-    same = masks.fitted(MASK, model(), "output.weight")
+    same = masks.adapt_to_output_layer(MASK, model(), "output.weight")
     assert all(same[name].equal(MASK[name]) for name in MASK)
     with pytest.raises(ValueError, match="another model: its hidden.0.weight has shape"):
-        masks.fitted(MASK, MLP((2,), 2, width=[4]), "output.weight")
+        masks.adapt_to_output_layer(MASK, MLP((2,), 2, width=[4]), "output.weight")
 
 
 def test_a_mask_is_applied_wherever_its_names_are():
     ones = {"output.weight": torch.ones(2, 3), "output.bias": torch.ones(2)}
     state = {"num": 3, "mean": ones, "snapshots": [ones, {"output.weight": torch.ones(1)}]}
-    found = masks.applied(state, MASK)
+    found = masks.apply_mask(state, MASK)
     expected = MASK["output.weight"].float()
     assert found["num"] == 3
     assert found["mean"]["output.weight"].equal(expected)

@@ -1,11 +1,11 @@
 import pytest
 
-from isthmus.pruning.plan import Plan, Request
+from isthmus.pruning.plan import PruneRequest, PruningPlan
 
 
 def plan(per_epoch=10, end=40, **changes):
     asked = {"levels": 2, "rewind": "weights", "rewind_step": "0"} | changes
-    return Plan(Request(**asked), per_epoch, end)
+    return PruningPlan(PruneRequest(**asked), per_epoch, end)
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,11 @@ def test_where_levels_begin(asked, begins):
 
 
 def test_level_0_keeps_what_is_rewound_to():
-    assert plan().kept(0) == plan().kept(1) == []
+    assert plan().snapshots(0) == plan().snapshots(1) == []
     rewound = plan(rewind_step="15it", snapshots=["1ep", "2ep", "4ep"])
-    assert rewound.kept(0) == ["10it", "15it", "20it", "40it"]
-    assert rewound.kept(1) == ["20it", "40it"]  # from where it begins
-    assert plan(start="1ep", snapshots="every").kept(0) == ["10it", "20it", "30it", "40it"]
+    assert rewound.snapshots(0) == [10, 15, 20, 40]
+    assert rewound.snapshots(1) == [20, 40]  # from where it begins
+    assert plan(start="1ep", snapshots="every").snapshots(0) == [10, 20, 30, 40]
 
 
 def test_branches_are_of_all_sparse_levels_or_of_those_asked_for():
@@ -61,4 +61,4 @@ def test_branches_are_of_all_sparse_levels_or_of_those_asked_for():
 )
 def test_steps_that_lie_outside_are_named(asked, message):
     with pytest.raises(ValueError, match=message):
-        plan(**asked).kept(0)
+        plan(**asked).snapshots(0)

@@ -4,12 +4,12 @@ from functools import partial
 import pytest
 import torch
 
-from isthmus import runs
 from isthmus.averaging.swa import SWA
-from isthmus.pruning import counts, layers, masks, tree
+from isthmus.pruning import plan
 from isthmus.pruning.strategies import Fc19, Random, SparseGlobal
-from isthmus.runs import Run
-from isthmus.training import pretrained
+from isthmus.store import files as store_files
+from isthmus.store.files import Run
+from isthmus.training import masks, optimizers, pretraining
 from isthmus.training.fit import fit
 from isthmus.training.loop import Training
 from isthmus.training.optimizers import adam
@@ -42,10 +42,10 @@ def made(tmp_path_factory):
 
 
 def test_levels_have_the_exact_counts_and_are_nested(made):
-    before = masks.dense({name: part.shape for name, part in mask(made.tree.level(1)).items()})
+    before = masks.dense_mask({name: part.shape for name, part in mask(made.tree.level(1)).items()})
     for level in (1, 2, 3):
         kept = mask(made.tree.level(level))
-        assert TOTAL - sum(masks.num_kept(kept).values()) == counts.num_pruned(TOTAL, 0.4, level)
+        assert TOTAL - sum(masks.num_kept(kept).values()) == masks.num_pruned(TOTAL, 0.4, level)
         assert all((kept[name] <= before[name]).all() for name in kept)
         before = kept
 
@@ -56,11 +56,11 @@ def test_every_network_of_a_level_is_sparse(made):
         files = list((run.folder / "weights").glob("*.safetensors"))
         assert len(files) == 4  # plain, two averages, best
         for file in files:
-            assert_sparse(runs.load_weights(file)[0], mask(run))
+            assert_sparse(store_files.load_weights(file)[0], mask(run))
 
 
 def test_weights_say_what_they_are(made):
-    _, said = runs.load_weights(made.tree.level(2).weights(9))
+    _, said = store_files.load_weights(made.tree.level(2).weights(9))
     kept = mask(made.tree.level(2))
     assert said["level"] == 2 and said["density"] == masks.density(kept)
     assert (said["strategy"], said["rewind"], said["rewind_step"]) == (
@@ -69,7 +69,7 @@ def test_weights_say_what_they_are(made):
         0,
     )
     assert said["mask"]["file"] == "../mask.safetensors"
-    _, dense = runs.load_weights(made.tree.level(0).weights(9))
+    _, dense = store_files.load_weights(made.tree.level(0).weights(9))
     assert "mask" not in dense and dense["density"] == 1
 
 
@@ -81,11 +81,11 @@ def test_level_0_is_the_training_without_any_pruning(made, tmp_path):
 
 def test_the_table_of_sparsity_adds_up(made):
     for level in range(4):
-        with tree.sparsity_of(made.tree.level(level)).open() as file:
+        with plan.sparsity_file(made.tree.level(level)).open() as file:
             rows = list(csv.DictReader(file))
         assert [row["layer"] for row in rows] == ["conv.weight", "output.weight", "total"]
         kept = [int(row["num_kept"]) for row in rows]
-        assert kept[0] + kept[1] == kept[2] == TOTAL - counts.num_pruned(TOTAL, 0.4, level)
+        assert kept[0] + kept[1] == kept[2] == TOTAL - masks.num_pruned(TOTAL, 0.4, level)
         for row in rows:
             assert float(row["density"]) + float(row["sparsity"]) == pytest.approx(1)
 
@@ -150,7 +150,7 @@ def test_a_ticket_begins_with_the_weights_of_level_0_at_the_rewind_step(tmp_path
     for level in (1, 2):
         run = made.tree.level(level)
         found = weights(run, iteration)
-        assert toys.equal(found, masks.applied(dense, mask(run)))
+        assert toys.equal(found, masks.apply_mask(dense, mask(run)))
         assert_sparse(found, mask(run))
 
 
@@ -185,7 +185,7 @@ def test_learning_rate_rewinding_keeps_the_weights(tmp_path):
     for level in (1, 2):
         run = made.tree.level(level)
         before = weights(made.tree.level(level - 1))
-        assert toys.equal(found[level][1], masks.applied(before, mask(run)))
+        assert toys.equal(found[level][1], masks.apply_mask(before, mask(run)))
         assert found[level][3] == {}  # a fresh optimizer
         assert_sparse(weights(run), mask(run))
 
@@ -200,7 +200,7 @@ def test_without_rewinding_weights_are_trained_on_at_one_learning_rate(tmp_path,
     assert [lr for *_, lr, _ in found] == pytest.approx([0.05, last, last])
     for level in (1, 2):
         before = weights(made.tree.level(level - 1))
-        assert toys.equal(found[level][1], masks.applied(before, mask(made.tree.level(level))))
+        assert toys.equal(found[level][1], masks.apply_mask(before, mask(made.tree.level(level))))
         assert made.tree.level(level).read_result()["iteration"] == 9
 
 
@@ -258,14 +258,14 @@ def test_levels_go_on_from_where_a_pretraining_ended(tmp_path):
     assert toys.equal(found[0][1], given)
     for level in (1, 2):
         run = made.tree.level(level)
-        assert toys.equal(found[level][1], masks.applied(given, mask(run)))
+        assert toys.equal(found[level][1], masks.apply_mask(given, mask(run)))
     assert [made.tree.level(level).snapshots() for level in range(3)] == [[3, 6]] * 3
     assert toys.equal(weights(made.tree.level(0), 3), given)
 
 
 def test_a_pretraining_on_other_classes_lends_all_but_its_output_layer(tmp_path):
     given = toys.Small((2, 4, 4), 7).state_dict()
-    begun = partial(pretrained.fitting, given, file="a file")
+    begun = partial(pretraining.fit_weights, given, file="a file")
     made = study(tmp_path, weights=begun, levels=0, start="1ep")
     (begin,) = beginnings(made)
     assert begin[1]["conv.weight"].equal(given["conv.weight"])
@@ -340,20 +340,20 @@ def test_levels_that_would_certainly_empty_a_layer_are_refused_before_any_work(t
 
 def test_a_level_that_empties_a_layer_is_named_and_those_before_stay(tmp_path):
     def weak(parameters):  # the convolution ends with the smallest weights
-        return toys.sgd(parameters, lr=1e-6)
+        return optimizers.sgd(parameters, lr=1e-6)
 
     made = study(tmp_path, toys.recipe(optimizer=weak), SparseGlobal(0.6, ignore=[]), levels=3)
     made.starts.initial["conv.weight"].mul_(1e-3)
     message = r"^pruning.fraction=0.6: level \d would empty conv.weight: no weight is left of it$"
     with pytest.raises(ValueError, match=message):
         grown(made)
-    assert made.tree.levels() != [] and not tree.mask_of(made.tree.level(3)).exists()
+    assert made.tree.levels() != [] and not plan.mask_file(made.tree.level(3)).exists()
 
 
 def test_a_mask_of_another_model_in_the_tree_is_refused(tmp_path):
     grown(study(tmp_path, levels=1))
     kept = some_mask(torch.nn.Sequential(torch.nn.Linear(3, 3)))
-    masks.save(tree.mask_of(study(tmp_path).tree.level(2)), kept, {})
+    masks.save_mask(plan.mask_file(study(tmp_path).tree.level(2)), kept, {})
     with pytest.raises(
         ValueError, match="^a mask of another model: it has 0.weight, and the model"
     ):
@@ -377,14 +377,14 @@ def test_layers_stay_in_the_order_of_the_network(tmp_path):
     names = ["stem.weight", "body.weight", "output.weight"]
     assert list(made.mask(2)) == names
     for level in (0, 1, 2):
-        with tree.sparsity_of(made.tree.level(level)).open() as file:
+        with plan.sparsity_file(made.tree.level(level)).open() as file:
             assert [row["layer"] for row in csv.DictReader(file)] == [*names, "total"]
 
 
 def test_a_mask_that_lacks_a_layer_is_refused(tmp_path):
     made = grown(study(tmp_path, levels=1))
     some = {"conv.weight": made.mask(1)["conv.weight"]}
-    masks.save(tree.mask_of(made.tree.level(1)), some, {})
+    masks.save_mask(plan.mask_file(made.tree.level(1)), some, {})
     with pytest.raises(ValueError, match="^a mask of another model: it lacks output.weight$"):
         made.mask(1)
 
@@ -399,4 +399,4 @@ def test_what_is_not_pruned_has_all_of_its_weights(tmp_path):
     kept = mask(made.tree.level(1))
     assert kept["output.weight"].all() and int(kept["conv.weight"].sum()) == 72 - 29
     assert made.pruned == ["conv.weight"]
-    assert layers.of(made.starts.session.model).output == "output.weight"
+    assert masks.prunable_layers(made.starts.session.model).output == "output.weight"

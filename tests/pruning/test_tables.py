@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from isthmus import runs
-from isthmus.pruning import rows, studies, summary, wanted
-from isthmus.pruning.plan import Plan, Request
-from isthmus.pruning.tree import Tree, sparsity_of
+from isthmus.pruning import results
+from isthmus.pruning.plan import PruneRequest, PruningPlan, PruningTree, sparsity_file
+from isthmus.store import files
 
 
 def cell(loss):
@@ -26,24 +25,26 @@ def done(run, level, branch=None, density=1.0, best=None):
     said |= {"density": density} | ({"branch": branch} if branch else {})
     ended = {"iteration": 9, "end": 9, "iterations_per_epoch": 3, "stopped_early": False}
     told = {"evaluation": evaluation, "best_iteration": best, **said, **ended}
-    runs.write_json(run.result, told)
+    files.write_json(run.result, told)
     columns = ("layer", "num_weights", "num_kept", "density", "sparsity")
-    runs.write_csv(sparsity_of(run), columns, [("total", 10, 10 * density, density, 1 - density)])
+    files.write_csv(
+        sparsity_file(run), columns, [("total", 10, 10 * density, density, 1 - density)]
+    )
 
 
 @pytest.fixture
 def tree(tmp_path):
-    tree = Tree(tmp_path / "prune_1" / "seed_4")
+    tree = PruningTree(tmp_path / "prune_1" / "seed_4")
     for level in range(11):
         done(tree.level(level), level, density=0.5**level, best=6)
     done(tree.branch(2, "retrain_0123456789"), 2, "retrain epochs=1", density=0.25)
     done(tree.pretrain, 0)
-    runs.write_csv(tree.table, rows.LEVELS, rows.of_tree(tree, seed=4))
+    files.write_csv(tree.table, results.LEVELS, results.collect_levels(tree, seed=4))
     return tree
 
 
 def test_the_table_has_every_number_once(tree):
-    found = rows.read(tree.table)
+    found = results.read_rows(tree.table)
     assert len(found) == 11 * 2 * 2 + 2
     keys = [(r["level"], r["folder"], r["model"], r["split"]) for r in found]
     assert len(set(keys)) == len(keys)
@@ -74,57 +75,59 @@ def test_levels_are_those_that_are_done_in_order(tree):
 
 
 def test_what_masks_keep_is_put_together(tree):
-    found = rows.of_masks(tree)
+    found = results.collect_sparsity(tree)
     assert [row["level"] for row in found] == list(range(11))
     assert found[2] == {"level": 2, "layer": "total", "density": 0.25}
 
 
 def test_the_summary_shows_levels_and_the_branch_that_was_asked_for(tree):
-    lines = summary.of(tree).splitlines()
+    lines = results.summarize_levels(tree).splitlines()
     assert lines[0].split("  ") == [
         "level", "weights left", "test accuracy", "at lowest val loss", "(iteration)", "branch",
     ]  # fmt: skip
     assert len(lines) == 12
     assert lines[3].split() == ["2", "0.2500", "0.7500", "0.7900", "6"]
-    lines = summary.of(tree, "retrain_0123456789").splitlines()
+    lines = results.summarize_levels(tree, "retrain_0123456789").splitlines()
     assert len(lines) == 13
     assert lines[4].split() == ["2", "0.2500", "0.7500", "retrain", "epochs=1"]
 
 
 def test_seeds_of_a_study_and_other_studies_are_drawn_beside_it(tree, tmp_path):
-    other = Tree(tmp_path / "prune_2" / "seed_4")
-    runs.write_csv(other.table, rows.LEVELS, [])
-    second = Tree(tmp_path / "prune_1" / "seed_5")
-    runs.write_csv(second.table, rows.LEVELS, [])
-    assert studies.beside(tree, []) == [tree.table, second.table]
+    other = PruningTree(tmp_path / "prune_2" / "seed_4")
+    files.write_csv(other.table, results.LEVELS, [])
+    second = PruningTree(tmp_path / "prune_1" / "seed_5")
+    files.write_csv(second.table, results.LEVELS, [])
+    assert results.compare_studies(tree, []) == [tree.table, second.table]
     for text in (f"{tmp_path}/prune_*", f"{tmp_path}/prune_2/seed_4"):
-        found = studies.beside(tree, studies.find([text]))
+        found = results.compare_studies(tree, results.find_studies([text]))
         assert found == [tree.table, second.table, other.table]
 
 
 def test_barriers_are_drawn_of_the_studies_that_have_any(tree, tmp_path):
-    other = Tree(tmp_path / "prune_2" / "seed_4")
-    runs.write_csv(other.instability_table, ["level"], [])
-    assert studies.instabilities([tree.table, other.table]) == [other.folder / "instability.csv"]
+    other = PruningTree(tmp_path / "prune_2" / "seed_4")
+    files.write_csv(other.instability_table, ["level"], [])
+    assert results.collect_instability([tree.table, other.table]) == [
+        other.folder / "instability.csv"
+    ]
 
 
 def test_a_folder_without_a_study_is_named(tmp_path):
     message = f"^compare={tmp_path}/a*: no levels.csv there, nor in seed_"
     with pytest.raises(FileNotFoundError, match=message.replace("*", r"\*")):
-        studies.find([f"{tmp_path}/a*"])
+        results.find_studies([f"{tmp_path}/a*"])
     with pytest.raises(FileNotFoundError, match=f"^compare={tmp_path}: no levels.csv"):
-        studies.find([str(tmp_path)])
+        results.find_studies([str(tmp_path)])
 
 
 def plan(**changes):
     asked = {"levels": 10, "rewind": "weights", "rewind_step": "0"} | changes
-    return Plan(Request(**asked), 3, 9)
+    return PruningPlan(PruneRequest(**asked), 3, 9)
 
 
 def test_a_tree_that_has_everything_lacks_nothing(tree):
-    assert wanted.nothing(tree, plan())
-    assert wanted.nothing(tree, plan(levels=3))
-    assert wanted.nothing(tree, plan(branch="retrain_0123456789", branch_levels=[2]))
+    assert results.is_complete(tree, plan())
+    assert results.is_complete(tree, plan(levels=3))
+    assert results.is_complete(tree, plan(branch="retrain_0123456789", branch_levels=[2]))
 
 
 @pytest.mark.parametrize(
@@ -138,13 +141,12 @@ def test_a_tree_that_has_everything_lacks_nothing(tree):
     ids=str,
 )
 def test_whoever_asks_for_more_is_given_more(tree, asked):
-    assert not wanted.nothing(tree, plan(**asked))
+    assert not results.is_complete(tree, plan(**asked))
 
 
 def test_what_a_finished_study_needs_imports_no_torch():
     code = (
-        "import sys; from isthmus.pruning import counts, instability, plan, rows, studies; "
-        "from isthmus.pruning import summary, tree, wanted; "
+        "import sys; from isthmus.pruning import options, plan, results; "
         "print('torch' in sys.modules)"
     )
     root = Path(__file__).parents[2]

@@ -114,14 +114,14 @@ def _leave_figures_empty():
     """Write one pixel for a figure."""
     from PIL import Image
 
-    from isthmus.plots import files
+    from isthmus.plots import files as plots_files
 
     def rendered(figure, kind):
         buffer = io.BytesIO()
         Image.new("RGB", (1, 1)).save(buffer, kind)
         return buffer.getvalue()
 
-    files.rendered = rendered
+    plots_files.render = rendered
 
 
 def refused(script, *arguments, cwd):

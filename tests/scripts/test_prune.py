@@ -10,7 +10,7 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-from isthmus import runs
+from isthmus.store import files as store_files
 from tests.scripts import (
     QUIET,
     REPOSITORY,
@@ -122,7 +122,7 @@ def test_children_of_levels_are_compared(tickets, tmp_path):
         [*command, "instability.alphas=3"], cwd=tmp_path, capture_output=True, text=True
     )
     assert "done before: nothing to compute" in again.stdout
-    assert "isthmus.pruning.instability" in again.stderr and "| torch\n" not in again.stderr
+    assert "isthmus.pruning.results" in again.stderr and "| torch\n" not in again.stderr
     assert contents(tree) == before
 
 
@@ -176,7 +176,7 @@ def test_a_mask_of_another_model_in_the_tree_is_named(tickets, tmp_path):
     tree = only(tmp_path, "outputs/prune_*/seed_1")
     weights = load_file(tree / "level_2/mask.safetensors")
     wrong = {name: mask[:5] for name, mask in weights.items()}
-    runs.save_weights(tree / "level_3/mask.safetensors", wrong, {"kind": "mask"})
+    store_files.save_weights(tree / "level_3/mask.safetensors", wrong, {"kind": "mask"})
     message = refused("prune.py", *LEVELS, "levels=3", "rewind_step=3it", cwd=tmp_path)
     assert "a mask of another model: its hidden.0.weight has shape (5, 64), and" in message
 

@@ -7,7 +7,7 @@ import re
 import pytest
 from safetensors.torch import load_file
 
-from isthmus import checks
+from isthmus.config import validation
 from tests.scripts import QUIET, run
 
 TINY = [
@@ -80,9 +80,9 @@ UNTYPED = {"runtime", "pretrain.fingerprint"}  # changes no result; follows from
 
 
 def test_there_is_a_row_for_every_option():
-    known = checks.fields("Prune")
+    known = validation.fields("Prune")
     names = {name for name in known if name not in OWN} | {
-        f"{name}.{key}" for name in OWN for key in checks.section(known[name])
+        f"{name}.{key}" for name in OWN for key in validation.nested_fields(known[name])
     }
     names |= {f"pruning.{key}" for key in ("fraction", "ignore", "seed")}
     assert set(OPTIONS) == names - UNTYPED

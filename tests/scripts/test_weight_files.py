@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from isthmus import runs
+from isthmus.store import files
 from tests.scripts import QUIET, SMALL, only, refused, run
 
 TRAINING = [*SMALL, *QUIET, "averaged=none", "runtime.num_threads=1"]
@@ -75,7 +75,7 @@ def test_weights_that_do_not_fit_are_refused_with_what_differs(script, trained, 
         said = refused(script, *typed(script, trained, file), cwd=tmp_path)
         assert f"{name}.safetensors" in said and message in said, said
     mask = tmp_path / "mask.safetensors"
-    runs.save_weights(mask, {"a": torch.ones(2, dtype=torch.bool)}, {"kind": "mask"})
+    files.save_weights(mask, {"a": torch.ones(2, dtype=torch.bool)}, {"kind": "mask"})
     assert "holds a mask, not weights" in refused(
         script, *typed(script, trained, mask), cwd=tmp_path
     )

@@ -4,7 +4,7 @@ import csv
 
 from safetensors.torch import load_file
 
-from isthmus import runs
+from isthmus.store import files
 from tests.scripts import QUIET, SMALL, only, run
 
 WIDE = [*SMALL, *QUIET, "parametrization=ipllr", "parametrization.cap=1"]
@@ -14,7 +14,7 @@ WIDE += ["optimizer=sgd", "averaged=none"]
 def test_wide_networks_are_trained_averaged_and_interpolated(tmp_path):
     run("train.py", "--multirun", *WIDE, "global_seed=1,2", cwd=tmp_path)
     first, second = sorted(tmp_path.glob("outputs/train_*/seed_*/weights/step_22.safetensors"))
-    _, metadata = runs.load_weights(first)
+    _, metadata = files.load_weights(first)
     assert metadata["config"]["parametrization"]["cap"] == 1
     assert list(metadata["first_lrs"]) == ["hidden.0", "hidden.1", "output"]
     run("average.py", f"checkpoints=[{first},{second}]", *QUIET, cwd=tmp_path)
@@ -27,17 +27,17 @@ def test_wide_networks_are_pruned_and_branched_with_the_first_rates_of_the_whole
     run("prune.py", *WIDE, "pruning.fraction=0.5", "levels=1", "rewind_step=3it", cwd=tmp_path)
     tree = only(tmp_path, "outputs/prune_*/seed_1")
     mask = load_file(tree / "level_1/mask.safetensors")
-    weights, level = runs.load_weights(tree / "level_1/weights/step_22.safetensors")
-    _, dense = runs.load_weights(tree / "level_0/weights/step_3.safetensors")
+    weights, level = files.load_weights(tree / "level_1/weights/step_22.safetensors")
+    _, dense = files.load_weights(tree / "level_0/weights/step_3.safetensors")
     assert level["first_lrs"] == dense["first_lrs"]
     assert all(not weights[name][~kept.bool()].any() for name, kept in mask.items())
 
     asked = ["spawn_steps=[0it,3it]", "child_steps=[1ep]", "child_seeds=[2]", "averages=[]"]
     run("spawn.py", *WIDE, *asked, cwd=tmp_path)
     tree = only(tmp_path, "outputs/spawn_*/seed_1")
-    _, parent = runs.load_weights(tree / "parent/weights/step_3.safetensors")
+    _, parent = files.load_weights(tree / "parent/weights/step_3.safetensors")
     for file in ("0ep/seed_2/weights/step_11", "3it/seed_2/weights/step_14"):
-        _, child = runs.load_weights(tree / f"children/{file}.safetensors")
+        _, child = files.load_weights(tree / f"children/{file}.safetensors")
         assert child["first_lrs"] == parent["first_lrs"]
         assert child["config"]["parametrization"] == parent["config"]["parametrization"]
 

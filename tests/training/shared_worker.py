@@ -6,11 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from isthmus import chance
-from isthmus.runs import Run
-from isthmus.training.evaluation import measure
-from isthmus.training.processes import joined, locked
-from isthmus.training.sharing import Sharing
+from isthmus import rng
+from isthmus.store.files import Run
+from isthmus.training.distributed import Sharing, init_processes, lock_run
+from isthmus.training.evaluation import measure_network
 
 SIZES = [16, 9, 1]  # of the batches; the last one leaves a process without an example
 CPU = torch.device("cpu")
@@ -59,7 +58,7 @@ def alone():
     """Losses, correct, gradients and statistics of one process that computes whole batches."""
     network, found = model().train(), []
     for number, (inputs, labels) in enumerate(batches()):
-        chance.start_stream(CPU, 3, "dropout", number)
+        rng.start_stream(CPU, 3, "dropout", number)
         network.zero_grad()
         logits = network(inputs)
         loss = F.cross_entropy(logits, labels)
@@ -75,7 +74,7 @@ def together(processes):
     for number, (inputs, labels) in enumerate(batches()):
         sharing = Sharing(processes, len(labels), len(labels))
         network = sharing.network(own)
-        chance.start_stream(CPU, 3, "dropout", number)
+        rng.start_stream(CPU, 3, "dropout", number)
         sharing.begin(0)
         own.zero_grad()
         logits = network(inputs[sharing.part])
@@ -94,14 +93,14 @@ def evaluated(processes):
         torch.arange(11) % 3,
     )
     own = processes.share(11)
-    part = measure(lambda inputs: logits[:, inputs], [(torch.arange(11)[own], labels[own])])
-    whole = measure(lambda inputs: logits[:, inputs], [(torch.arange(11), labels)])
+    part = measure_network(lambda inputs: logits[:, inputs], [(torch.arange(11)[own], labels[own])])
+    whole = measure_network(lambda inputs: logits[:, inputs], [(torch.arange(11), labels)])
     return processes.whole(part, 11), whole
 
 
 def main(folder):
     run = Run(folder)
-    with joined(CPU) as processes, locked(run, processes) as own:
+    with init_processes(CPU) as processes, lock_run(run, processes) as own:
         made = together(processes)
         part, whole = evaluated(processes)
         read = (own.folder / "note.txt").read_text()

@@ -67,7 +67,7 @@ def assert_close_state(first, second, tolerance=1e-10):
 @pytest.mark.parametrize("chunk_size", [1, 7, 22, 23, 1000])
 def test_it_is_one_batch_of_torch_whatever_the_chunks(chunk_size):
     model = net()
-    got = batch_norm.reset(model, model.state_dict(), images(), chunk_size)
+    got = batch_norm.reset_statistics(model, model.state_dict(), images(), chunk_size)
     assert_close_state(got, one_batch(model, model.state_dict(), images()))
 
 
@@ -75,8 +75,8 @@ def test_it_is_one_batch_of_torch_whatever_the_chunks(chunk_size):
 def test_it_does_not_depend_on_the_order_of_the_examples(chunk_size):
     model = net()
     order = torch.randperm(23, generator=torch.Generator().manual_seed(2))
-    first = batch_norm.reset(model, model.state_dict(), images(), chunk_size)
-    second = batch_norm.reset(model, model.state_dict(), images()[order], chunk_size)
+    first = batch_norm.reset_statistics(model, model.state_dict(), images(), chunk_size)
+    second = batch_norm.reset_statistics(model, model.state_dict(), images()[order], chunk_size)
     assert_close_state(first, second)
 
 
@@ -86,15 +86,15 @@ def test_it_does_not_depend_on_the_statistics_before():
         name: torch.full_like(tensor, 9) if "running" in name or "num_batches" in name else tensor
         for name, tensor in model.state_dict().items()
     }
-    first = batch_norm.reset(model, model.state_dict(), images())
-    second = batch_norm.reset(model, stale, images())
+    first = batch_norm.reset_statistics(model, model.state_dict(), images())
+    second = batch_norm.reset_statistics(model, stale, images())
     assert_equal_state(first, second)
 
 
 def test_resetting_twice_changes_nothing():
     model = net()
-    once = batch_norm.reset(model, model.state_dict(), images())
-    assert_equal_state(batch_norm.reset(model, once, images()), once)
+    once = batch_norm.reset_statistics(model, model.state_dict(), images())
+    assert_equal_state(batch_norm.reset_statistics(model, once, images()), once)
 
 
 def test_a_network_interpolated_with_itself_gives_the_outputs_of_the_network():
@@ -106,14 +106,14 @@ def test_a_network_interpolated_with_itself_gives_the_outputs_of_the_network():
     }
     outputs = []
     for weights in (state, middle):
-        model.load_state_dict(batch_norm.reset(model, weights, inputs))
+        model.load_state_dict(batch_norm.reset_statistics(model, weights, inputs))
         outputs.append(model.eval()(inputs))
     assert torch.equal(*outputs)
 
 
 def test_after_it_the_first_layer_gives_standard_values():
     model, inputs = net(), images()
-    model.load_state_dict(batch_norm.reset(model, model.state_dict(), inputs))
+    model.load_state_dict(batch_norm.reset_statistics(model, model.state_dict(), inputs))
     with torch.no_grad():
         model.stem[1].weight.fill_(1)
         model.stem[1].bias.zero_()
@@ -135,7 +135,7 @@ def test_model_state_dict_and_chance_are_untouched(chunk_size, training):
     modules = [(m.training, getattr(m, "momentum", None)) for m in model.modules()]
     grads = [p.requires_grad for p in model.parameters()]
     random_state = torch.get_rng_state()
-    batch_norm.reset(model, state_dict, images(), chunk_size)
+    batch_norm.reset_statistics(model, state_dict, images(), chunk_size)
     assert torch.equal(random_state, torch.get_rng_state())
     assert modules == [(m.training, getattr(m, "momentum", None)) for m in model.modules()]
     assert grads == [p.requires_grad for p in model.parameters()]
@@ -148,14 +148,14 @@ def test_counters_become_1_so_that_equal_weights_are_equal_files():
     model = net()
     model.train()(images())
     model(images())
-    got = batch_norm.reset(model, model.state_dict(), images())
+    got = batch_norm.reset_statistics(model, model.state_dict(), images())
     assert [t.item() for name, t in got.items() if "num_batches" in name] == [1, 1, 1]
 
 
 def test_weights_are_passed_on_and_only_statistics_change():
     model = net()
     state_dict = model.state_dict()
-    got = batch_norm.reset(model, state_dict, images())
+    got = batch_norm.reset_statistics(model, state_dict, images())
     for name, tensor in got.items():
         assert (tensor is state_dict[name]) == ("running" not in name and "num" not in name)
         assert not tensor.requires_grad
@@ -164,7 +164,7 @@ def test_weights_are_passed_on_and_only_statistics_change():
 def test_without_batch_norm_nothing_changes():
     model = nn.Sequential(nn.Linear(3, 2), nn.LayerNorm(2))
     state_dict = model.state_dict()
-    got = batch_norm.reset(model, state_dict, torch.ones(4, 3))
+    got = batch_norm.reset_statistics(model, state_dict, torch.ones(4, 3))
     assert all(got[name] is tensor for name, tensor in state_dict.items())
 
 
@@ -182,7 +182,9 @@ def test_batch_norm_is_recognised_by_its_type():
 
 def test_a_layer_without_affine_or_alone_is_reset():
     layer = nn.BatchNorm1d(2, affine=False)
-    got = batch_norm.reset(layer, layer.state_dict(), torch.tensor([[0.0, 1.0], [4.0, 1.0]]), 1)
+    got = batch_norm.reset_statistics(
+        layer, layer.state_dict(), torch.tensor([[0.0, 1.0], [4.0, 1.0]]), 1
+    )
     torch.testing.assert_close(got["running_mean"], torch.tensor([2.0, 1.0]))
     torch.testing.assert_close(got["running_var"], torch.tensor([8.0, 0.0]))
 
@@ -192,7 +194,7 @@ def test_a_layer_that_is_not_reached_stays_as_it_is():
     model.unused = nn.BatchNorm1d(2).double()
     model.unused.running_mean.fill_(7)
     model.unused.num_batches_tracked.fill_(5)
-    got = batch_norm.reset(model, model.state_dict(), images())
+    got = batch_norm.reset_statistics(model, model.state_dict(), images())
     assert got["unused.running_mean"].tolist() == [7, 7]
     assert got["unused.num_batches_tracked"].item() == 5
 
@@ -200,7 +202,7 @@ def test_a_layer_that_is_not_reached_stays_as_it_is():
 def test_a_layer_under_two_names_is_reset_under_both():
     model = net()
     model.also = model.head[1]
-    got = batch_norm.reset(model, model.state_dict(), images())
+    got = batch_norm.reset_statistics(model, model.state_dict(), images())
     assert torch.equal(got["also.running_mean"], got["head.1.running_mean"])
     assert got["also.num_batches_tracked"].item() == 1
 
@@ -211,7 +213,7 @@ def test_chunks_agree_in_float32_far_from_zero():
     exact = one_batch(
         net(), {n: t.double() for n, t in model.state_dict().items()}, inputs.double()
     )
-    got = batch_norm.reset(model, model.state_dict(), inputs, 5)
+    got = batch_norm.reset_statistics(model, model.state_dict(), inputs, 5)
     for name, tensor in got.items():
         if "running" in name:
             torch.testing.assert_close(tensor.double(), exact[name], rtol=1e-3, atol=1e-3)
@@ -219,18 +221,20 @@ def test_chunks_agree_in_float32_far_from_zero():
 
 def test_channels_last_gives_the_same():
     model = net()
-    expected = batch_norm.reset(model, model.state_dict(), images(), 6)
+    expected = batch_norm.reset_statistics(model, model.state_dict(), images(), 6)
     last = net().to(memory_format=torch.channels_last)
     inputs = images().contiguous(memory_format=torch.channels_last)
-    assert_close_state(batch_norm.reset(last, last.state_dict(), inputs, 6), expected)
+    assert_close_state(batch_norm.reset_statistics(last, last.state_dict(), inputs, 6), expected)
 
 
 @pytest.mark.parametrize("chunk_size", [6, 1000])
 def test_autocast_stays_near_full_precision(chunk_size):
     model, inputs = net(dtype=torch.float32), images(dtype=torch.float32)
     state_dict = model.state_dict()
-    expected = batch_norm.reset(model, state_dict, inputs)
-    got = batch_norm.reset(model, state_dict, inputs, chunk_size, autocast=torch.bfloat16)
+    expected = batch_norm.reset_statistics(model, state_dict, inputs)
+    got = batch_norm.reset_statistics(
+        model, state_dict, inputs, chunk_size, autocast=torch.bfloat16
+    )
     assert_close_state(got, expected, tolerance=0.05)
     changed = "stem.1.running_mean"
     assert not torch.equal(got[changed], expected[changed]), "autocast was in force"
@@ -242,18 +246,18 @@ def test_one_layer_used_twice_is_refused(chunk_size):
     layer = nn.BatchNorm1d(2)
     model = nn.Sequential(nn.Linear(2, 2), layer, nn.Linear(2, 2), layer)
     with pytest.raises(ValueError, match="^model: one forward pass uses .* layer '1' twice, so"):
-        batch_norm.reset(model, model.state_dict(), torch.randn(7, 2), chunk_size)
+        batch_norm.reset_statistics(model, model.state_dict(), torch.randn(7, 2), chunk_size)
 
 
 def test_too_few_inputs_or_a_chunk_of_none_are_refused():
     model = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     state_dict = model.state_dict()
     with pytest.raises(ValueError, match="^inputs: batch-norm statistics need at least one"):
-        batch_norm.reset(model, state_dict, torch.empty(0, 2))
+        batch_norm.reset_statistics(model, state_dict, torch.empty(0, 2))
     with pytest.raises(ValueError, match="^inputs: batch norm needs two or more .*, got 1$"):
-        batch_norm.reset(model, state_dict, torch.ones(1, 2))
+        batch_norm.reset_statistics(model, state_dict, torch.ones(1, 2))
     with pytest.raises(ValueError, match="^chunk_size: must be at least 1, got 0$"):
-        batch_norm.reset(model, state_dict, torch.ones(4, 2), chunk_size=0)
+        batch_norm.reset_statistics(model, state_dict, torch.ones(4, 2), chunk_size=0)
 
 
 def test_statistics_of_another_network_are_taken_whole_and_nothing_else():
@@ -263,7 +267,7 @@ def test_statistics_of_another_network_are_taken_whole_and_nothing_else():
     got = batch_norm.with_statistics_of(first, weights, other)
     assert list(got) == list(weights)
     taken = [name for name, tensor in got.items() if tensor is other[name]]
-    assert taken == batch_norm.statistics(first)
+    assert taken == batch_norm.statistics_names(first)
     assert all(got[name] is weights[name] for name in weights if name not in taken)
     assert len(taken) == 3 * 3  # layers, and what each has
 
@@ -276,9 +280,9 @@ def test_only_batch_norm_has_statistics():
 
     mixed = nn.Sequential(Mean(), nn.BatchNorm1d(2), nn.BatchNorm1d(2, track_running_stats=False))
     expected = ["1.running_mean", "1.running_var", "1.num_batches_tracked"]
-    assert batch_norm.statistics(mixed) == expected
+    assert batch_norm.statistics_names(mixed) == expected
     alone = ["running_mean", "running_var", "num_batches_tracked"]
-    assert batch_norm.statistics(nn.BatchNorm2d(3)) == alone
+    assert batch_norm.statistics_names(nn.BatchNorm2d(3)) == alone
     weights = nn.Linear(2, 2).state_dict()
     assert batch_norm.with_statistics_of(nn.Linear(2, 2), weights, {}) == weights
 
@@ -288,7 +292,7 @@ def test_only_batch_norm_has_statistics():
 @pytest.mark.parametrize("chunk_size", [6, 1000])
 def test_it_works_on_a_gpu_from_inputs_on_the_cpu(chunk_size):
     model = net().cuda()
-    got = batch_norm.reset(model, model.state_dict(), images(), chunk_size)
+    got = batch_norm.reset_statistics(model, model.state_dict(), images(), chunk_size)
     expected = one_batch(net(), net().state_dict(), images())
     for name, tensor in got.items():
         assert tensor.is_cuda

@@ -4,11 +4,11 @@ import copy
 
 import pytest
 
-from isthmus import runs
-from isthmus.averaging import ingredients
-from isthmus.config import ConfigError
+from isthmus.averaging import checkpoints
+from isthmus.config.launch import ConfigError
 from isthmus.models.mlp import MLP
-from isthmus.training import rebuilt
+from isthmus.store import files
+from isthmus.training import evaluator
 from tests import toys
 
 METADATA = {
@@ -60,10 +60,12 @@ def evaluate(tmp_path):
     def read(metadata):
         path = tmp_path / "weights.safetensors"
         model = MLP((1, 8, 8), 10, width=[3])
-        runs.save_weights(path, model.state_dict(), metadata)
-        weights, said = runs.load_weights(path)
-        made = rebuilt.evaluator(said, {"root": "data"}, [], str(tmp_path), toys.RUNTIME, None)
-        ingredients.check([path])
+        files.save_weights(path, model.state_dict(), metadata)
+        weights, said = files.load_weights(path)
+        made = evaluator.saved_evaluator(
+            said, {"root": "data"}, [], str(tmp_path), toys.RUNTIME, None
+        )
+        checkpoints.check_architectures([path])
         return made, said["kind"]
 
     return read
@@ -99,4 +101,4 @@ def test_what_is_missing_is_named_with_the_file(evaluate, name):
 @pytest.mark.parametrize("text", ["", "x", "[1]", "{", "null"])
 def test_metadata_that_is_no_object_is_named_with_the_file(tmp_path, text):
     with pytest.raises(ValueError, match="a.safetensors: its metadata"):
-        runs.parse_metadata(text, tmp_path / "a.safetensors")
+        files.parse_metadata(text, tmp_path / "a.safetensors")

@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from isthmus.models.mlp import MLP
-from isthmus.training.evaluation import MANY, evaluate, measure
+from isthmus.training.evaluation import MANY, evaluate, measure_network
 from tests import toys
 
 INPUTS = torch.randn(23, 2, 4, 4, generator=torch.Generator().manual_seed(0))
@@ -59,7 +59,7 @@ def test_loss_of_a_network_is_the_same_whatever_is_evaluated_beside_it():
 def test_logits_of_any_origin_can_be_measured():
     logits = torch.randn(2, 23, 3, generator=torch.Generator().manual_seed(1))
     parts = iter(logits.split(8, dim=1))
-    result = measure(lambda inputs: next(parts), batches(8))
+    result = measure_network(lambda inputs: next(parts), batches(8))
     for number in range(2):
         expected = F.cross_entropy(logits[number], LABELS).item()
         assert result.loss[number].item() == pytest.approx(expected)

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from isthmus import runs
 from isthmus.averaging.ema import EMA
 from isthmus.averaging.swa import SWA
-from isthmus.runs import Run
-from isthmus.training import fit as fit_module
-from isthmus.training.fit import fit
-from isthmus.training.leg import Extras
+from isthmus.store import files
+from isthmus.store.files import Run
+from isthmus.training import recipe as training_recipe
+from isthmus.training import session as training_session
+from isthmus.training.fit import TrainHooks, fit
 from isthmus.training.loop import Training
 from isthmus.training.optimizers import adam, sgd
 from isthmus.training.schedulers import Cosine
@@ -34,7 +34,7 @@ def trained(folder, recipe=None, seeds=toys.SEEDS, data=None, **options):
 
 
 def weights(run, moment=9, model="plain"):
-    return runs.load_weights(run.weights(moment, model))[0]
+    return files.load_weights(run.weights(moment, model))[0]
 
 
 def table(run):
@@ -58,7 +58,7 @@ def killed(monkeypatch):
     yield arm, lambda: monkeypatch.setattr(Training, "step", original)
 
 
-OFTEN = toys.Runtime(device="cpu", progress=False, tensorboard=False, save_every=0.0)
+OFTEN = training_recipe.Runtime(device="cpu", progress=False, tensorboard=False, save_every=0.0)
 
 
 def test_the_same_seeds_give_the_same_files(tmp_path):
@@ -69,14 +69,14 @@ def test_the_same_seeds_give_the_same_files(tmp_path):
 
 @pytest.mark.parametrize("stream", ["initialization", "data_order", "augmentation", "dropout"])
 def test_each_stream_of_chance_changes_the_result(tmp_path, stream):
-    other = toys.Seeds(**(vars(toys.SEEDS) | {stream: 2}))
+    other = training_recipe.Seeds(**(vars(toys.SEEDS) | {stream: 2}))
     first, second = trained(tmp_path / "a"), trained(tmp_path / "b", seeds=other)
     assert not toys.equal(weights(first), weights(second))
 
 
 def test_a_stream_changes_only_its_own_part(tmp_path):
     plain = toys.data(augment=False)
-    other = toys.Seeds(**(vars(toys.SEEDS) | {"augmentation": 2}))
+    other = training_recipe.Seeds(**(vars(toys.SEEDS) | {"augmentation": 2}))
     first = trained(tmp_path / "a", data=plain)
     second = trained(tmp_path / "b", data=plain, seeds=other)
     assert toys.equal(weights(first), weights(second))
@@ -131,7 +131,7 @@ def test_averaging_does_not_change_the_training(tmp_path):
 def test_a_finished_run_is_left_alone(tmp_path, monkeypatch):
     run = trained(tmp_path / "a")
     before = {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
-    monkeypatch.setattr(fit_module, "Session", None)
+    monkeypatch.setattr(training_session, "Session", None)
     trained(tmp_path / "a")
     assert before == {path: path.stat().st_mtime_ns for path in run.folder.rglob("*")}
 
@@ -146,8 +146,8 @@ def test_a_snapshot_asked_for_later_is_the_one_that_was_not_kept(tmp_path):
     for file in kept.folder.glob("weights/*.safetensors"):
         assert later.folder.joinpath("weights", file.name).read_bytes() == file.read_bytes()
     for iteration in kept.snapshots():
-        first = runs.load_state(kept.snapshot_state(iteration))
-        second = runs.load_state(later.snapshot_state(iteration))
+        first = files.load_state(kept.snapshot_state(iteration))
+        second = files.load_state(later.snapshot_state(iteration))
         torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
@@ -263,7 +263,7 @@ def test_a_loss_that_is_not_finite_leaves_the_run_at_its_last_state(tmp_path, mo
     monkeypatch.setattr(Training, "step", step)
     with pytest.raises(FloatingPointError, match=r"nan at step 1ep2it \(iteration 5\)"):
         trained(tmp_path / "a", runtime=OFTEN)
-    state = runs.load_state(tmp_path / "a" / "state.pt")
+    state = files.load_state(tmp_path / "a" / "state.pt")
     assert state["training"]["iteration"] == 5
     assert all(tensor.isfinite().all() for tensor in state["model"].values())
 
@@ -278,7 +278,7 @@ def test_averaged_models_with_batch_norm_reset_have_statistics_of_their_own(tmp_
 
 def test_weights_say_how_to_rebuild_their_model(tmp_path):
     recipe = toys.recipe(metadata={"config": {"model": {"name": "toy"}}})
-    _, metadata = runs.load_weights(trained(tmp_path / "a", recipe).weights(9, "ema_0.5"))
+    _, metadata = files.load_weights(trained(tmp_path / "a", recipe).weights(9, "ema_0.5"))
     assert metadata == {
         "config": {"model": {"name": "toy"}},
         "input_shape": [2, 4, 4],
@@ -311,7 +311,7 @@ def test_a_kept_snapshot_of_a_run_that_stopped_early_can_be_gone_on_from(tmp_pat
     kept = trained(tmp_path / "kept", recipe, snapshots=[f"{end}it"])
     later = trained(tmp_path / "later", recipe)
     trained(tmp_path / "later", recipe, snapshots=[f"{end}it"])
-    first, second = (runs.load_state(run.snapshot_state(end)) for run in (kept, later))
+    first, second = (files.load_state(run.snapshot_state(end)) for run in (kept, later))
     torch.testing.assert_close(first, second, rtol=0, atol=0)
 
 
@@ -441,7 +441,7 @@ def test_a_finished_run_makes_lost_weights_again(tmp_path, has_state, caplog):
 
 
 def test_a_run_without_weights_lacks_none(tmp_path):
-    run = trained(tmp_path / "a", extras=Extras(save_weights=False))
+    run = trained(tmp_path / "a", extras=TrainHooks(save_weights=False))
     assert not list(run.folder.rglob("*.safetensors"))
     assert run.is_complete(None)
 
@@ -487,9 +487,9 @@ def test_a_table_that_an_older_state_does_not_have_is_refused_if_it_is_lost(tmp_
         trained(tmp_path / "a", runtime=OFTEN)
     disarm()
     run = Run(tmp_path / "a")
-    state = runs.load_state(run.state)
+    state = files.load_state(run.state)
     del state["metrics"]["content"]
-    runs.save_state(run.state, state)
+    files.save_state(run.state, state)
     run.metrics.unlink()
     with pytest.raises(ValueError, match="metrics.csv.*remove .*state.pt"):
         trained(tmp_path / "a", runtime=OFTEN)
@@ -504,9 +504,9 @@ def test_a_state_that_lacks_something_is_named(tmp_path, killed, key):
         trained(tmp_path / "a", runtime=OFTEN)
     disarm()
     path = Run(tmp_path / "a").state
-    state = runs.load_state(path)
+    state = files.load_state(path)
     del state[key]
-    runs.save_state(path, state)
+    files.save_state(path, state)
     with pytest.raises(ValueError, match=f"^{re.escape(str(path))}.*{key}.*remove it"):
         trained(tmp_path / "a", runtime=OFTEN)
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from isthmus.models.resnet import ResNet
 from isthmus.models.resnet_cifar import ResNetCifar
-from isthmus.training import layouts
+from isthmus.training import recipe
 from isthmus.training.evaluator import Evaluator
 from isthmus.training.session import Session
 from tests import toys
@@ -39,10 +39,10 @@ for _ in range(20):
 )
 def test_a_strided_1x1_convolution_of_few_channels_is_contiguous_on_a_cpu(layer, is_last):
     model = nn.Sequential(nn.Identity(), nn.Sequential(layer))
-    assert layouts.runtime_for(toys.RUNTIME, model, CPU).channels_last == is_last
-    assert layouts.runtime_for(toys.RUNTIME, model, torch.device("cuda")).channels_last
+    assert recipe.runtime_for(toys.RUNTIME, model, CPU).channels_last == is_last
+    assert recipe.runtime_for(toys.RUNTIME, model, torch.device("cuda")).channels_last
     asked = replace(toys.RUNTIME, channels_last=False)
-    assert not layouts.runtime_for(asked, model, CPU).channels_last
+    assert not recipe.runtime_for(asked, model, CPU).channels_last
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 import csv
 import logging
 
-from isthmus.runs import Run
+from isthmus.store.files import Run
 from isthmus.training import loop
-from isthmus.training.leg import Leg, update_averages
+from isthmus.training.fit import TrainingRun, update_averages
 from isthmus.training.session import Session
 from tests import toys
 
@@ -29,14 +29,14 @@ def epochs(run, split="val"):
 
 
 def test_an_end_within_an_epoch_is_reported_once_the_last_state_is_known(tmp_path):
-    leg = trained(Leg(Run(tmp_path), session(steps="1ep2it")))
+    leg = trained(TrainingRun(Run(tmp_path), session(steps="1ep2it")))
     state = leg.state()
     assert epochs(leg.run) == [0, 3]
     leg.finish()
     assert epochs(leg.run) == [0, 3, 5]
     assert leg.run.read_result()["iteration"] == 5
 
-    again = Leg(Run(tmp_path), session(steps="3ep"))  # as if it had never been looked at
+    again = TrainingRun(Run(tmp_path), session(steps="3ep"))  # as if it had never been looked at
     again.begin(state)
     assert again.session.training.iteration == 5
     trained(again).finish()
@@ -48,30 +48,30 @@ def test_what_a_job_left_that_was_killed_before_its_first_state_is_removed(tmp_p
     run.weights(3).parent.mkdir()
     run.weights(3).write_bytes(b"of another trajectory")
     run.tensorboard.mkdir()
-    Leg(run, session()).begin(None)
+    TrainingRun(run, session()).begin(None)
     assert not run.weights(3).exists() and not run.tensorboard.exists()
 
 
 def test_weights_of_a_run_that_was_done_are_kept_even_without_its_state(tmp_path):
     run = Run(tmp_path)
-    trained(Leg(run, session())).finish()
+    trained(TrainingRun(run, session())).finish()
     assert run.weights(9).exists()
-    Leg(run, session()).begin(None)
+    TrainingRun(run, session()).begin(None)
     assert run.weights(9).exists()
 
 
 def test_a_leg_that_goes_on_says_which_one_it_is(tmp_path, caplog):
     caplog.set_level(logging.INFO)
-    first = Leg(Run(tmp_path / "a"), session(epochs=1))
+    first = TrainingRun(Run(tmp_path / "a"), session(epochs=1))
     (tmp_path / "a").mkdir()
     state = trained(first).state()
     (tmp_path / "a").rename(tmp_path / "b")
-    Leg(Run(tmp_path / "b"), session(), words="child 2 of 1ep").begin(state)
+    TrainingRun(Run(tmp_path / "b"), session(), words="child 2 of 1ep").begin(state)
     assert caplog.messages == ["child 2 of 1ep: going on from 1ep"]
 
 
 def test_the_summary_has_what_a_member_of_a_study_is(tmp_path):
     made = session()
     made.restart(toys.SEEDS, made.model.state_dict(), origin={"child_seed": 7})
-    trained(Leg(Run(tmp_path), made)).finish()
+    trained(TrainingRun(Run(tmp_path), made)).finish()
     assert Run(tmp_path).read_result()["child_seed"] == 7

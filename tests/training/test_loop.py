@@ -99,7 +99,7 @@ def test_a_leg_has_its_own_learning_rate_after_loading_a_state():
 def test_running_means_are_those_of_the_examples_of_the_epoch():
     seen = []
     measured = training(lr=1e-12)  # the network stays as it is
-    train(measured, FixedBatches(), 6, [Callback(loop.at([3, 6]), lambda t: t.settle())])
+    train(measured, FixedBatches(), 6, [Callback(loop.at_iterations([3, 6]), lambda t: t.settle())])
     model = measured.model
     with torch.no_grad():
         seen = model(INPUTS)
@@ -111,8 +111,8 @@ def test_running_means_are_those_of_the_examples_of_the_epoch():
 
 def test_a_loss_that_is_not_finite_stops_and_names_its_step():
     broken = training()
-    poison = Callback(loop.at([4]), lambda t: t.model[0].weight.data.fill_(float("nan")))
-    look = Callback(loop.at([6]), lambda t: t.settle())
+    poison = Callback(loop.at_iterations([4]), lambda t: t.model[0].weight.data.fill_(float("nan")))
+    look = Callback(loop.at_iterations([6]), lambda t: t.settle())
     with pytest.raises(FloatingPointError, match=r"loss is nan at step 1ep1it \(iteration 4\)"):
         train(broken, FixedBatches(), 9, [poison, look])
 
@@ -131,8 +131,8 @@ def test_callbacks_are_called_at_their_moments_in_their_order():
 
     callbacks = [
         Callback(loop.after_every_step, noting("step")),
-        Callback(loop.every(3), noting("epoch")),
-        Callback(loop.at([0, 2]), noting("at")),
+        Callback(loop.every_iterations(3), noting("epoch")),
+        Callback(loop.at_iterations([0, 2]), noting("at")),
     ]
     train(training(), FixedBatches(), 4, callbacks)
     assert calls == [
@@ -146,7 +146,7 @@ def test_a_callback_can_stop_the_training():
         stopping.stopped = True
 
     stopped = training()
-    train(stopped, FixedBatches(), 9, [Callback(loop.at([4]), stop)])
+    train(stopped, FixedBatches(), 9, [Callback(loop.at_iterations([4]), stop)])
     assert stopped.iteration == 4
 
 

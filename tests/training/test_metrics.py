@@ -2,7 +2,7 @@ import csv
 
 import pytest
 
-from isthmus.training.metrics import COLUMNS, Metrics, Number
+from isthmus.training.reporting import METRIC_COLUMNS, Metrics, Number
 
 
 def rows(path):
@@ -14,7 +14,7 @@ def test_the_table_is_tidy_and_of_full_precision(tmp_path):
     metrics = Metrics(tmp_path / "metrics.csv", None, iterations_per_epoch=4)
     metrics.write(6, [Number("loss", 1 / 3, "val", "ema_0.9"), Number("lr", 0.1)])
     assert rows(tmp_path / "metrics.csv") == [
-        list(COLUMNS),
+        list(METRIC_COLUMNS),
         ["6", "1.5", "val", "ema_0.9", "loss", repr(1 / 3)],
         ["6", "1.5", "", "plain", "lr", "0.1"],
     ]

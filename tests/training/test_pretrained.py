@@ -4,10 +4,10 @@ from functools import partial
 import pytest
 import torch
 
-from isthmus import runs
-from isthmus.runs import Run
+from isthmus.store import files
+from isthmus.store.files import Run
 from isthmus.training.fit import fit
-from isthmus.training.pretrained import check_inputs, fitting, origin, pretrained
+from isthmus.training.pretraining import build_origin, check_inputs, fit_weights, pretrain
 from isthmus.training.session import Session
 from tests import toys
 
@@ -15,30 +15,30 @@ make = partial(Session, toys.recipe(), toys.data(), toys.SEEDS, toys.RUNTIME)
 
 
 def weights(run, iteration):
-    return runs.load_weights(run.weights(iteration))[0]
+    return files.load_weights(run.weights(iteration))[0]
 
 
 def test_the_weights_at_the_end_of_a_pretraining_are_what_comes_next(tmp_path):
     run = Run(tmp_path)
     fit(run, make)
-    assert toys.equal(pretrained(run, None), weights(run, 9))
+    assert toys.equal(pretrain(run, None), weights(run, 9))
 
 
 def test_a_pretraining_that_was_not_made_is_made_first(tmp_path):
     run = Run(tmp_path / "pretrain")
-    first = pretrained(run, make)
+    first = pretrain(run, make)
     assert run.read_result()["iteration"] == 9
     assert toys.equal(first, weights(run, 9))
 
     def again():
         raise AssertionError("it was trained before")
 
-    assert toys.equal(pretrained(run, again), first)
+    assert toys.equal(pretrain(run, again), first)
 
 
 def begin_with(run, file=None, **parts):
     values = {"pretrain": {"weights": file, **parts}}
-    return origin(run, values, toys.RUNTIME, toys.data())
+    return build_origin(run, values, toys.RUNTIME, toys.data())
 
 
 def test_nothing_comes_before_a_training_unless_it_is_asked_for(tmp_path):
@@ -61,7 +61,7 @@ def test_weights_of_other_classes_are_told(tmp_path, caplog):
     begin_with(Run(tmp_path / "pretrain"), file=str(run.weights(9)))
     assert "pretrain.weights" not in caplog.text
     values = {"pretrain": {"weights": str(run.weights(9))}}
-    origin(run, values, toys.RUNTIME, replace(toys.data(), class_names=("c", "b", "a")))
+    build_origin(run, values, toys.RUNTIME, replace(toys.data(), class_names=("c", "b", "a")))
     (line,) = caplog.messages[-1:]
     assert "classes of its training: ['a', 'b', 'c']; here: ['c', 'b', 'a']" in line
 
@@ -91,20 +91,20 @@ def layers(classes, features=4, fill=0.0):
 
 
 def test_weights_of_the_same_classes_are_taken_whole():
-    found = fitting(layers(3, fill=1.0), layers(3), "file")
+    found = fit_weights(layers(3, fill=1.0), layers(3), "file")
     assert toys.equal(found, layers(3, fill=1.0))
 
 
 def test_the_order_of_names_in_a_file_does_not_matter():
     in_file = dict(sorted(layers(3, fill=1.0).items()))
-    assert toys.equal(fitting(in_file, layers(3), "file"), in_file)
-    fresh = fitting(dict(sorted(layers(10, fill=1.0).items())), layers(3), "file")
+    assert toys.equal(fit_weights(in_file, layers(3), "file"), in_file)
+    fresh = fit_weights(dict(sorted(layers(10, fill=1.0).items())), layers(3), "file")
     assert fresh["output.bias"].tolist() == [0.0] * 3
 
 
 def test_another_number_of_classes_takes_a_fresh_output_layer_and_all_else_as_it_was():
     given = layers(10, fill=1.0)
-    found = fitting(given, layers(3), "file")
+    found = fit_weights(given, layers(3), "file")
     assert set(found) == set(LAYERS)
     for name in LAYERS:
         expected = layers(3)[name] if name.startswith("output") else given[name]
@@ -113,7 +113,7 @@ def test_another_number_of_classes_takes_a_fresh_output_layer_and_all_else_as_it
 
 def test_neither_of_two_networks_is_changed_by_fitting():
     given, initial = layers(10, fill=1.0), layers(3)
-    fitting(given, initial, "file")
+    fit_weights(given, initial, "file")
     assert toys.equal(given, layers(10, fill=1.0)) and toys.equal(initial, layers(3))
 
 
@@ -128,10 +128,10 @@ def test_neither_of_two_networks_is_changed_by_fitting():
 )
 def test_weights_of_another_architecture_are_refused(given, message):
     with pytest.raises(ValueError, match=f"^a file: does not fit the model.* {message}"):
-        fitting(given, layers(3), "a file")
+        fit_weights(given, layers(3), "a file")
 
 
 def test_only_the_output_layer_may_have_another_shape():
     message = r"^a file: .*; 1 of another shape: body.weight \[4, 2\] instead of \[5, 2\]$"
     with pytest.raises(ValueError, match=message):
-        fitting(layers(3), layers(10) | {"body.weight": torch.zeros(5, 2)}, "a file")
+        fit_weights(layers(3), layers(10) | {"body.weight": torch.zeros(5, 2)}, "a file")

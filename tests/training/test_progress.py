@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from isthmus.training.progress import Progress
+from isthmus.training.reporting import Progress
 
 
 def test_without_a_terminal_each_epoch_is_a_line_of_the_log(caplog):

@@ -4,7 +4,7 @@ from torch import nn
 
 from isthmus.averaging.ema import EMA
 from isthmus.training.optimizers import sgd
-from isthmus.training.recipe import compiles, resolve_device
+from isthmus.training.recipe import resolve_device, should_compile
 from tests import toys
 
 CONVOLUTION, LINEAR = nn.Sequential(nn.Conv2d(1, 1, 1)), nn.Sequential(nn.Linear(1, 1))
@@ -26,7 +26,7 @@ def test_the_length_is_epochs_unless_steps_are_given():
     ],
 )
 def test_compiling_is_left_out_where_it_does_not_pay(request_, model, iterations, expected):
-    assert compiles(request_, model, iterations) is expected
+    assert should_compile(request_, model, iterations) is expected
 
 
 def test_auto_takes_a_gpu_where_there_is_one():

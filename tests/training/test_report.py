@@ -1,10 +1,9 @@
 import pytest
 import torch
 
-from isthmus.training.loop import Callback, every, train
-from isthmus.training.metrics import Metrics
+from isthmus.training.loop import Callback, every_iterations, train
 from isthmus.training.plateau import Plateau
-from isthmus.training.report import Report
+from isthmus.training.reporting import EpochReport, Metrics
 from isthmus.training.session import Session
 from tests import toys
 
@@ -14,15 +13,17 @@ def session(**changes):
 
 
 def reported(made, end=9, **options):
-    report = Report(made, None, **options)
-    train(made.training, made.batches, end, [Callback(every(3), report)])
+    report = EpochReport(made, None, **options)
+    train(made.training, made.batches, end, [Callback(every_iterations(3), report)])
     return report
 
 
 def test_the_norms_and_distances_are_those_of_the_parameters(tmp_path):
     made = session()
     metrics = Metrics(tmp_path / "metrics.csv", None, 3)
-    train(made.training, made.batches, 3, [Callback(every(3), Report(made, metrics))])
+    train(
+        made.training, made.batches, 3, [Callback(every_iterations(3), EpochReport(made, metrics))]
+    )
     rows = [line.split(",") for line in metrics.path.read_text().splitlines()]
     found = {(row[4], row[3]): float(row[5]) for row in rows if row[0] == "3"}
     plain = torch.cat([p.detach().flatten() for p in made.model.parameters()])
@@ -51,12 +52,12 @@ def test_a_report_goes_on_from_its_state():
     made = session()
     whole = reported(made)
     first, second = session(), session()
-    half = Report(first, None)
-    train(first.training, first.batches, 6, [Callback(every(3), half)])
+    half = EpochReport(first, None)
+    train(first.training, first.batches, 6, [Callback(every_iterations(3), half)])
     second.load_state_dict(first.model.state_dict(), first.state_dict())
-    rest = Report(second, None)
+    rest = EpochReport(second, None)
     rest.load_state_dict(half.state_dict())
-    train(second.training, second.batches, 9, [Callback(every(3), rest)])
+    train(second.training, second.batches, 9, [Callback(every_iterations(3), rest)])
     assert rest.best_loss == whole.best_loss
     assert toys.equal(rest.best, whole.best)
     assert rest.steps == whole.steps
@@ -66,8 +67,8 @@ def test_a_report_goes_on_from_its_state():
 
 def test_the_best_weights_are_out_of_reach_of_further_training():
     made = session()
-    report = Report(made, None)
-    train(made.training, made.batches, 3, [Callback(every(3), report)])
+    report = EpochReport(made, None)
+    train(made.training, made.batches, 3, [Callback(every_iterations(3), report)])
     best = {name: tensor.clone() for name, tensor in report.best.items()}
     train(made.training, made.batches, 6, [])
     assert toys.equal(best, report.best)

@@ -3,13 +3,13 @@ import math
 import pytest
 import torch
 
-from isthmus.training.running import Running
+from isthmus.training.loop import RunningMetrics
 
 CPU = torch.device("cpu")
 
 
 def test_means_weigh_each_batch_by_its_size():
-    running = Running(CPU)
+    running = RunningMetrics(CPU)
     running.add(torch.tensor(1.0), torch.tensor(3), 4)
     running.add(torch.tensor(4.0), torch.tensor(1), 2)
     running.settle()
@@ -21,7 +21,7 @@ def test_means_weigh_each_batch_by_its_size():
 
 def test_the_sum_of_losses_is_the_same_wherever_one_looks():
     losses = torch.rand(10, generator=torch.Generator().manual_seed(0)) / 3
-    once, often = Running(torch.device("cpu")), Running(torch.device("cpu"))
+    once, often = RunningMetrics(torch.device("cpu")), RunningMetrics(torch.device("cpu"))
     for number, loss in enumerate(losses):
         for running in (once, often):
             running.add(loss, torch.tensor(0), 7)
@@ -34,7 +34,7 @@ def test_the_sum_of_losses_is_the_same_wherever_one_looks():
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_the_first_loss_that_is_not_finite_is_counted_back_to(bad):
-    running = Running(CPU)
+    running = RunningMetrics(CPU)
     for loss in (1.0, bad, 1.0, bad):
         running.add(torch.tensor(loss), torch.tensor(0), 1)
     ago, loss = running.settle()
@@ -43,7 +43,7 @@ def test_the_first_loss_that_is_not_finite_is_counted_back_to(bad):
 
 
 def test_an_interrupted_epoch_goes_on_from_its_sums():
-    whole, first, second = Running(CPU), Running(CPU), Running(CPU)
+    whole, first, second = RunningMetrics(CPU), RunningMetrics(CPU), RunningMetrics(CPU)
     for number in range(6):
         for running in (whole, first if number < 3 else second):
             if number == 3 and running is second:

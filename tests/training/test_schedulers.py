@@ -5,14 +5,7 @@ import torch
 from torch.optim import lr_scheduler
 
 from isthmus.training.plateau import Plateau
-from isthmus.training.schedulers import (
-    Constant,
-    Cosine,
-    InverseSqrt,
-    Linear,
-    MultiStep,
-    Periodic,
-)
+from isthmus.training.schedulers import Constant, Cosine, InverseSqrt, Linear, MultiStep, Periodic
 
 PER_EPOCH = 7
 ITERATIONS = 10 * PER_EPOCH

@@ -4,9 +4,10 @@ from functools import partial
 import pytest
 import torch
 
-from isthmus import runs
 from isthmus.averaging.ema import EMA
-from isthmus.runs import Run
+from isthmus.store import files
+from isthmus.store.files import Run
+from isthmus.training import recipe
 from isthmus.training.loop import Callback, after_every_step, train
 from isthmus.training.schedulers import Constant, InverseSqrt
 from isthmus.training.session import Session
@@ -57,7 +58,7 @@ def test_a_snapshot_brings_back_weights_averages_and_optimizer(tmp_path):
     assert second.training.iteration == 4
     for name, weights in first.models().items():
         assert toys.equal(dict(weights), dict(second.models()[name]))
-        assert toys.equal(dict(weights), runs.load_weights(run.weights(4, name))[0])
+        assert toys.equal(dict(weights), files.load_weights(run.weights(4, name))[0])
     states = [made.training.optimizer.state_dict()["state"] for made in (first, second)]
     torch.testing.assert_close(*states, rtol=0, atol=0)
 
@@ -73,7 +74,7 @@ def test_frozen_parts_are_not_trained():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_trains_to_nearly_the_same_weights():
-    runtime = toys.Runtime(device="cuda", progress=False, tensorboard=False)
+    runtime = recipe.Runtime(device="cuda", progress=False, tensorboard=False)
     ours, theirs = session(), Session(toys.recipe(), toys.data(), toys.SEEDS, runtime)
     ours.model.dropout.p = theirs.model.dropout.p = 0.0
     for made in (ours, theirs):
@@ -100,7 +101,7 @@ def test_a_session_that_is_restarted_is_as_a_new_one():
 def test_a_restart_takes_other_seeds_another_end_and_what_to_save_with_the_weights():
     made = session()
     weights = made.model.state_dict()
-    made.restart(toys.Seeds(1, 2, 3, 4), weights, end=20, origin={"child_seed": 2})
+    made.restart(recipe.Seeds(1, 2, 3, 4), weights, end=20, origin={"child_seed": 2})
     assert (made.end, made.planned_end) == (20, 9)
     assert made.metadata("plain")["child_seed"] == 2
     batches = made.batches

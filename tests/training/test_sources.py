@@ -4,8 +4,9 @@ from functools import partial
 
 import pytest
 
-from isthmus.runs import Run
-from isthmus.training import sources
+from isthmus.store.files import Run
+from isthmus.training import code_digests
+from isthmus.training import recipe as training_recipe
 from isthmus.training.fit import fit
 from isthmus.training.loop import Training
 from isthmus.training.session import Session
@@ -17,7 +18,7 @@ from tests import toys
 class Own(toys.Small):
     pass
 """
-OFTEN = toys.Runtime(device="cpu", progress=False, tensorboard=False, save_every=0.0)
+OFTEN = training_recipe.Runtime(device="cpu", progress=False, tensorboard=False, save_every=0.0)
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def session(model):
 
 
 def test_the_code_of_a_training_is_ours_and_the_users(own):
-    found = sources.digests(session(own.Own))
+    found = code_digests.code_digests(session(own.Own))
     wanted = {"own_network", "tests.toys", "isthmus.training.schedulers", "isthmus.averaging.ema"}
     assert wanted <= set(found)
     assert not [name for name in found if name.startswith(("torch", "builtins"))]
@@ -46,7 +47,7 @@ def test_what_the_recipe_names_is_code_of_it_too():
         "model": {"_target_": "nope.X"},
     }
     recipe = toys.recipe(metadata={"config": config})
-    found = sources.digests(Session(recipe, toys.data(), toys.SEEDS, OFTEN))
+    found = code_digests.code_digests(Session(recipe, toys.data(), toys.SEEDS, OFTEN))
     assert "isthmus.data.digits" in found and "nope" not in found
 
 

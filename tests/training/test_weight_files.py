@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus import runs
+from isthmus.store import files
 from isthmus.training import weight_files
 
 
@@ -22,7 +22,7 @@ def tied():
 
 def load(tmp_path, weights, model=None, **options):
     path = tmp_path / "a.safetensors"
-    runs.save_weights(path, weights, {"kind": "plain"})
+    files.save_weights(path, weights, {"kind": "plain"})
     return weight_files.load(path, network() if model is None else model, **options)
 
 
@@ -121,8 +121,8 @@ def test_tied_tensors_that_differ_in_the_file_are_refused(tmp_path):
 
 def test_a_mask_is_no_weights(tmp_path):
     path = tmp_path / "level_1" / "mask.safetensors"
-    runs.save_weights(path, {"a": torch.ones(2, dtype=torch.bool)}, {"kind": "mask"})
-    for read in (runs.load_weights, runs.load_metadata):
+    files.save_weights(path, {"a": torch.ones(2, dtype=torch.bool)}, {"kind": "mask"})
+    for read in (files.load_weights, files.load_metadata):
         with pytest.raises(
             ValueError, match=r"mask.safetensors holds a mask, not weights; .*level_1"
         ):

@@ -4,7 +4,7 @@ from optuna.distributions import CategoricalDistribution, UniformDistribution
 from optuna.samplers import GridSampler, RandomSampler
 from optuna.trial import TrialState
 
-from isthmus.tuning.study import Study
+from isthmus.tuning import SharedStudy
 
 SPACE = {"x": UniformDistribution(0, 1), "c": CategoricalDistribution(("a", "b"))}
 DONE = {"status": "done", "folder": "outputs/a", "seconds": 1.0, "error": None}
@@ -16,7 +16,7 @@ def worker(tmp_path):
 
     def make(folder=tmp_path, sampler=None):
         storage = f"sqlite:///{tmp_path}/new/study.db"
-        return Study("s", storage, sampler or RandomSampler(seed=1), "maximize", folder)
+        return SharedStudy("s", storage, sampler or RandomSampler(seed=1), "maximize", folder)
 
     return make
 
@@ -138,14 +138,14 @@ def test_other_errors_of_a_sampler_are_not_hidden(worker, monkeypatch):
 
 
 def test_a_study_can_be_kept_in_memory(tmp_path):
-    study = Study("s", None, RandomSampler(seed=1), "maximize", tmp_path)
+    study = SharedStudy("s", None, RandomSampler(seed=1), "maximize", tmp_path)
     assert len(study.claim(2, 2, SPACE)) == 2
 
 
 @pytest.mark.parametrize("storage", ["nonsense", "sqlite:////dev/null/study.db", "mysql://host/db"])
 def test_a_database_that_cannot_be_used_is_named(storage, tmp_path):
     with pytest.raises(ValueError, match=f"^hydra.sweeper.storage={storage}: .+$"):
-        Study("s", storage, None, "maximize", tmp_path)
+        SharedStudy("s", storage, None, "maximize", tmp_path)
 
 
 def test_the_database_is_one_that_optuna_itself_reads(worker, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from optuna.distributions import UniformDistribution
 from optuna.trial import TrialState, create_trial
 
-from isthmus.tuning import trials
+from isthmus import tuning
 
 # Of a function that Optuna calls experimental, by which a study is made up.
 pytestmark = pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
@@ -37,9 +37,9 @@ def read(path):
 def test_the_table_has_a_row_a_trial_and_a_column_an_option(tmp_path):
     made = study(0.5, None)
     made.ask()
-    trials.write(made, tmp_path / "trials.csv")
+    tuning.write_trials(made, tmp_path / "trials.csv")
     rows = read(tmp_path / "trials.csv")
-    assert list(rows[0]) == [*trials.COLUMNS, "a", "optimizer.lr"]
+    assert list(rows[0]) == [*tuning.TRIAL_COLUMNS, "a", "optimizer.lr"]
     assert [row["state"] for row in rows] == ["complete", "failed", "open"]
     assert [row["value"] for row in rows] == ["0.5", "", ""]
     assert [row["error"] for row in rows] == ["", "a: b", ""]
@@ -48,16 +48,16 @@ def test_the_table_has_a_row_a_trial_and_a_column_an_option(tmp_path):
 
 
 def test_the_best_trial_is_that_of_the_largest_value():
-    best = trials.best(study(0.1, None, 0.9, 0.5))
+    best = tuning.best_trial(study(0.1, None, 0.9, 0.5))
     assert (best.number, best.value) == (2, 0.9)
 
 
 def test_where_none_is_complete_none_is_best():
-    assert trials.best(study(None)) is None
+    assert tuning.best_trial(study(None)) is None
 
 
 def test_what_a_value_depends_on_alone_has_all_the_importance(tmp_path):
-    trials.write_importance(study(*(i / 20 for i in range(20))), tmp_path / "importance.csv")
+    tuning.write_importance(study(*(i / 20 for i in range(20))), tmp_path / "importance.csv")
     shares = {row["option"]: float(row["importance"]) for row in read(tmp_path / "importance.csv")}
     assert list(shares) == ["optimizer.lr", "a"]
     assert shares["optimizer.lr"] > 0.9
@@ -66,12 +66,12 @@ def test_what_a_value_depends_on_alone_has_all_the_importance(tmp_path):
 
 @pytest.mark.parametrize("values", [[], [None], [0.5], [0.5, 0.5]])
 def test_where_no_values_differ_nothing_is_important(values, tmp_path):
-    trials.write_importance(study(*values), tmp_path / "importance.csv")
+    tuning.write_importance(study(*values), tmp_path / "importance.csv")
     assert (tmp_path / "importance.csv").read_text() == "option,importance\n"
 
 
 def test_importance_is_the_same_each_time(tmp_path):
     made = study(*((i * i % 17) / 17 for i in range(17)))
     for name in ("a", "b"):
-        trials.write_importance(made, tmp_path / f"{name}.csv")
+        tuning.write_importance(made, tmp_path / f"{name}.csv")
     assert (tmp_path / "a.csv").read_bytes() == (tmp_path / "b.csv").read_bytes()

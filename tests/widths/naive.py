@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from isthmus.widths import gaussians
+from isthmus.widths import parametrization
 
 STD = 2**0.5  # of ReLU
 
@@ -30,13 +30,15 @@ class Naive(nn.Module):
             name = "output" if place == self.last else f"hidden.{place}"
             width = fan_out if place == 0 else fan_in
             spread = {0: STD / (fan_in + 1) ** 0.5, self.last: 1.0}.get(place, STD)
-            raw = gaussians.draw(f"{name}.weight", (fan_out, fan_in), seed).double()
+            raw = parametrization.draw_gaussians(f"{name}.weight", (fan_out, fan_in), seed).double()
             self.weights.append(spread * raw * width ** -b[place])
             self.factors.append(width ** -a[place])
             if bias is True or (bias == "input" and place == 0):
                 raw_bias = torch.zeros(fan_out, dtype=torch.float64)
                 if place == 0:
-                    raw_bias = gaussians.draw("hidden.0.bias", (fan_out,), seed).double()
+                    raw_bias = parametrization.draw_gaussians(
+                        "hidden.0.bias", (fan_out,), seed
+                    ).double()
                     raw_bias = spread * raw_bias * width ** -b[0]
                 self.biases[str(place)] = raw_bias
                 self.bias_factors[place] = 1.0 if place == self.last else fan_out ** -a[0]

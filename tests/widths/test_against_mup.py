@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus.widths import gaussians
+from isthmus.widths import parametrization
 from tests.widths.networks import mlp, option
 
 BASE, WIDTH = 8, 32
@@ -46,7 +46,7 @@ def ours(width, depth, rule):
     given.initialize(model, seed=0)
     rates = {name: g.lr for g in given.groups(model, rule) for name in g.parameters}
     spreads = {
-        name: (p / gaussians.draw(name, p.shape, 0)).flatten()[0].item()
+        name: (p / parametrization.draw_gaussians(name, p.shape, 0)).flatten()[0].item()
         for name, p in model.named_parameters()
     }
     return {name: (spreads[name], rates[name]) for name in rates}

@@ -34,7 +34,7 @@ def changes_of_the_first_step(made):
     (_, _), (inputs, _) = list(made.batches.epoch(0))[:2]
     train(made.training, made.batches, 1, [])
     found = {}
-    for layer in layers.of(made.model):
+    for layer in layers.scaled_layers(made.model):
         seen = []
         module = made.model.get_submodule(layer.name)
         module.register_forward_pre_hook(lambda _, given, seen=seen: seen.append(given[0]))

@@ -8,15 +8,15 @@ import torch
 from isthmus.data.clusters import Clusters
 from isthmus.data.function_1d import Function1D
 from isthmus.models.mlp import MLP
-from isthmus.runs import Run
+from isthmus.store.files import Run
 from isthmus.training import loop
-from isthmus.training.fit import fit
-from isthmus.training.leg import Extras
-from isthmus.training.metrics import Metrics
+from isthmus.training import recipe as training_recipe
+from isthmus.training.fit import TrainHooks, fit
 from isthmus.training.optimizers import sgd
+from isthmus.training.reporting import Metrics
 from isthmus.training.session import Session
-from isthmus.widths import layers, ranks
-from isthmus.widths.diagnostics import Asked, examples
+from isthmus.widths import diagnostics, layers
+from isthmus.widths.diagnostics import DiagnosticsRequest, examples
 from tests import toys
 from tests.widths.networks import option
 
@@ -48,7 +48,7 @@ def measured(folder, made, asked):
 
 
 def test_numbers_are_those_of_a_naive_computation(tmp_path):
-    found = measured(tmp_path, session(), Asked(**MEASURED))
+    found = measured(tmp_path, session(), DiagnosticsRequest(**MEASURED))
     made, kept = session(), {}
     inputs, _ = examples(made, 10)
     keep = loop.Callback(
@@ -69,11 +69,11 @@ def test_numbers_are_those_of_a_naive_computation(tmp_path):
             last = (first[step] - first[step - 1]).abs().mean().item()
             assert found[step, "preactivation_step_hidden.0"] == pytest.approx(last)
     moved = kept[5].hidden[1].weight - kept[0].hidden[1].weight
-    expected = ranks.squared_trace(moved.detach())
+    expected = diagnostics.squared_trace(moved.detach())
     assert found[5, "rank_trace_change_hidden.1"] == pytest.approx(expected)
     assert (0, "rank_trace_change_hidden.1") not in found
     second = torch.relu(first[5])
-    expected = ranks.frobenius(second.detach())
+    expected = diagnostics.frobenius(second.detach())
     assert found[5, "rank_frobenius_activation_hidden.1"] == pytest.approx(expected)
     assert {step for step, _ in found} == {0, 2, 5}
     assert found[0, "slope_output"] == -0.5 and found[0, "slope_output_change"] == 0
@@ -82,43 +82,50 @@ def test_numbers_are_those_of_a_naive_computation(tmp_path):
 def test_measuring_changes_no_weight(tmp_path):
     plain, watched = (session(model=toys.Small, name=None) for _ in range(2))
     loop.train(plain.training, plain.batches, 6, [])
-    asked = Asked(steps="every_1it", ranks="every_1it")
+    asked = DiagnosticsRequest(steps="every_1it", ranks="every_1it")
     found = measured(tmp_path, watched, asked)
     assert toys.equal(plain.model.state_dict(), watched.model.state_dict())
     assert found[6, "diversity_conv"] > 1  # of convolutions too
 
 
 def test_nothing_is_called_where_nothing_is_asked_for(tmp_path):
-    assert Asked().callbacks(1, session(), Metrics(tmp_path / "m.csv", None, 3)) == []
+    assert DiagnosticsRequest().callbacks(1, session(), Metrics(tmp_path / "m.csv", None, 3)) == []
 
 
 def test_a_moment_after_the_end_is_refused(tmp_path):
     with pytest.raises(ValueError, match="9ep lies after the end of training"):
-        Asked(steps=["9ep"]).callbacks(1, session(), Metrics(tmp_path / "m.csv", None, 3))
+        DiagnosticsRequest(steps=["9ep"]).callbacks(
+            1, session(), Metrics(tmp_path / "m.csv", None, 3)
+        )
 
 
 @pytest.mark.parametrize("stopped", [1, 2, 4])
 def test_numbers_of_a_run_that_was_interrupted_are_those_of_one_that_was_not(tmp_path, stopped):
     def made():
         one = session()
-        one.runtime = toys.Runtime(device="cpu", progress=False, tensorboard=False, save_every=0.0)
+        one.runtime = training_recipe.Runtime(
+            device="cpu", progress=False, tensorboard=False, save_every=0.0
+        )
         return one
 
     def dying(session_, metrics):
         def die(training):
             raise KeyboardInterrupt
 
-        own = Asked(**MEASURED).callbacks(1, session_, metrics)
-        return [*own, loop.Callback(loop.at([stopped + 1]), die)]  # after it was saved at `stopped`
+        own = DiagnosticsRequest(**MEASURED).callbacks(1, session_, metrics)
+        return [
+            *own,
+            loop.Callback(loop.at_iterations([stopped + 1]), die),
+        ]  # after it was saved at `stopped`
 
     whole, broken = Run(tmp_path / "whole"), Run(tmp_path / "broken")
     for run in (whole, broken):
         run.folder.mkdir()
-    measures = partial(Asked(**MEASURED).callbacks, 1)
-    fit(whole, made, extras=Extras(measures))
+    measures = partial(DiagnosticsRequest(**MEASURED).callbacks, 1)
+    fit(whole, made, extras=TrainHooks(measures))
     with pytest.raises(KeyboardInterrupt):
-        fit(broken, made, extras=Extras(dying))
-    fit(broken, made, extras=Extras(measures))
+        fit(broken, made, extras=TrainHooks(dying))
+    fit(broken, made, extras=TrainHooks(measures))
     changing = ("seconds", "images_per_second")
     kept = [
         {key: value for key, value in rows(run.folder).items() if key[1] not in changing}
@@ -129,11 +136,13 @@ def test_numbers_of_a_run_that_was_interrupted_are_those_of_one_that_was_not(tmp
 
 def test_margins_are_measured_of_one_hidden_layer_on_two_classes(tmp_path):
     data = Clusters(num_train=40, num_test=10).load(0)
-    found = measured(tmp_path, session(data, 1, "mean_field"), Asked(steps=["0it", "6it"]))
+    found = measured(
+        tmp_path, session(data, 1, "mean_field"), DiagnosticsRequest(steps=["0it", "6it"])
+    )
     assert found[0, "beta"] == pytest.approx(2, rel=1e-5)
     assert {"margin", "margin_normalized", "auc"} <= {metric for _, metric in found}
     (tmp_path / "deeper").mkdir()
-    deeper = measured(tmp_path / "deeper", session(data, 2), Asked(steps=["0it"]))
+    deeper = measured(tmp_path / "deeper", session(data, 2), DiagnosticsRequest(steps=["0it"]))
     assert "margin" not in {metric for _, metric in deeper}
 
 
@@ -152,7 +161,11 @@ def test_a_function_of_one_variable_is_written_when_it_is_trained(tmp_path):
     data = Function1D(num_points=4).load(0)
     made = session(data, 2, batch_size=4)
     run = Run(tmp_path)
-    fit(run, lambda: made, extras=Extras(partial(Asked().callbacks, 1), save_weights=False))
+    fit(
+        run,
+        lambda: made,
+        extras=TrainHooks(partial(DiagnosticsRequest().callbacks, 1), save_weights=False),
+    )
     with (tmp_path / "function.csv").open() as file:
         table = list(csv.DictReader(file))
     assert len(table) == 201
@@ -167,7 +180,7 @@ def test_a_function_of_one_variable_is_written_when_it_is_trained(tmp_path):
 
 
 def test_a_run_without_weights_has_its_tables_alone(tmp_path):
-    fit(Run(tmp_path), session, extras=Extras(save_weights=False))
+    fit(Run(tmp_path), session, extras=TrainHooks(save_weights=False))
     names = {path.name for path in tmp_path.iterdir()}
     assert {"metrics.csv", "result.json"} <= names
     assert not names & {"weights", "state.pt"}
@@ -175,4 +188,8 @@ def test_a_run_without_weights_has_its_tables_alone(tmp_path):
 
 def test_layers_that_are_named_are_those_of_the_network():
     made = session()
-    assert [layer.name for layer in layers.of(made.model)] == ["hidden.0", "hidden.1", "output"]
+    assert [layer.name for layer in layers.scaled_layers(made.model)] == [
+        "hidden.0",
+        "hidden.1",
+        "output",
+    ]

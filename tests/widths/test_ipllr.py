@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from isthmus.models.vgg import VGG
-from isthmus.training import groups
+from isthmus.training import param_groups
 from isthmus.training.optimizers import sgd
-from isthmus.widths import gaussians, layers
+from isthmus.widths import layers, parametrization
 from tests.widths.naive import STD, Naive
 from tests.widths.networks import INPUTS, LABELS, Chain, mlp, option
 
@@ -30,7 +30,7 @@ def naive(name, depth, bias, lr, num_first, count):
         with torch.no_grad():
             for place, own in model.biases.items():
                 layer = "output" if int(place) == depth else f"hidden.{place}"
-                drawn = gaussians.draw(f"{layer}.bias", own.shape, 3)
+                drawn = parametrization.draw_gaussians(f"{layer}.bias", own.shape, 3)
                 own.copy_(drawn if layer == "output" else STD * drawn)
     first = first_exponents(name, depth)
     after = [-1, *[-2] * (depth - 1), -1], [*[-1] * depth, 0]
@@ -61,14 +61,16 @@ def test_training_is_that_of_the_network_with_factors_and_switched_rates(
     model = mlp(WIDTH, depth, bias).double()
     given.initialize(model, seed=3)
     named = dict(model.named_parameters())
-    optimizer = groups.build(partial(sgd, lr=0.05), given.groups(model, "sgd"), named)
+    optimizer = param_groups.build_optimizer(
+        partial(sgd, lr=0.05), given.groups(model, "sgd"), named
+    )
     found = []
     for iteration in range(6):
         logits = model(INPUTS.double())
         found.append(logits.detach())
         optimizer.zero_grad()
         F.cross_entropy(logits, LABELS).backward()
-        groups.set_rates_(optimizer, [0.05] * len(optimizer.param_groups), 1.0, iteration)
+        param_groups.set_rates_(optimizer, [0.05] * len(optimizer.param_groups), 1.0, iteration)
         optimizer.step()
     expected = naive(name, depth, bias, 0.05, num_first, 6)
     torch.testing.assert_close(torch.stack(found), expected, rtol=1e-9, atol=1e-9)
@@ -86,7 +88,7 @@ def test_after_the_first_steps_rates_are_those_of_naive_ip():
 def test_every_layer_is_a_group_of_its_own():
     model = Chain()
     found = option("ipllr").groups(model, "sgd")
-    assert {group.name for group in found} == {layer.name for layer in layers.of(model)}
+    assert {group.name for group in found} == {layer.name for layer in layers.scaled_layers(model)}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from isthmus.widths import gaussians
+from isthmus.widths import parametrization
 from tests.widths.networks import mlp, option
 
 
@@ -15,7 +15,9 @@ def test_units_begin_on_a_sphere_where_the_gaussians_point():
     model = made()
     units = torch.cat([model.hidden[0].weight, model.hidden[0].bias[:, None]], dim=1)
     torch.testing.assert_close(units.norm(dim=1), torch.ones(2000))
-    drawn = gaussians.draw("hidden.0.weight", model.hidden[0].weight.shape, 4).float()
+    drawn = parametrization.draw_gaussians(
+        "hidden.0.weight", model.hidden[0].weight.shape, 4
+    ).float()
     ratios = model.hidden[0].weight / drawn
     torch.testing.assert_close(ratios, ratios[:, :1].expand_as(ratios))
     assert (ratios > 0).all()

@@ -6,9 +6,9 @@ import torch.nn.functional as F
 from torch import nn
 
 from isthmus.models.resnet_cifar import ResNetCifar
-from isthmus.training import groups
+from isthmus.training import param_groups
 from isthmus.training.optimizers import adam, adamw, lookahead, sgd
-from isthmus.widths import gaussians
+from isthmus.widths import parametrization as widths_parametrization
 from isthmus.widths.parametrization import Parametrization
 from tests.widths.naive import Naive
 from tests.widths.networks import GIVEN, INPUTS, LABELS, Chain, mlp, option
@@ -27,7 +27,9 @@ def steps(model, optimizer, count=8):
         logits = model(INPUTS.double())
         optimizer.zero_grad()
         F.cross_entropy(logits, LABELS).backward()
-        groups.set_rates_(optimizer, [g["lr0"] for g in optimizer.param_groups], 1.0, len(found))
+        param_groups.set_rates_(
+            optimizer, [g["lr0"] for g in optimizer.param_groups], 1.0, len(found)
+        )
         optimizer.step()
         found.append(logits.detach())
     return torch.stack(found)
@@ -36,8 +38,8 @@ def steps(model, optimizer, count=8):
 def ours(parametrization, make, depth, bias):
     model = mlp(8, depth, bias).double()
     parametrization.initialize(model, seed=3)
-    rule = groups.rule_of(make)
-    optimizer = groups.build(
+    rule = param_groups.lr_rule(make)
+    optimizer = param_groups.build_optimizer(
         make, parametrization.groups(model, rule), dict(model.named_parameters())
     )
     for group in optimizer.param_groups:
@@ -182,7 +184,7 @@ def test_every_kind_of_layer_of_a_residual_network_has_a_rule(rule, units):
 def test_hidden_layers_of_a_convolutional_network_are_scaled_by_their_fan_in():
     model = Chain(4)
     option("standard").initialize(model, seed=0)
-    drawn = gaussians.draw("second.weight", model.second.weight.shape, 0)
+    drawn = widths_parametrization.draw_gaussians("second.weight", model.second.weight.shape, 0)
     torch.testing.assert_close(model.second.weight, (drawn * (2 / 36) ** 0.5).float())
 
 

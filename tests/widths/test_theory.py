@@ -17,7 +17,7 @@ from tests.widths.networks import mlp, option
     ],
 )
 def test_slopes_are_those_of_the_papers(name, outputs, change, depth):
-    found = theory.of(option(name), mlp(8, depth), "sgd")
+    found = theory.predicted_slopes(option(name), mlp(8, depth), "sgd")
     assert found == pytest.approx((outputs(depth), change(depth)))
 
 
@@ -31,4 +31,4 @@ def test_slopes_are_those_of_the_papers(name, outputs, change, depth):
     ],
 )
 def test_nothing_is_said_of_what_is_not_known(name, model, rule):
-    assert theory.of(option(name), model, rule) is None
+    assert theory.predicted_slopes(option(name), model, rule) is None

@@ -7,10 +7,10 @@ from typing import Any
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from isthmus import checks, config, schemas
+from isthmus.config import launch, schema, validation
 
 HOW = ("runtime", "output_dir")  # how and where a job runs
-GROUPS = ("hparams", *schemas.SUPPLIED)
+GROUPS = ("hparams", *schema.SUPPLIED)
 PLAIN = re.compile(r"[\w.+/-]+")
 
 
@@ -22,7 +22,7 @@ def training(loader: Any, cfg: Any) -> str:
         cfg: of a trial, with that of Hydra.
     """
     chosen = cfg.hydra.runtime.choices
-    fields = checks.fields("Train")
+    fields = validation.fields("Train")
     plain = loader.load_configuration("train", [], RunMode.RUN)
     groups = [
         f"{group}={chosen[group]}"
@@ -60,5 +60,5 @@ def _flat(node: Any, prefix: str) -> dict[str, Any]:
         if OmegaConf.is_dict(node[key]):
             flat |= _flat(node[key], f"{name}.")
         else:
-            flat[name] = config.plain(node[key])
+            flat[name] = launch.to_container(node[key])
     return flat

@@ -4,9 +4,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from isthmus import config, runs
+from isthmus import tuning
+from isthmus.config import launch
 from isthmus.plots import studies
-from isthmus.tuning import trials
+from isthmus.store import files
 
 
 def report(study: Any, folder: Path, command: str | None) -> None:
@@ -17,16 +18,16 @@ def report(study: Any, folder: Path, command: str | None) -> None:
         folder: of its results.
         command: that trains with the best values; None where no trial is complete.
     """
-    best = trials.best(study)
-    counts = Counter(trials.state(trial) for trial in study.get_trials(deepcopy=False))
-    trials.write(study, folder / "trials.csv")
-    trials.write_importance(study, folder / "importance.csv")
-    studies.search(folder)
+    best = tuning.best_trial(study)
+    counts = Counter(tuning.trial_state(trial) for trial in study.get_trials(deepcopy=False))
+    tuning.write_trials(study, folder / "trials.csv")
+    tuning.write_importance(study, folder / "importance.csv")
+    studies.update_search(folder)
     summary: dict[str, Any] = {"trials": dict(counts), "best": None, "command": command}
     if best is not None:
         summary["best"] = {"number": best.number, "value": best.value, "values": best.params}
-    runs.write_json(folder / "result.json", summary)
-    print("\n".join(["", *lines(summary), f"results in {config.shown(folder)}"]))
+    files.write_json(folder / "result.json", summary)
+    print("\n".join(["", *lines(summary), f"results in {launch.display_path(folder)}"]))
 
 
 def trial_line(study: Any, number: int, status: str) -> str:
@@ -37,13 +38,13 @@ def trial_line(study: Any, number: int, status: str) -> str:
         number: of the trial.
         status: of its job in the ledger.
     """
-    trial, best = study.get_trials(deepcopy=False)[number], trials.best(study)
+    trial, best = study.get_trials(deepcopy=False)[number], tuning.best_trial(study)
     values = " ".join(
         f"{name}={value:.4g}" if isinstance(value, float) else f"{name}={value}"
         for name, value in trial.params.items()
     )
     error = (str(trial.user_attrs.get("error") or "").splitlines() or [""])[0]
-    state = trials.state(trial)
+    state = tuning.trial_state(trial)
     outcome = f"{trial.value:.4f}" if state == "complete" else f"{state}: {error or status}"
     so_far = f"best {best.value:.4f}, trial {best.number}" if best else "none is complete"
     return f"trial {number}: {outcome} ({so_far})  {values}"

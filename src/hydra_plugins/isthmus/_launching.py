@@ -7,12 +7,12 @@ from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 
-from isthmus import ledger
+from isthmus import sweeps
 
 log = logging.getLogger(__name__)
 
 
-class Recorded:
+class LedgerLauncher:
     """One of Hydra's launchers, and the ledger of its jobs.
 
     Args:
@@ -30,13 +30,13 @@ class Recorded:
 
         What became of each job is in the ledger, which tells it when the sweep ends.
         """
-        ledger.plan(self.sweep, initial_job_idx, job_overrides)
+        sweeps.plan_jobs(self.sweep, initial_job_idx, job_overrides)
         try:
             self._launch(job_overrides, initial_job_idx)
         except Exception as error:
             log.error("the launcher gave up: %s: %s", type(error).__name__, error)
         finally:
-            ledger.write(self.sweep)
+            sweeps.write_table(self.sweep)
         # Hydra raises what a failed job returned. The job has said it.
         return [JobReturn(overrides=words, status=JobStatus.COMPLETED) for words in job_overrides]
 

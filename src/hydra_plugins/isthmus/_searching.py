@@ -19,10 +19,10 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import GridSampler
 
 from hydra_plugins.isthmus import _commands, _found
-from isthmus import config, ledger, naming
-from isthmus.config import ConfigError
-from isthmus.tuning import trials
-from isthmus.tuning.study import Claim, Study
+from isthmus import sweeps, tuning
+from isthmus.config import launch, naming
+from isthmus.config.launch import ConfigError
+from isthmus.tuning import Claim, SharedStudy
 
 Space = dict[str, BaseDistribution]
 
@@ -40,7 +40,7 @@ def search(sweeper: Any, arguments: Sequence[str]) -> None:
     space, fixed = space_of(sweeper, arguments)
     check(sweeper, space, fixed)
     how = sampler_of(sweeper.config.hydra.sweeper.sampler)
-    name = naming.study_name(config.values(sweeper.config, "Tune"), _words(space), how)
+    name = naming.study_name(launch.option_values(sweeper.config, "Tune"), _words(space), how)
     seed, output = sweeper.config.global_seed, Path(sweeper.config.output_dir)
     folder = output / f"tune_{sweeper.study_name or name}" / f"seed_{seed}"
     known = sweeper.study_name or f"tune_{name}_seed_{seed}"
@@ -49,14 +49,14 @@ def search(sweeper: Any, arguments: Sequence[str]) -> None:
     while claims := study.claim(sweeper.n_jobs, total, space):
         overrides = [words(fixed, claim) for claim in claims]
         sweeper.launcher.launch(overrides, initial_job_idx=first)
-        jobs = ledger.read(Path(sweeper.config.hydra.sweep.dir), is_over=True)[first:]
+        jobs = sweeps.read_jobs(Path(sweeper.config.hydra.sweep.dir), is_over=True)[first:]
         for claim, job in zip(claims, jobs, strict=True):
             study.tell(claim.number, job)
             with study.locked():
                 print(_found.trial_line(study.study, claim.number, job["status"]), flush=True)
         first += len(claims)
     with study.locked():
-        best = trials.best(study.study)
+        best = tuning.best_trial(study.study)
         command = None
         if best is not None:
             claim = Claim(best.number, best.params)
@@ -128,7 +128,7 @@ def sampler_of(node: Any) -> dict[str, Any] | None:
     Returns:
         None for the default one, which studies are not named by.
     """
-    given, kinds = config.plain(node), plugin_config.SamplerConfig.__subclasses__()
+    given, kinds = launch.to_container(node), plugin_config.SamplerConfig.__subclasses__()
     defaults = next((asdict(k()) for k in kinds if k._target_ == given["_target_"]), {})
     named = {k: v for k, v in given.items() if k not in defaults or v != defaults[k]}
     target = given["_target_"]
@@ -160,7 +160,7 @@ def job_config(sweeper: Any, overrides: Sequence[str]) -> Any:
     return loader.load_sweep_config(sweeper.config, list(overrides))
 
 
-def open_study(sweeper: Any, name: str, space: Space, folder: Path) -> Study:
+def open_study(sweeper: Any, name: str, space: Space, folder: Path) -> SharedStudy:
     """The study, made if there is none of its name.
 
     Raises:
@@ -170,7 +170,7 @@ def open_study(sweeper: Any, name: str, space: Space, folder: Path) -> Study:
     if _is_grid(sweeper):
         sampler = sampler({n: kind.choices for n, kind in space.items()})  # type: ignore
     try:
-        return Study(name, sweeper.storage, sampler, sweeper.direction, folder)
+        return SharedStudy(name, sweeper.storage, sampler, sweeper.direction, folder)
     except ValueError as error:
         raise ConfigError(str(error)) from error
 
@@ -179,7 +179,8 @@ def total_of(sweeper: Any, space: Space) -> int:
     """Trials of the study, of all its workers; of a grid no more than it has points."""
     if not _is_grid(sweeper):
         return sweeper.n_trials
-    return min(sweeper.n_trials, math.prod(len(kind.choices) for kind in space.values()))  # type: ignore
+    kinds: Any = space.values()
+    return min(sweeper.n_trials, math.prod(len(kind.choices) for kind in kinds))
 
 
 def _check_job(cfg: Any) -> None:
@@ -189,7 +190,7 @@ def _check_job(cfg: Any) -> None:
         task = copy.deepcopy(cfg)
         with open_dict(task):
             del task["hydra"]
-        config.check(task)
+        launch.check(task)
     finally:
         HydraConfig.instance().cfg = before
 

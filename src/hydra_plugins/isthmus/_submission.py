@@ -16,7 +16,7 @@ from typing import Any
 from hydra.core.singleton import Singleton
 from hydra.core.utils import filter_overrides
 
-from isthmus import ledger
+from isthmus import sweeps
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ def wait(jobs: Mapping[int, Any], sweep: Path, is_in_slurm: bool) -> None:
         for number, job in list(waited.items()):
             gone = job.done() if not is_in_slurm else queue is not None and job.job_id not in queue
             # A file of another machine can come later than the news that the job is over.
-            if ledger.has_ended(sweep, number) or (gone and number in missed):
+            if sweeps.has_ended(sweep, number) or (gone and number in missed):
                 del waited[number]
             elif gone:
                 missed.add(number)

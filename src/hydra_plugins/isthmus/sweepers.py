@@ -22,13 +22,13 @@ class Grid(BasicSweeper):
     """All combinations of what is typed, by any launcher."""
 
     def setup(self, *, config: Any, **context: Any) -> None:
-        from hydra_plugins.isthmus._launching import Recorded
+        from hydra_plugins.isthmus._launching import LedgerLauncher
 
         super().setup(config=config, **context)
-        self.launcher: Any = Recorded(self.launcher, Path(config.hydra.sweep.dir))
+        self.launcher: Any = LedgerLauncher(self.launcher, Path(config.hydra.sweep.dir))
 
 
-class Study(Sweeper):
+class OptunaStudy(Sweeper):
     """A search with Optuna, by any launcher, in a study that outlives this process.
 
     Args are those of `OptunaSweeper`, whose values, samplers and overrides this takes. Its loop is
@@ -56,13 +56,13 @@ class Study(Sweeper):
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
         from hydra.core.plugins import Plugins
 
-        from hydra_plugins.isthmus._launching import Recorded
+        from hydra_plugins.isthmus._launching import LedgerLauncher
 
         self.hydra_context, self.config = hydra_context, config
         launcher = Plugins.instance().instantiate_launcher(
             hydra_context=hydra_context, task_function=task_function, config=config
         )
-        self.launcher: Any = Recorded(launcher, Path(config.hydra.sweep.dir))
+        self.launcher: Any = LedgerLauncher(launcher, Path(config.hydra.sweep.dir))
 
     def sweep(self, arguments: Sequence[str]) -> None:
         from hydra_plugins.isthmus import _searching

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus import state_dicts
-from isthmus.averaging.tensors import LiveTensors
+from isthmus.averaging.live_tensors import LiveTensors
 from isthmus.state_dicts import StateDict
 
 

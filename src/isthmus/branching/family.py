@@ -1,27 +1,30 @@
-"""A parent and its children, trained where they are missing."""
+"""Trains a parent and its children, and a main branch and the branches that leave it."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
-from isthmus import steps
-from isthmus.branching.plan import Plan, Request
-from isthmus.branching.tree import Tree
-from isthmus.branching.wanted import as_steps
+import torch
+
+from isthmus import machine, steps
+from isthmus.branching.plan import SpawnPlan, SpawnRequest, SpawnTree
+from isthmus.config import launch
 from isthmus.data.splits import DataSet
-from isthmus.runs import Run
 from isthmus.state_dicts import StateDict
-from isthmus.steps import Step
+from isthmus.steps import Snapshots
+from isthmus.store.files import Run
+from isthmus.training import masked_training, pretraining
 from isthmus.training.fit import fit
 from isthmus.training.recipe import Recipe, Runtime, Seeds
 from isthmus.training.session import Session
-from isthmus.workers import Workers
-
-Snapshots = str | list[Step] | None
+from isthmus.training.variation import check_variation, streams_without_effect
+from isthmus.training.workers import Workers
 
 
 @dataclass(frozen=True)
-class Origins:
+class FamilyConfig:
     """What makes the members of a family what they are.
 
     Args:
@@ -43,7 +46,7 @@ class Origins:
         return replace(self.seeds, **dict.fromkeys(self.vary, child_seed))
 
 
-class Family:
+class BranchFamily:
     """Trains the members of a tree that are not there, each once, whoever asks for it.
 
     Args:
@@ -56,8 +59,8 @@ class Family:
 
     def __init__(
         self,
-        tree: Tree,
-        origins: Origins,
+        tree: SpawnTree,
+        origins: FamilyConfig,
         runtime: Runtime,
         save_predictions: bool = True,
         workers: Workers | None = None,
@@ -75,7 +78,7 @@ class Family:
         """Names of the parameters, without running statistics."""
         return [name for name, _ in self.session.model.named_parameters()]
 
-    def plan(self, request: Request) -> Plan:
+    def plan(self, request: SpawnRequest) -> SpawnPlan:
         """A request in iterations.
 
         Raises:
@@ -84,7 +87,7 @@ class Family:
         """
         session = self.session
         session.evaluator.check_splits(request.splits)
-        plan = Plan(request, session.iterations_per_epoch, session.planned_end)
+        plan = SpawnPlan(request, session.iterations_per_epoch, session.planned_end)
         if plan.spawn_steps:
             self.check_schedule(max(plan.spawn_steps), plan.child_length)
         return plan
@@ -116,7 +119,7 @@ class Family:
 
     def train_parent(
         self,
-        plan: Plan,
+        plan: SpawnPlan,
         snapshots: Snapshots = None,
         to_its_end: bool = False,
         option: str = "spawn_steps",
@@ -139,7 +142,7 @@ class Family:
             self.num_steps += fit(
                 run,
                 self._begin_parent,
-                as_steps(sorted({*plan.kept_by_parent, *extra})),
+                sorted({*plan.kept_by_parent, *extra}),
                 self.save_predictions,
                 words="parent",
             )
@@ -150,7 +153,7 @@ class Family:
                 f"parent (hparams.patience={self.origins.recipe.patience})"
             )
 
-    def train_children(self, plan: Plan) -> None:
+    def train_children(self, plan: SpawnPlan) -> None:
         """Train the children of all spawn steps to the length asked for."""
         missing = [
             (spawn_step, seed)
@@ -160,7 +163,7 @@ class Family:
         ]
         self.do([partial(train_child, plan, *child) for child in missing])
 
-    def do(self, tasks: Sequence[Callable[["Family"], int]]) -> None:
+    def do(self, tasks: Sequence[Callable[["BranchFamily"], int]]) -> None:
         """Do tasks of a family, here or in the workers, side by side.
 
         Args:
@@ -172,7 +175,7 @@ class Family:
         else:
             self.num_steps += sum(self.workers.run(tasks))
 
-    def train_child(self, plan: Plan, spawn_step: int, seed: int) -> int:
+    def train_child(self, plan: SpawnPlan, spawn_step: int, seed: int) -> int:
         """Train a child where that has not been done; returns how many optimizer steps were made.
 
         Raises:
@@ -185,15 +188,15 @@ class Family:
             return fit(
                 run,
                 partial(self._begin_child, plan, spawn_step, seed),
-                as_steps(plan.kept_by_child(spawn_step)),
+                plan.kept_by_child(spawn_step),
                 self.save_predictions,
                 end=spawn_step + plan.child_length,
                 words=f"child {seed} of {plan.text(spawn_step)}",
             )
 
-    def _is_complete(self, plan: Plan, spawn_step: int, seed: int) -> bool:
+    def _is_complete(self, plan: SpawnPlan, spawn_step: int, seed: int) -> bool:
         run = self.tree.child(plan.text(spawn_step), seed)
-        kept = as_steps(plan.kept_by_child(spawn_step))
+        kept = plan.kept_by_child(spawn_step)
         return run.is_complete(kept, spawn_step + plan.child_length)
 
     def _begin_parent(self) -> Session:
@@ -203,7 +206,7 @@ class Family:
         self.session.restart(self.origins.seeds, weights)
         return self.session
 
-    def _begin_child(self, plan: Plan, spawn_step: int, seed: int) -> Session:
+    def _begin_child(self, plan: SpawnPlan, spawn_step: int, seed: int) -> Session:
         origin = {"spawn_step": spawn_step, "child_seed": seed, "vary": list(self.origins.vary)}
         end = spawn_step + plan.child_length
         self.session.restart(self.origins.of_child(seed), self._initial, end, origin)
@@ -211,7 +214,7 @@ class Family:
         return self.session
 
 
-def train_child(plan: Plan, spawn_step: int, seed: int, family: Family) -> int:
+def train_child(plan: SpawnPlan, spawn_step: int, seed: int, family: BranchFamily) -> int:
     """A task of a family: train one of its children, see `Family.train_child`."""
     return family.train_child(plan, spawn_step, seed)
 
@@ -229,3 +232,135 @@ def _check_alone(run: Run) -> None:
             "as one stack, which cannot be trained on; remove the folders of the study, or choose "
             "another output_dir"
         )
+
+
+Departure = tuple[int, int]  # iterations: where a branch leaves, and how much later it is compared
+
+
+def train_branch_pairs(
+    family: BranchFamily,
+    departures: Sequence[Departure],
+    seeds: Sequence[int],
+    snapshots: Snapshots,
+) -> None:
+    """Train what is missing of a main branch, the parent, and of the branches that leave it.
+
+    The parent is trained to its end; it and the branches keep each moment of comparison.
+
+    Args:
+        family: of all of them.
+        departures: each with a branch of every seed.
+        seeds: of the branches.
+        snapshots: of the parent, to keep besides.
+
+    Raises:
+        ValueError: training stopped before a moment of comparison, or a branch would be the main
+            one again.
+    """
+    session = family.session
+    _check_seeds(family, seeds)
+    starts = sorted({start for start, _ in departures})
+    later = sorted({further for _, further in departures})
+    request = SpawnRequest(
+        spawn_steps=starts,
+        child_seeds=list(seeds),
+        child_length=later[-1],
+        child_steps=later,
+        averages=(),
+        models=("plain",),
+    )
+    plan = family.plan(request)
+    kept = steps.to_iterations(snapshots, session.iterations_per_epoch, session.planned_end)
+    compared = {sum(each) for each in departures} - {plan.end}  # whose weights are kept anyway
+    family.train_parent(plan, sorted({*kept, *compared}), option="k1")
+    family.train_children(plan)
+    for start, further in departures:
+        total, here = start + further, plan.text(start)
+        branches = [family.tree.parent, *(family.tree.child(here, seed) for seed in seeds)]
+        if not all(run.weights(total).exists() for run in branches):
+            raise ValueError(
+                f"k1={here} k2={plan.text(further)}: training stopped early, before "
+                f"{plan.text(total)} (hparams.patience={family.origins.recipe.patience})"
+            )
+
+
+def _check_seeds(family: BranchFamily, seeds: Sequence[int]) -> None:
+    """Refuse branches whose seeds are the main one's in all streams of chance with an effect.
+
+    Raises:
+        ValueError: naming the first such seed.
+    """
+    origins = family.origins
+    streams = [name for name in origins.vary if not streams_without_effect(family.session, name)]
+    for seed in seeds:
+        if all(getattr(origins.seeds, stream) == seed for stream in streams):
+            raise ValueError(
+                f"child_seeds=[{','.join(map(str, seeds))}]: with seed {seed} the branch is the "
+                f"main one again; of vary=[{','.join(origins.vary)}], only "
+                f"[{','.join(streams)}] has an effect"
+            )
+
+
+log = logging.getLogger(__name__)
+
+
+def build_family(values: dict[str, Any], tree: SpawnTree) -> BranchFamily:
+    """The parent and the children of a tree, trained or not yet.
+
+    Those of a ticket, `pretrain.weights` with a mask, keep its pruned weights at 0.
+
+    With `runtime.num_jobs` above 1, its children are trained in processes of their own, each with
+    as many threads as this one, so that the numbers are the same.
+
+    Args:
+        values: of the schema `Family`, as plain Python.
+        tree: where they lie.
+
+    Raises:
+        ValueError: a part refuses its values, the pretraining has inputs of another shape, there
+            is no such device, or the seeds of children would change nothing.
+        FileNotFoundError: the weights to begin with, or the data, are not there.
+    """
+    made, num_jobs = _make(values, tree), values["runtime"]["num_jobs"]
+    if values["vary"]:
+        check_variation(made.session, values["vary"])
+    _say_threads(made.session.device, values["runtime"])
+    if num_jobs > 1:
+        make = partial(_make_in_worker, values, tree, torch.get_num_threads())
+        made.workers = Workers(num_jobs, make)
+    return made
+
+
+def _say_threads(device: torch.device, runtime: dict[str, Any]) -> None:
+    """Say how more cores can be used, if a study that was not told leaves some alone."""
+    threads, num_cores = torch.get_num_threads(), machine.share_of_cores(1)
+    untold = runtime["num_threads"] is None and runtime["num_jobs"] == 1
+    if untold and device.type == "cpu" and threads < num_cores:
+        log.info(
+            "%d of %d cores in use: runtime.num_jobs=%d trains so many children side by side, with "
+            "the same numbers; for large networks, runtime.num_threads=%d",
+            *(threads, num_cores, num_cores, num_cores),
+        )
+
+
+def _make_in_worker(
+    values: dict[str, Any],
+    tree: SpawnTree,
+    num_threads: int,
+) -> BranchFamily:
+    torch.set_num_threads(num_threads)
+    runtime = values["runtime"] | {"progress": False}  # several bars at a time cannot be read
+    return _make(values | {"runtime": runtime}, tree)
+
+
+def _make(values: dict[str, Any], tree: SpawnTree) -> BranchFamily:
+    seeds, training = launch.seeds(values), launch.training(values)
+    constraint = masked_training.masking_of_file(values["pretrain"]["weights"])
+    recipe = Recipe(**launch.recipe(training), constraint=constraint)
+    recipe.check()
+    data = launch.load_data(training["dataset"], seeds.pop("label_noise"))
+    data.require_accuracy("dataset")
+    runtime = Runtime(**launch.runtime(values))
+    weights = pretraining.build_origin(tree.pretrain, values, runtime, data)
+    origins = FamilyConfig(recipe, data, Seeds(**seeds), values["vary"], weights)
+    return BranchFamily(tree, origins, runtime, values["save_predictions"])

@@ -1,25 +1,93 @@
-"""What a request for branches comes to, in iterations. Imports no torch."""
+"""What `spawn.py` is asked for, in iterations, and where the files of a study of branches are.
+
+Imports no torch.
+"""
 
 import math
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
 from isthmus import steps
-from isthmus.steps import Step
+from isthmus.steps import Snapshots, Step
+from isthmus.store import locks
+from isthmus.store.files import Run
+
+
+@dataclass(frozen=True)
+class SpawnTree:
+    """The folder of one study of branches.
+
+    A spawn step is the text of a moment of the parent, such as "1ep", by which folders are named.
+    """
+
+    folder: Path
+
+    @property
+    def pretrain(self) -> Run:
+        return Run(self.folder / "pretrain")
+
+    @property
+    def parent(self) -> Run:
+        return Run(self.folder / "parent")
+
+    @property
+    def averages(self) -> Path:
+        return self.folder / "averages.csv"
+
+    @property
+    def distances(self) -> Path:
+        return self.folder / "distance" / "distance.csv"
+
+    @property
+    def figures(self) -> Path:
+        return self.folder / "figures"
+
+    def tables_locked(self) -> AbstractContextManager[None]:
+        """Hold the tables of the whole tree, and their figures, to put them together."""
+        folder = self.distances.parent
+        return locks.exclusive(folder, [folder, self.folder, self.figures])
+
+    def child(self, spawn_step: Step, seed: int) -> Run:
+        """One child, of which each moment is counted from the beginning of its parent."""
+        return Run(self.folder / "children" / spawn_step / f"seed_{seed}")
+
+    def back(self, spawn_step: Step, seed: int) -> Run:
+        """Averages of one child with earlier states of itself."""
+        return Run(self.folder / "avg_back" / spawn_step / f"seed_{seed}")
+
+    def across(self, spawn_step: Step, seeds: Sequence[int]) -> Run:
+        """Averages of several children of one spawn step."""
+        return Run(self.folder / "avg_across" / spawn_step / f"seeds_{seeds_text(seeds)}")
+
+    def distance(self, spawn_step: Step) -> Path:
+        """Table of the distances of the children of one spawn step."""
+        return self.folder / "distance" / spawn_step / "pairs.csv"
+
+    def legs(self, name: str) -> Path:
+        """Folder of one repetition of splitting and merging."""
+        return self.folder / "legs" / name
+
+
+def seeds_text(seeds: Sequence[int]) -> str:
+    """Seeds as they stand in names and tables: "1-2-3"."""
+    return "-".join(map(str, seeds))
+
 
 BACK_POWERS = {"back": (), "back_plus_one": (2,), "back_plus_three": (1, 2, 4)}  # of 1/sqrt(2)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class SpawnRequest:
     """What a user asks of a tree, as typed; see `python spawn.py --help`."""
 
-    spawn_steps: str | list[Step] | None
+    spawn_steps: Snapshots
     child_seeds: list[int]
     spawn_step: Step | None = None
     only: int | None = None
-    child_steps: str | list[Step] = "log"
-    child_length: Step | None = None
+    child_steps: Snapshots = "log"
+    child_length: Step | int | None = None
     averages: Sequence[str] = ("across", "back")
     num_children: list[int] | None = None
     models: Sequence[str] = ("plain", "averaged")
@@ -28,7 +96,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Average:
+class PlannedAverage:
     """A child, or a mean of networks, at one child step.
 
     `members` are pairs of a child's seed and a child step; child step 0 is the parent at the spawn
@@ -41,7 +109,7 @@ class Average:
     members: tuple[tuple[int, int], ...]
 
 
-class Plan:
+class SpawnPlan:
     """A request in iterations of a parent.
 
     Args:
@@ -54,7 +122,7 @@ class Plan:
             spawn step at the index asked for.
     """
 
-    def __init__(self, request: Request, iterations_per_epoch: int, end: int) -> None:
+    def __init__(self, request: SpawnRequest, iterations_per_epoch: int, end: int) -> None:
         self.request, self.iterations_per_epoch, self.end = request, iterations_per_epoch, end
         asked = _iterations("spawn_steps", request.spawn_steps, iterations_per_epoch, end)
         self.spawn_steps = asked
@@ -87,18 +155,18 @@ class Plan:
         needed = {step for average in self.of_child(0) for _, step in average.members}
         return sorted(spawn_step + step for step in needed if step > 0)
 
-    def of_child(self, seed: int) -> list[Average]:
+    def of_child(self, seed: int) -> list[PlannedAverage]:
         """One child alone, and with earlier states of itself, at each child step."""
         averages = []
         for step in self.child_steps:
-            averages.append(Average("child", step, (seed,), ((seed, step),)))
+            averages.append(PlannedAverage("child", step, (seed,), ((seed, step),)))
             for kind in self.request.averages:
                 members = tuple((seed, earlier) for earlier in back_steps(kind, step))
                 if len(members) > 1:
-                    averages.append(Average(kind, step, (seed,), members))
+                    averages.append(PlannedAverage(kind, step, (seed,), members))
         return averages
 
-    def across(self) -> list[Average]:
+    def across(self) -> list[PlannedAverage]:
         """Several children of one spawn step, at each child step at which they differ."""
         if "across" not in self.request.averages:
             return []
@@ -106,7 +174,7 @@ class Plan:
         numbers = self.request.num_children or range(2, len(seeds) + 1)
         chosen = [tuple(sorted(seeds[:number])) for number in numbers]
         return [
-            Average("across", step, some, tuple((seed, step) for seed in some))
+            PlannedAverage("across", step, some, tuple((seed, step) for seed in some))
             for some in chosen
             for step in self.child_steps
             if step > 0
@@ -135,9 +203,7 @@ def back_steps(kind: str, child_step: int) -> list[int]:
     return sorted({0, child_step, *(step for step in earlier if step < child_step)})
 
 
-def _iterations(
-    name: str, request: str | list[Step] | None, iterations_per_epoch: int, end: int
-) -> list[int]:
+def _iterations(name: str, request: Snapshots, iterations_per_epoch: int, end: int) -> list[int]:
     try:
         return steps.to_iterations(request, iterations_per_epoch, end)
     except ValueError as error:

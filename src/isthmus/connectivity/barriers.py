@@ -1,6 +1,7 @@
 """What a curve of losses or errors along a line says: barriers, by either definition, and gaps."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -163,3 +164,31 @@ def _between(first: Tensor, last: Tensor, num: int) -> Tensor:
     """(num,), evenly spaced, without `first` and `last`."""
     shares = torch.arange(1, num + 1, dtype=torch.float64) / (num + 1)
     return first.lerp(last, shares)
+
+
+def parse_alphas(alphas: int | Sequence[float]) -> Tensor:
+    """Where on a line to look, from 0, its start, to 1, its end.
+
+    Args:
+        alphas: how many, evenly spaced with both ends; or which.
+
+    Returns:
+        (alphas,) float64, increasing from 0 to 1.
+
+    Raises:
+        ValueError: there are fewer than 2, or those given do not increase from 0 to 1.
+    """
+    if isinstance(alphas, int):
+        if alphas < 2:
+            raise ValueError(f"alphas: at least 2, both ends, are needed, got {alphas}")
+        return torch.arange(alphas, dtype=torch.float64) / (alphas - 1)
+    values = torch.tensor(list(alphas), dtype=torch.float64)
+    if len(values) < 2:
+        raise ValueError(f"alphas: at least 2, both ends, are needed, got {list(alphas)}")
+    if not bool(((values >= 0) & (values <= 1)).all()):
+        raise ValueError(f"alphas: must lie in [0, 1], got {list(alphas)}")
+    if not bool((values.diff() > 0).all()):
+        raise ValueError(f"alphas: must increase, got {list(alphas)}")
+    if values[0] != 0 or values[-1] != 1:
+        raise ValueError(f"alphas: must hold 0 and 1, the two ends, got {list(alphas)}")
+    return values

@@ -1,49 +1,41 @@
-"""The straight line between two networks."""
+"""Lines between two networks: evaluated, repaired, and kept, so that each is measured once."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
 
-from isthmus.connectivity.points import Curve, PointEvaluator
+from isthmus import state_dicts
+from isthmus.config import launch
+from isthmus.connectivity import barriers, interpolation, line_tables, matching, repair
+from isthmus.connectivity.interpolation import Curve, InterpolationEvaluator
+from isthmus.connectivity.plan import (
+    AS_TRAINED,
+    RESET,
+    BranchPair,
+    ChildSeed,
+    Line,
+    LineRecords,
+    LineRequest,
+    has_tables,
+)
+from isthmus.connectivity.repair import PreActivationStats, repair_network
 from isthmus.state_dicts import StateDict
+from isthmus.store.files import Run
+from isthmus.training.evaluator import Evaluator
 
 
-def parse_alphas(alphas: int | Sequence[float]) -> Tensor:
-    """Where on a line to look, from 0, its start, to 1, its end.
-
-    Args:
-        alphas: how many, evenly spaced with both ends; or which.
-
-    Returns:
-        (alphas,) float64, increasing from 0 to 1.
-
-    Raises:
-        ValueError: there are fewer than 2, or those given do not increase from 0 to 1.
-    """
-    if isinstance(alphas, int):
-        if alphas < 2:
-            raise ValueError(f"alphas: at least 2, both ends, are needed, got {alphas}")
-        return torch.arange(alphas, dtype=torch.float64) / (alphas - 1)
-    values = torch.tensor(list(alphas), dtype=torch.float64)
-    if len(values) < 2:
-        raise ValueError(f"alphas: at least 2, both ends, are needed, got {list(alphas)}")
-    if not bool(((values >= 0) & (values <= 1)).all()):
-        raise ValueError(f"alphas: must lie in [0, 1], got {list(alphas)}")
-    if not bool((values.diff() > 0).all()):
-        raise ValueError(f"alphas: must increase, got {list(alphas)}")
-    if values[0] != 0 or values[-1] != 1:
-        raise ValueError(f"alphas: must hold 0 and 1, the two ends, got {list(alphas)}")
-    return values
-
-
-def shares(alphas: Tensor) -> Tensor:
+def end_shares(alphas: Tensor) -> Tensor:
     """(alphas, 2), how much of the start and of the end is in each point of the line."""
     return torch.stack([1 - alphas, alphas], dim=1)
 
 
-def evaluate(
-    points: PointEvaluator,
+def evaluate_line(
+    points: InterpolationEvaluator,
     start: StateDict,
     end: StateDict,
     alphas: Tensor,
@@ -70,4 +62,275 @@ def evaluate(
     Raises:
         ValueError: the networks differ in architecture, or `bn` is none there is.
     """
-    return points.evaluate([start, end], shares(alphas), bn, splits)
+    return points.evaluate([start, end], end_shares(alphas), bn, splits)
+
+
+class RepairedLine:
+    """Points whose hidden channels vary as much as those of the two ends do, in proportion.
+
+    They are measured where batch-norm statistics are, on `Evaluator.calibration`. All points are
+    treated alike: the ends are those networks with batch-norm statistics estimated anew, and it is
+    to what their channels have then that the points between them are repaired. (An end that is
+    repaired to what it has itself computes what it did.)
+
+    Args:
+        points: evaluates networks, and has the data.
+        start: the network at alpha 0.
+        end: the network at alpha 1.
+    """
+
+    def __init__(self, points: InterpolationEvaluator, start: StateDict, end: StateDict) -> None:
+        self.points, self.start, self.end = points, start, end
+
+    def evaluate(self, alphas: Tensor, splits: Sequence[str]) -> dict[str, Curve]:
+        """Loss and accuracy; without batch norm, those at the ends are exactly the networks' own.
+
+        Args:
+            alphas: (alphas,) in [0, 1], in any order.
+            splits: of the data.
+
+        Returns:
+            By split, loss and accuracy of shape (alphas,).
+
+        Raises:
+            ValueError: the model has layers that cannot be repaired, or differs from the networks.
+        """
+        evaluator = self.points.evaluator
+        numbers = torch.zeros(len(splits), 2, len(alphas), dtype=torch.float64)
+        for place, alpha in enumerate(alphas.tolist()):
+            network = {"": self._at(alpha)}
+            for split, (losses, accuracies) in zip(splits, numbers, strict=True):
+                evaluation = evaluator.evaluate(network, split)
+                losses[place] = evaluation.loss.item()
+                accuracies[place] = evaluation.accuracy.item()
+        return {split: Curve(*two) for split, two in zip(splits, numbers, strict=True)}
+
+    def _at(self, alpha: float) -> StateDict:
+        """The network at one point, on the device."""
+        shares = end_shares(torch.tensor([alpha], dtype=torch.float64))[0]
+        combined = interpolation.combine([self.start, self.end], shares)
+        evaluator = self.points.evaluator
+        place = 0 if alpha <= 0.5 else 1
+        nearest = (self.start, self.end)[place]
+        if all(torch.equal(combined[name], nearest[name]) for name in self._parameters):
+            return self._ends[place]
+        targets = repair.lerp_stats(*self._targets, alpha)
+        weights = repair_network(evaluator.model, combined, targets, evaluator.calibration)
+        return {name: tensor.to(evaluator.device) for name, tensor in weights.items()}
+
+    @cached_property
+    def _parameters(self) -> list[str]:
+        return [name for name, _ in self.points.evaluator.model.named_parameters()]
+
+    @cached_property
+    def _ends(self) -> tuple[StateDict, StateDict]:
+        """Both ends as all points are treated, on the device."""
+        start, end = (self.points.evaluator.combined(n, n, "reset") for n in (self.start, self.end))
+        return start, end
+
+    @cached_property
+    def _targets(self) -> tuple[dict[str, PreActivationStats], dict[str, PreActivationStats]]:
+        """What the channels of both ends have."""
+        model, inputs = self.points.evaluator.model, self.points.evaluator.calibration
+        start, end = (repair.pre_activation_stats(model, network, inputs) for network in self._ends)
+        return start, end
+
+
+@dataclass(frozen=True)
+class LineEnds:
+    """Two networks, the second one aligned with the first.
+
+    Args:
+        points: evaluates combinations of them.
+        start: the network at alpha 0.
+        given: the network at alpha 1, as it was saved.
+        align: see `alignment.aligned`.
+    """
+
+    points: InterpolationEvaluator
+    start: StateDict
+    given: StateDict
+    align: str
+
+    @cached_property
+    def end(self) -> StateDict:
+        """The network at alpha 1."""
+        interpolation.check_alike([self.start, self.given])
+        if self.align == "none":
+            return self.given
+        evaluator = self.points.evaluator
+        inputs = evaluator.calibration
+        return matching.align_network(evaluator.model, self.start, self.given, self.align, inputs)
+
+    @cached_property
+    def apart(self) -> dict[str, float]:
+        """L2 distance and cosine of the two, over all parameters."""
+        names = [name for name, _ in self.points.evaluator.model.named_parameters()]
+        return {
+            "distance": float(state_dicts.distance(self.start, self.end, names)),
+            "cosine": float(state_dicts.cosine(self.start, self.end, names)),
+        }
+
+    def evaluate(self, alphas: Tensor, bn: str, splits: Sequence[str]) -> dict[str, Curve]:
+        """Loss and accuracy along the line, by split."""
+        if bn == "repair":
+            return self._repaired.evaluate(alphas, splits)
+        return evaluate_line(self.points, self.start, self.end, alphas, bn, splits)
+
+    def treatment(self, bn: str) -> str:
+        """What the batch-norm statistics of both networks are on a line of this treatment.
+
+        As those of all other points: "reset", estimated anew, under reset and repair; "as_trained"
+        under average and keep, and of networks without batch norm, which nothing is done to.
+        """
+        is_reset = bn in ("reset", "repair") and self.points.has_batch_norm
+        return RESET if is_reset else AS_TRAINED
+
+    def evaluate_as_trained(self, splits: Sequence[str]) -> dict[str, Curve]:
+        """Loss and accuracy, (2,), of both networks with the statistics of their training."""
+        both = torch.tensor([0.0, 1.0], dtype=torch.float64)
+        return evaluate_line(self.points, self.start, self.end, both, "keep", splits)
+
+    @cached_property
+    def _repaired(self) -> RepairedLine:
+        return RepairedLine(self.points, self.start, self.end)
+
+
+def measure_line(
+    ends: LineEnds, known: Line | None, request: LineRequest, child_seed: ChildSeed
+) -> Line:
+    """A line with all that is asked for.
+
+    What is known is kept: a line has the points of all requests that were ever made of it. Only one
+    that an older version measured, whose ends were treated otherwise, is measured anew.
+
+    Args:
+        ends: of the line, aligned as is asked for.
+        known: of this line.
+        request: what is asked for.
+        child_seed: see `records.ChildSeed`.
+
+    Raises:
+        ValueError: `alphas` or `refine` is out of range, or as in `line.evaluate`.
+    """
+    treatment = ends.treatment(request.bn)
+    curves = _known_curves(known, treatment)
+    how = {"child_seed": child_seed, "align": request.align, "bn": request.bn, "ends": treatment}
+    result = {**how, **ends.apart, "curves": curves}
+    grid = barriers.parse_alphas(request.alphas)
+    _add(ends, curves, {split: grid for split in request.splits}, request.bn)
+    if request.refine is not None:
+        further = {
+            split: barriers.refined(grid, _at_ends(curves[split], grid), request.refine)
+            for split in request.splits
+        }
+        for split, alphas in further.items():
+            _add(ends, curves, {split: alphas}, request.bn)
+    for split in request.splits:
+        requests = [*curves[split].get("requests", []), request.grid.text]
+        curves[split]["requests"] = list(dict.fromkeys(requests))
+    lacking = [split for split in request.splits if "as_trained" not in curves[split]]
+    if lacking and treatment != AS_TRAINED:
+        for split, curve in ends.evaluate_as_trained(lacking).items():
+            numbers = {"loss": curve.loss.tolist(), "accuracy": curve.accuracy.tolist()}
+            curves[split]["as_trained"] = numbers
+    return result
+
+
+def _known_curves(known: Line | None, treatment: str) -> dict[str, dict[str, Any]]:
+    """The curves that are known of a line, if its ends were treated so."""
+    if known is None or known.get("ends", AS_TRAINED) != treatment:
+        return {}
+    of_older = "barriers"  # over the points of all requests together
+    return {
+        split: {name: values for name, values in curve.items() if name != of_older}
+        for split, curve in known["curves"].items()
+    }
+
+
+def _add(ends: LineEnds, curves: dict[str, Any], wanted: dict[str, Tensor], bn: str) -> None:
+    """Evaluate what is missing of the alphas wanted of each split, those of several together."""
+    missing: dict[tuple[float, ...], list[str]] = {}
+    for split, alphas in wanted.items():
+        known = set(curves.get(split, {}).get("alphas", []))
+        lacks = tuple(alpha for alpha in alphas.tolist() if alpha not in known)
+        missing.setdefault(lacks, []).append(split)
+    for lacks, splits in missing.items():
+        if not lacks:
+            continue
+        made = ends.evaluate(torch.tensor(lacks, dtype=torch.float64), bn, splits)
+        for split, curve in made.items():
+            curves[split] = _merged(curves.get(split, {}), lacks, curve)
+
+
+def _merged(known: dict[str, Any], alphas: Sequence[float], curve: Curve) -> dict[str, Any]:
+    """A curve with further points, in order of alpha."""
+    old = zip(*(known.get(name, []) for name in ("alphas", "loss", "accuracy")), strict=True)
+    new = zip(alphas, curve.loss.tolist(), curve.accuracy.tolist(), strict=True)
+    alphas, losses, accuracies = (list(each) for each in zip(*sorted([*old, *new]), strict=True))
+    return {**known, "alphas": alphas, "loss": losses, "accuracy": accuracies}
+
+
+def _at_ends(curve: dict[str, Any], alphas: Tensor) -> Tensor:
+    """(alphas,), the losses there."""
+    losses = dict(zip(curve["alphas"], curve["loss"], strict=True))
+    return torch.tensor([losses[alpha] for alpha in alphas.tolist()], dtype=torch.float64)
+
+
+# Moments, whose line it is, and the files of its start and of its end.
+Saved: TypeAlias = tuple[BranchPair | None, ChildSeed, Sequence[Path]]
+
+
+def measure_missing_lines(
+    run: Run, evaluator: Evaluator, request: LineRequest, lines: Sequence[Saved]
+) -> None:
+    """Evaluate what is missing of lines, each kept as soon as it is done.
+
+    A line is held meanwhile: another job that needs it waits, then finds it measured.
+
+    Args:
+        run: whose folder they are kept in.
+        evaluator: of the networks by themselves.
+        request: what is asked of each line.
+        lines: between which networks.
+
+    Raises:
+        ValueError: as in `PointEvaluator` and in `measured`.
+    """
+    store = LineRecords(run.folder)
+    points = InterpolationEvaluator(evaluator, request.splits, request.num_alphas * len(lines))
+    for pair, child_seed, files in lines:
+        if request.is_met(store.line(pair, child_seed, request)):
+            continue
+        with store.line_locked(pair, child_seed, request):
+            known = store.line(pair, child_seed, request)
+            if request.is_met(known):  # another job has measured it meanwhile
+                continue
+            start, end = (evaluator.load(file) for file in files)
+            ends = LineEnds(points, start, end, request.align)
+            line = measure_line(ends, known, request, child_seed)
+            line["networks"] = [launch.display_path(file.absolute()) for file in files]
+            with run.locked():
+                store.write(pair, line, _about(evaluator, request.splits))
+                line_tables.write_tables(run.folder)
+    _complete_tables(run, store)
+
+
+def _complete_tables(run: Run, store: LineRecords) -> None:
+    """Write the tables that do not hold all that is known: of this folder, of the whole study."""
+    with run.locked():
+        if not has_tables(run.folder, store.files):  # a job was killed before it had written them
+            line_tables.write_tables(run.folder)
+    if store.study is not None:
+        with store.study.locked():
+            if not has_tables(store.study.folder, store.study.files):
+                line_tables.write_pooled_tables(store.study)
+
+
+def _about(evaluator: Evaluator, splits: Sequence[str]) -> dict[str, Any]:
+    """What is written down besides the numbers."""
+    return {
+        "precision": "bf16" if evaluator.autocast else "fp32",
+        "num_classes": len(evaluator.data.class_names),
+        "num_examples": {split: len(evaluator.data.splits[split]) for split in splits},
+    }

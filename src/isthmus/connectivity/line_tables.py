@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from isthmus import safe_reading
-from isthmus.connectivity import barriers, records
-from isthmus.connectivity.line import parse_alphas
-from isthmus.connectivity.records import Grid, Line, Records, Study
-from isthmus.runs import write_csv
+from isthmus.connectivity import barriers, plan
+from isthmus.connectivity.barriers import parse_alphas
+from isthmus.connectivity.plan import Line, LineGrid, LineRecords, LineStudy
+from isthmus.store import reading
+from isthmus.store.files import write_csv
 
 MOMENTS = ("k1", "k2", "total", "k1_step", "k2_step", "total_step")
 HOW = ("align", "bn", "ends", "split", "alphas", "refine", "num_alphas", "metric")
@@ -31,15 +31,15 @@ COLUMNS = {
 Row = dict[str, Any]
 
 
-def write(folder: Path) -> None:
+def write_tables(folder: Path) -> None:
     """Put the tables of a folder together: `lines.csv`, `barriers.csv`, `intervals.csv`.
 
     Moments are in epochs, and with "_step" in iterations; they are empty for two saved networks.
     """
-    _write(folder, [Records(folder)])
+    _write(folder, [LineRecords(folder)])
 
 
-def write_study(study: Study) -> None:
+def write_pooled_tables(study: LineStudy) -> None:
     """Put the same tables together of all main branches of a study; held.
 
     Their time is that of the newest file read: whether they hold what is known can be seen later,
@@ -48,17 +48,17 @@ def write_study(study: Study) -> None:
     files = study.files
     newest = max(file.stat().st_mtime_ns for file in files)
     _write(study.folder, study.branches)
-    os.utime(path(study.folder, "intervals"), ns=(newest, newest))
+    os.utime(table_path(study.folder, "intervals"), ns=(newest, newest))
 
 
-def path(folder: Path, name: str) -> Path:
+def table_path(folder: Path, name: str) -> Path:
     """Of a table: lines, barriers or intervals."""
     return folder / f"{name}.csv"
 
 
-def _write(folder: Path, several: Sequence[Records]) -> None:
+def _write(folder: Path, several: Sequence[LineRecords]) -> None:
     contents = [
-        {**safe_reading.read_json(file), "global_seed": each.seed}
+        {**reading.read_json(file), "global_seed": each.seed}
         for each in several
         for file in each.files
     ]
@@ -71,7 +71,9 @@ def _write(folder: Path, several: Sequence[Records]) -> None:
     }
     for name, rows in tables.items():
         columns = COLUMNS[name]
-        write_csv(path(folder, name), columns, ([row.get(n) for n in columns] for row in rows))
+        write_csv(
+            table_path(folder, name), columns, ([row.get(n) for n in columns] for row in rows)
+        )
 
 
 def _points(content: Row) -> Iterator[Row]:
@@ -89,14 +91,14 @@ def _points(content: Row) -> Iterator[Row]:
         both = (curve["as_trained"][name] for name in ("loss", "accuracy"))
         for alpha, loss, accuracy in zip((0.0, 1.0), *both, strict=True):
             numbers = {"alpha": alpha, "loss": loss, "accuracy": accuracy}
-            yield where | {"bn": records.AS_TRAINED} | numbers
+            yield where | {"bn": plan.AS_TRAINED} | numbers
 
 
 def _barriers(content: Row) -> Iterator[Row]:
     """Of every line, on the grid of every request that was made of it."""
     for line, split, curve in _curves(content):
         apart = {"distance": line["distance"], "cosine": line["cosine"]}
-        grids = dict.fromkeys(map(Grid.parse, curve["requests"]))
+        grids = dict.fromkeys(map(LineGrid.parse, curve["requests"]))
         for grid in sorted(grids, key=lambda grid: grid.order):
             alphas, losses, accuracies = points_on_grid(curve, grid)
             how: Row = dict(zip(("alphas", "refine"), grid.cells, strict=True))
@@ -110,7 +112,7 @@ def _barriers(content: Row) -> Iterator[Row]:
                 yield _where(content, line) | how | {"metric": metric} | measured | apart
 
 
-def points_on_grid(curve: Mapping[str, Any], grid: Grid) -> tuple[torch.Tensor, ...]:
+def points_on_grid(curve: Mapping[str, Any], grid: LineGrid) -> tuple[torch.Tensor, ...]:
     """The points of a curve that one request was for, whatever else it was asked for.
 
     Args:
@@ -165,14 +167,14 @@ def _treatment(row: Row) -> tuple[Any, ...]:
     moment = [row.get(name) or 0 for name in ("k1_step", "k2_step")]
     grid = (int(row["num_alphas"]), row["alphas"], row["refine"])
     split = SPLITS.index(row["split"])
-    return *moment, *records.place(row), row["ends"], split, *grid, row["metric"] == "error"
+    return *moment, *plan.line_place(row), row["ends"], split, *grid, row["metric"] == "error"
 
 
 def _where(content: Row, line: Line) -> Row:
     """Of which line a row is."""
     moments = {name: content.get(name) for name in (*MOMENTS, "global_seed")}
     how = {name: line[name] for name in ("child_seed", "align", "bn")}
-    return moments | how | {"ends": line.get("ends", records.AS_TRAINED)}
+    return moments | how | {"ends": line.get("ends", plan.AS_TRAINED)}
 
 
 def _curves(content: Row) -> Iterator[tuple[Line, str, Row]]:

@@ -1,26 +1,131 @@
-"""Interpolated networks whose hidden channels vary as much as those of the two ends."""
+"""REPAIR (Jordan et al., 2023): rescales the hidden channels of an interpolated network."""
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from isthmus.connectivity.forward import chunks, device_of, loaded
-from isthmus.connectivity.pre_activations import Statistics
+from isthmus.connectivity.tracing import chunks, load_network, parameter_device, trace_shapes
+from isthmus.models.layers import NORMS
 from isthmus.state_dicts import StateDict
-from isthmus.training import moments
-from isthmus.training.moments import Moments
+from isthmus.training import batch_norm
+from isthmus.training.batch_norm import ChannelStats
+
+
+@dataclass(frozen=True)
+class PreActivationStats:
+    """Of the outputs of one layer over examples and positions.
+
+    Args:
+        mean: (channels,).
+        std: (channels,), from the biased variance.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+
+def lerp_stats(
+    start: Mapping[str, PreActivationStats], end: Mapping[str, PreActivationStats], alpha: float
+) -> dict[str, PreActivationStats]:
+    """What the channels of an interpolated network should have (Jordan et al., 2023).
+
+    Args:
+        start: by layer, as `statistics` returns them.
+        end: the same of the other network.
+        alpha: 0 for `start`, 1 for `end`.
+
+    Returns:
+        By layer, means and standard deviations (not variances) on the straight line.
+    """
+    return {
+        name: PreActivationStats(
+            mean=first.mean.lerp(end[name].mean, alpha), std=first.std.lerp(end[name].std, alpha)
+        )
+        for name, first in start.items()
+    }
+
+
+@torch.no_grad()
+def pre_activation_stats(
+    model: nn.Module, state_dict: StateDict, inputs: Tensor, chunk_size: int = 5000
+) -> dict[str, PreActivationStats]:
+    """Statistics of all hidden pre-activations of a network in evaluation mode.
+
+    Pre-activations are the outputs of normalization layers, and of linear and convolutional layers
+    that no normalization follows; logits are none.
+
+    Args:
+        model: the architecture, on the device on which to compute; it is left as it is.
+        state_dict: its weights.
+        inputs: (examples, ...), normalized and not augmented, on any device.
+        chunk_size: the largest number of examples in one forward pass, at least 1.
+
+    Returns:
+        By name of the layer, in order of use.
+
+    Raises:
+        ValueError: `chunk_size` or the number of `inputs` is below 1, the model cannot be traced,
+            uses a layer twice, or has one without the weight and bias that a repair changes.
+    """
+    parts: dict[str, list[ChannelStats]] = {name: [] for name in _layers(model, inputs)}
+    batches = chunks(inputs, chunk_size)
+    copy = load_network(model, state_dict)
+    for name, measured in parts.items():
+        copy.get_submodule(name).register_forward_hook(
+            lambda _, args, outputs, measured=measured: measured.append(
+                batch_norm.channel_stats(outputs)
+            )
+        )
+    for batch in batches:
+        copy(batch.to(parameter_device(copy)))
+    merged = {name: batch_norm.merge_stats(measured) for name, measured in parts.items()}
+    return {
+        name: PreActivationStats(each.mean, each.variance.sqrt()) for name, each in merged.items()
+    }
+
+
+def _layers(model: nn.Module, inputs: Tensor) -> list[str]:
+    """Names of the layers whose outputs are hidden pre-activations, in order of use."""
+    graph = trace_shapes(model, inputs)
+    names: list[str] = []
+    for node in graph.graph.nodes:
+        if not _is_pre_activation(graph, node):
+            continue
+        name = str(node.target)
+        if name in names:
+            raise ValueError(f"model: uses the layer {name!r} twice, so it has no one mean and std")
+        layer = graph.get_submodule(name)
+        if layer.weight is None or getattr(layer, "bias", None) is None:
+            raise ValueError(f"model: {name!r} lacks the weight or the bias to repair it: {layer}")
+        names.append(name)
+    return names
+
+
+def _is_pre_activation(graph: fx.GraphModule, node: fx.Node) -> bool:
+    if _is(graph, node, NORMS):
+        return True
+    if not _is(graph, node, (nn.Linear, nn.Conv2d)):
+        return False
+    normalized = all(_is(graph, user, NORMS) for user in node.users)
+    return not normalized and all(user.op != "output" for user in node.users)
+
+
+def _is(graph: fx.GraphModule, node: fx.Node, types: tuple[type[nn.Module], ...]) -> bool:
+    return node.op == "call_module" and isinstance(graph.get_submodule(str(node.target)), types)
+
 
 LEAST_STD = 1e-6  # of the mean: a channel that varies less is constant but for rounding
 
 
 @torch.no_grad()
-def repaired(
+def repair_network(
     model: nn.Module,
     state_dict: StateDict,
-    targets: Mapping[str, Statistics],
+    targets: Mapping[str, PreActivationStats],
     inputs: Tensor,
     chunk_size: int = 5000,
 ) -> dict[str, Tensor]:
@@ -50,7 +155,7 @@ def repaired(
             per channel.
     """
     batches = chunks(inputs, chunk_size)
-    copy = loaded(model, state_dict)
+    copy = load_network(model, state_dict)
     layers = [(copy.get_submodule(name), target) for name, target in targets.items()]
     if len(batches) == 1:
         _repair_together(copy, layers, inputs)
@@ -61,15 +166,15 @@ def repaired(
 
 
 def _repair_together(
-    model: nn.Module, layers: Sequence[tuple[nn.Module, Statistics]], inputs: Tensor
+    model: nn.Module, layers: Sequence[tuple[nn.Module, PreActivationStats]], inputs: Tensor
 ) -> None:
     """Change each layer, and what leaves it, as soon as one forward pass reaches it."""
 
     def before(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-        _change(layer, moments.of(args[0]), of[layer])
+        _change(layer, batch_norm.channel_stats(args[0]), of[layer])
 
     def after(layer: nn.Module, args: tuple[Tensor, ...], outputs: Tensor) -> Tensor:
-        scale, shift = _change(layer, moments.of(outputs), of[layer])
+        scale, shift = _change(layer, batch_norm.channel_stats(outputs), of[layer])
         return outputs * _rows(scale, outputs[0]) + _rows(shift, outputs[0])
 
     of = dict(layers)
@@ -78,39 +183,41 @@ def _repair_together(
             layer.register_forward_pre_hook(before)
         else:
             layer.register_forward_hook(after)
-    model(inputs.to(device_of(model)))
+    model(inputs.to(parameter_device(model)))
 
 
-class _Reached(Exception):
+class _StatisticsReached(Exception):
     """Ends a forward pass at the layer that was asked for."""
 
 
 def _repair(
-    model: nn.Module, layer: nn.Module, target: Statistics, batches: Sequence[Tensor]
+    model: nn.Module, layer: nn.Module, target: PreActivationStats, batches: Sequence[Tensor]
 ) -> None:
     """Change one layer by what reaches or leaves it in all batches."""
-    parts: list[Moments] = []
+    parts: list[ChannelStats] = []
 
     def before(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-        parts.append(moments.of(args[0]))
-        raise _Reached
+        parts.append(batch_norm.channel_stats(args[0]))
+        raise _StatisticsReached
 
     def after(_: nn.Module, args: tuple[Tensor, ...], outputs: Tensor) -> None:
-        parts.append(moments.of(outputs))
-        raise _Reached
+        parts.append(batch_norm.channel_stats(outputs))
+        raise _StatisticsReached
 
     if _is_batch_norm(layer):
         hook = layer.register_forward_pre_hook(before)
     else:
         hook = layer.register_forward_hook(after)
     for batch in batches:
-        with suppress(_Reached):
-            model(batch.to(device_of(model)))
+        with suppress(_StatisticsReached):
+            model(batch.to(parameter_device(model)))
     hook.remove()
-    _change(layer, moments.merged(parts), target)
+    _change(layer, batch_norm.merge_stats(parts), target)
 
 
-def _change(layer: nn.Module, measured: Moments, target: Statistics) -> tuple[Tensor, Tensor]:
+def _change(
+    layer: nn.Module, measured: ChannelStats, target: PreActivationStats
+) -> tuple[Tensor, Tensor]:
     """Let a layer's outputs have the mean and standard deviation of `target`.
 
     Args:
@@ -140,7 +247,7 @@ def _is_batch_norm(layer: nn.Module) -> bool:
     return isinstance(layer, _BatchNorm) and layer.running_mean is not None
 
 
-def _reset(layer: nn.Module, measured: Moments) -> Tensor:
+def _reset(layer: nn.Module, measured: ChannelStats) -> Tensor:
     """Reset running statistics; returns the standard deviation of what is normalized by them."""
     assert isinstance(layer, _BatchNorm) and layer.running_mean is not None
     assert layer.running_var is not None

@@ -1,4 +1,4 @@
-"""Crop, flip and cutout of many images at once, from numbers drawn ahead of time."""
+"""Normalization and augmentation of batches: crops, flips and cutouts."""
 
 import math
 from dataclasses import dataclass
@@ -7,14 +7,71 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from isthmus import chance
-from isthmus.data.pixels import laid_out
-from isthmus.data.splits import Augmentation
+from isthmus import rng
+from isthmus.data.splits import Augmentation, Normalization
+
+
+def normalization_factors(
+    normalization: Normalization, shape: tuple[int, ...], channels_last: bool
+) -> tuple[Tensor, Tensor]:
+    """The factor and the offset for which normalized = stored * factor + offset.
+
+    Args:
+        normalization: with one value a channel, or one for all.
+        shape: (channels, height, width) or (features,) of an input.
+        channels_last: lay out (height, width, channels).
+
+    Returns:
+        Two tensors of that whole shape: multiplying by them needs no broadcasting within an image,
+        which is several times faster.
+
+    Raises:
+        ValueError: the numbers of channels differ.
+    """
+    mean = torch.tensor(normalization.mean, dtype=torch.float64)
+    std = torch.tensor(normalization.std, dtype=torch.float64)
+    if not len(mean) == len(std) or len(mean) not in (1, shape[0]):
+        raise ValueError(
+            f"normalization: {len(mean)} means and {len(std)} stds for {shape[0]} channels"
+        )
+    factor, offset = 1 / (normalization.scale * std), -mean / std
+    return spread_over_channels(factor, shape, channels_last), spread_over_channels(
+        offset, shape, channels_last
+    )
+
+
+def spread_over_channels(values: Tensor, shape: tuple[int, ...], channels_last: bool) -> Tensor:
+    """One value a channel, repeated over `shape` in the layout asked for."""
+    whole = values.view(-1, *[1] * (len(shape) - 1)).expand(shape).float()
+    return whole.permute(1, 2, 0).contiguous() if channels_last else whole.contiguous()
+
+
+def normalize(stored: Tensor, factor: Tensor, offset: Tensor) -> Tensor:
+    """stored * factor + offset as float32, in memory of its own.
+
+    Args:
+        stored: (batch, *shape) contiguous.
+        factor: (*shape), from `affine`.
+        offset: likewise.
+    """
+    inputs = stored.to(torch.float32, copy=True)
+    return torch.addcmul(offset, inputs, factor, out=inputs)
+
+
+def as_inputs(values: Tensor, channels_last: bool) -> Tensor:
+    """(batch, channels, height, width) of values laid out with channels last, else as they are."""
+    return values.permute(0, 3, 1, 2) if channels_last else values
+
+
+def lay_out(inputs: Tensor, channels_last: bool) -> Tensor:
+    """Inputs in memory as (examples, height, width, channels) if asked for, else as they are."""
+    return inputs.permute(0, 2, 3, 1).contiguous() if channels_last else inputs.contiguous()
+
 
 DRAWN = ("crop_row", "crop_column", "flip", "cutout_row", "cutout_column")
 
 
-def draw(seed: int, epoch: int, num_examples: int) -> Tensor:
+def draw_augmentation(seed: int, epoch: int, num_examples: int) -> Tensor:
     """The numbers behind the augmentation of one epoch.
 
     A row depends on its place, the seed and the epoch alone, not on `num_examples`.
@@ -22,7 +79,7 @@ def draw(seed: int, epoch: int, num_examples: int) -> Tensor:
     Returns:
         (num_examples, 5) int64, uniform in [0, 2**31); columns as in `DRAWN`.
     """
-    generator = chance.generator(seed, "augmentation", epoch)
+    generator = rng.generator(seed, "augmentation", epoch)
     return torch.randint(2**31, (num_examples, len(DRAWN)), generator=generator)
 
 
@@ -41,8 +98,8 @@ class Crops:
     """
 
     def __init__(self, images: Tensor, padding: int, channels_last: bool) -> None:
-        self.shape = laid_out(images[:1], channels_last).shape[1:]
-        stored = laid_out(F.pad(images, (padding, 0, padding, 0)), channels_last)
+        self.shape = lay_out(images[:1], channels_last).shape[1:]
+        stored = lay_out(F.pad(images, (padding, 0, padding, 0)), channels_last)
         self.block = math.prod(stored.shape[1:])
         self.strides = stored.stride()[1:]
         row_axis = 0 if channels_last else 1
@@ -86,7 +143,7 @@ def flip(images: Tensor, chosen: Tensor, column_axis: int) -> Tensor:
     return mirrored.bitwise_xor_(images).bitwise_and_(chosen).bitwise_xor_(images)
 
 
-def hidden(centres: Tensor, length: int, side: int) -> Tensor:
+def cutout_places(centres: Tensor, length: int, side: int) -> Tensor:
     """Which places along one axis lie in a cutout.
 
     Args:
@@ -112,8 +169,8 @@ def cut_out_(values: Tensor, centres: Tensor, side: int, channels_last: bool) ->
         channels_last: the layout of `values`.
     """
     height, width = values.shape[1:3] if channels_last else values.shape[2:]
-    rows = hidden(centres[0], height, side).unsqueeze(2)  # (batch, height, 1)
-    columns = hidden(centres[1], width, side).unsqueeze(1)  # (batch, 1, width)
+    rows = cutout_places(centres[0], height, side).unsqueeze(2)  # (batch, height, 1)
+    columns = cutout_places(centres[1], width, side).unsqueeze(1)  # (batch, 1, width)
     if channels_last:
         columns = columns.repeat_interleave(values.shape[3], dim=2)
         values = values.flatten(2)  # (batch, height, width * channels)
@@ -124,7 +181,7 @@ def cut_out_(values: Tensor, centres: Tensor, side: int, channels_last: bool) ->
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class AugmentationPlan:
     """The augmentation of the images of an epoch, in the order in which they come.
 
     Args:
@@ -137,20 +194,20 @@ class Plan:
     flips: Tensor | None
     cutouts: Tensor | None
 
-    def to(self, device: torch.device) -> "Plan":
+    def to(self, device: torch.device) -> "AugmentationPlan":
         """The same plan on `device`."""
         flips = None if self.flips is None else self.flips.to(device)
         cutouts = None if self.cutouts is None else self.cutouts.to(device)
-        return Plan(self.starts.to(device), flips, cutouts)
+        return AugmentationPlan(self.starts.to(device), flips, cutouts)
 
 
-def plan(
+def plan_augmentation(
     augmentation: Augmentation,
     crops: Crops,
     positions: Tensor,
     numbers: Tensor,
     size: tuple[int, ...],
-) -> Plan:
+) -> AugmentationPlan:
     """What to do to each image.
 
     Args:
@@ -164,7 +221,7 @@ def plan(
     num_shifts = 2 * augmentation.padding + 1
     height, width = size
     cutouts = torch.stack([cutout_row % height, cutout_column % width])  # (2, examples)
-    return Plan(
+    return AugmentationPlan(
         starts=crops.starts(positions, row % num_shifts, column % num_shifts),
         flips=(mirrored % 2 * 255).to(torch.uint8) if augmentation.flip else None,
         cutouts=cutouts if augmentation.cutout else None,

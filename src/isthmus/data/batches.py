@@ -8,11 +8,21 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from isthmus import chance
-from isthmus.data.augmentation import Crops, Plan, cut_out_, draw, flip, plan
-from isthmus.data.orders import Share, all_of, check_start, data_order
-from isthmus.data.pixels import affine, as_inputs, laid_out, normalize
-from isthmus.data.recipe import check
+from isthmus import rng
+from isthmus.data.augmentation import (
+    AugmentationPlan,
+    Crops,
+    as_inputs,
+    cut_out_,
+    draw_augmentation,
+    flip,
+    lay_out,
+    normalization_factors,
+    normalize,
+    plan_augmentation,
+)
+from isthmus.data.orders import Share, check_start, data_order, take_all
+from isthmus.data.recipe import check_option
 from isthmus.data.splits import DataSet, Normalization, Split, StreamedSplit
 from isthmus.data.streams import StreamedEvalBatches, StreamedTrainBatches
 
@@ -47,9 +57,9 @@ class TrainBatches:
         device: torch.device | str,
         channels_last: bool = False,
     ) -> None:
-        check("batch_size", batch_size, batch_size >= 1, "at least 1")
+        check_option("batch_size", batch_size, batch_size >= 1, "at least 1")
         self.batch_size, self.device = batch_size, torch.device(device)
-        self.share: Share = all_of
+        self.share: Share = take_all
         self.order_seed, self.augmentation_seed = order_seed, augmentation_seed
         self.augmentation, self.input_shape = data.augmentation, data.input_shape
         self.channels_last = channels_last and len(data.input_shape) == 3
@@ -57,13 +67,15 @@ class TrainBatches:
         assert isinstance(split, Split)
         self.labels, self.indices = split.labels.to(device), split.indices.cpu()
         self.gather, self.crops = self.lay_out(split.inputs.to(device))
-        factor, offset = affine(data.normalization, data.input_shape, self.channels_last)
+        factor, offset = normalization_factors(
+            data.normalization, data.input_shape, self.channels_last
+        )
         self.factor, self.offset = factor.to(device), offset.to(device)
 
     def lay_out(self, inputs: Tensor) -> tuple[Callable[[Tensor], Tensor], Crops | None]:
         """What gathers stored values of a batch, and the crops it takes them from, if any."""
         if self.augmentation is None:
-            stored = laid_out(inputs, self.channels_last)
+            stored = lay_out(inputs, self.channels_last)
             return lambda positions: stored.index_select(0, positions), None
         if inputs.dtype != torch.uint8 or inputs.ndim != 4 or self.augmentation.resized_crop:
             raise ValueError(
@@ -117,15 +129,17 @@ class TrainBatches:
             part = slice(first + own.start, first + own.stop)
             yield self.inputs(planned, part), labels[part]
 
-    def plan(self, epoch: int, order: Tensor) -> Plan:
+    def plan(self, epoch: int, order: Tensor) -> AugmentationPlan:
         """Where the examples come from, and what is done to them, in the order given."""
         if self.augmentation is None or self.crops is None:
-            return Plan(order, None, None)
+            return AugmentationPlan(order, None, None)
         num_drawn = int(self.indices.max()) + 1
-        numbers = draw(self.augmentation_seed, epoch, num_drawn)[self.indices[order]]
-        return plan(self.augmentation, self.crops, order, numbers, self.input_shape[1:])
+        numbers = draw_augmentation(self.augmentation_seed, epoch, num_drawn)[self.indices[order]]
+        return plan_augmentation(
+            self.augmentation, self.crops, order, numbers, self.input_shape[1:]
+        )
 
-    def inputs(self, planned: Plan, part: slice) -> Tensor:
+    def inputs(self, planned: AugmentationPlan, part: slice) -> Tensor:
         """One batch of an epoch."""
         stored = self.gather(planned.starts[part])
         if planned.flips is not None:
@@ -159,12 +173,12 @@ class EvalBatches:
         device: torch.device | str,
         channels_last: bool = False,
     ) -> None:
-        check("batch_size", batch_size, batch_size >= 1, "at least 1")
+        check_option("batch_size", batch_size, batch_size >= 1, "at least 1")
         self.batch_size = batch_size
         self.channels_last = channels_last and len(split.input_shape) == 3
-        self.stored = laid_out(split.inputs.to(device), self.channels_last)
+        self.stored = lay_out(split.inputs.to(device), self.channels_last)
         self.labels, self.indices = split.labels.to(device), split.indices
-        factor, offset = affine(normalization, split.input_shape, self.channels_last)
+        factor, offset = normalization_factors(normalization, split.input_shape, self.channels_last)
         self.factor, self.offset = factor.to(device), offset.to(device)
 
     def __len__(self) -> int:
@@ -233,8 +247,8 @@ def calibration(data: DataSet, num_examples: int, num_workers: int = 0) -> Tenso
         ValueError: `num_examples` is below 1, or there is no training set.
     """
     data.require_train("bn: what is estimated anew (all but bn=keep and bn=average)")
-    check("num_examples", num_examples, num_examples >= 1, "at least 1")
-    order = torch.randperm(len(data.train), generator=chance.generator(0, "calibration"))
+    check_option("num_examples", num_examples, num_examples >= 1, "at least 1")
+    order = torch.randperm(len(data.train), generator=rng.generator(0, "calibration"))
     part = data.train.take(order[:num_examples])
     batches = eval_batches(part, data.normalization, 256, "cpu", num_workers=num_workers)
     return torch.cat([inputs for inputs, _ in batches])

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Generator, Tensor
 
-from isthmus import chance
-from isthmus.data.recipe import Recipe, check
+from isthmus import rng
+from isthmus.data.recipe import DataRecipe, check_option
 from isthmus.data.splits import DataSet, Normalization, Split
 
 TRIES = 100  # at labels of clusters that are about balanced
@@ -14,7 +14,7 @@ BALANCE = (0.4, 0.6)  # of the clusters are of class 1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clusters(Recipe):
+class Clusters(DataRecipe):
     """k^2 balls in the cube [-r, r]^features, each of one class (Chizat and Bach, 2020).
 
     With B = 2r / (3k - 1) the coordinates of their centres are among -r + B + 3lB, l = 0, ..., k-1;
@@ -43,10 +43,10 @@ class Clusters(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check("r", self.r, self.r > 0, "positive")
+        check_option("r", self.r, self.r > 0, "positive")
         for name, least in (("k", 2), ("num_features", 2), ("num_train", 1), ("num_test", 1)):
             value = getattr(self, name)
-            check(name, value, value >= least, f"at least {least}")
+            check_option(name, value, value >= least, f"at least {least}")
 
     @property
     def radius(self) -> float:
@@ -54,7 +54,7 @@ class Clusters(Recipe):
         return 2 * self.r / (3 * self.k - 1)
 
     def read(self) -> DataSet:
-        generator = chance.generator(self.seed, "clusters")
+        generator = rng.generator(self.seed, "clusters")
         centres, labels = self.centres(generator), self.labels(generator)
         train, test = (
             self._split(centres, labels, count, generator)

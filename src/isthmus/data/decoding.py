@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from isthmus import locks
+from isthmus.store import locks
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -195,7 +195,9 @@ def decode(folder: Path, files: np.ndarray, image_size: int | None) -> Tensor:
     return torch.from_numpy(images)
 
 
-def cached(cache_dir: str, key: str, build: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+def cache_decoded(
+    cache_dir: str, key: str, build: Callable[[], dict[str, Tensor]]
+) -> dict[str, Tensor]:
     """Named tensors from `cache_dir/key.safetensors`, built and written there if need be.
 
     A file that cannot be read is built anew. Of several jobs one builds, the others wait.
@@ -210,7 +212,7 @@ def cached(cache_dir: str, key: str, build: Callable[[], dict[str, Tensor]]) -> 
 
     path = Path(cache_dir) / f"{key}.safetensors"
     path.parent.mkdir(parents=True, exist_ok=True)
-    with locks.held(path.with_suffix(".lock")):
+    with locks.hold(path.with_suffix(".lock")):
         if path.exists():
             try:
                 return load_file(path)

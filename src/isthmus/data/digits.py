@@ -4,15 +4,15 @@ from dataclasses import dataclass
 
 import torch
 
-from isthmus import chance
-from isthmus.data.recipe import Recipe
+from isthmus import rng
+from isthmus.data.recipe import DataRecipe
 from isthmus.data.splits import Augmentation, DataSet, Normalization, Split
 
 NUM_TEST = 360  # a fifth of 1,797, rounded up
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digits(Recipe):
+class Digits(DataRecipe):
     """1,797 images of 8x8 pixels in ten classes (Alpaydin and Kaynak, 1998).
 
     Values 0 to 16 are kept as stored. The set has no test part of its own: the first 360 examples
@@ -32,7 +32,7 @@ class Digits(Recipe):
             torch.from_numpy(digits.target).long(),
             torch.arange(len(digits.target)),
         )
-        order = torch.randperm(len(everything), generator=chance.generator(0, "digits", "test"))
+        order = torch.randperm(len(everything), generator=rng.generator(0, "digits", "test"))
         return DataSet(
             train=everything.take(order[NUM_TEST:].sort().values),
             val=None,

@@ -9,8 +9,8 @@ from http.client import HTTPException
 from pathlib import Path
 from typing import TypeVar
 
-from isthmus import locks
-from isthmus.image_files import contents
+from isthmus.store import locks
+from isthmus.store.image_files import folder_contents
 
 Parts = TypeVar("Parts")
 
@@ -43,7 +43,7 @@ def download(
     missing = [folder for folder in (root, *root.absolute().parents) if not folder.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with locks.held(root / LOCK):
+        with locks.hold(root / LOCK):
             try:
                 parts = attempt()  # another job may have brought them
                 if parts is None:
@@ -60,9 +60,10 @@ def download(
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
     raise FileNotFoundError(
-        f"{name} cannot be read from {root.absolute()} (which {contents(root)}) and could not be "
-        f"downloaded ({reason}). Put its files there, so that {root / belongs} is one of them, or "
-        f"name the folder that has them with dataset.root=FOLDER. dataset=digits needs no files"
+        f"{name} cannot be read from {root.absolute()} (which {folder_contents(root)}) and could "
+        f"not be downloaded ({reason}). Put its files there, so that {root / belongs} is one of "
+        "them, or name the folder that has them with dataset.root=FOLDER. "
+        "dataset=digits needs no files"
     ) from None
 
 

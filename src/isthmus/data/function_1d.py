@@ -5,15 +5,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from isthmus import chance
-from isthmus.data.recipe import Recipe, check
+from isthmus import rng
+from isthmus.data.recipe import DataRecipe, check_option
 from isthmus.data.splits import DataSet, Normalization, Split
 
 NUM_TEST = 201  # points of a grid on [-1, 1]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Function1D(Recipe):
+class Function1D(DataRecipe):
     """Points at equal distances on [-1, 1] with values uniform in [-1, 1], to be fitted.
 
     Labels are numbers: networks have one output, trained by the squared error, and no accuracy. The
@@ -34,12 +34,12 @@ class Function1D(Recipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check("num_points", self.num_points, self.num_points >= 2, "at least 2")
+        check_option("num_points", self.num_points, self.num_points >= 2, "at least 2")
         random = self.random_labels_fraction
-        check("random_labels_fraction", random, random == 0, "0, labels are numbers")
+        check_option("random_labels_fraction", random, random == 0, "0, labels are numbers")
 
     def read(self) -> DataSet:
-        generator = chance.generator(self.seed, "function_1d")
+        generator = rng.generator(self.seed, "function_1d")
         inputs = torch.linspace(-1, 1, self.num_points)
         labels = 2 * torch.rand(self.num_points, generator=generator) - 1
         grid = np.linspace(-1, 1, NUM_TEST)

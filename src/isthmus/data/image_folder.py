@@ -1,28 +1,140 @@
-"""Folders of images small enough for memory."""
+"""A folder of images as a data set: which files, decoded into memory or streamed."""
 
+import hashlib
+import logging
+import os
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import Tensor
 
-from isthmus.data.decoding import cached, decode
-from isthmus.data.files import (
-    Listing,
-    fingerprint,
-    list_images,
-    locate,
-    report_ignored,
-    same_classes,
-)
-from isthmus.data.recipe import Recipe, check
+from isthmus.data.decoding import cache_decoded, decode
+from isthmus.data.recipe import DataRecipe, check_option
 from isthmus.data.splits import Augmentation, DataSet, Normalization, Split, without_examples
-from isthmus.image_files import contents, parts_for_test
+from isthmus.store import image_files
+from isthmus.store.image_files import EXTENSIONS, ImageFile, folder_contents, parts_for_test
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """The image files of one split, ordered by class and then by path.
+
+    Args:
+        files: (examples,) paths relative to the folder of the data set, as bytes.
+        sizes: (examples,) in bytes.
+        labels: (examples,) int64, places in `class_names`.
+        class_names: sorted, in Unicode's composed form (NFC).
+        ignored: how many files beside them are not read, by ending.
+    """
+
+    files: np.ndarray
+    sizes: np.ndarray
+    labels: Tensor
+    class_names: tuple[str, ...]
+    ignored: Counter[str] = field(default_factory=Counter)
+
+
+def list_images(folder: Path, part: str) -> Listing:
+    """All images in `folder/part/<class>/`, and below, whatever the case of their extension.
+
+    Raises:
+        FileNotFoundError: there is no such folder, no class in it, or no image in a class.
+        OSError: a folder must not be read.
+        ValueError: a folder contains itself, or a file with an image's name is no regular file.
+    """
+    found = image_files.read_part(folder, part)
+    if not found.images:
+        raise FileNotFoundError(f"{folder / part} has no folder of a class: {part}/<class>/<image>")
+    images: list[ImageFile] = []
+    labels: list[int] = []
+    for label, (name, of_class) in enumerate(found.images.items()):
+        if not of_class:
+            raise FileNotFoundError(f"{folder / part / name} has no image ({' '.join(EXTENSIONS)})")
+        images += of_class
+        labels += [label] * len(of_class)
+    return Listing(
+        *listing_arrays(images), torch.tensor(labels), tuple(found.images), found.ignored
+    )
+
+
+def listing_arrays(images: Sequence[ImageFile]) -> tuple[np.ndarray, np.ndarray]:
+    """Paths as bytes, and sizes, as one array each."""
+    files = np.array([os.fsencode(image.path) for image in images])
+    return files, np.array([image.size for image in images])
+
+
+def report_ignored(base: Path, *listings: Listing | None) -> None:
+    """Say how many files of a data set are not read, by ending, if there are any."""
+    counts = sum((listing.ignored for listing in listings if listing is not None), Counter())
+    if counts:
+        text = ", ".join(f"{count} {ending}" for ending, count in counts.most_common())
+        log.info("not read in %s: %s (images are %s)", base, text, " ".join(EXTENSIONS))
+
+
+def same_classes(train: Listing | None, test: Listing, test_part: str) -> None:
+    """Refuse splits of different classes; a test set alone has those that it has.
+
+    Raises:
+        ValueError: a class is in one of them only.
+    """
+    if train is None:
+        return
+    differing = sorted(set(train.class_names) ^ set(test.class_names))
+    if not differing:
+        return
+    shown = ", ".join(differing[:10]) + (", ..." if len(differing) > 10 else "")
+    raise ValueError(f"train and {test_part} have different classes: only one of them has {shown}")
+
+
+def listing_fingerprint(*listings: Listing) -> str:
+    """16 hexadecimal digits that depend on names and sizes of files, and on nothing else."""
+    digest = hashlib.blake2b(digest_size=8)
+    for listing in listings:
+        for file, size in zip(listing.files.tolist(), listing.sizes.tolist(), strict=True):
+            digest.update(b"%s\0%d\n" % (file, size))
+    return digest.hexdigest()
+
+
+def locate_folder(root: str | None, folder: str, *choices: tuple[str, ...]) -> Path:
+    """The folder `root/folder` of a data set.
+
+    Args:
+        root: as typed.
+        folder: name below `root`, empty if `root` is the folder itself.
+        choices: what must be in it, such as ("train", "val"); if not all of these, then all of the
+            next choice.
+
+    Raises:
+        ValueError: no root is given.
+        FileNotFoundError: it has all the parts of no choice.
+    """
+    if root is None:
+        raise ValueError("root: must be the folder that the images lie in, got null")
+    base = Path(root).expanduser().absolute()
+    if _has_parts(base / folder, choices):
+        return base / folder
+    wanted = " and ".join(f"{part}/" for part in choices[0])
+    message = f"no {wanted} in {base / folder}, which {folder_contents(base / folder)}"
+    if folder and _has_parts(base, choices):
+        raise FileNotFoundError(f"{message}; {base} has them: add dataset.folder=''")
+    raise FileNotFoundError(f"{message}; name the folder with dataset.root=FOLDER")
+
+
+def _has_parts(folder: Path, choices: Sequence[tuple[str, ...]]) -> bool:
+    return any(all((folder / part).is_dir() for part in parts) for parts in choices)
+
 
 FORMAT = 2  # of the cache: counts up when decoding changes
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFolder(Recipe):
+class ImageFolder(DataRecipe):
     """Images in `train/<class>/` and `test/<class>/` (or `val/<class>/`).
 
     Every image is decoded once to RGB in 8 bits (`decoding.open_image` says how), gray ones too,
@@ -58,7 +170,7 @@ class ImageFolder(Recipe):
     def read(self) -> DataSet:
         tests = ("test", "val") if self.test_folder is None else (self.test_folder,)
         alone = [(part,) for part in tests] if self.test else []
-        base = locate(self.root, self.folder, ("train",), *alone)
+        base = locate_folder(self.root, self.folder, ("train",), *alone)
         train = list_images(base, "train") if (base / "train").is_dir() else None
         test = None
         if self.test:
@@ -67,10 +179,10 @@ class ImageFolder(Recipe):
             same_classes(train, test, part)
         report_ignored(base, train, test)
         normalization = Normalization(tuple(self.mean), tuple(self.std))
-        return decoded(base, train, test, self.image_size, normalization, self.cache_dir)
+        return decode_images(base, train, test, self.image_size, normalization, self.cache_dir)
 
 
-def decoded(
+def decode_images(
     base: Path,
     train: Listing | None,
     test: Listing | None,
@@ -90,9 +202,9 @@ def decoded(
     """
     named = {"train": train, "test": test}
     listings = {name: listing for name, listing in named.items() if listing is not None}
-    images = cached(
+    images = cache_decoded(
         cache_dir,
-        f"images_{fingerprint(*listings.values())}_{image_size or 'stored'}_{FORMAT}",
+        f"images_{listing_fingerprint(*listings.values())}_{image_size or 'stored'}_{FORMAT}",
         lambda: {name: decode(base, part.files, image_size) for name, part in listings.items()},
     )
     splits = {
@@ -120,7 +232,7 @@ def choose_test_folder(base: Path) -> str:
     """
     there = parts_for_test(base, None)
     if not there:
-        raise FileNotFoundError(f"no test/ or val/ in {base}, which {contents(base)}")
+        raise FileNotFoundError(f"no test/ or val/ in {base}, which {folder_contents(base)}")
     if len(there) == 2:
         raise ValueError(f"test_folder: {base} has both, choose dataset.test_folder=test or val")
     return there[0]
@@ -133,7 +245,7 @@ def check_images(image_size: int | None, mean: list[float], std: list[float]) ->
         ValueError: naming the option.
     """
     if image_size is not None:
-        check("image_size", image_size, image_size >= 1, "at least 1, or null")
-    check("mean", mean, len(mean) == 3, "3 numbers, one a channel")
+        check_option("image_size", image_size, image_size >= 1, "at least 1, or null")
+    check_option("mean", mean, len(mean) == 3, "3 numbers, one a channel")
     positive = len(std) == 3 and all(value > 0 for value in std)
-    check("std", std, positive, "3 positive numbers, one a channel")
+    check_option("std", std, positive, "3 positive numbers, one a channel")

@@ -4,9 +4,15 @@ from dataclasses import dataclass, field
 
 import torch
 
-from isthmus.data.files import Listing, list_images, locate, report_ignored, same_classes
-from isthmus.data.image_folder import check_images
-from isthmus.data.recipe import Recipe, check
+from isthmus.data.image_folder import (
+    Listing,
+    check_images,
+    list_images,
+    locate_folder,
+    report_ignored,
+    same_classes,
+)
+from isthmus.data.recipe import DataRecipe, check_option
 from isthmus.data.splits import (
     Augmentation,
     DataSet,
@@ -17,7 +23,7 @@ from isthmus.data.splits import (
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageNet(Recipe):
+class ImageNet(DataRecipe):
     """1,281,167 + 50,000 photographs in 1,000 classes (Russakovsky et al., 2015).
 
     A folder with `train/<wnid>/` and `val/<wnid>/`; `val` is the test split. Any other folder so
@@ -48,11 +54,11 @@ class ImageNet(Recipe):
         super().__post_init__()
         check_images(self.image_size, self.mean, self.std)
         allowed = f"at least image_size, {self.image_size}"
-        check("resize", self.resize, self.resize >= self.image_size, allowed)
+        check_option("resize", self.resize, self.resize >= self.image_size, allowed)
 
     def read(self) -> DataSet:
         choices = (("train", "val"), ("val",)) if self.test else (("train",),)
-        base = locate(self.root, self.folder, *choices)
+        base = locate_folder(self.root, self.folder, *choices)
         train = list_images(base, "train") if (base / "train").is_dir() else None
         test = list_images(base, "val") if self.test else None
         if test is not None:

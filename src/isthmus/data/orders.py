@@ -6,17 +6,17 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from isthmus import chance
+from isthmus import rng
 
 Share: TypeAlias = Callable[[int], slice]  # which of so many examples of a batch are made here
 
 
 def data_order(seed: int, epoch: int, num_examples: int) -> Tensor:
     """(num_examples,) int64, the positions of an epoch: a function of the arguments alone."""
-    return torch.randperm(num_examples, generator=chance.generator(seed, "data_order", epoch))
+    return torch.randperm(num_examples, generator=rng.generator(seed, "data_order", epoch))
 
 
-def all_of(count: int) -> slice:
+def take_all(count: int) -> slice:
     """Every one of `count` examples."""
     return slice(0, count)
 

@@ -1,20 +1,146 @@
-"""Batches of images that are read from their files, for sets too large for memory."""
+"""Batches of images that stay in files: crops, samples, and the processes that decode them."""
 
 import copy
 import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from isthmus.data.augmentation import cut_out_
-from isthmus.data.orders import Share, all_of, check_start, data_order
-from isthmus.data.pixels import affine, as_inputs, laid_out, normalize
-from isthmus.data.recipe import check
-from isthmus.data.samples import Samples
-from isthmus.data.splits import DataSet, Normalization, StreamedSplit
+from isthmus import rng
+from isthmus.data.augmentation import as_inputs, cut_out_, lay_out, normalization_factors, normalize
+from isthmus.data.decoding import open_image
+from isthmus.data.orders import Share, check_start, data_order, take_all
+from isthmus.data.recipe import blur, check_option
+from isthmus.data.splits import Augmentation, DataSet, Normalization, StreamedSplit
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+AREA = (0.08, 1.0)  # part of the image that a random crop covers
+RATIO = (3 / 4, 4 / 3)  # width of that crop over its height
+ATTEMPTS = 10  # at a random crop that fits in the image
+
+
+def central_crop(image: "Image", resize: int, size: int) -> "Image":
+    """The central square of `size` pixels, after the shorter side was made `resize` pixels."""
+    from PIL.Image import Resampling
+
+    width, height = image.size
+    short = min(width, height)
+    scaled = (resize * width // short, resize * height // short)
+    if scaled != image.size:
+        image = image.resize(scaled, Resampling.BILINEAR)
+    left, top = round((scaled[0] - size) / 2), round((scaled[1] - size) / 2)
+    return image.crop((left, top, left + size, top + size))
+
+
+def resize_box(image: "Image", box: tuple[int, int, int, int], size: int) -> "Image":
+    """The part of an image in a box, (left, top, width, height), resized to a square."""
+    from PIL.Image import Resampling
+
+    left, top, width, height = box
+    crop = image.crop((left, top, left + width, top + height))
+    return crop.resize((size, size), Resampling.BILINEAR)
+
+
+def random_box(width: int, height: int, generator: torch.Generator) -> tuple[int, int, int, int]:
+    """Where a random crop lies (Szegedy et al., 2015).
+
+    Area and the logarithm of the aspect ratio are uniform. If none of the attempts fits in the
+    image, the largest central box of an allowed ratio is taken, as torchvision does.
+
+    Returns:
+        left, top, width, height.
+    """
+    for _ in range(ATTEMPTS):
+        area = width * height * draw_uniform(*AREA, generator)
+        ratio = math.exp(draw_uniform(math.log(RATIO[0]), math.log(RATIO[1]), generator))
+        box_width, box_height = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < box_width <= width and 0 < box_height <= height:
+            top = torch.randint(height - box_height + 1, (), generator=generator).item()
+            left = torch.randint(width - box_width + 1, (), generator=generator).item()
+            return int(left), int(top), box_width, box_height
+    box_width = min(width, round(height * RATIO[1]))
+    box_height = min(height, round(width / RATIO[0]))
+    return (width - box_width) // 2, (height - box_height) // 2, box_width, box_height
+
+
+def draw_uniform(low: float, high: float, generator: torch.Generator) -> float:
+    """One number in [low, high)."""
+    return torch.empty(1).uniform_(low, high, generator=generator).item()
+
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+NO_CENTRE = torch.zeros(2, dtype=torch.int64)  # of the cutout of an image that has none
+
+
+class Samples(Dataset):
+    """Decoded images of a split, with the centre of each one's cutout.
+
+    Args:
+        split: the images.
+        augmentation: what training does to them, None for evaluation.
+        seed: of the augmentation.
+        epoch: whose augmentation it is.
+    """
+
+    def __init__(
+        self, split: StreamedSplit, augmentation: Augmentation | None, seed: int, epoch: int
+    ) -> None:
+        self.split, self.augmentation = split, augmentation
+        self.seed, self.epoch = seed, epoch
+
+    def __len__(self) -> int:
+        return len(self.split)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
+        """(3, size, size) uint8, and (2,) int64, row and column of the centre."""
+        split = self.split
+        image = open_image(split.path(position))
+        if self.augmentation is None:
+            pixels, centre = to_pixels(central_crop(image, split.resize, split.size)), NO_CENTRE
+        else:
+            index = int(split.indices[position])
+            generator = rng.generator(self.seed, "augmentation", self.epoch, index)
+            pixels, centre = augment_image(image, split, self.augmentation, generator)
+        if split.blur_factor > 1:
+            pixels = blur(pixels.unsqueeze(0), split.blur_factor).squeeze(0)
+        if split.quarter_turns is not None:
+            pixels = torch.rot90(pixels, int(split.quarter_turns[position]), dims=(1, 2))
+        return pixels.contiguous(), centre
+
+
+def to_pixels(image: "Image") -> Tensor:
+    """(3, height, width) uint8 of an RGB image."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)
+
+
+def augment_image(
+    image: "Image",
+    split: StreamedSplit,
+    augmentation: Augmentation,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor]:
+    """A crop of an image, mirrored or not, and the centre of its cutout.
+
+    Every number is drawn whether it is used or not, so that the crops do not depend on the rest.
+    """
+    box = random_box(image.width, image.height, generator)
+    if augmentation.resized_crop:
+        crop = resize_box(image, box, split.size)
+    else:
+        crop = central_crop(image, split.resize, split.size)
+    mirrored = torch.randint(2, (), generator=generator).item() == 1
+    centre = torch.randint(split.size, (2,), generator=generator)
+    pixels = to_pixels(crop)
+    return pixels.flip(2) if augmentation.flip and mirrored else pixels, centre
+
 
 if TYPE_CHECKING:
     pass
@@ -50,14 +176,14 @@ class Loader:
         channels_last: bool,
         num_workers: int,
     ) -> None:
-        check("batch_size", batch_size, batch_size >= 1, "at least 1")
+        check_option("batch_size", batch_size, batch_size >= 1, "at least 1")
         self.batch_size, self.num_workers, self.size = batch_size, num_workers, size
         self.device, self.channels_last = torch.device(device), channels_last
-        factor, offset = affine(normalization, (3, size, size), channels_last)
+        factor, offset = normalization_factors(normalization, (3, size, size), channels_last)
         self.factor, self.offset = factor.to(device), offset.to(device)
 
     def load(
-        self, samples: Samples, order: Tensor, share: Share = all_of
+        self, samples: Samples, order: Tensor, share: Share = take_all
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """The images at the positions in `order`, in batches, each with its labels.
 
@@ -79,7 +205,7 @@ class Loader:
         decoded = _one_line(loader)
         for part in parts:
             images, centres = next(decoded) if len(part) else self._nothing()
-            stored = laid_out(images.to(self.device, non_blocking=True), self.channels_last)
+            stored = lay_out(images.to(self.device, non_blocking=True), self.channels_last)
             values = normalize(stored, self.factor, self.offset)
             if cutout:
                 centres = centres.to(self.device, non_blocking=True).T
@@ -131,7 +257,7 @@ class StreamedTrainBatches:
             data.normalization, self.split.size, batch_size, device, channels_last, num_workers
         )
         self.batch_size, self.indices = batch_size, self.split.indices
-        self.share: Share = all_of
+        self.share: Share = take_all
 
     def seeded(self, order_seed: int, augmentation_seed: int) -> "StreamedTrainBatches":
         """The same training set, in another order and otherwise augmented."""

@@ -6,15 +6,22 @@ from pathlib import Path
 
 import torch
 
-from isthmus.data.files import Listing, columns, list_images, locate, report_ignored
-from isthmus.data.image_folder import check_images, decoded
-from isthmus.data.recipe import Recipe
+from isthmus.data.image_folder import (
+    Listing,
+    check_images,
+    decode_images,
+    list_images,
+    listing_arrays,
+    locate_folder,
+    report_ignored,
+)
+from isthmus.data.recipe import DataRecipe
 from isthmus.data.splits import DataSet, Normalization
-from isthmus.image_files import contents, images_below
+from isthmus.store.image_files import folder_contents, images_below
 
 
 @dataclass(frozen=True, kw_only=True)
-class TinyImageNet(Recipe):
+class TinyImageNet(DataRecipe):
     """100,000 + 10,000 photographs of 64x64 pixels in 200 classes (Le and Yang, 2015).
 
     The folder as distributed: `train/<wnid>/images/` and `val/images/` with
@@ -43,15 +50,15 @@ class TinyImageNet(Recipe):
         check_images(self.image_size, self.mean, self.std)
 
     def read(self) -> DataSet:
-        base = locate(self.root, self.folder, ("train", "val") if self.test else ("train",))
+        base = locate_folder(self.root, self.folder, ("train", "val") if self.test else ("train",))
         train = list_images(base, "train")
-        test = annotated(base, train.class_names) if self.test else None
+        test = read_annotations(base, train.class_names) if self.test else None
         report_ignored(base, train, test)
         normalization = Normalization(tuple(self.mean), tuple(self.std))
-        return decoded(base, train, test, self.image_size, normalization, self.cache_dir)
+        return decode_images(base, train, test, self.image_size, normalization, self.cache_dir)
 
 
-def annotated(base: Path, class_names: tuple[str, ...]) -> Listing:
+def read_annotations(base: Path, class_names: tuple[str, ...]) -> Listing:
     """The images of `val/images`, with the classes that `val/val_annotations.txt` gives them.
 
     Raises:
@@ -61,7 +68,7 @@ def annotated(base: Path, class_names: tuple[str, ...]) -> Listing:
     text = base / "val" / "val_annotations.txt"
     if not text.is_file():
         raise FileNotFoundError(
-            f"no {text}: {text.parent} {contents(text.parent)}; "
+            f"no {text}: {text.parent} {folder_contents(text.parent)}; "
             f"a copy that has val/<class>/ is read with dataset=imagefolder"
         )
     rows = (line.split("\t") for line in text.read_text().splitlines() if line)
@@ -79,4 +86,4 @@ def annotated(base: Path, class_names: tuple[str, ...]) -> Listing:
                 f"{text} gives {image.path} the class {name}, which train/ does not have"
             )
         labels.append(places[name])
-    return Listing(*columns(found), torch.tensor(labels), class_names, ignored)
+    return Listing(*listing_arrays(found), torch.tensor(labels), class_names, ignored)

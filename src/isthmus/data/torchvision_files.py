@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from isthmus.data.download import download
-from isthmus.data.recipe import Recipe
+from isthmus.data.recipe import DataRecipe
 from isthmus.data.splits import Augmentation, DataSet, Normalization, Split
 from isthmus.data.torchvision_import import datasets
 
@@ -17,7 +17,7 @@ UNREADABLE = (RuntimeError, FileNotFoundError, AssertionError, EOFError, ValueEr
 
 
 @dataclass(frozen=True, kw_only=True)
-class MNIST(Recipe):
+class MNIST(DataRecipe):
     """60,000 + 10,000 handwritten digits of 28x28 pixels in ten classes (LeCun et al., 1998).
 
     `augment` crops from 2 pixels of padding and never flips.
@@ -33,7 +33,7 @@ class MNIST(Recipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FashionMNIST(Recipe):
+class FashionMNIST(DataRecipe):
     """60,000 + 10,000 pictures of clothes of 28x28 pixels in ten classes (Xiao et al., 2017).
 
     `augment` crops from 2 pixels of padding and flips.
@@ -49,7 +49,7 @@ class FashionMNIST(Recipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CIFAR10(Recipe):
+class CIFAR10(DataRecipe):
     """50,000 + 10,000 photographs of 32x32 pixels in ten classes (Krizhevsky, 2009).
 
     `augment` crops from 4 pixels of padding and flips (He et al., 2016). The padding is black: it
@@ -68,7 +68,7 @@ class CIFAR10(Recipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CIFAR100(Recipe):
+class CIFAR100(DataRecipe):
     """50,000 + 10,000 photographs of 32x32 pixels in 100 classes (Krizhevsky, 2009).
 
     `augment` as for CIFAR-10.
@@ -86,7 +86,7 @@ class CIFAR100(Recipe):
 
 
 def read(
-    recipe: Recipe, belongs: str, normalization: Normalization, augmentation: Augmentation
+    recipe: DataRecipe, belongs: str, normalization: Normalization, augmentation: Augmentation
 ) -> DataSet:
     """The parts of the data set that torchvision has under the name of the recipe's class.
 

@@ -1,15 +1,16 @@
-"""How close a reconstruction is to its teacher: unit by unit, and as a function."""
+"""A reconstruction compared with its teacher: matched units, excess units, error along the line."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
-from isthmus.extraction import distances
-from isthmus.extraction.reconstruction import compared
-from isthmus.extraction.stacks import Layer, Stack, rewritten
+from isthmus.extraction import clustering
+from isthmus.extraction.reconstruction import comparison_vectors
+from isthmus.extraction.stacks import Stack, StackLayer, rewrite_units
 
 NOBODY = -1
 
@@ -32,7 +33,7 @@ class Aligned:
     excess: tuple[tuple[int, ...], ...]
 
 
-def align(
+def align_units(
     found: Stack, teacher: Stack, beta: float, inputs: Tensor, kept: Tensor | None = None
 ) -> Aligned:
     """Match units one to one, and give those of the reconstruction their partner's sign and length.
@@ -52,11 +53,11 @@ def align(
     for number in range(len(teacher.layers) - 1):
         width = teacher.widths[number]
         own = teacher.layers[number].blocks[0].shape[2] - (len(excess[-1]) if excess else 0)
-        ours = vectors(found, number, own, inputs, kept)
-        theirs = vectors(teacher, number, own, inputs, kept)
+        ours = unit_vectors(found, number, own, inputs, kept)
+        theirs = unit_vectors(teacher, number, own, inputs, kept)
         pairs = _match(ours, theirs, found, beta)
         signs, scales = _towards(ours, theirs, pairs, found)
-        found = rewritten(found, number, signs, scales)
+        found = rewrite_units(found, number, signs, scales)
         rest = [unit for unit in range(len(ours)) if unit not in pairs]
         partners.append(tuple(pairs))
         excess.append(tuple(rest))
@@ -80,7 +81,7 @@ def cosine_distances(ours: Tensor, theirs: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def curve(
+def error_curve(
     aligned: Aligned, inputs: Tensor, targets: Tensor, alphas: Tensor, rows: int = 4096
 ) -> Tensor:
     """(points,) float64, mean squared error on the line from the reconstruction to the teacher.
@@ -95,19 +96,19 @@ def curve(
     pairs = list(zip(aligned.found.tensors(), aligned.teacher.tensors(), strict=True))
     for alpha in alphas.tolist():
         network = aligned.found.with_tensors([one.lerp(other, alpha) for one, other in pairs])
-        errors = differences(network, inputs, targets, rows)
+        errors = output_differences(network, inputs, targets, rows)
         values.append(errors.square().mean())
     return torch.stack(values)
 
 
 @torch.no_grad()
-def differences(network: Stack, inputs: Tensor, targets: Tensor, rows: int = 4096) -> Tensor:
+def output_differences(network: Stack, inputs: Tensor, targets: Tensor, rows: int = 4096) -> Tensor:
     """(batch, outputs) float64, what a network gives minus what it should."""
     made = torch.cat([network.outputs([part])[0] for part in inputs.split(rows)])
     return (made - targets).double()
 
 
-def vectors(
+def unit_vectors(
     network: Stack, number: int, own: int, inputs: Tensor, kept: Tensor | None = None
 ) -> Tensor:
     """(units, inputs), what goes into the units of a layer, the bias last.
@@ -121,15 +122,15 @@ def vectors(
         kept: likewise.
     """
     layer = network.layers[number]
-    first = Layer((layer.blocks[0][:, :, :own],), layer.bias)
-    return compared(first, inputs, kept if number == 0 else None)[0]
+    first = StackLayer((layer.blocks[0][:, :, :own],), layer.bias)
+    return comparison_vectors(first, inputs, kept if number == 0 else None)[0]
 
 
 def _match(ours: Tensor, theirs: Tensor, found: Stack, beta: float) -> list[int]:
     """For each row of `theirs` the row of `ours` it is matched with, or NOBODY."""
     both = torch.cat([theirs, ours])
-    costs = distances.square(both, found.symmetry)[: len(theirs), len(theirs) :]
-    angles = distances.angles(both, found.symmetry)[: len(theirs), len(theirs) :]
+    costs = clustering.square_distances(both, found.symmetry)[: len(theirs), len(theirs) :]
+    angles = clustering.angles(both, found.symmetry)[: len(theirs), len(theirs) :]
     rows, columns = linear_sum_assignment(costs.numpy())
     pairs = [NOBODY] * len(theirs)
     for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
@@ -159,13 +160,13 @@ def _arranged(network: Stack, number: int, places: Sequence[int]) -> Stack:
     index = index.clamp(min=0)
     layer = network.layers[number]
     blocks = tuple(block[:, index] * there.view(1, -1, 1) for block in layer.blocks)
-    network = network.replaced(number, Layer(blocks, layer.bias[:, index] * there))
+    network = network.replaced(number, StackLayer(blocks, layer.bias[:, index] * there))
     for later in range(number + 1, len(network.layers)):
         reader, place = network.layers[later], later - number - 1
         if place < len(reader.blocks):
             read = reader.blocks[place][:, :, index] * there
             parts = (*reader.blocks[:place], read, *reader.blocks[place + 1 :])
-            network = network.replaced(later, Layer(parts, reader.bias))
+            network = network.replaced(later, StackLayer(parts, reader.bias))
     return network
 
 
@@ -182,18 +183,147 @@ def _completed(
     )
 
 
-def _with_units(layer: Layer, other: Layer, which: Tensor) -> Layer:
+def _with_units(layer: StackLayer, other: StackLayer, which: Tensor) -> StackLayer:
     """A layer with some of the units of another one."""
     blocks = tuple(
         torch.where(which.view(1, -1, 1), b, a)
         for a, b in zip(layer.blocks, other.blocks, strict=True)
     )
-    return Layer(blocks, torch.where(which, other.bias, layer.bias))
+    return StackLayer(blocks, torch.where(which, other.bias, layer.bias))
 
 
-def _of_equal_shape(one: Layer, other: Layer) -> tuple[Layer, Layer]:
+def _of_equal_shape(one: StackLayer, other: StackLayer) -> tuple[StackLayer, StackLayer]:
     """Two layers of which each has the blocks of both, of zeros where it had none."""
     blocks, others = list(one.blocks), list(other.blocks)
     blocks += [torch.zeros_like(block) for block in others[len(blocks) :]]
     others += [torch.zeros_like(block) for block in blocks[len(others) :]]
-    return Layer(tuple(blocks), one.bias), Layer(tuple(others), other.bias)
+    return StackLayer(tuple(blocks), one.bias), StackLayer(tuple(others), other.bias)
+
+
+TEACHER_COLUMNS = (
+    "layer",
+    "unit",
+    "found_unit",
+    "distance_in",
+    "distance_out",
+    "length_in",
+    "length_out",
+)
+EXCESS_COLUMNS = ("layer", "found_unit", "nearest_unit", "distance_in", "length_out")
+
+
+def teacher_rows(aligned: Aligned, inputs: Tensor, kept: Tensor | None) -> list[tuple[Any, ...]]:
+    """A row for each hidden unit of the teacher, in the order of `UNITS`.
+
+    Distances are 1 - cosine of what goes in (its bias too) and of what goes out, after the
+    partner's sign was settled; lengths are those of the reconstruction over the teacher's. What
+    goes to or comes from units that one of the two lacks takes no part.
+    """
+    rows: list[tuple[Any, ...]] = []
+    for number, partners in enumerate(aligned.partners):
+        (ours, theirs), (ours_out, theirs_out) = (
+            _in(aligned, number, inputs, kept),
+            _out(aligned, number),
+        )
+        into = cosine_distances(ours, theirs).tolist()
+        out = cosine_distances(ours_out, theirs_out).tolist()
+        lengths_in = (ours.norm(dim=1) / theirs.norm(dim=1)).tolist()
+        lengths_out = (ours_out.norm(dim=1) / theirs_out.norm(dim=1)).tolist()
+        for unit, partner in enumerate(partners):
+            values = (into[unit], out[unit], lengths_in[unit], lengths_out[unit])
+            missing = partner == NOBODY
+            found = (None, *[None] * 4) if missing else (partner, *values)
+            rows.append((number + 1, unit, *found))
+    return rows
+
+
+def excess_rows(aligned: Aligned, inputs: Tensor, kept: Tensor | None) -> list[tuple[Any, ...]]:
+    """A row for each hidden unit in excess, in the order of `EXCESS`.
+
+    Its nearest unit of the teacher, the cosine distance to it, and the length of what goes out of
+    it, over the mean of the teacher's units.
+    """
+    rows: list[tuple[Any, ...]] = []
+    for number, rest in enumerate(aligned.excess):
+        width, own = len(aligned.partners[number]), _own(aligned, number)
+        into = unit_vectors(aligned.found, number, own, inputs, kept)
+        theirs = unit_vectors(aligned.teacher, number, own, inputs, kept)[:width]
+        outgoing = aligned.found.layers[number + 1].blocks[0][0].norm(dim=0)
+        usual = aligned.teacher.layers[number + 1].blocks[0][0].norm(dim=0)[:width].mean()
+        for place, unit in enumerate(rest, start=width):
+            both = torch.cat([into[place : place + 1], theirs])
+            angles = clustering.angles(both, aligned.found.symmetry)[0, 1:]
+            near = int(angles.argmin())
+            distance = 1 - float(angles[near].cos())
+            rows.append((number + 1, unit, near, distance, float(outgoing[place] / usual)))
+    return rows
+
+
+def summarize_layers(
+    aligned: Aligned, rows: list[tuple[Any, ...]], held_out: Tensor
+) -> list[dict[str, Any]]:
+    """A summary for each hidden layer.
+
+    Args:
+        aligned: both networks.
+        rows: by `units`.
+        held_out: (batch, features), on which activations of partners are compared.
+    """
+    summaries = []
+    count = len(aligned.partners)
+    ours, theirs = (each.sources([held_out], count) for each in (aligned.found, aligned.teacher))
+    for number, partners in enumerate(aligned.partners):
+        there = torch.tensor([partner != NOBODY for partner in partners])
+        one, other = (
+            each[number + 1][0, :, : len(partners)][:, there].double() for each in (ours, theirs)
+        )
+        own = [row for row in rows if row[0] == number + 1]
+        summaries.append(
+            {
+                "layer": number + 1,
+                "num_teacher": len(partners),
+                "num_found": int(there.sum()),
+                "num_missing": int((~there).sum()),
+                "num_excess": len(aligned.excess[number]),
+                "max_distance_in": largest_or_none([row[3] for row in own]),
+                "max_distance_out": largest_or_none([row[4] for row in own]),
+                "mse": float((one - other).square().mean()) if there.any() else None,
+            }
+        )
+    return summaries
+
+
+def largest_or_none(values: list[float | None]) -> float | None:
+    """The largest number; None if there is none."""
+    return max((value for value in values if value is not None), default=None)
+
+
+def _own(aligned: Aligned, number: int) -> int:
+    """How many units before a layer are the teacher's; they come first."""
+    if number == 0:
+        return aligned.teacher.layers[0].blocks[0].shape[2]
+    return len(aligned.partners[number - 1])
+
+
+def _in(
+    aligned: Aligned, number: int, inputs: Tensor, kept: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """(units, inputs) of both networks, for the teacher's units."""
+    own, width = _own(aligned, number), len(aligned.partners[number])
+    return (
+        unit_vectors(aligned.found, number, own, inputs, kept)[:width],
+        unit_vectors(aligned.teacher, number, own, inputs, kept)[:width],
+    )
+
+
+def _out(aligned: Aligned, number: int) -> tuple[Tensor, Tensor]:
+    """(units, outputs) of both networks, for the teacher's units and those after them found."""
+    width = len(aligned.partners[number])
+    ours, theirs = (
+        network.layers[number + 1].blocks[0][0][:, :width].T
+        for network in (aligned.found, aligned.teacher)
+    )
+    if number + 1 < len(aligned.partners):
+        after = [unit for unit, p in enumerate(aligned.partners[number + 1]) if p != NOBODY]
+        return ours[:, after], theirs[:, after]
+    return ours, theirs

@@ -1,21 +1,139 @@
-"""Training students together: one product of stacked weights, each with its own learning rate."""
+"""Trains a stack of students with full-batch Adam."""
 
+import logging
 import math
+import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
+from tqdm import tqdm
 
-from isthmus import chance
+from isthmus import rng
 from isthmus.data.orders import data_order
-from isthmus.extraction import adam
-from isthmus.extraction.part import Part
-from isthmus.extraction.stacks import Layer, Stack
-from isthmus.models.activations import Activation
+from isthmus.extraction.stacks import Stack, StackLayer
+from isthmus.models.layers import Activation
+from isthmus.store import files
 from isthmus.training.plateau import Plateau
+
+FIRST, SECOND, EPS = 0.9, 0.999, 1e-8  # decay of the mean and of the mean square of gradients
+FUSED = 4096  # numbers of a student in one tensor, from which a call for each student is faster
+
+
+@dataclass(frozen=True, eq=False)
+class AdamMoments:
+    """What is remembered of gradients; one tensor for each of the weights.
+
+    Args:
+        mean: moving averages of gradients.
+        square: of their squares.
+        room: for numbers on the way.
+    """
+
+    mean: list[Tensor]
+    square: list[Tensor]
+    room: list[Tensor]
+
+    def take(self, students: Sequence[int] | slice) -> "AdamMoments":
+        """Those of some of the students; of a slice in the same memory."""
+        chosen = students if isinstance(students, slice) else list(students)
+        parts = (self.mean, self.square, self.room)
+        mean, square, room = ([tensor[chosen] for tensor in each] for each in parts)
+        return AdamMoments(mean, square, room)
+
+
+def zero_moments(weights: Sequence[Tensor]) -> AdamMoments:
+    """Those of weights that have had no gradient yet."""
+    mean, square, room = ([torch.zeros_like(tensor) for tensor in weights] for _ in range(3))
+    return AdamMoments(mean, square, room)
+
+
+@torch.no_grad()
+def adam_step_(
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    held: AdamMoments,
+    rates: Sequence[float],
+    step: int,
+) -> None:
+    """Make the `step`-th step, from 1, in place; large students one by one in a fused call.
+
+    Args:
+        weights: (students, ...) each.
+        gradients: likewise.
+        held: changed too.
+        rates: the learning rate of each student.
+        step: 1 for the first one.
+    """
+    if max(tensor[0].numel() for tensor in weights) >= FUSED:
+        _step_alone_(weights, gradients, held, rates, step)
+        return
+    root = math.sqrt(1 - SECOND**step)
+    scaled = torch.tensor([-rate * root / (1 - FIRST**step) for rate in rates])
+    tensors = zip(weights, gradients, held.mean, held.square, held.room, strict=True)
+    for weight, gradient, mean, square, move in tensors:
+        mean.lerp_(gradient, 1 - FIRST)
+        square.mul_(SECOND).addcmul_(gradient, gradient, value=1 - SECOND)
+        torch.sqrt(square, out=move).add_(EPS * root)
+        torch.div(mean, move, out=move)
+        weight.addcmul_(move, scaled.to(weight).view(-1, *[1] * (weight.ndim - 1)))
+
+
+def _step_alone_(
+    weights: Sequence[Tensor],
+    gradients: Sequence[Tensor],
+    held: AdamMoments,
+    rates: Sequence[float],
+    step: int,
+) -> None:
+    """A step of every student, all tensors of a student in one call; in one for all if they have
+    one learning rate."""
+    given = (weights, gradients, held.mean, held.square)
+    if len(set(rates)) == 1:  # as until the first of them has come to a plateau: one call for all
+        of_students, rates = [[tuple(each)] for each in given], rates[:1]
+    else:  # one tuple a student of its parts of all tensors, four times
+        parted = ([tensor.unbind() for tensor in each] for each in given)
+        of_students = [list(zip(*each, strict=True)) for each in parted]
+    counts = torch.full((len(rates), len(weights)), step - 1.0, device=weights[0].device)
+    how: dict[str, Any] = {"beta1": FIRST, "beta2": SECOND, "eps": EPS, "weight_decay": 0.0}
+    how |= {"fused": True, "amsgrad": False, "maximize": False}
+    for *parts, before, rate in zip(*of_students, counts, rates, strict=True):
+        own, gradient, mean, square = (list(part) for part in parts)
+        adam(own, gradient, mean, square, [], list(before.unbind()), lr=rate, **how)
+
+
+@dataclass(frozen=True)
+class StudentChunk:
+    """Some of the students, for one epoch.
+
+    Args:
+        students: which of them.
+        stack: their weights, which are trained.
+        moments: of their gradients.
+        rates: their learning rates.
+    """
+
+    students: slice
+    stack: Stack
+    moments: AdamMoments
+    rates: Sequence[float]
+
+    def step_(self, sources: Sequence[Tensor], targets: Tensor, step: int) -> Tensor:
+        """Make a step on a batch; (students,) the sum of the losses of its examples before it."""
+        leaves, outputs = self.stack.tensors(), self.stack.outputs(sources)
+        misses = outputs.detach() - targets  # (students, batch, outputs)
+        losses = misses.square().mean(dim=(1, 2)) * len(targets)
+        of_outputs = misses.mul_(2 / targets.numel())  # the gradient of the mean squared error
+        gradients = torch.autograd.grad(outputs, leaves, of_outputs)
+        adam_step_(leaves, gradients, self.moments, self.rates, step)
+        return losses
+
 
 ROWS = 4096  # examples at a time where nothing is trained
 VALUES_AT_ONCE = 2**19  # of a layer of all students that are trained in one go, on a CPU
@@ -23,7 +141,7 @@ ROUNDING = 1 + 1e-6  # of a learning rate that fell in several steps
 
 
 @dataclass(frozen=True)
-class Schedule:
+class FitSchedule:
     """How students are trained.
 
     Args:
@@ -51,7 +169,7 @@ class Schedule:
         )
 
 
-def initialized(
+def initialize_students(
     num_students: int, sizes: Sequence[int], activation: Activation, seed: int
 ) -> Stack:
     """Students that know nothing yet: normal weights of variance 2 / inputs (He et al., 2015).
@@ -67,16 +185,16 @@ def initialized(
     layers = []
     for number, (inputs, units) in enumerate(zip(sizes, sizes[1:], strict=False)):
         drawn = [
-            torch.randn(units, inputs, generator=chance.generator(seed, "student", n, number))
+            torch.randn(units, inputs, generator=rng.generator(seed, "student", n, number))
             for n in range(num_students)
         ]
         weights = torch.stack(drawn) * math.sqrt(2 / inputs)
-        layers.append(Layer((weights,), torch.zeros(num_students, units)))
+        layers.append(StackLayer((weights,), torch.zeros(num_students, units)))
     return Stack(tuple(layers), activation)
 
 
 @torch.no_grad()
-def losses(stack: Stack, sources: Sequence[Tensor], targets: Tensor) -> list[float]:
+def student_losses(stack: Stack, sources: Sequence[Tensor], targets: Tensor) -> list[float]:
     """Mean squared error over examples and outputs, one a student."""
     total = torch.zeros(stack.num_students, dtype=torch.float64)
     for start in range(0, len(targets), ROWS):
@@ -106,7 +224,7 @@ class Fit:
         stack: Stack,
         sources: Sequence[Tensor],
         targets: Tensor,
-        schedule: Schedule,
+        schedule: FitSchedule,
         seed: int,
     ) -> None:
         self.sources, self.targets, self.schedule, self.seed = sources, targets, schedule, seed
@@ -116,7 +234,7 @@ class Fit:
         self.epoch = self.step = 0
         self.rows: list[tuple[int, int, float, float]] = []  # epoch, student, loss, lr
         self.working = [tensor.clone() for tensor in self.stack.tensors()]
-        self.moments = adam.moments(self.working)
+        self.moments = zero_moments(self.working)
 
     @property
     def is_done(self) -> bool:
@@ -162,7 +280,7 @@ class Fit:
                 total[part.students] += part.step_(sources, targets, self.step)
         return (total / num).tolist()
 
-    def _parts(self, batch_size: int) -> Iterator[Part]:
+    def _parts(self, batch_size: int) -> Iterator[StudentChunk]:
         """The active students, as many at a time as stay in a CPU's cache."""
         rates = [self.schedule.lr * self.plateaus[n].factor(0) for n in self.active]
         at_once = len(rates)
@@ -172,7 +290,7 @@ class Fit:
             own = slice(start, start + at_once)
             leaves = [tensor[own].requires_grad_() for tensor in self.working]
             stack = self.stack.with_tensors(leaves)
-            yield Part(own, stack, self.moments.take(own), rates[own])
+            yield StudentChunk(own, stack, self.moments.take(own), rates[own])
 
     def _end_epoch(self, found: Sequence[float]) -> None:
         """Take note of the losses, lower learning rates, and take out who is done."""
@@ -190,7 +308,7 @@ class Fit:
             next_lr = self.schedule.lr * plateau.factor(0)
             if next_lr <= self.schedule.min_lr * ROUNDING:
                 done.append(place)
-            if is_told(self.epoch) or last or place in done:
+            if is_recorded(self.epoch) or last or place in done:
                 self.rows.append((self.epoch, student, loss, lr))
         if done:
             self._take_out(done)
@@ -225,7 +343,7 @@ class Fit:
             whole.copy_(tensor)
         self.active, self.epoch, self.step = state["active"], state["epoch"], state["step"]
         self.working = [tensor[self.active] for tensor in self.stack.tensors()]
-        self.moments = adam.moments(self.working)
+        self.moments = zero_moments(self.working)
         for each, given in zip(
             (self.moments.mean, self.moments.square), state["moments"], strict=True
         ):
@@ -236,6 +354,69 @@ class Fit:
         self.rows = [tuple(row) for row in state["rows"]]
 
 
-def is_told(epoch: int) -> bool:
+def is_recorded(epoch: int) -> bool:
     """Whether the losses of an epoch are kept: all up to 100, then every 10, 100, ..."""
     return epoch % 10 ** max(0, len(str(epoch - 1)) - 2) == 0
+
+
+log = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@dataclass(frozen=True)
+class FitRuntime:
+    """How students are trained, not what they become.
+
+    Args:
+        save_every: seconds between two writes of a state.
+        progress: whether to draw a bar where there is a terminal.
+    """
+
+    save_every: float
+    progress: bool
+
+
+def train_students(fit: Fit, state: Path, running: FitRuntime, words: str) -> Fit:
+    """Students trained to the end.
+
+    Args:
+        fit: where they begin.
+        state: the file of what they have become, read if it is there.
+        running: see there.
+        words: what is trained, for a line in the log.
+    """
+    if state.exists():
+        fit.load_state_dict(files.load_state(state))
+        if not fit.is_done:
+            log.info("%s: going on from epoch %d", words, fit.epoch)
+    if fit.is_done:
+        return fit
+    hidden = not running.progress or not sys.stderr.isatty()
+    bar = tqdm(total=fit.schedule.epochs, initial=fit.epoch, unit="ep", disable=hidden, desc=words)
+    told = time.monotonic()
+
+    def tell() -> None:
+        nonlocal told
+        bar.update()
+        if time.monotonic() - told >= SECONDS_BETWEEN_LINES:
+            told = time.monotonic()
+            bar.set_postfix_str(loss_summary(fit)) if not hidden else log.info(
+                "%s: epoch %d  %s", words, fit.epoch, loss_summary(fit)
+            )
+
+    fit.run(lambda: files.save_state(state, fit.state_dict()), running.save_every, tell)
+    bar.close()
+    log.info("%s: %d epochs  %s", words, fit.epoch, loss_summary(fit))
+    return fit
+
+
+def loss_summary(fit: Fit) -> str:
+    """The latest losses that are known, in words."""
+    latest = {student: loss for _, student, loss, _ in fit.rows}
+    losses = sorted(latest.values())
+    done = len(losses) - len(fit.active)
+    return (
+        f"losses {losses[0]:.2e} to {losses[-1]:.2e}, median {statistics.median(losses):.2e}; "
+        f"{done} of {len(losses)} done"
+    )

@@ -1,15 +1,24 @@
-"""What a teacher is asked: inputs to train students on, and others to measure them on."""
+"""Teachers, and the inputs at which they are asked for outputs."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from isthmus import chance, config, safe_reading
+from isthmus import rng
+from isthmus.config import launch, rebuild
 from isthmus.data import batches
 from isthmus.data.splits import DataSet, Split, StreamedSplit
+from isthmus.extraction.stacks import Stack, StackLayer
+from isthmus.models.layers import Activation
+from isthmus.models.mlp import MLP
+from isthmus.store import files, reading
+from isthmus.training import weight_files
 
 DATA_SETS = {
     "mnist": "isthmus.data.torchvision_files.MNIST",
@@ -60,7 +69,7 @@ class Sources:
     root: str
 
 
-def collect(sources: Sources, num_inputs: int | None, seed: int) -> Queries:
+def collect_queries(sources: Sources, num_inputs: int | None, seed: int) -> Queries:
     """Inputs of all sources, one after the other.
 
     Args:
@@ -106,7 +115,7 @@ def _share(num_samples: int | None, place: int, count: int) -> int | None:
 
 def _of_data_set(name: str, num: int | None, root: str, seed: int) -> Queries:
     node = {"_target_": DATA_SETS[name], "root": root, "val_fraction": 0.0, "augment": False}
-    data = config.load(node, label_noise_seed=0)
+    data = launch.load_data(node, label_noise_seed=0)
     chosen = _choose(len(data.train), num, name, seed)
     train = data.train.take(chosen)
     test = data.splits["test"]
@@ -126,7 +135,7 @@ def _choose(there: int, num: int | None, name: str, seed: int) -> Tensor:
         return torch.arange(there)
     if num > there:
         raise ValueError(f"extraction.num_samples: {num} of {name}, which has {there}")
-    order = torch.randperm(there, generator=chance.generator(seed, "queries", name))
+    order = torch.randperm(there, generator=rng.generator(seed, "queries", name))
     return order[:num].sort().values
 
 
@@ -134,7 +143,7 @@ def _of_file(path: str, num: int | None, seed: int) -> Queries:
     """The pairs of a file; a tenth of them is held out."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"extraction.file={path}: there is no such file")
-    found = safe_reading.read_arrays(Path(path))
+    found = reading.read_arrays(Path(path))
     wrong = [name for name, array in found.items() if array.dtype.kind not in "fiub"]
     if wrong:
         raise ValueError(f"extraction.file={path}: {wrong[0]} are no numbers")
@@ -142,7 +151,7 @@ def _of_file(path: str, num: int | None, seed: int) -> Queries:
     if "inputs" not in arrays:
         raise ValueError(f"extraction.file={path}: has no inputs; it has {', '.join(arrays)}")
     inputs, outputs = arrays["inputs"].flatten(1), arrays.get("outputs")
-    order = torch.randperm(len(inputs), generator=chance.generator(0, "held_out", "file"))
+    order = torch.randperm(len(inputs), generator=rng.generator(0, "held_out", "file"))
     num_held_out = max(1, len(inputs) // 10)
     held_out, rest = order[:num_held_out], order[num_held_out:].sort().values
     train = rest[_choose(len(rest), num, f"the {len(rest)} not held out of {path}", seed)]
@@ -158,7 +167,7 @@ def _of_file(path: str, num: int | None, seed: int) -> Queries:
 
 def _drawn(name: str, num: int, num_inputs: int, span: float, seed: int) -> Queries:
     """Inputs that are drawn, or lie on a grid."""
-    generator, other = (chance.generator(seed, part, name) for part in ("queries", "held_out"))
+    generator, other = (rng.generator(seed, part, name) for part in ("queries", "held_out"))
     if name == "gaussian":
         inputs = torch.randn(num, num_inputs, generator=generator)
         return Queries(inputs, torch.randn(HELD_OUT, num_inputs, generator=other))
@@ -179,3 +188,84 @@ def _grid(num: int, num_inputs: int, span: float) -> Tensor:
             f"{fitting[0]}, {fitting[1]} or another {num_inputs}-th power of points"
         )
     return torch.cartesian_prod(*[torch.linspace(-span, span, side)] * num_inputs).view(num, -1)
+
+
+LENGTH = 2.0  # of what goes into a unit of a synthetic teacher, but for its bias
+
+
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """A fully connected network.
+
+    Args:
+        network: its weights, a stack of one.
+        metadata: of the file that it was read from; None for a synthetic one.
+    """
+
+    network: Stack
+    metadata: dict[str, Any] | None = None
+
+    @property
+    def num_inputs(self) -> int:
+        return self.network.layers[0].blocks[0].shape[2]
+
+    @torch.no_grad()
+    def outputs(self, inputs: Tensor, rows: int = 4096) -> Tensor:
+        """(batch, outputs), without noise."""
+        return torch.cat([self.network.outputs([part])[0] for part in inputs.split(rows)])
+
+
+def read_teacher(path: str) -> Teacher:
+    """The teacher in a weights file that `train.py` wrote.
+
+    Raises:
+        ValueError: it is no MLP with a hidden layer.
+        FileNotFoundError: naming the weights that are there.
+    """
+    metadata = files.load_metadata(Path(path))
+    model = rebuild.build_model(metadata)
+    if not isinstance(model, MLP):
+        raise ValueError(
+            f"teacher={path}: is a {type(model).__name__}; only an MLP can be recovered, such as "
+            f"those of train.py model=mlp"
+        )
+    if len(model.hidden) == 0:
+        raise ValueError(f"teacher={path}: has no hidden layer, so no units to recover")
+    weights = weight_files.load(Path(path), model)
+    names = [*(f"hidden.{number}" for number in range(len(model.hidden))), "output"]
+    layers = []
+    for name in names:
+        weight = weights[f"{name}.weight"].float()
+        bias = weights.get(f"{name}.bias", torch.zeros(len(weight))).float()
+        layers.append(StackLayer((weight.unsqueeze(0),), bias.unsqueeze(0)))
+    activation = metadata["config"]["model"].get("activation", "relu")
+    return Teacher(Stack(tuple(layers), activation), metadata)
+
+
+def synthetic_teacher(sizes: Sequence[int], activation: Activation, seed: int) -> Teacher:
+    """A teacher whose units all matter and differ from each other.
+
+    What goes into a unit has a direction drawn uniformly and length 2; its bias is uniform in
+    [-1, 1]. What goes out has a random sign and a size uniform in [1/2, 1], over the square root of
+    the number of units. So no unit is negligible, and none is linear on inputs of variance 1.
+
+    Args:
+        sizes: features of the inputs, units of each hidden layer, outputs.
+        activation: of the hidden layers.
+        seed: of what is drawn.
+    """
+    generator = rng.generator(seed, "teacher")
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(shape, generator=generator)
+
+    layers = []
+    for inputs, units in pairwise(sizes[:-1]):
+        directions = torch.randn(units, inputs, generator=generator)
+        weight = LENGTH * torch.nn.functional.normalize(directions, dim=1)
+        layers.append(StackLayer((weight.unsqueeze(0),), (2 * uniform(units) - 1).unsqueeze(0)))
+    shape = (sizes[-1], sizes[-2])
+    signs = torch.where(uniform(*shape) < 0.5, -1.0, 1.0)
+    weight = signs * (0.5 + 0.5 * uniform(*shape)) / math.sqrt(sizes[-2])
+    layers.append(StackLayer((weight.unsqueeze(0),), (2 * uniform(sizes[-1]) - 1).unsqueeze(0)))
+    return Teacher(Stack(tuple(layers), activation))

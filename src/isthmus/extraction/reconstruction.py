@@ -1,4 +1,4 @@
-"""One network out of many students: layer by layer, from the inputs up."""
+"""One network from what students agree on, layer by layer (Expand-and-Cluster)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,10 +6,208 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from isthmus.extraction import affine, clusters
-from isthmus.extraction.clusters import Clustering
-from isthmus.extraction.collapse import collapse, output_of_winners
-from isthmus.extraction.stacks import Layer, Stack
+from isthmus.extraction import clustering as extraction_clustering
+from isthmus.extraction.clustering import Clustering
+from isthmus.extraction.stacks import Stack, StackLayer, rewrite_units
+
+ROWS = 4096  # examples at a time
+SINGULAR = 1e-12  # of the largest eigenvalue of the moments; below it a direction is not there
+NEGLIGIBLE = 1e-2  # of the variance of what a layer reads
+
+
+def fit_affine_layer(upper: Stack, sources: Sequence[Tensor], targets: Sequence[Tensor]) -> Stack:
+    """Students whose first layer comes closest to its targets, by its affine part alone.
+
+    Where the activation is even-linear that is a path from all sources but the nearest, which the
+    layer reads as it did, and the bias; else the bias. The path of least norm is added.
+
+    Args:
+        upper: the students.
+        sources: (batch, features) each, what their first layer reads, the nearest last.
+        targets: one a student, (batch, units), what should go into the activation.
+    """
+    first = upper.layers[0]
+    others = list(reversed(sources[:-1])) if upper.symmetry.sign == "even_linear" else []
+    batch, width = len(sources[-1]), sum(source.shape[1] for source in others) + 1
+    moments = torch.zeros(width, width, dtype=torch.float64)
+    products = torch.zeros(len(targets), width, first.bias.shape[1], dtype=torch.float64)
+    for start in range(0, batch, ROWS):
+        rows = slice(start, start + ROWS)
+        parts = [source[rows].double().cpu() for source in others]
+        known = torch.cat([*parts, torch.ones(len(sources[-1][rows]), 1).double()], dim=1)
+        made = first.pre_activations([source[rows] for source in sources])
+        missing = torch.stack([each[rows] for each in targets]).to(made) - made
+        moments += known.T @ known
+        products += known.T @ missing.double().cpu()
+    path = (_pseudo_inverse(moments) @ products).transpose(1, 2).to(first.bias)
+    sizes = [source.shape[1] for source in others]
+    *added, bias = path.split([*sizes, 1], dim=2)
+    blocks = list(first.blocks)
+    for k, more in enumerate(added, start=1):
+        if k < len(blocks):
+            blocks[k] = blocks[k] + more
+        else:
+            blocks.append(more.contiguous())
+    return upper.replaced(0, StackLayer(tuple(blocks), first.bias + bias.squeeze(2)))
+
+
+@dataclass(frozen=True, eq=False)
+class Folded:
+    """A network with other signs.
+
+    Args:
+        network: of one student.
+        left: for each hidden layer, the variance of what comes by the affine path around it, over
+            that of all that the next layer reads.
+    """
+
+    network: Stack
+    left: tuple[float, ...]
+
+
+def fold_signs(network: Stack, inputs: Tensor) -> Folded:
+    """Choose the signs of units for which affine paths vanish, from the first layer up.
+
+    The path around a layer is written as a sum of what each of its units would leave over, by
+    least squares on the data; units whose share is nearer to 1 than to 0 change sign. If then less
+    than a hundredth of the variance of what the next layer reads comes by the path, it is dropped;
+    else all stays as it was.
+
+    Args:
+        network: of one student.
+        inputs: (batch, features).
+    """
+    left = []
+    for number in range(len(network.layers) - 1):
+        if len(network.layers[number + 1].blocks) > 1:
+            signs = torch.where(_shares(network, number, inputs) > 0.5, -1.0, 1.0)
+            signs = signs.to(network.layers[number].bias).unsqueeze(0)
+            turned = rewrite_units(network, number, signs, torch.ones_like(signs))
+            if share_of_path(turned, number, inputs) <= NEGLIGIBLE:
+                network = _without_path(turned, number, inputs)
+        left.append(share_of_path(network, number, inputs))
+    return Folded(network, tuple(left))
+
+
+def share_of_path(network: Stack, number: int, inputs: Tensor) -> float:
+    """Variance of what comes by the affine path around a layer, over that of all that is read."""
+    reader, sources = network.layers[number + 1], network.sources([inputs], number + 1)
+    if len(reader.blocks) == 1:
+        return 0.0
+    whole = reader.pre_activations(sources).var(dim=1).sum()
+    return float(_path(reader, sources).var(dim=1).sum() / whole)
+
+
+def _without_path(network: Stack, number: int, inputs: Tensor) -> Stack:
+    """What the affine path around a layer gives on average becomes bias."""
+    reader = network.layers[number + 1]
+    mean = _path(reader, network.sources([inputs], number + 1)).mean(dim=1)
+    return network.replaced(number + 1, StackLayer(reader.blocks[:1], reader.bias + mean))
+
+
+def _shares(network: Stack, number: int, inputs: Tensor) -> Tensor:
+    """(units,), how much of each unit's leftover the affine path holds, 0 or 1 where exact."""
+    layer, reader = network.layers[number], network.layers[number + 1]
+    sources = network.sources([inputs], number + 1)
+    outgoing = network.symmetry.slope * reader.blocks[0][0].double()  # (readers, units)
+    units = layer.pre_activations(sources[:-1])[0].double()  # (batch, units)
+    units = units - units.mean(dim=0)
+    path = _path(reader, sources)[0].double()  # (batch, readers)
+    # Turning unit i adds slope * a_i z_i to what is read; the path is to be its negative.
+    gram = (outgoing.T @ outgoing) * (units.T @ units)
+    products = -(outgoing * (path.T @ units)).sum(dim=0)
+    return _pseudo_inverse(gram.cpu()) @ products.cpu()
+
+
+def _path(reader: StackLayer, sources: Sequence[Tensor]) -> Tensor:
+    """(students, batch, units), what a layer reads from all but the layer before it."""
+    return StackLayer(reader.blocks[1:], torch.zeros_like(reader.bias)).pre_activations(
+        sources[:-1]
+    )
+
+
+def _pseudo_inverse(matrix: Tensor) -> Tensor:
+    """Of a symmetric matrix that has no negative eigenvalue but by rounding."""
+    return torch.linalg.pinv(matrix, rtol=SINGULAR, hermitian=True)
+
+
+@dataclass(frozen=True, eq=False)
+class Collapsed:
+    """A layer that all students share, and what they put on top of it.
+
+    Args:
+        common: the layer, of one network; a unit for each cluster.
+        upper: the other layers of every student, the first of which reads `common`.
+        winners: the student that each unit was taken from.
+    """
+
+    common: StackLayer
+    upper: Stack
+    winners: tuple[int, ...]
+
+
+def collapse_clusters(stack: Stack, clustering: Clustering, losses: Sequence[float]) -> Collapsed:
+    """Put one unit in the place of each cluster of the first layer.
+
+    It is taken from the student of lowest loss that has a unit in the cluster, the mean if it has
+    several, up to sign and length. What students read from units of a cluster is summed. Units in
+    no cluster are left out.
+
+    Args:
+        stack: the students.
+        clustering: of the units of their first layer.
+        losses: one a student.
+    """
+    signs, labels = (each.to(stack.layers[0].bias.device) for each in
+                     (clustering.signs, clustering.labels))  # fmt: skip
+    scales = torch.ones_like(signs)
+    if stack.symmetry.scales:
+        lengths = stack.layers[0].vectors().norm(dim=2).to(signs)
+        scales = torch.where(lengths > 0, lengths, scales)
+    signs, scales = signs.to(stack.layers[0].bias), scales.to(stack.layers[0].bias)
+    alike = rewrite_units(stack, 0, signs, scales)
+    numbers = torch.arange(clustering.num_kept, device=labels.device)
+    members = (labels.unsqueeze(2) == numbers).to(signs)  # (students, units, clusters)
+    winners = _winners(members, losses)
+    best = members[winners, :, numbers]  # (clusters, units)
+    shares = (best / best.sum(dim=1, keepdim=True)).unsqueeze(1)  # (clusters, 1, units)
+    first = alike.layers[0]
+    blocks = tuple((shares @ block[winners]).squeeze(1).unsqueeze(0) for block in first.blocks)
+    bias = (shares @ first.bias[winners].unsqueeze(2)).flatten().unsqueeze(0)
+    upper = Stack(alike.layers[1:], stack.activation)
+    for later, layer in enumerate(upper.layers):
+        if later < len(layer.blocks):
+            summed = layer.blocks[later] @ members
+            parts = (*layer.blocks[:later], summed, *layer.blocks[later + 1 :])
+            upper = upper.replaced(later, StackLayer(parts, layer.bias))
+    return Collapsed(StackLayer(blocks, bias), upper, tuple(winners.tolist()))
+
+
+def average_output_layer(upper: Stack, winners: Sequence[int], losses: Sequence[float]) -> Stack:
+    """The output layer of one network: what it reads from a unit is its student's.
+
+    The bias, and what is read from elsewhere, is that of the best student.
+
+    Args:
+        upper: of every student, only the output layer.
+        winners: the student that each unit was taken from.
+        losses: one a student.
+    """
+    (layer,) = upper.layers
+    units = torch.arange(len(winners))
+    columns = layer.blocks[0][list(winners), :, units].T.unsqueeze(0)  # (1, outputs, units)
+    best = min(range(len(losses)), key=losses.__getitem__)
+    others = tuple(block[best : best + 1] for block in layer.blocks[1:])
+    made = StackLayer((columns.contiguous(), *others), layer.bias[best : best + 1])
+    return Stack((made,), upper.activation)
+
+
+def _winners(members: Tensor, losses: Sequence[float]) -> Tensor:
+    """(clusters,), the student of lowest loss in each."""
+    has_one = members.amax(dim=1) > 0  # (students, clusters)
+    order = torch.tensor(sorted(range(len(losses)), key=losses.__getitem__), device=members.device)
+    return order[has_one[order].to(torch.uint8).argmax(dim=0)]
+
 
 EXAMPLES = 10_000  # on which affine paths, and what units do, are estimated
 SILENT = 1e-6  # of the variance of what the next layer reads
@@ -19,7 +217,7 @@ Refit = Callable[[Stack, list[Tensor], int], tuple[Stack, list[float]]]
 
 
 @dataclass(frozen=True)
-class Rules:
+class ReconstructionRules:
     """How a network is put together.
 
     Args:
@@ -53,7 +251,7 @@ def reconstruct(
     inputs: Tensor,
     targets: Tensor,
     losses: Sequence[float],
-    rules: Rules,
+    rules: ReconstructionRules,
     refit: Refit | None = None,
 ) -> tuple[Stack, list[Level]]:
     """Put one network together of what students agree on.
@@ -81,15 +279,17 @@ def reconstruct(
     levels: list[Level] = []
     while len(upper.layers) > 1:
         number = len(levels) + 1
-        vectors = compared(upper.layers[0], inputs, rules.kept_inputs if number == 1 else None)
-        clustering = _clustered(vectors, heard(upper, few), upper, rules, number)
+        vectors = comparison_vectors(
+            upper.layers[0], inputs, rules.kept_inputs if number == 1 else None
+        )
+        clustering = _clustered(vectors, is_active(upper, few), upper, rules, number)
         known = upper.layers[1].pre_activations(upper.sources(few, 1))  # (students, batch, units)
-        collapsed = collapse(upper, clustering, losses)
+        collapsed = collapse_clusters(upper, clustering, losses)
         common, upper = collapsed.common, collapsed.upper
         if len(upper.layers) == 1:
-            upper = output_of_winners(upper, collapsed.winners, losses)
+            upper = average_output_layer(upper, collapsed.winners, losses)
             known = targets[: len(few[0])].unsqueeze(0)
-        upper = affine.fitted(upper, _above(common, upper, few), list(known))
+        upper = fit_affine_layer(upper, _above(common, upper, few), list(known))
         if refit is not None and len(upper.layers) > 1:
             upper, losses = refit(upper, _above(common, upper, sources), number + 1)
         sources, few = _above(common, upper, sources), _above(common, upper, few)
@@ -98,7 +298,7 @@ def reconstruct(
     return Stack((*layers, *upper.layers), upper.activation), levels
 
 
-def compared(layer: Layer, inputs: Tensor, kept: Tensor | None) -> Tensor:
+def comparison_vectors(layer: StackLayer, inputs: Tensor, kept: Tensor | None) -> Tensor:
     """(students, units, inputs), the vectors by which units are compared.
 
     What the inputs that are not kept add on average counts as bias: the weights of an input that
@@ -117,13 +317,13 @@ def compared(layer: Layer, inputs: Tensor, kept: Tensor | None) -> Tensor:
     return torch.cat([layer.blocks[0][:, :, kept], (layer.bias + added).unsqueeze(2)], dim=2)
 
 
-def _above(common: Layer, upper: Stack, sources: list[Tensor]) -> list[Tensor]:
+def _above(common: StackLayer, upper: Stack, sources: list[Tensor]) -> list[Tensor]:
     """What the layer after `common` can read."""
     below = Stack((common,), upper.activation).sources(sources, 1)
     return [*sources, below[-1][0]]  # of one network: (batch, units)
 
 
-def heard(upper: Stack, sources: Sequence[Tensor]) -> Tensor:
+def is_active(upper: Stack, sources: Sequence[Tensor]) -> Tensor:
     """(students, units) bool, units of the first layer whose changes reach the next one.
 
     Those that add less than a thousandth of the standard deviation of what it reads do not.
@@ -136,12 +336,14 @@ def heard(upper: Stack, sources: Sequence[Tensor]) -> Tensor:
 
 
 def _clustered(
-    vectors: Tensor, heard: Tensor, upper: Stack, rules: Rules, number: int
+    vectors: Tensor, heard: Tensor, upper: Stack, rules: ReconstructionRules, number: int
 ) -> Clustering:
     try:
-        return clusters.find(vectors.cpu(), heard, upper.symmetry, rules.gamma, rules.beta)
+        return extraction_clustering.cluster_units(
+            vectors.cpu(), heard, upper.symmetry, rules.gamma, rules.beta
+        )
     except ValueError as error:
-        if str(error) != clusters.NOTHING:
+        if str(error) != extraction_clustering.NOTHING:
             raise
         num_students = upper.num_students
         raise ValueError(

@@ -1,22 +1,53 @@
-"""Several fully connected networks of one architecture, their weights stacked on a leading axis.
-
-Written as batched matrix products: the first layer of all networks is one product, because they
-share their inputs. A layer may read not only the layer before it but those before that one too:
-where the sign of a unit is changed, what is left over is an affine function of its own inputs.
-"""
+"""Many fully connected networks as one stack of tensors; symmetries of activations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from isthmus.extraction.symmetries import SYMMETRIES, Symmetry
-from isthmus.models import activations
+from isthmus.models import layers as models_layers
+
+NEGATIVE_SLOPE = 0.01  # of torch's leaky ReLU
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """The symmetries of one activation.
+
+    Args:
+        sign: what a unit becomes when w and b change sign. "odd", s(z) = constant - s(-z): a
+            changes sign too, and what comes next gains constant * a. "even_linear",
+            s(z) = s(-z) + slope * z: a stays, and what comes next gains slope * a z, an affine
+            function of the unit's own inputs. None: there is no such rule.
+        constant: s(z) + s(-z) of an odd one.
+        slope: (s(z) - s(-z)) / z of an even-linear one.
+        scales: whether s(c z) = c s(z) for c > 0, so that the length of (w, b) can move into a.
+    """
+
+    sign: Literal["odd", "even_linear"] | None = None
+    constant: float = 0.0
+    slope: float = 0.0
+    scales: bool = False
+
+
+SYMMETRIES = {
+    "relu": Symmetry("even_linear", slope=1.0, scales=True),
+    "leaky_relu": Symmetry("even_linear", slope=1.0 + NEGATIVE_SLOPE, scales=True),
+    "elu": Symmetry(),
+    "gelu": Symmetry("even_linear", slope=1.0),
+    "silu": Symmetry("even_linear", slope=1.0),
+    "softplus": Symmetry("even_linear", slope=1.0),
+    "sigmoid": Symmetry("odd", constant=1.0),
+    "tanh": Symmetry("odd"),
+    "identity": Symmetry("odd"),
+    "g": Symmetry(),
+}
 
 
 @dataclass(frozen=True, eq=False)
-class Layer:
+class StackLayer:
     """One layer of every network.
 
     Args:
@@ -56,8 +87,8 @@ class Layer:
 class Stack:
     """Fully connected networks with the same activation after every layer but the last."""
 
-    layers: tuple[Layer, ...]
-    activation: activations.Activation
+    layers: tuple[StackLayer, ...]
+    activation: models_layers.Activation
 
     @property
     def num_students(self) -> int:
@@ -79,7 +110,7 @@ class Stack:
             inputs: (batch, features) each; several where the first layer reads several.
             num_layers: of the hidden layers, from the first on.
         """
-        activation, sources = activations.build(self.activation), list(inputs)
+        activation, sources = models_layers.build_activation(self.activation), list(inputs)
         for layer in self.layers[:num_layers]:
             sources.append(activation(layer.pre_activations(sources)))
         return sources
@@ -98,7 +129,7 @@ class Stack:
         given, layers = iter(tensors), []
         for layer in self.layers:
             *blocks, bias = [next(given) for _ in (*layer.blocks, layer.bias)]
-            layers.append(Layer(tuple(blocks), bias))
+            layers.append(StackLayer(tuple(blocks), bias))
         return Stack(tuple(layers), self.activation)
 
     def take(self, students: Sequence[int]) -> "Stack":
@@ -113,13 +144,13 @@ class Stack:
             tensors = [tensor.to(each) for tensor in tensors]
         return self.with_tensors(tensors)
 
-    def replaced(self, number: int, layer: Layer) -> "Stack":
+    def replaced(self, number: int, layer: StackLayer) -> "Stack":
         """With another layer in the place of the given one."""
         layers = (*self.layers[:number], layer, *self.layers[number + 1 :])
         return replace(self, layers=layers)
 
 
-def rewritten(stack: Stack, number: int, signs: Tensor, scales: Tensor) -> Stack:
+def rewrite_units(stack: Stack, number: int, signs: Tensor, scales: Tensor) -> Stack:
     """Networks that compute the same with other signs and lengths of the units of one layer.
 
     Args:
@@ -141,7 +172,7 @@ def rewritten(stack: Stack, number: int, signs: Tensor, scales: Tensor) -> Stack
         raise ValueError(f"activation={stack.activation}: the length of a unit cannot be changed")
     factors = (signs / scales).unsqueeze(2)  # (students, units, 1)
     blocks = tuple(factors * block for block in layer.blocks)
-    result = stack.replaced(number, Layer(blocks, factors.squeeze(2) * layer.bias))
+    result = stack.replaced(number, StackLayer(blocks, factors.squeeze(2) * layer.bias))
     out_factors = scales * signs if symmetry.sign == "odd" else scales
     for later in range(number + 1, len(stack.layers)):
         place = later - number - 1
@@ -149,17 +180,17 @@ def rewritten(stack: Stack, number: int, signs: Tensor, scales: Tensor) -> Stack
             reading = _rewritten_reader(stack.layers[later], place, layer, signs, symmetry)
             outgoing = reading.blocks[place] * out_factors.unsqueeze(1)
             blocks = (*reading.blocks[:place], outgoing, *reading.blocks[place + 1 :])
-            result = result.replaced(later, Layer(blocks, reading.bias))
+            result = result.replaced(later, StackLayer(blocks, reading.bias))
     return result
 
 
 def _rewritten_reader(
-    reader: Layer, place: int, layer: Layer, signs: Tensor, symmetry: Symmetry
-) -> Layer:
+    reader: StackLayer, place: int, layer: StackLayer, signs: Tensor, symmetry: Symmetry
+) -> StackLayer:
     """A layer that reads units, with what is left over where their signs change."""
     flipped = reader.blocks[place] * (signs < 0).unsqueeze(1)  # (students, outputs, units)
     if symmetry.sign == "odd":
-        return Layer(reader.blocks, reader.bias + symmetry.constant * flipped.sum(dim=2))
+        return StackLayer(reader.blocks, reader.bias + symmetry.constant * flipped.sum(dim=2))
     if symmetry.sign is None or not bool(flipped.any()):
         return reader
     left_over = symmetry.slope * flipped
@@ -171,4 +202,28 @@ def _rewritten_reader(
         else:
             blocks.append(added)
     bias = reader.bias + (left_over @ layer.bias.unsqueeze(2)).squeeze(2)
-    return Layer(tuple(blocks), bias)
+    return StackLayer(tuple(blocks), bias)
+
+
+def stack_state_dict(network: Stack) -> dict[str, Tensor]:
+    """Weights of a stack of one, under the names of `MLP` and `SkipMLP`."""
+    names = [f"hidden.{number}" for number in range(len(network.layers) - 1)]
+    weights = {}
+    for name, layer in zip([*names, "output"], network.layers, strict=True):
+        weights[f"{name}.weight"] = torch.cat([block[0] for block in layer.blocks], dim=1)
+        weights[f"{name}.bias"] = layer.bias[0]
+    return weights
+
+
+def model_node(network: Stack) -> dict[str, Any]:
+    """What makes a model for these weights, as in a configuration."""
+    made = {
+        "_target_": "MLP",
+        "_partial_": True,
+        "width": network.widths[:-1],
+        "activation": network.activation,
+    }
+    reads = [len(layer.blocks) for layer in network.layers]
+    if max(reads) == 1:
+        return made
+    return made | {"_target_": "SkipMLP", "reads": reads}

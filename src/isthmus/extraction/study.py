@@ -9,14 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isthmus import extracting, runs
-from isthmus.extraction import affine, fitting, masks, modules, reconstruction
-from isthmus.extraction.fitting import Fit, Schedule
-from isthmus.extraction.queries import Queries
-from isthmus.extraction.reconstruction import Level, Rules
+from isthmus.extraction import fitting, input_masks, reconstruction, stacks
+from isthmus.extraction import options as extraction_options
+from isthmus.extraction.fitting import Fit, FitRuntime, FitSchedule, train_students
+from isthmus.extraction.queries import Queries, Teacher
+from isthmus.extraction.reconstruction import Level, ReconstructionRules
 from isthmus.extraction.stacks import Stack
-from isthmus.extraction.teachers import Teacher
-from isthmus.extraction.trained import Running, trained
+from isthmus.store import files
 
 SMALL = 2**24  # multiplications of a forward pass; one thread was as fast (bench/README.md)
 LOSSES = ("epoch", "student", "loss", "lr")
@@ -105,7 +104,7 @@ def sizes(task: Task, options: dict[str, Any]) -> list[int]:
     """
     depth = 1 if task.teacher is None else len(task.teacher.network.layers) - 1
     if options["width"] is not None:
-        hidden = extracting.widths(options["width"], depth)
+        hidden = extraction_options.hidden_widths(options["width"], depth)
     else:
         assert task.teacher is not None  # else a width was asked for
         own = task.teacher.network.widths[:-1]
@@ -124,20 +123,20 @@ def is_small(task: Task, options: dict[str, Any]) -> bool:
 
 
 def train(
-    task: Task, options: dict[str, Any], seed: int, folder: Path, running: Running
+    task: Task, options: dict[str, Any], seed: int, folder: Path, running: FitRuntime
 ) -> Students:
     """Students trained to the end; their losses are written as tables."""
     names = ("lr", "batch_size", "epochs", "factor", "patience", "cooldown", "min_lr")
-    schedule = Schedule(**{name: options[name] for name in names})
+    schedule = FitSchedule(**{name: options[name] for name in names})
     many, layers = options["num_students"], sizes(task, options)
-    stack = fitting.initialized(many, layers, task.activation, seed).to(task.inputs.device)
+    stack = fitting.initialize_students(many, layers, task.activation, seed).to(task.inputs.device)
     fit = Fit(stack, [task.inputs], task.targets, schedule, seed)
-    fit = trained(fit, folder / "state.pt", running, f"{many} students")
-    losses = fitting.losses(fit.stack, [task.inputs], task.targets)
+    fit = train_students(fit, folder / "state.pt", running, f"{many} students")
+    losses = fitting.student_losses(fit.stack, [task.inputs], task.targets)
     last = {student: (epoch, lr) for epoch, student, _, lr in fit.rows}
     rows = [(n, last[n][0], losses[n], last[n][1]) for n in range(many)]
-    runs.write_csv(folder / "losses.csv", LOSSES, fit.rows)
-    runs.write_csv(folder / "students.csv", STUDENTS, rows)
+    files.write_csv(folder / "losses.csv", LOSSES, fit.rows)
+    files.write_csv(folder / "students.csv", STUDENTS, rows)
     return Students(fit.stack, losses, [last[n][0] for n in range(many)])
 
 
@@ -146,7 +145,7 @@ def recover(
     students: Students,
     options: dict[str, Any],
     folder: Path,
-    running: Running,
+    running: FitRuntime,
     cache: Path,
 ) -> Recovered:
     """One network of what students agree on, tuned.
@@ -163,30 +162,30 @@ def recover(
         ValueError: see `reconstruction.reconstruct`.
     """
     kept = _mask(task, options["mask"], cache)
-    rules = Rules(options["gamma"], options["beta"], kept)
+    rules = ReconstructionRules(options["gamma"], options["beta"], kept)
     names = ("batch_size", "factor", "patience", "cooldown", "min_lr")
     common = {name: options[name] for name in names} | {"lr": options["finetune_lr"]}
-    schedule = Schedule(**common, epochs=options["refit_epochs"])
+    schedule = FitSchedule(**common, epochs=options["refit_epochs"])
 
     def refit(upper: Stack, sources: list[Tensor], number: int) -> tuple[Stack, list[float]]:
         fit = Fit(upper, sources, task.targets, schedule, seed=number)
         words = f"students from layer {number} on"
-        upper = trained(fit, folder / f"layer_{number}.pt", running, words).stack
-        return upper, fitting.losses(upper, sources, task.targets)
+        upper = train_students(fit, folder / f"layer_{number}.pt", running, words).stack
+        return upper, fitting.student_losses(upper, sources, task.targets)
 
     found, levels = reconstruction.reconstruct(
         students.stack, task.inputs, task.targets, students.losses, rules, refit
     )
     left: Sequence[float]
     if options["affine"] == "fold":
-        folded = affine.fold(found, task.inputs[: reconstruction.EXAMPLES])
+        folded = reconstruction.fold_signs(found, task.inputs[: reconstruction.EXAMPLES])
         found, left = folded.network, folded.left
     else:
         few = task.inputs[: reconstruction.EXAMPLES]
-        left = [affine.share_of_path(found, number, few) for number in range(len(levels))]
-    schedule = Schedule(**common, epochs=options["finetune_epochs"])
+        left = [reconstruction.share_of_path(found, number, few) for number in range(len(levels))]
+    schedule = FitSchedule(**common, epochs=options["finetune_epochs"])
     fit = Fit(found, [task.inputs], task.targets, schedule, seed=0)
-    tuned = trained(fit, folder / "finetune.pt", running, "reconstruction").stack
+    tuned = train_students(fit, folder / "finetune.pt", running, "reconstruction").stack
     return Recovered(tuned, found, levels, tuple(left), kept)
 
 
@@ -194,16 +193,16 @@ def save(task: Task, network: Stack, path: Path) -> None:
     """Write a network as weights that other scripts read."""
     metadata = {} if task.teacher is None else task.teacher.metadata or {}
     shape = metadata.get("input_shape", [task.inputs.shape[1]])
-    config = metadata.get("config", NO_DATA) | {"model": modules.node(network)}
+    config = metadata.get("config", NO_DATA) | {"model": stacks.model_node(network)}
     lasting = {"config": config, "input_shape": shape, "num_classes": network.widths[-1]}
     lasting |= {key: metadata[key] for key in ("classes", "normalization") if key in metadata}
-    weights = modules.state_dict(network)
-    runs.save_weights(path, weights, {**lasting, "kind": "reconstruction"})
+    weights = stacks.stack_state_dict(network)
+    files.save_weights(path, weights, {**lasting, "kind": "reconstruction"})
 
 
 def _mask(task: Task, name: str | None, cache: Path) -> Tensor | None:
     if name == "variance":
-        return masks.variance(task.inputs)
+        return input_masks.variance_mask(task.inputs)
     if name == "boruta":
-        return masks.boruta(task.inputs.cpu(), task.labels, cache)
+        return input_masks.boruta_mask(task.inputs.cpu(), task.labels, cache)
     return None

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from isthmus.models import arguments
+from isthmus.models import layers
 
 
 class CNN(nn.Module):
@@ -26,9 +26,9 @@ class CNN(nn.Module):
         self, input_shape: tuple[int, ...], num_classes: int, dropout: float = 0.5
     ) -> None:
         super().__init__()
-        channels, height, width = arguments.image_sizes(input_shape, smallest=4)
-        arguments.at_least("num_classes", num_classes, 1)
-        arguments.probability("dropout", dropout)
+        channels, height, width = layers.image_sizes(input_shape, smallest=4)
+        layers.check_at_least("num_classes", num_classes, 1)
+        layers.check_probability("dropout", dropout)
         self.features = nn.Sequential(
             nn.Conv2d(channels, 32, kernel_size=3, padding=1),
             nn.ReLU(),

@@ -6,8 +6,8 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from isthmus.models import arguments
-from isthmus.models.norms import NORMS
+from isthmus.models import layers as models_layers
+from isthmus.models.layers import NORMS
 
 PARTS = Literal["batch_norm", "output", "others"]
 
@@ -28,7 +28,7 @@ def freeze(model: nn.Module, parts: Sequence[PARTS], exceptions: Sequence[str] =
     members = _members(model)
     names = [name for name, _ in model.named_parameters(remove_duplicate=False)]
     for part in parts:
-        arguments.one_of("freeze", part, get_args(PARTS))
+        models_layers.check_one_of("freeze", part, get_args(PARTS))
         if not members[part]:
             there = ", ".join(part for part in members if members[part])
             raise ValueError(f"freeze: {type(model).__name__} has no {part}; it has {there}")

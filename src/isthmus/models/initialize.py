@@ -5,9 +5,9 @@ from typing import Literal, get_args
 import torch
 from torch import Generator, Tensor, nn
 
-from isthmus import chance
-from isthmus.models import arguments
-from isthmus.models.norms import NORMS
+from isthmus import rng
+from isthmus.models import layers
+from isthmus.models.layers import NORMS
 
 INITS = Literal[
     "kaiming_normal", "kaiming_uniform", "xavier_normal", "xavier_uniform", "orthogonal", "binary"
@@ -42,8 +42,8 @@ def initialize(model: nn.Module, init: INITS | None, bn_init: BN_INITS, seed: in
         ValueError: `init` or `bn_init` is none that is allowed.
     """
     if init is not None:
-        arguments.one_of("init", init, get_args(INITS))
-    arguments.one_of("bn_init", bn_init, get_args(BN_INITS))
+        layers.check_one_of("init", init, get_args(INITS))
+    layers.check_one_of("bn_init", bn_init, get_args(BN_INITS))
     untouched: list[str] = []
     linear = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
     for prefix, module in model.named_modules():
@@ -60,7 +60,7 @@ def initialize(model: nn.Module, init: INITS | None, bn_init: BN_INITS, seed: in
                 parameter.zero_()
             else:
                 rule = bn_init if isinstance(module, NORMS) or init is None else init
-                stream = chance.generator(seed, "initialization", name)
+                stream = rng.generator(seed, "initialization", name)
                 weight = _draw(rule, parameter.shape, stream)
                 if [prefix] == linear[-1:] and rule in WITH_RELU_GAIN:
                     weight /= 6**0.5  # larger first logits cost ResNet-20 half of its first epoch

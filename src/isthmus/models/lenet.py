@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from isthmus.models import arguments
+from isthmus.models import layers
 
 
 class LeNet5(nn.Module):
@@ -22,8 +22,8 @@ class LeNet5(nn.Module):
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
         super().__init__()
-        channels, height, width = arguments.image_sizes(input_shape, smallest=12)
-        arguments.at_least("num_classes", num_classes, 1)
+        channels, height, width = layers.image_sizes(input_shape, smallest=12)
+        layers.check_at_least("num_classes", num_classes, 1)
         padding = 2 if min(height, width) < 32 else 0
         self.features = nn.Sequential(
             nn.Conv2d(channels, 6, kernel_size=5, padding=padding),

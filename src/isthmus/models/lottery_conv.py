@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from isthmus.models import arguments
+from isthmus.models import layers as models_layers
 
 
 class LotteryConv(nn.Module):
@@ -29,10 +29,10 @@ class LotteryConv(nn.Module):
         self, input_shape: tuple[int, ...], num_classes: int, depth: Literal[2, 4, 6] = 2
     ) -> None:
         super().__init__()
-        arguments.one_of("depth", depth, (2, 4, 6))
+        models_layers.check_one_of("depth", depth, (2, 4, 6))
         shrink = 2 ** (depth // 2)
-        channels, height, width = arguments.image_sizes(input_shape, smallest=shrink)
-        arguments.at_least("num_classes", num_classes, 1)
+        channels, height, width = models_layers.image_sizes(input_shape, smallest=shrink)
+        models_layers.check_at_least("num_classes", num_classes, 1)
         layers: list[nn.Module] = []
         for num_filters in (64, 128, 256)[: depth // 2]:
             layers += [nn.Conv2d(channels, num_filters, kernel_size=3, padding=1), nn.ReLU()]

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from isthmus.models import activations, arguments
+from isthmus.models import layers
 
 
 class MLP(nn.Module):
@@ -48,14 +48,14 @@ class MLP(nn.Module):
         bias: bool | Literal["input"] = True,
     ) -> None:
         super().__init__()
-        arguments.at_least("num_classes", num_classes, 1)
-        arguments.one_of("bias", bias, (True, False, "input"))
-        sizes = [arguments.num_features(input_shape), *_hidden_widths(width, depth)]
+        layers.check_at_least("num_classes", num_classes, 1)
+        layers.check_one_of("bias", bias, (True, False, "input"))
+        sizes = [layers.num_features(input_shape), *_hidden_widths(width, depth)]
         self.hidden = nn.ModuleList(
             nn.Linear(num_inputs, num_outputs, bias is True or (bias == "input" and place == 0))
             for place, (num_inputs, num_outputs) in enumerate(pairwise(sizes))
         )
-        self.activation = activations.build(activation)
+        self.activation = layers.build_activation(activation)
         self.output = nn.Linear(sizes[-1], num_classes, bias is True)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class MLP(nn.Module):
 def _hidden_widths(width: int | list[int], depth: int | None) -> list[int]:
     if isinstance(width, int):
         depth = 2 if depth is None else depth
-        arguments.at_least("depth", depth, 0)
+        layers.check_at_least("depth", depth, 0)
         widths = [width] * depth
     else:
         widths = list(width)
@@ -78,5 +78,5 @@ def _hidden_widths(width: int | list[int], depth: int | None) -> list[int]:
                 f"depth: must be null or {len(widths)}, the length of width={widths}, got {depth}"
             )
     for each in widths:
-        arguments.at_least("width", each, 1)
+        layers.check_at_least("width", each, 1)
     return widths

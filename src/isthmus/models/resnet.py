@@ -4,8 +4,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from isthmus.models import arguments
-from isthmus.models.residual import BasicBlock, Bottleneck
+from isthmus.models import layers
+from isthmus.models.layers import BasicBlock, Bottleneck
 
 _STAGES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),  # blocks in each stage (He et al., 2016, table 1)
@@ -42,11 +42,11 @@ class ResNet(nn.Module):
         width: int = 64,
     ) -> None:
         super().__init__()
-        arguments.one_of("depth", depth, (18, 34, 50, 101, 152))
-        arguments.one_of("stem", stem, ("imagenet", "cifar"))
-        channels, _, _ = arguments.image_sizes(input_shape)
-        arguments.at_least("num_classes", num_classes, 1)
-        arguments.at_least("width", width, 1)
+        layers.check_one_of("depth", depth, (18, 34, 50, 101, 152))
+        layers.check_one_of("stem", stem, ("imagenet", "cifar"))
+        channels, _, _ = layers.image_sizes(input_shape)
+        layers.check_at_least("num_classes", num_classes, 1)
+        layers.check_at_least("width", width, 1)
         self.stem = _stem(stem, channels, width)
         block, stage_lengths = _STAGES[depth]
         stages: list[nn.Module] = []

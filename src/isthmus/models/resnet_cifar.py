@@ -5,8 +5,8 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from isthmus.models import arguments, norms
-from isthmus.models.residual import BasicBlock
+from isthmus.models import layers
+from isthmus.models.layers import BasicBlock
 
 
 class ResNetCifar(nn.Module):
@@ -38,14 +38,14 @@ class ResNetCifar(nn.Module):
         super().__init__()
         if depth < 8 or depth % 6 != 2:
             raise ValueError(f"depth: must be 6n+2 (20, 32, 44, 56, 110), got {depth}")
-        channels, _, _ = arguments.image_sizes(input_shape)
-        arguments.at_least("num_classes", num_classes, 1)
-        arguments.at_least("width", width, 1)
-        arguments.one_of("shortcut", shortcut, ("pad", "projection"))
-        arguments.one_of("norm", norm, ("batch", "layer"))
+        channels, _, _ = layers.image_sizes(input_shape)
+        layers.check_at_least("num_classes", num_classes, 1)
+        layers.check_at_least("width", width, 1)
+        layers.check_one_of("shortcut", shortcut, ("pad", "projection"))
+        layers.check_one_of("norm", norm, ("batch", "layer"))
         self.stem = nn.Sequential(
             nn.Conv2d(channels, width, kernel_size=3, padding=1, bias=False),
-            norms.build(norm, width),
+            layers.build_norm(norm, width),
             nn.ReLU(),
         )
         stages: list[nn.Module] = []

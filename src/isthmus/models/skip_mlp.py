@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from isthmus.models import activations, arguments
+from isthmus.models import layers as models_layers
 from isthmus.models.mlp import MLP
 
 
@@ -31,10 +31,10 @@ class SkipMLP(MLP):
         num_classes: int,
         width: list[int],
         reads: list[int],
-        activation: activations.Activation = "relu",
+        activation: models_layers.Activation = "relu",
     ) -> None:
         super().__init__(input_shape, num_classes, width, activation=activation)
-        values = [arguments.num_features(input_shape), *width]
+        values = [models_layers.num_features(input_shape), *width]
         if len(reads) != len(values) or not all(1 <= n <= k + 1 for k, n in enumerate(reads)):
             raise ValueError(
                 f"reads: must be {len(values)} numbers, the k-th from 1 to k, got {list(reads)}"

@@ -4,7 +4,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from isthmus.models import arguments
+from isthmus.models import layers as models_layers
 
 _CONVOLUTIONS = {  # convolutions in each of the five groups (Simonyan & Zisserman, 2015, table 1)
     11: (1, 1, 2, 2, 2),
@@ -35,9 +35,9 @@ class VGG(nn.Module):
         self, input_shape: tuple[int, ...], num_classes: int, depth: Literal[11, 13, 16, 19] = 16
     ) -> None:
         super().__init__()
-        arguments.one_of("depth", depth, (11, 13, 16, 19))
-        channels, _, _ = arguments.image_sizes(input_shape, smallest=16)
-        arguments.at_least("num_classes", num_classes, 1)
+        models_layers.check_one_of("depth", depth, (11, 13, 16, 19))
+        channels, _, _ = models_layers.image_sizes(input_shape, smallest=16)
+        models_layers.check_at_least("num_classes", num_classes, 1)
         groups: list[nn.Module] = []
         for num_convolutions, num_filters in zip(
             _CONVOLUTIONS[depth], (64, 128, 256, 512, 512), strict=True

@@ -1,18 +1,215 @@
-"""Barriers against the number of shared epochs, by both definitions."""
+"""Figures of barriers against shared and further training."""
 
+from typing import Any
+
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import QuadMesh
+from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.transforms import ScaledTranslation, Transform
 
-from isthmus.plots import measures, pairs, style
+from isthmus.plots import frames, lines, style
+
+SORT = ["align", "bn", "split", "metric"]
+INTERVALS = [*frames.PAIR, *SORT, "num_children", "measure", "mean", "low", "high"]
+ENDS = ["low", "high", "lowest", "highest"]
+MEASURES_COLUMNS = [*frames.PAIR, *SORT, "num_alphas", "measure", "curve", "seeds", "value", *ENDS]
+KEYS = [*frames.PAIR, *SORT, "num_alphas"]
+METRICS = ("loss", "error")
+MEANS = {  # what is the mean of which
+    lines.EACH_MAIN: lines.MEAN_MAIN,
+    lines.EACH_CHILD: lines.MEAN_CHILD,
+    lines.ONLY_CHILD: lines.ONLY_CHILD,
+}
+INTERVAL = "mean, 95 % interval"  # Student's t over their means
+RANGE = "mean, lowest to highest"
+LEGEND_COLUMNS = 4
+APART = 3.0  # points between curves whose intervals are side by side at one x
+ROOM = 14  # points that all of them may take
 
 
-def table(
+def barrier_means_table(
+    intervals: pd.DataFrame,
+    barriers: pd.DataFrame,
+    measures: list[str],
+    split: str,
+    align: str,
+    bn: str,
+    grid: frames.Grid | None = None,
+) -> pd.DataFrame:
+    """Means, and each of what they are of: of main branches where there are several, else children.
+
+    Children of one main branch are not independent, so that of these there is no interval, but the
+    range; an older table's intervals, which took them to be, are left out.
+
+    Args:
+        intervals: as `interpolate.py` writes it.
+        barriers: likewise; each child's own.
+        measures: of barrier, barrier_frankle, midpoint_gap, distance, cosine.
+        split: train, val or test.
+        align: none, weights or activations.
+        bn: what became of the batch-norm statistics: reset, average, keep or repair.
+        grid: one of `pairs.grids`; None for the first.
+
+    Returns:
+        A row a point: `value`, of all children or main branches in `seeds`; from `low` to `high`,
+        where the mean of several main branches lies with 95 % confidence; and the range of what it
+        is the mean of, from `lowest` to `highest`.
+
+    Raises:
+        ValueError: there is nothing to draw, with what there is; a mean has no
+            children; or a table is another one.
+    """
+    frames.check_columns(intervals, INTERVALS)
+    frames.check_columns(barriers, [*frames.PAIR, *SORT, "child_seed", *measures])
+    means = select_barriers(intervals, split, align, bn, grid).rename(columns={"mean": "value"})
+    each = select_barriers(barriers, split, align, bn, tuple(means[frames.GRID].iloc[0]))
+    each = each.assign(seeds=[f"{int(seed)}" for seed in each["child_seed"]])
+    each = each.melt([*KEYS, "global_seed", "seeds"], measures, "measure")
+    each = each.groupby(["k1", "k2"], group_keys=False)[list(each)].apply(group_by_main_branch)
+    means = with_seeds(means[means["measure"].isin(measures)], each)
+    drawn = pd.concat(
+        [each[each["curve"] != lines.ONLY_CHILD].reindex(columns=MEASURES_COLUMNS), means]
+    )
+    order, ascending = ["metric", "measure", "k1", "k2", "curve"], [False, *4 * [True]]
+    return drawn.sort_values(order, ascending=ascending, kind="stable", ignore_index=True)
+
+
+def group_by_main_branch(pair: pd.DataFrame) -> pd.DataFrame:
+    """The points of one pair: of each main branch where there are several, else of each child."""
+    if pair["global_seed"].nunique() < 2:
+        alone = pair["seeds"].nunique() == 1
+        return pair.assign(curve=lines.ONLY_CHILD if alone else lines.EACH_CHILD)
+    means = pair.groupby([*KEYS, "measure", "global_seed"], as_index=False)["value"].mean()
+    seeds = means["global_seed"].map(lambda seed: f"{int(seed)}")
+    return means.assign(curve=lines.EACH_MAIN, seeds=seeds)
+
+
+def with_seeds(means: pd.DataFrame, each: pd.DataFrame) -> pd.DataFrame:
+    """The means with the children or main branches that they are of, and the range of these.
+
+    Raises:
+        ValueError: there are none of some mean.
+    """
+    by = ["k1", "k2", "metric", "measure"]
+    of_pairs = each.groupby(by, as_index=False).agg(
+        seeds=("seeds", lambda seeds: frames.join_seeds(set(seeds))),
+        lowest=("value", "min"),
+        highest=("value", "max"),
+        curve=("curve", lambda found: MEANS[found.iloc[0]]),
+    )
+    means = means.drop(columns=["lowest", "highest"], errors="ignore")
+    means = means.merge(of_pairs, on=by, how="left")
+    lonely = means[means["seeds"].isna()]
+    if len(lonely):
+        pair = frames.pair_title(frames.list_pairs(lonely)[0])
+        raise ValueError(f"the table of barriers has no child of {pair}, but there is its mean")
+    several = means["curve"] == lines.MEAN_MAIN
+    means = means.assign(**{end: means[end].where(several) for end in ("low", "high")})
+    return means[MEASURES_COLUMNS]
+
+
+def select_barriers(
+    table: pd.DataFrame, split: str, align: str, bn: str, grid: frames.Grid | None = None
+) -> pd.DataFrame:
+    """The rows of pairs, of one split, one treatment and one grid; by default the first.
+
+    Raises:
+        ValueError: there are none; with what there is.
+    """
+    found = frames.rows_where(frames.rows_of_treatment(table, align, bn), "split", split)
+    found = found[found["k1"].notna()]
+    if found.empty:
+        raise ValueError("nothing to draw: the table has a line between two files, but no pairs")
+    return frames.select_grid(frames.fill_columns(found), grid)
+
+
+def draw_curves(axes: Axes, panel: pd.DataFrame, along: str, by: str, numbers: list[float]) -> None:
+    """A curve of one measure for each value of `by`, with bars; what it is the mean of are dots.
+
+    The bars are the interval, and have caps; without one, the range. Curves with bars are moved
+    sideways by little, so that these do not hide each other.
+
+    Args:
+        axes: of the panel.
+        panel: rows of one measure.
+        along: the x axis: k1 or k2.
+        by: the other one.
+        numbers: all values of `by` in the figure, in order.
+    """
+    apart = min(APART, ROOM / len(numbers)) if has_bars(panel).any() else 0
+    for place, (colour, number) in enumerate(
+        zip(style.sequential(len(numbers)), numbers, strict=True)
+    ):
+        points = panel[panel[by] == number].sort_values(along)
+        aside = apart * (place - (len(numbers) - 1) / 2) / 72  # inches
+        moved = axes.transData + ScaledTranslation(aside, 0, axes.figure.dpi_scale_trans)
+        means = lines.main_curves(points)
+        each = points.drop(means.index)
+        dots: dict[str, Any] = {"alpha": 0.5, "marker": ".", "markersize": 4, "linestyle": "None"}
+        axes.plot(each[along], each["value"], color=colour, **dots, transform=moved)
+        look: dict[str, Any] = {**frames.marker(place), "label": f"{by} = {style.epochs(number)}"}
+        axes.plot(means[along], means["value"], color=colour, **look, transform=moved)
+        draw_bars(axes, means[has_bars(means)], along, colour, moved)
+    for column in ("value", *ENDS):  # what is moved sideways does not set limits by itself
+        finite = panel[np.isfinite(panel[column])]
+        axes.update_datalim(finite[[along, column]].to_numpy())
+    axes.margins(x=0.08)
+
+
+def draw_bars(axes: Axes, means: pd.DataFrame, along: str, colour: Any, moved: Transform) -> None:
+    """The intervals of one curve, with caps; where there is none, the ranges."""
+    has_interval = means["low"].notna()
+    for part, low, high, cap in (
+        (means[has_interval], "low", "high", 2.5),
+        (means[~has_interval], "lowest", "highest", 0),
+    ):
+        if part.empty:
+            continue
+        yerr = [part["value"] - part[low], part[high] - part["value"]]
+        look: dict[str, Any] = {"fmt": "none", "ecolor": colour, "elinewidth": 1, "capsize": cap}
+        axes.errorbar(part[along], part["value"], yerr=yerr, **look, transform=moved)
+
+
+def has_bars(drawn: pd.DataFrame) -> pd.Series:
+    """Which rows are means of several main branches or children."""
+    return drawn["curve"].isin([lines.MEAN_MAIN, lines.MEAN_CHILD])
+
+
+def barrier_legend(figure: Figure, axes: Axes, drawn: pd.DataFrame) -> None:
+    """Above all panels: the curves of one of them, dots and bars, and the definitions in words."""
+    named = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
+    for each in (lines.EACH_MAIN, lines.EACH_CHILD):
+        if (drawn["curve"] == each).any():
+            look: dict[str, Any] = {"color": "0.5", "marker": ".", "markersize": 5}
+            named.append(Line2D([], [], **look, linestyle="None", label=each))
+    for mean, words in ((lines.MEAN_MAIN, INTERVAL), (lines.MEAN_CHILD, RANGE)):
+        if (drawn["curve"] == mean).any():
+            look = {"color": "0.3", "marker": "|", "markersize": 9}
+            named.append(Line2D([], [], **look, linestyle="None", label=words))
+    heading = [
+        f"{drawn['split'].iloc[0]}, {frames.treatment_words(drawn)}",
+        *frames.DEFINITIONS.values(),
+    ]
+    figure.legend(
+        handles=named,
+        title="\n".join(heading),
+        loc="outside upper left",
+        alignment="left",
+        ncols=LEGEND_COLUMNS,
+    )
+
+
+def barriers_table(
     intervals: pd.DataFrame,
     barriers: pd.DataFrame,
     split: str = "test",
     align: str = "none",
     bn: str = "reset",
-    grid: pairs.Grid | None = None,
+    grid: frames.Grid | None = None,
 ) -> pd.DataFrame:
     """What the figure shows: both barriers of loss and error of every pair, see `measures.table`.
 
@@ -27,10 +224,12 @@ def table(
     Raises:
         ValueError: there is nothing to draw, with what there is.
     """
-    return measures.table(intervals, barriers, list(pairs.DEFINITIONS), split, align, bn, grid)
+    return barrier_means_table(
+        intervals, barriers, list(frames.DEFINITIONS), split, align, bn, grid
+    )
 
 
-def draw(drawn: pd.DataFrame) -> Figure:
+def draw_barriers(drawn: pd.DataFrame) -> Figure:
     """A row of panels a metric and a column a definition, a curve a k2, from dark to light.
 
     Args:
@@ -40,14 +239,199 @@ def draw(drawn: pd.DataFrame) -> Figure:
     with style.look():
         figure = Figure(figsize=(7.2, 6.4), layout="constrained")
         panels = figure.subplots(2, 2, sharex=True, sharey="row")
-        for metric, row in zip(measures.METRICS, panels, strict=True):
-            for name, axes in zip(pairs.DEFINITIONS, row, strict=True):
+        for metric, row in zip(METRICS, panels, strict=True):
+            for name, axes in zip(frames.DEFINITIONS, row, strict=True):
                 panel = drawn[(drawn["metric"] == metric) & (drawn["measure"] == name)]
-                measures.draw_curves(axes, panel, "k1", "k2", numbers)
+                draw_curves(axes, panel, "k1", "k2", numbers)
                 axes.set_title(name)
-            row[0].set_ylabel(f"barrier of the {metric} ({pairs.UNITS[metric]})")
+            row[0].set_ylabel(f"barrier of the {metric} ({frames.UNITS[metric]})")
             row[1].tick_params(labelleft=True)
         for axes in panels[1]:
-            pairs.epoch_axis(axes, "k1", drawn["k1"])
-        measures.legend(figure, panels[0, 0], drawn)
+            frames.epoch_axis(axes, "k1", drawn["k1"])
+        barrier_legend(figure, panels[0, 0], drawn)
     return figure
+
+
+FURTHER_STEPS_APART = {"distance": "L2 distance", "cosine": "cosine similarity"}
+
+
+def further_steps_table(
+    intervals: pd.DataFrame,
+    barriers: pd.DataFrame,
+    split: str = "test",
+    align: str = "none",
+    bn: str = "reset",
+    grid: frames.Grid | None = None,
+) -> pd.DataFrame:
+    """What the figure shows: barriers, distance and cosine of every pair, see `measures.table`.
+
+    Args:
+        intervals: as `interpolate.py` writes it.
+        barriers: likewise; each child's own.
+        split: train, val or test; distances do not depend on it.
+        align: none, weights or activations.
+        bn: what became of the batch-norm statistics: reset, average, keep or repair.
+        grid: one of `pairs.grids`; None for the first.
+
+    Raises:
+        ValueError: there is nothing to draw, with what there is.
+    """
+    wanted = [*frames.DEFINITIONS, *FURTHER_STEPS_APART]
+    drawn = barrier_means_table(intervals, barriers, wanted, split, align, bn, grid)
+    once = drawn["metric"] == "loss"  # distances stand in the rows of either metric
+    return drawn[once | ~drawn["measure"].isin(FURTHER_STEPS_APART)].reset_index(drop=True)
+
+
+def draw_further_steps(drawn: pd.DataFrame) -> Figure:
+    """Barriers of the loss above those of the error, distance above cosine; a curve a k1.
+
+    Args:
+        drawn: by `table`.
+    """
+    with style.look():
+        figure = Figure(figsize=(9.6, 6.2), layout="constrained")
+        panels = figure.subplots(2, 3, sharex=True)
+        for metric, row in zip(METRICS, panels, strict=True):
+            row[1].sharey(row[0])
+            for name, axes in zip(frames.DEFINITIONS, row[:2], strict=True):
+                draw_further_panel(axes, drawn[drawn["metric"] == metric], name)
+                axes.set_title(name)
+            row[0].set_ylabel(f"barrier of the {metric} ({frames.UNITS[metric]})")
+        for name, axes in zip(FURTHER_STEPS_APART, panels[:, 2], strict=True):
+            draw_further_panel(axes, drawn, name)
+            axes.set_title(f"{name} of the two networks")
+            axes.set_ylabel(FURTHER_STEPS_APART[name])
+        for axes in panels[1]:
+            frames.epoch_axis(axes, "k2", drawn["k2"])
+        barrier_legend(figure, panels[0, 0], drawn)
+    return figure
+
+
+def draw_further_panel(axes: Axes, drawn: pd.DataFrame, name: str) -> None:
+    """The curves of one measure."""
+    panel = drawn[drawn["measure"] == name]
+    draw_curves(axes, panel, "k2", "k1", sorted(set(drawn["k1"])))
+
+
+BARRIER_MAP_COLUMNS = [*KEYS, "num_main_branches", "num_children", "measure", "mean"]
+LINEAR_UP_TO = 0.01  # barriers of less than a hundredth are told apart like larger ones by ratios
+NO_PAIR = "0.75"
+CELL, LARGEST = 0.55, 6.0  # inches of a cell, and of a map
+NUMBER = 0.42  # inches that a number needs
+LABELS = 30  # of cells along an axis
+
+
+def barrier_map_table(
+    intervals: pd.DataFrame,
+    split: str = "test",
+    align: str = "none",
+    bn: str = "reset",
+    grid: frames.Grid | None = None,
+) -> pd.DataFrame:
+    """What the figure shows: the mean of both barriers, of loss and of error.
+
+    Args:
+        intervals: as `interpolate.py` writes it.
+        split: train, val or test.
+        align: none, weights or activations.
+        bn: what became of the batch-norm statistics: reset, average, keep or repair.
+        grid: one of `pairs.grids`; None for the first.
+
+    Returns:
+        A row a cell of a map.
+
+    Raises:
+        ValueError: there is nothing to draw, with what there is; or the table is another one.
+    """
+    frames.check_columns(intervals, INTERVALS)
+    if "num_main_branches" not in intervals:  # of an older version
+        intervals = intervals.assign(num_main_branches=1)
+    found = select_barriers(intervals, split, align, bn, grid)
+    found = found[found["measure"].isin(frames.DEFINITIONS)]
+    order, ascending = ["metric", "measure", "k1", "k2"], [False, True, True, True]
+    return found.sort_values(order, ascending=ascending, ignore_index=True)[BARRIER_MAP_COLUMNS]
+
+
+def draw_barrier_map(drawn: pd.DataFrame) -> Figure:
+    """A row of maps a metric and a column a definition; the maps of one metric share colours.
+
+    Cells without a pair are grey. Numbers are written where they fit.
+
+    Args:
+        drawn: by `table`.
+    """
+    k1, k2 = (sorted(set(drawn[k])) for k in ("k1", "k2"))
+    height, width = (min(max(CELL * len(k), 1.6), LARGEST) for k in (k1, k2))
+    fits = min(width / len(k2), 2 * height / len(k1)) >= NUMBER
+    with style.look():
+        figure = Figure(figsize=(2 * width + 2.2, 2 * height + 1.9), layout="constrained")
+        panels = figure.subplots(2, 2, sharex=True, sharey=True)
+        for metric, row in zip(METRICS, panels, strict=True):
+            of_metric = drawn[drawn["metric"] == metric]
+            largest = float(of_metric["mean"].max()) or LINEAR_UP_TO
+            norm = AsinhNorm(linear_width=LINEAR_UP_TO, vmin=0, vmax=largest)
+            for name, axes in zip(frames.DEFINITIONS, row, strict=True):
+                cells = of_metric[of_metric["measure"] == name]
+                found = cells.pivot(index="k1", columns="k2", values="mean")
+                means = found.reindex(index=k1, columns=k2).to_numpy()
+                mesh = draw_cells(axes, means, norm)
+                axes.set_title(f"{name} of the {metric}")
+                if fits:
+                    write_numbers(axes, means, norm(means))
+            scale = figure.colorbar(mesh, ax=list(row), format="{x:g}", pad=0.02)
+            scale.set_label(f"mean barrier ({frames.UNITS[metric]})")
+            scale.set_ticks(map_ticks(largest))
+            scale.minorticks_off()
+        label_cells(panels, k1, k2)
+        figure.suptitle(map_heading(drawn), fontsize=9, x=0.01, ha="left")
+    return figure
+
+
+def draw_cells(axes: Axes, means: np.ndarray, norm: AsinhNorm) -> QuadMesh:
+    """Coloured cells, the one of row i and column j centred on (j, i)."""
+    row_edges, column_edges = (np.arange(count + 1) - 0.5 for count in means.shape)
+    axes.grid(False)
+    axes.set_facecolor(NO_PAIR)
+    return axes.pcolormesh(column_edges, row_edges, means, cmap="cividis", norm=norm)
+
+
+def write_numbers(axes: Axes, means: np.ndarray, shades: np.ndarray) -> None:
+    """The mean in each cell, light on dark and dark on light."""
+    for i, j in np.argwhere(np.isfinite(means)).tolist():
+        colour = "white" if shades[i, j] < 0.4 else "black"
+        axes.text(j, i, cell_text(means[i, j]), color=colour, fontsize=7, ha="center", va="center")
+
+
+def cell_text(mean: float) -> str:
+    """A barrier in five characters or less, as a rule."""
+    return f"{mean:.3f}" if mean < 10 else f"{mean:.3g}"
+
+
+def map_ticks(largest: float) -> list[float]:
+    """Few numbers for the scale of colours, the largest among them."""
+    steps = [0.01, 0.03, *(digit * 10.0**power for power in range(-1, 6) for digit in (1, 3))]
+    return [0.0, *(step for step in steps if step < 0.8 * largest), float(f"{largest:.2g}")]
+
+
+def label_cells(panels: np.ndarray, k1: list[float], k2: list[float]) -> None:
+    """Name both axes, and as many of their cells as there is room for."""
+    axes = panels[0, 0]  # the axes are one
+    for numbers, label in ((k2, axes.set_xticks), (k1, axes.set_yticks)):
+        places = style.spread(len(numbers), LABELS)
+        label(places, [f"{numbers[place]:.3g}" for place in places])
+    for axes in panels[1]:
+        axes.set_xlabel(frames.AXES["k2"])
+    for axes in panels[:, 0]:
+        axes.set_ylabel(frames.AXES["k1"])
+
+
+def map_heading(drawn: pd.DataFrame) -> str:
+    """What the maps show, in words."""
+    counts, mains = drawn["num_children"], drawn["num_main_branches"]
+    children = f"mean over {style.span(counts.min(), counts.max())} child seeds"
+    if counts.max() == 1:
+        children = "one child seed"
+    if mains.max() > 1:
+        children = f"mean over {style.span(mains.min(), mains.max())} main branches"
+    first = f"{drawn['split'].iloc[0]}, {frames.treatment_words(drawn)}, {children}"
+    return "\n".join([first, *frames.DEFINITIONS.values()])

@@ -5,18 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from isthmus.plots import (
-    barrier_map,
-    barriers,
-    compared,
-    files,
-    further_steps,
-    line,
-    lines,
-    measures,
-    pairs,
-    plane,
-)
+from isthmus.plots import barriers, files, frames, lines, plane
 from isthmus.plots.files import Drawing
 
 PANELS = 24  # that one figure of many pairs has; more pairs have several
@@ -39,10 +28,10 @@ def save_lines(
     Returns:
         The files, see `files.save`.
     """
-    return files.save_all(drawings(points, per_child, intervals), folder)
+    return files.save_all(line_drawings(points, per_child, intervals), folder)
 
 
-def drawings(
+def line_drawings(
     points: pd.DataFrame, per_child: pd.DataFrame, intervals: pd.DataFrame
 ) -> Iterator[Drawing]:
     """What the tables of lines allow; see `save_lines`."""
@@ -61,64 +50,64 @@ def save_plane(points: pd.DataFrame, networks: pd.DataFrame, folder: Path) -> li
     Returns:
         The files, see `files.save`.
     """
-    return files.save_all(drawings_of_plane(points, networks), folder)
+    return files.save_all(plane_drawings(points, networks), folder)
 
 
-def drawings_of_plane(points: pd.DataFrame, networks: pd.DataFrame) -> Iterator[Drawing]:
+def plane_drawings(points: pd.DataFrame, networks: pd.DataFrame) -> Iterator[Drawing]:
     """The only figure of a plane; see `save_plane`."""
     yield Drawing("plane", plane.table(points, networks), plane.draw)
 
 
 def _of_lines(points: pd.DataFrame) -> Iterator[Drawing]:
-    found = pairs.found(points)
-    treatments = pairs.treatments(points)
+    found = frames.list_pairs(points)
+    treatments = frames.treatments(points)
     if len(found) == 1:
         (pair,) = found
-        of_pair = [pairs.file_name(points, pair)] if pair else []
+        of_pair = [frames.pair_file_name(points, pair)] if pair else []
         for treatment in treatments:
-            drawn = line.table(points, pair, *treatment)
-            yield Drawing("_".join(["line", *of_pair, *treatment]), drawn, line.draw)
+            drawn = lines.line_table(points, pair, *treatment)
+            yield Drawing("_".join(["line", *of_pair, *treatment]), drawn, lines.draw_line)
         if len(treatments) > 1:
-            drawn = compared.table(points, pair)
-            yield Drawing("_".join(["compared", *of_pair]), drawn, compared.draw)
+            drawn = lines.compared_table(points, pair)
+            yield Drawing("_".join(["compared", *of_pair]), drawn, lines.draw_compared)
         return
     for treatment in treatments:
-        for metric in measures.METRICS:
-            drawn = lines.table(points, metric, *treatment)
+        for metric in barriers.METRICS:
+            drawn = lines.lines_table(points, metric, *treatment)
             name = "_".join(["lines", *treatment, metric])
-            several = pairs.found(drawn)
+            several = frames.list_pairs(drawn)
             for start in range(0, len(several), PANELS):
-                page = pairs.among(drawn, several[start : start + PANELS])
+                page = frames.rows_of_pairs(drawn, several[start : start + PANELS])
                 end = f"_{start // PANELS + 1}" if start else ""
-                yield Drawing(name + end, page, lines.draw)
+                yield Drawing(name + end, page, lines.draw_lines)
 
 
 def _of_grid(per_child: pd.DataFrame, intervals: pd.DataFrame) -> Iterator[Drawing]:
     intervals = intervals[intervals["k1"].notna()]
-    for treatment in pairs.treatments(intervals):
-        treated = pairs.treated(intervals, *treatment)
+    for treatment in frames.treatments(intervals):
+        treated = frames.rows_of_treatment(intervals, *treatment)
         several_k1, several_k2 = (treated[k].nunique() > 1 for k in ("k1", "k2"))
-        for split in pairs.splits(treated):
+        for split in frames.list_splits(treated):
             for grid, end in _grids(treated[treated["split"] == split], [*treatment, split]):
                 of = (split, *treatment, grid)
                 if several_k1:
-                    drawn = barriers.table(intervals, per_child, *of)
-                    yield Drawing(f"barriers_{end}", drawn, barriers.draw)
+                    drawn = barriers.barriers_table(intervals, per_child, *of)
+                    yield Drawing(f"barriers_{end}", drawn, barriers.draw_barriers)
                 if several_k2:
-                    drawn = further_steps.table(intervals, per_child, *of)
-                    yield Drawing(f"further_steps_{end}", drawn, further_steps.draw)
+                    drawn = barriers.further_steps_table(intervals, per_child, *of)
+                    yield Drawing(f"further_steps_{end}", drawn, barriers.draw_further_steps)
                 if several_k1 and several_k2:
-                    drawn = barrier_map.table(intervals, *of)
-                    yield Drawing(f"barrier_map_{end}", drawn, barrier_map.draw)
+                    drawn = barriers.barrier_map_table(intervals, *of)
+                    yield Drawing(f"barrier_map_{end}", drawn, barriers.draw_barrier_map)
 
 
-def _grids(table: pd.DataFrame, names: list[str]) -> Iterator[tuple[pairs.Grid, str]]:
+def _grids(table: pd.DataFrame, names: list[str]) -> Iterator[tuple[frames.Grid, str]]:
     """Each grid of the lines of a table, and what the names of its figures end in."""
-    table, ends = pairs.fill_columns(table), list[str]()
-    for grid in pairs.grids(table):
+    table, ends = frames.fill_columns(table), list[str]()
+    for grid in frames.list_grids(table):
         end = "_".join(names)
         if ends:  # all but the grid of most lines say which they are
-            (count, *_) = pairs.select_grid(table, grid)["num_alphas"]
+            (count, *_) = frames.select_grid(table, grid)["num_alphas"]
             end += f"_{count}_alphas"
         same = sum(other.startswith(end) for other in ends[1:])
         ends.append(end)

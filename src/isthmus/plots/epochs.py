@@ -1,17 +1,17 @@
-"""Curves over the epochs of training: a panel a setting and a row a measure, bands over seeds."""
+"""Figures over epochs: EMA studies, and distances between weights."""
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from isthmus.plots import models, style, trained
+from isthmus.plots import frames, runs, style
 
 KEYS = ["setting", "model", "measure", "epoch"]
 COLUMNS = [*KEYS, "value", "std", "lowest", "highest", "num_seeds", "seeds"]
 LABEL = "epoch (passes over the training set)"
 
 
-def of_seeds(points: pd.DataFrame) -> pd.DataFrame:
+def curves_over_seeds(points: pd.DataFrame) -> pd.DataFrame:
     """What is drawn of the curves of trainings: means over those that differ in their seed only.
 
     Args:
@@ -20,17 +20,17 @@ def of_seeds(points: pd.DataFrame) -> pd.DataFrame:
     Returns:
         `COLUMNS`, a row a point.
     """
-    return trained.over_seeds(points, KEYS)[COLUMNS]
+    return runs.mean_over_seeds(points, KEYS)[COLUMNS]
 
 
-def draw(drawn: pd.DataFrame) -> Figure:
+def draw_epochs(drawn: pd.DataFrame) -> Figure:
     """Means over seeds as curves, their ranges as bands; the y axis is named by the measure.
 
     Args:
         drawn: `COLUMNS`, a row a point.
     """
     settings, measures = (list(dict.fromkeys(drawn[key])) for key in ("setting", "measure"))
-    looks = models.looks(drawn["model"])
+    looks = style.looks(drawn["model"])
     with style.look():
         if len(measures) == 1:
             figure, panels = style.grid(len(settings))
@@ -57,7 +57,7 @@ def draw(drawn: pd.DataFrame) -> Figure:
 
 def draw_curves(axes: Axes, panel: pd.DataFrame, looks: dict[str, dict]) -> None:
     """The curves of one setting and one measure."""
-    for model in models.ordered(panel["model"]):
+    for model in style.order_models(panel["model"]):
         points = panel[panel["model"] == model].sort_values("epoch")
         axes.plot(points["epoch"], points["value"], **looks[model], label=model)
         if (points["num_seeds"] > 1).any():
@@ -71,3 +71,59 @@ def heading(drawn: pd.DataFrame) -> str:
     if counts.max() == 1:
         return "one seed"
     return f"mean and range of {style.span(counts.min(), counts.max())} seeds"
+
+
+MEASURE = "validation accuracy (fraction)"
+FIRST = 0.25  # part of the epochs whose values may lie below the y axis: they set no limit
+
+
+def ema_study_table(metrics: pd.DataFrame) -> pd.DataFrame:
+    """What the figure shows: mean, range and spread over seeds after every epoch.
+
+    Args:
+        metrics: of all trainings, see `trained.Study.metrics`.
+
+    Returns:
+        See `epochs.COLUMNS`.
+
+    Raises:
+        ValueError: there is no validation accuracy; with the splits that there are.
+    """
+    found = frames.rows_where(frames.rows_where(metrics, "metric", "accuracy"), "split", "val")
+    found = found.assign(measure=MEASURE)
+    return curves_over_seeds(found)
+
+
+def draw_ema_study(drawn: pd.DataFrame) -> Figure:
+    """A panel a setting; the first quarter of training may leave the panels below.
+
+    Args:
+        drawn: by `table`.
+    """
+    figure = draw_epochs(drawn)
+    later = drawn.loc[drawn["epoch"] >= FIRST * drawn["epoch"].max(), ["lowest", "highest"]]
+    low, high = later["lowest"].min(), max(drawn["highest"].max(), later["lowest"].min() + 1e-3)
+    figure.axes[0].set_ylim(low - 0.05 * (high - low), high + 0.05 * (high - low))
+    return figure
+
+
+WEIGHT_DIFFERENCE_MEASURE = "plain minus averaged weights\n(L2 norm)"
+
+
+def weight_difference_table(metrics: pd.DataFrame) -> pd.DataFrame:
+    """What the figure shows: mean, range and spread over seeds after every epoch.
+
+    Args:
+        metrics: of all trainings, see `trained.Study.metrics`; distances are of parameters, those
+            of batch norm too, and without its statistics.
+
+    Returns:
+        See `epochs.COLUMNS`.
+
+    Raises:
+        ValueError: there is no averaged model; with the metrics that there are.
+    """
+    found = frames.rows_where(metrics, "metric", "weight_distance").assign(
+        measure=WEIGHT_DIFFERENCE_MEASURE
+    )
+    return curves_over_seeds(found)

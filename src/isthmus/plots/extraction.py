@@ -1,23 +1,396 @@
-"""All figures of one extraction."""
+"""Figures of `extract.py`: losses, clusters, units."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from isthmus.plots import (
-    cluster_angles,
-    cluster_counts,
-    cluster_tree,
-    files,
-    student_losses,
-    teacher_distances,
-    unit_distances,
-)
+from isthmus.plots import files, frames, style
 from isthmus.plots.files import Drawing
 
+STUDENT_LOSSES_COLUMNS = ["epoch", "student", "loss", "lr"]
+NAMED_MOST = 12  # students that a legend has room for
 
-def save(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
+
+def student_losses_table(losses: pd.DataFrame) -> pd.DataFrame:
+    """What the figure shows: a row a point.
+
+    Args:
+        losses: as `extract.py` writes them.
+
+    Raises:
+        ValueError: there are none, or the table is another one.
+    """
+    frames.check_columns(losses, STUDENT_LOSSES_COLUMNS)
+    if losses.empty:
+        raise ValueError("nothing to draw: the table of losses has no rows")
+    return losses[STUDENT_LOSSES_COLUMNS]
+
+
+def draw_student_losses(drawn: pd.DataFrame) -> Figure:
+    """A curve a student, both axes logarithmic; a dot where it was done.
+
+    Args:
+        drawn: by `table`.
+    """
+    students = sorted(set(drawn["student"]))
+    with style.look():
+        figure = Figure(figsize=(5.4, 3.6), layout="constrained")
+        axes = figure.subplots()
+        for colour, student in zip(style.sequential(len(students)), students, strict=True):
+            curve = drawn[drawn["student"] == student]
+            axes.plot(curve["epoch"], curve["loss"], color=colour, label=f"{student}")
+            last = curve.iloc[-1]
+            axes.plot(last["epoch"], last["loss"], "o", color=colour, markersize=3)
+        axes.set_xscale("log")
+        axes.set_yscale("log")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel("mean squared error on the queries")
+        lines = axes.get_lines()[::2]
+        named = [lines[place] for place in style.spread(len(lines), NAMED_MOST)]
+        figure.legend(handles=named, title="student", loc="outside right upper")
+    return figure
+
+
+CLUSTER_ANGLES_COLUMNS = ["layer", "cluster", "size", "num_students", "angle", "beta", "kept"]
+LOWEST = 1e-8  # radians that are drawn
+KEPT, NOT_KEPT = "C0", "C3"
+
+
+def cluster_angles_table(clusters: pd.DataFrame) -> pd.DataFrame:
+    """What the figure shows: a row a large cluster.
+
+    Args:
+        clusters: as `extract.py` writes them.
+
+    Raises:
+        ValueError: there are none, or the table is another one.
+    """
+    frames.check_columns(clusters, CLUSTER_ANGLES_COLUMNS)
+    if clusters.empty:
+        raise ValueError("nothing to draw: the table of clusters has no rows")
+    return clusters[CLUSTER_ANGLES_COLUMNS]
+
+
+def draw_cluster_angles(drawn: pd.DataFrame) -> Figure:
+    """Median angles, smallest first, under the largest that is allowed, beta.
+
+    Args:
+        drawn: by `table`.
+    """
+    layers = sorted(set(drawn["layer"]))
+    with style.look():
+        figure = Figure(figsize=(5.4, 2.3 * len(layers) + 0.9), layout="constrained")
+        panels = figure.subplots(len(layers), squeeze=False)[:, 0]
+        for axes, layer in zip(panels, layers, strict=True):
+            bars = drawn[drawn["layer"] == layer].sort_values(
+                ["kept", "angle"], ascending=[False, True]
+            )
+            places = np.arange(len(bars))
+            for kept, colour, label in ((True, KEPT, "kept"), (False, NOT_KEPT, "not kept")):
+                chosen = (bars["kept"] == kept).to_numpy()
+                heights = bars["angle"][chosen].clip(lower=LOWEST)
+                axes.plot(places[chosen], heights, "o", color=colour, label=label, markersize=4)
+            axes.axhline(bars["beta"].iloc[0], color="black", linestyle="--", label="beta")
+            axes.set_yscale("log")
+            axes.set_xticks([])
+            axes.set_xlim(-0.6, max(len(bars) - 0.4, 0.6))
+            axes.set_title(f"hidden layer {layer}")
+        panels[-1].set_xlabel("large clusters")
+        figure.supylabel("median angle within (radians)")
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    return figure
+
+
+CLUSTER_COUNTS_COLUMNS = [
+    "layer",
+    "height",
+    "large",
+    "cut",
+    "plateau_start",
+    "plateau_end",
+    "limit",
+]
+CLUSTER_COUNTS_LOWEST = 1e-7  # height that is drawn; below it there is rounding only
+
+
+def cluster_counts_table(counts: pd.DataFrame) -> pd.DataFrame:
+    """What the figure shows: a row a height at which the number changes.
+
+    Args:
+        counts: as `extract.py` writes them.
+
+    Raises:
+        ValueError: there are none, or the table is another one.
+    """
+    frames.check_columns(counts, CLUSTER_COUNTS_COLUMNS)
+    if counts.empty:
+        raise ValueError("nothing to draw: the table of counts has no rows")
+    return counts[CLUSTER_COUNTS_COLUMNS]
+
+
+def draw_cluster_counts(drawn: pd.DataFrame) -> Figure:
+    """Steps over the logarithm of height, with the plateau that was chosen and the cut in it.
+
+    Args:
+        drawn: by `table`.
+    """
+    layers = sorted(set(drawn["layer"]))
+    with style.look():
+        figure = Figure(figsize=(5.4, 2.5 * len(layers) + 0.8), layout="constrained")
+        panels = figure.subplots(len(layers), squeeze=False)[:, 0]
+        for axes, layer in zip(panels, layers, strict=True):
+            draw_counts(axes, drawn[drawn["layer"] == layer])
+        panels[-1].set_xlabel("distance at which the tree is cut")
+        figure.supylabel("large clusters")
+        handles, labels = panels[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside upper left", ncols=3)
+    return figure
+
+
+def draw_counts(axes: Axes, counts: pd.DataFrame) -> None:
+    """The counts of one layer."""
+    first = counts.iloc[0]
+    heights = counts["height"].clip(lower=CLUSTER_COUNTS_LOWEST)
+    end = max(heights.max(), first["limit"]) * 1.2
+    steps = pd.concat([heights, pd.Series([end])])
+    axes.plot(steps, [*counts["large"], counts["large"].iloc[-1]], drawstyle="steps-post")
+    axes.axvspan(
+        max(first["plateau_start"], CLUSTER_COUNTS_LOWEST), first["plateau_end"],
+        color="C0", alpha=0.15,
+        linewidth=0, label="plateau",
+    )  # fmt: skip
+    axes.axvline(first["cut"], color="black", linestyle="--", label="cut")
+    axes.axvline(first["limit"], color="C3", linestyle=":", label="angle beta")
+    axes.set_xscale("log")
+    axes.set_ylim(bottom=0)
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_title(f"hidden layer {first['layer']:.0f}")
+
+
+CLUSTER_TREE_COLUMNS = [
+    "layer",
+    "left",
+    "left_height",
+    "right",
+    "right_height",
+    "height",
+    "cluster",
+    "cut",
+]
+CLUSTER_TREE_COLUMNS += ["num_shown", "num_units"]
+NO_CLUSTER = "0.65"
+CLUSTER_TREE_LOWEST = 1e-7  # height that is drawn; below it there is rounding only
+
+
+def cluster_tree_table(merges: pd.DataFrame) -> pd.DataFrame:
+    """What the figure shows: a row a merge.
+
+    Args:
+        merges: as `extract.py` writes them.
+
+    Raises:
+        ValueError: there are none, or the table is another one.
+    """
+    frames.check_columns(merges, CLUSTER_TREE_COLUMNS)
+    if merges.empty:
+        raise ValueError("nothing to draw: the table of merges has no rows")
+    return merges[CLUSTER_TREE_COLUMNS]
+
+
+def draw_cluster_tree(drawn: pd.DataFrame) -> Figure:
+    """Dendrograms with heights in logarithms; a colour a cluster, grey where there is none.
+
+    Args:
+        drawn: by `table`.
+    """
+    layers = sorted(set(drawn["layer"]))
+    with style.look():
+        figure = Figure(figsize=(7, 2.9 * len(layers) + 0.4), layout="constrained")
+        panels = figure.subplots(len(layers), squeeze=False)[:, 0]
+        for axes, layer in zip(panels, layers, strict=True):
+            draw_tree(axes, drawn[drawn["layer"] == layer])
+        figure.supylabel("distance at which units join")
+    return figure
+
+
+def draw_tree(axes: Axes, merges: pd.DataFrame) -> None:
+    """The tree of one layer."""
+    first = merges.iloc[0]
+    lowest = max(CLUSTER_TREE_LOWEST, merges["height"][merges["height"] > 0].min() / 2)
+    corners = np.empty((len(merges), 4, 2))  # up the left, across, down the right
+    for corner, (place, height) in enumerate(
+        (
+            ("left", "left_height"),
+            ("left", "height"),
+            ("right", "height"),
+            ("right", "right_height"),
+        )
+    ):
+        corners[:, corner, 0] = merges[place]
+        corners[:, corner, 1] = merges[height].clip(lower=lowest)
+    names = sorted(set(merges["cluster"]) - {-1})
+    colours = dict(zip(names, style.distinct(len(names)), strict=True))
+    looks = [colours.get(cluster, NO_CLUSTER) for cluster in merges["cluster"]]
+    axes.add_collection(LineCollection(list(corners), colors=looks, linewidths=0.8))
+    axes.axhline(first["cut"], color="black", linestyle="--", label="cut")
+    axes.set_yscale("log")
+    axes.set_xlim(-1, first["num_shown"])
+    axes.set_ylim(lowest, 1.3 * merges["height"].max())
+    axes.set_xticks([])
+    axes.grid(axis="x", visible=False)
+    axes.set_title(f"hidden layer {first['layer']:.0f}")
+    axes.set_xlabel(subsample_note(first["num_shown"], first["num_units"]))
+    axes.legend(loc="lower right")
+
+
+def subsample_note(num_shown: int, num_units: int) -> str:
+    """How many units of how many, in words."""
+    if num_shown == num_units:
+        return f"units of all students ({num_units:.0f})"
+    return f"units of all students ({num_shown:.0f} of {num_units:.0f})"
+
+
+UNIT_DISTANCES_COLUMNS = [
+    "layer",
+    "row",
+    "column",
+    "distance",
+    "row_cluster",
+    "num_shown",
+    "num_units",
+]
+UNIT_DISTANCES_LOWEST = 1e-7
+
+
+def unit_distances_table(matrix: pd.DataFrame) -> pd.DataFrame:
+    """What the figure shows: a row a cell.
+
+    Args:
+        matrix: as `extract.py` writes it.
+
+    Raises:
+        ValueError: there is nothing to draw, or the table is another one.
+    """
+    frames.check_columns(matrix, UNIT_DISTANCES_COLUMNS)
+    if matrix.empty:
+        raise ValueError("nothing to draw: the table of distances has no rows")
+    return matrix[UNIT_DISTANCES_COLUMNS]
+
+
+def draw_unit_distances(drawn: pd.DataFrame) -> Figure:
+    """Heat maps, logarithmic: clusters are dark squares on the diagonal.
+
+    Args:
+        drawn: by `table`.
+    """
+    layers = sorted(set(drawn["layer"]))
+    positive = drawn["distance"][drawn["distance"] > UNIT_DISTANCES_LOWEST]
+    lowest = positive.min() if len(positive) else UNIT_DISTANCES_LOWEST
+    norm = LogNorm(lowest, max(drawn["distance"].max(), 2 * lowest))
+    with style.look():
+        figure = Figure(figsize=(4.4, 3.6 * len(layers)), layout="constrained")
+        panels = figure.subplots(len(layers), squeeze=False)[:, 0]
+        for axes, layer in zip(panels, layers, strict=True):
+            cells = drawn[drawn["layer"] == layer]
+            square = cells.pivot(index="row", columns="column", values="distance").to_numpy()
+            image = axes.imshow(np.maximum(square, lowest), norm=norm, cmap="viridis")
+            axes.grid(False)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.set_title(f"hidden layer {layer}")
+            first = cells.iloc[0]
+            axes.set_xlabel(subsample_note(first["num_shown"], first["num_units"]))
+        figure.colorbar(image, ax=list(panels), label="distance", shrink=0.8)
+    return figure
+
+
+UNITS = ["layer", "unit", "found_unit", "distance_in", "distance_out"]
+EXCESS = ["layer", "found_unit", "nearest_unit", "distance_in", "length_out"]
+TEACHER_DISTANCES_COLUMNS = ["layer", "kind", "unit", "quantity", "distance", "length_out"]
+TEACHER_DISTANCES_LOWEST = 1e-16
+INTO, OUT, MISSING, MORE = "what goes in", "what goes out", "missing", "in excess"
+LOOKS = {INTO: ("o", "C0"), OUT: ("s", "C1"), MISSING: ("x", "C3"), MORE: ("^", "0.4")}
+
+
+def teacher_distances_table(comparison: pd.DataFrame, excess: pd.DataFrame) -> pd.DataFrame:
+    """What the figure shows: a row a mark.
+
+    Args:
+        comparison: as `extract.py` writes it.
+        excess: likewise.
+
+    Raises:
+        ValueError: there is nothing to draw, or a table is another one.
+    """
+    frames.check_columns(comparison, UNITS)
+    frames.check_columns(excess, EXCESS)
+    if comparison.empty:
+        raise ValueError("nothing to draw: the table of the comparison has no rows")
+    there = comparison["found_unit"].notna()
+    marks = []
+    for quantity, column in ((INTO, "distance_in"), (OUT, "distance_out")):
+        some = comparison[there].assign(kind="unit", quantity=quantity)
+        marks.append(some.rename(columns={column: "distance"}))
+    gone = comparison[~there].assign(kind="unit", quantity=MISSING, distance=1.0)
+    more = excess.drop(columns="found_unit").assign(kind="excess", quantity=MORE)
+    more = more.rename(columns={"nearest_unit": "unit", "distance_in": "distance"})
+    given = [
+        each.reindex(columns=TEACHER_DISTANCES_COLUMNS)
+        for each in (*marks, gone, more)
+        if not each.empty
+    ]
+    return pd.concat(given, ignore_index=True)
+
+
+def draw_teacher_distances(drawn: pd.DataFrame) -> Figure:
+    """Cosine distances, logarithmic; left of the line the teacher's units, right of it the excess.
+
+    A unit in excess is shown at its distance to the nearest unit of the teacher.
+
+    Args:
+        drawn: by `table`.
+    """
+    layers = sorted(set(drawn["layer"]))
+    with style.look():
+        figure = Figure(figsize=(6.4, 2.5 * len(layers) + 0.9), layout="constrained")
+        panels = figure.subplots(len(layers), squeeze=False)[:, 0]
+        for axes, layer in zip(panels, layers, strict=True):
+            draw_layer(axes, drawn[drawn["layer"] == layer])
+            axes.set_title(f"hidden layer {layer}")
+        panels[-1].set_xlabel("units of the teacher, then those in excess")
+        figure.supylabel("cosine distance")
+        names = [name for name in LOOKS if (drawn["quantity"] == name).any()]
+        handles = {h.get_label(): h for axes in panels for h in axes.get_lines()}
+        figure.legend(handles=[handles[name] for name in names], loc="outside upper left", ncols=4)
+    return figure
+
+
+def draw_layer(axes: Axes, marks: pd.DataFrame) -> None:
+    """The marks of one layer."""
+    units = marks[marks["kind"] == "unit"]
+    width = units["unit"].max() + 1
+    for name, (marker, colour) in LOOKS.items():
+        some = marks[marks["quantity"] == name]
+        if some.empty:
+            continue
+        places = width + 0.5 + np.arange(len(some)) if name == MORE else some["unit"]
+        values = some["distance"].clip(lower=TEACHER_DISTANCES_LOWEST)
+        axes.plot(places, values, marker, color=colour, label=name, markersize=4, linestyle="")
+    if (marks["kind"] == "excess").any():
+        axes.axvline(width - 0.25, color="black", linewidth=0.8)
+    axes.set_yscale("log")
+    axes.set_xticks(list(style.spread(int(width), 20)))
+    axes.set_ylim(top=max(2.0, 2 * marks["distance"].max()))
+
+
+def save_extraction(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
     """Draw what the tables allow, and write it.
 
     Args:
@@ -27,21 +400,21 @@ def save(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
     Returns:
         The files, see `files.save`.
     """
-    return files.save_all(drawings(tables), folder)
+    return files.save_all(extraction_drawings(tables), folder)
 
 
-def drawings(tables: Mapping[str, pd.DataFrame]) -> Iterator[Drawing]:
+def extraction_drawings(tables: Mapping[str, pd.DataFrame]) -> Iterator[Drawing]:
     """What the tables allow.
 
     Args:
         tables: by the names under which `extract.py` writes them; comparison and excess are there
             only if there is a teacher.
     """
-    yield Drawing("losses", student_losses.table(tables["losses"]), student_losses.draw)
-    yield Drawing("dendrogram", cluster_tree.table(tables["merges"]), cluster_tree.draw)
-    yield Drawing("cluster_counts", cluster_counts.table(tables["counts"]), cluster_counts.draw)
-    yield Drawing("distances", unit_distances.table(tables["matrix"]), unit_distances.draw)
-    yield Drawing("angles", cluster_angles.table(tables["clusters"]), cluster_angles.draw)
+    yield Drawing("losses", student_losses_table(tables["losses"]), draw_student_losses)
+    yield Drawing("dendrogram", cluster_tree_table(tables["merges"]), draw_cluster_tree)
+    yield Drawing("cluster_counts", cluster_counts_table(tables["counts"]), draw_cluster_counts)
+    yield Drawing("distances", unit_distances_table(tables["matrix"]), draw_unit_distances)
+    yield Drawing("angles", cluster_angles_table(tables["clusters"]), draw_cluster_angles)
     if "comparison" in tables:
-        marks = teacher_distances.table(tables["comparison"], tables["excess"])
-        yield Drawing("teacher", marks, teacher_distances.draw)
+        marks = teacher_distances_table(tables["comparison"], tables["excess"])
+        yield Drawing("teacher", marks, draw_teacher_distances)

@@ -1,4 +1,4 @@
-"""A figure as files: PNG, PDF, and the numbers that were drawn."""
+"""Figures as files: PNG, PDF, the numbers drawn as CSV, TensorBoard images."""
 
 import io
 import logging
@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pandas as pd
 from matplotlib.figure import Figure
+from PIL import Image
 
-from isthmus import runs, safe_reading
 from isthmus.plots import style
+from isthmus.store import files, reading
 
 # Nothing in a file says when or with which version it was made: equal data give equal bytes.
 METADATA: dict[str, dict[str, None]] = {
@@ -39,7 +40,7 @@ class Drawing:
     markdown: str | None = None
 
     def __post_init__(self) -> None:
-        safe_reading.check_file_name(self.name, "a table")
+        reading.check_file_name(self.name, "a table")
 
 
 def save_all(
@@ -63,7 +64,7 @@ def save_all(
         paths += save(figure, drawing.shown, folder, drawing.name)
         if drawing.markdown is not None:
             paths.append(folder / f"{drawing.name}.md")
-            runs.write_bytes(paths[-1], drawing.markdown.encode())
+            files.write_bytes(paths[-1], drawing.markdown.encode())
     return paths
 
 
@@ -82,18 +83,57 @@ def save(figure: Figure, drawn: pd.DataFrame, folder: Path, name: str) -> list[P
     Returns:
         The files: `name`.csv, .png and .pdf.
     """
-    safe_reading.check_file_name(name, "a table")
+    reading.check_file_name(name, "a table")
     contents = {"csv": drawn.to_csv(index=False, lineterminator="\n").encode()}
-    contents |= {kind: rendered(figure, kind) for kind in METADATA}
+    contents |= {kind: render(figure, kind) for kind in METADATA}
     for kind, content in contents.items():
-        runs.write_bytes(folder / f"{name}.{kind}", content)
+        files.write_bytes(folder / f"{name}.{kind}", content)
     return [folder / f"{name}.{kind}" for kind in contents]
 
 
-def rendered(figure: Figure, kind: str) -> bytes:
+def render(figure: Figure, kind: str) -> bytes:
     """The bytes of a figure as "png" or "pdf"."""
     logging.getLogger("fontTools").setLevel(logging.WARNING)  # else it tells of each font in a PDF
     buffer = io.BytesIO()
     with style.look():
         figure.savefig(buffer, format=kind, metadata=METADATA[kind])
     return buffer.getvalue()
+
+
+FILE = "events.out.tfevents.0.figures"  # TensorBoard reads files that are named so
+
+
+def write_events(folder: Path) -> Path | None:
+    """Put all figures of a folder into an event file beside them, in place of an earlier one.
+
+    Equal figures give equal bytes.
+
+    Args:
+        folder: with PNG files, each of which is an image under its name.
+
+    Returns:
+        The file; None where there is no figure.
+    """
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    pictures = sorted(folder.glob("*.png"))
+    if not pictures:
+        return None
+    content = io.BytesIO()
+    records = RecordWriter(content)
+    records.write(Event(wall_time=0, file_version="brain.Event:2").SerializeToString())
+    for picture in pictures:
+        png = picture.read_bytes()
+        with Image.open(io.BytesIO(png)) as opened:
+            image = Summary.Image(
+                width=opened.width,
+                height=opened.height,
+                colorspace=len(opened.getbands()),
+                encoded_image_string=png,
+            )
+        summary = Summary(value=[Summary.Value(tag=picture.stem, image=image)])
+        records.write(Event(wall_time=0, step=0, summary=summary).SerializeToString())
+    files.write_bytes(folder / FILE, content.getvalue())
+    return folder / FILE

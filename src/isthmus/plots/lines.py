@@ -1,18 +1,287 @@
-"""How much worse than the chord all lines of a study are: a panel a pair."""
+"""Figures of loss and accuracy along lines."""
 
+import math
+from collections import Counter
+from functools import reduce
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
-from isthmus.plots import curves, pairs, rows, style
+from isthmus.plots import frames, style
+
+EACH_CHILD, MEAN_CHILD, ONLY_CHILD, BETWEEN_FILES = "each child", "mean child", "child", "line"
+EACH_MAIN, MEAN_MAIN = "each main branch", "mean main branch"
+GROUP = [*frames.PAIR, *frames.TREATMENT, "split"]
+LINES = [*GROUP, "child_seed", "alpha", "loss", "accuracy"]
+MEASURED = ["alpha", "value", "chord", "excess", "barrier", "barrier_frankle"]
+COLUMNS = [*GROUP, "metric", "curve", "seeds", *MEASURED]
+
+
+def curves_table(
+    lines: pd.DataFrame, metrics: tuple[str, ...] = ("loss", "accuracy")
+) -> pd.DataFrame:
+    """Each curve of each child, and the mean over the children, with what a figure marks on them.
+
+    The mean is over children with equally many points, the most that there are, at the alphas that
+    they have in common; where there are several main branches, over the mean of each.
+
+    Args:
+        lines: as `interpolate.py` writes it; one row or more.
+        metrics: loss (nats), accuracy or error (fractions).
+
+    Returns:
+        A row a point of a curve. `curve` is its name in the legend, `seeds` lists the children that
+        it is the mean of (with the seed of their main branch, "1-2", where there are several).
+        `chord` is the straight line between the ends of the curve, and `excess` how much worse than
+        that the curve is (above it; an accuracy below it). `barrier` and `barrier_frankle` are
+        those of this very curve; of an accuracy, those of its error.
+
+    Raises:
+        ValueError: a curve does not go from alpha 0 to 1, or the table is another one.
+    """
+    frames.check_columns(lines, LINES)
+    lines = lines.assign(error=1 - lines["accuracy"])
+    parts = []
+    for keys, group in lines.groupby(GROUP, dropna=False, sort=False):
+        named: dict[str, Any] = dict(zip(GROUP, keys, strict=True))
+        children = by_child(group)
+        for metric in metrics:
+            for curve in of_children(children, metric):
+                parts.append(curve.assign(**named, metric=metric)[COLUMNS])
+    return pd.concat(parts, ignore_index=True)
+
+
+def by_child(group: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The points of each child by its seeds, alphas increasing; "" is the line between two files.
+
+    Raises:
+        ValueError: one does not go from alpha 0 to 1.
+    """
+    children = {}
+    seeds = ["" if pd.isna(seed) else f"{int(seed)}" for seed in group["child_seed"]]
+    if "global_seed" in group and group["global_seed"].nunique() > 1:
+        mains = group["global_seed"].astype(int)
+        seeds = [f"{main}-{child}" for main, child in zip(mains, seeds, strict=True)]
+    for seed, points in group.assign(seeds=seeds).groupby("seeds", sort=False):
+        name = str(seed)
+        children[name] = points.sort_values("alpha")
+        ends = tuple(children[name]["alpha"].iloc[[0, -1]])
+        if ends != (0, 1):
+            whose = f"child {name}" if name else "line"
+            raise ValueError(
+                f"{whose}, split {points['split'].iloc[0]}: alpha must go from 0 to 1, "
+                f"got {ends[0]:g} to {ends[1]:g}"
+            )
+    return children
+
+
+def of_children(children: dict[str, pd.DataFrame], metric: str) -> list[pd.DataFrame]:
+    """The curve of each child and, where there are several, of their mean."""
+    drawn = [
+        measured_rows(points["alpha"].to_numpy(), points[metric].to_numpy(), metric).assign(
+            curve=EACH_CHILD, seeds=seed
+        )
+        for seed, points in children.items()
+    ]
+    if len(drawn) == 1:
+        return [drawn[0].assign(curve=ONLY_CHILD if "" not in children else BETWEEN_FILES)]
+    alike = _equally_long(drawn)
+    if len(alike) == 1:
+        return [*drawn, alike[0].assign(curve=ONLY_CHILD)]
+    alphas = reduce(np.intersect1d, [curve["alpha"].to_numpy() for curve in alike])
+    by_main: dict[str, list[np.ndarray]] = {}
+    for curve in alike:
+        values = curve.set_index("alpha")["value"].reindex(alphas).to_numpy()
+        by_main.setdefault(main_seed(curve["seeds"].iloc[0]), []).append(values)
+    means = [np.mean(several, axis=0) for several in by_main.values()]
+    mean = measured_rows(alphas, np.mean(means, axis=0), metric)
+    seeds = frames.join_seeds(curve["seeds"].iloc[0] for curve in alike)
+    return [*drawn, mean.assign(curve=MEAN_MAIN if len(means) > 1 else MEAN_CHILD, seeds=seeds)]
+
+
+def _equally_long(drawn: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The most curves that have equally many points, the finest of them if there are several."""
+    counts = Counter(len(curve) for curve in drawn)
+    chosen = max(counts, key=lambda length: (counts[length], length))
+    return [curve for curve in drawn if len(curve) == chosen]
+
+
+def main_seed(seeds: str) -> str:
+    """The main branch that a child left, of several; "" of a single one."""
+    return seeds.split("-")[0] if "-" in seeds else ""
+
+
+def measured_rows(alphas: np.ndarray, values: np.ndarray, metric: str) -> pd.DataFrame:
+    """One curve with its chord and barriers.
+
+    Args:
+        alphas: (points,), increasing from 0 to 1.
+        values: (points,), of `metric`.
+        metric: loss, accuracy or error.
+    """
+    chord = values[0] + alphas * (values[-1] - values[0])
+    chord[-1] = values[-1]  # exactly
+    worse = -1 if metric == "accuracy" else 1
+    excess = worse * (values - chord) + 0.0  # not -0.0
+    frankle = (worse * values).max() - worse * (values[0] + values[-1]) / 2
+    columns = (alphas, values, chord, excess, excess.max(), frankle)
+    return pd.DataFrame(dict(zip(MEASURED, columns, strict=True)))
+
+
+def main_curves(drawn: pd.DataFrame) -> pd.DataFrame:
+    """The curves on which barriers are marked: of a mean, or of the only child."""
+    return drawn[~drawn["curve"].isin([EACH_CHILD, EACH_MAIN])]
+
+
+def curve_label(drawn: pd.DataFrame) -> str:
+    """What a curve is, in words: "mean of 3 children"; nothing for a line between two files."""
+    first = main_curves(drawn).iloc[0]
+    if first["curve"] == BETWEEN_FILES:
+        return ""
+    seeds = str(first["seeds"]).split()
+    if first["curve"] == MEAN_MAIN:
+        return f"mean of {len(set(map(main_seed, seeds)))} main branches"
+    return f"mean of {len(seeds)} children" if len(seeds) > 1 else "one child"
+
+
+CHORD: dict[str, Any] = {"color": "0.35", "linestyle": (0, (4, 3)), "linewidth": 1.0}
+MARKS: dict[str, dict[str, Any]] = {  # a stroke with a bar at either end
+    "barrier": {"color": "#cc3311", "linewidth": 1.8, "marker": "_", "markersize": 7},
+    "barrier_frankle": {"color": "#0077bb", "linewidth": 1.8, "marker": "_", "markersize": 7},
+}
+BESIDE = 1.05  # alpha at which the second barrier is drawn, so that it never hides the first
+
+
+def line_table(
+    lines: pd.DataFrame, pair: frames.Pair = None, align: str = "none", bn: str = "reset"
+) -> pd.DataFrame:
+    """What the figure shows: the curves of one pair, their chords and their barriers.
+
+    Args:
+        lines: as `interpolate.py` writes it.
+        pair: k1 and k2 in epochs; None is the line between two files.
+        align: none, weights or activations.
+        bn: what became of the batch-norm statistics: reset, average, keep or repair.
+
+    Returns:
+        See `curves.table`.
+
+    Raises:
+        ValueError: there is nothing to draw, with what there is; or see `curves.table`.
+    """
+    frames.check_columns(lines, LINES)
+    return curves_table(frames.rows_of_treatment(frames.rows_of_pair(lines, pair), align, bn))
+
+
+def draw_line(drawn: pd.DataFrame) -> Figure:
+    """Loss beside accuracy, a row a split; children thin, their mean bold.
+
+    The barriers are marked on the bold curve, and are those of the bold curve: the mean of the
+    children's own is written beside them. `barrier_frankle` is marked at the right of the panel.
+
+    Args:
+        drawn: by `table`.
+    """
+    splits = frames.list_splits(drawn)
+    with style.look():
+        figure = Figure(figsize=(7.6, 2.7 * len(splits) + 1.1), layout="constrained")
+        panels = figure.subplots(len(splits), 2, sharex=True, squeeze=False)
+        for split, row in zip(splits, panels, strict=True):
+            for metric, axes in zip(("loss", "accuracy"), row, strict=True):
+                panel = drawn[(drawn["split"] == split) & (drawn["metric"] == metric)]
+                draw_line_panel(axes, panel)
+                axes.set_ylabel(f"{split} {metric} ({style.UNITS[metric]})")
+        for axes in panels[-1]:
+            axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+            frames.alpha_axis(axes, drawn)
+        names = drawn["curve"].drop_duplicates().tolist()
+        handles = [Line2D([], [], **look_of(name), label=name) for name in names]
+        handles.append(Line2D([], [], **CHORD, label="chord"))
+        handles += [Line2D([], [], **MARKS[name], label=frames.DEFINITIONS[name]) for name in MARKS]
+        figure.legend(
+            handles=handles,
+            title=line_heading(drawn),
+            loc="outside upper left",
+            alignment="left",
+            ncols=2,
+        )
+    return figure
+
+
+def look_of(curve: str) -> dict[str, Any]:
+    """How a curve looks."""
+    if curve == EACH_CHILD:
+        return {**style.EACH_CHILD, "marker": "None"}
+    return {**style.MEAN_CHILD, "linewidth": 1.6, "markersize": 3}
+
+
+def draw_line_panel(axes: Axes, panel: pd.DataFrame) -> None:
+    """The curves of one split and one metric."""
+    each = panel[panel["curve"] == EACH_CHILD]
+    for _, child in each.groupby("seeds", sort=False):
+        axes.plot(child["alpha"], child["value"], **look_of(EACH_CHILD))
+    bold = main_curves(panel)
+    axes.plot(bold["alpha"], bold["value"], **look_of(bold["curve"].iloc[0]))
+    axes.plot(bold["alpha"], bold["chord"], **CHORD)
+    marks = draw_marks(axes, bold)
+    for name, mark in marks.items():
+        mark.set_label(line_label(name, bold, each))
+    axes.legend(
+        handles=list(marks.values()),
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1),
+        fontsize=8,
+        handlelength=1.2,
+    )
+
+
+def draw_marks(axes: Axes, bold: pd.DataFrame) -> dict[str, Line2D]:
+    """Both barriers of one curve: from the chord, and from the mean of the ends."""
+    worst = bold.iloc[int(bold["excess"].fillna(0).argmax())]
+    (barrier,) = axes.plot(
+        2 * [worst["alpha"]], [worst["chord"], worst["value"]], **MARKS["barrier"], zorder=3
+    )
+    accuracy = bold["metric"].iloc[0] == "accuracy"
+    worse = -bold["value"] if accuracy else bold["value"]
+    top = bold.iloc[int(worse.fillna(-math.inf).argmax())]
+    base = (bold["value"].iloc[0] + bold["value"].iloc[-1]) / 2
+    guide = {"color": MARKS["barrier_frankle"]["color"], "linestyle": ":", "linewidth": 0.9}
+    axes.plot([0.5, BESIDE], [base, base], **guide)  # it crosses the chord half way
+    axes.plot([top["alpha"], BESIDE], 2 * [top["value"]], **guide)
+    (frankle,) = axes.plot(2 * [BESIDE], [base, top["value"]], **MARKS["barrier_frankle"], zorder=3)
+    return {"barrier": barrier, "barrier_frankle": frankle}
+
+
+def line_label(name: str, bold: pd.DataFrame, each: pd.DataFrame) -> str:
+    """A barrier of the bold curve, and the mean of the children's own, which is another number."""
+    of = " of error" if bold["metric"].iloc[0] == "accuracy" else ""
+    text = f"{name}{of} {bold[name].iloc[0]:.3g}"
+    if each.empty:
+        return text
+    own = each.groupby("seeds")[name].first()[str(bold["seeds"].iloc[0]).split()]
+    by_main = own.groupby([main_seed(seeds) for seeds in own.index]).mean()
+    return f"{text} (children {by_main.mean():.3g})"
+
+
+def line_heading(drawn: pd.DataFrame) -> str:
+    """What the figure shows, in words."""
+    if (drawn["curve"] == ONLY_CHILD).any():
+        return f"{frames.figure_title(drawn)}, child seed {main_curves(drawn)['seeds'].iloc[0]}"
+    if (drawn["curve"] == BETWEEN_FILES).all():
+        return frames.figure_title(drawn)
+    barriers = "barriers: of the mean curve (in brackets the mean of the children's own)"
+    return f"{frames.figure_title(drawn)}, {curve_label(drawn)}\n{barriers}"
+
 
 COLOURS = {"train": "#0072b2", "val": "#009e73", "test": "#d55e00"}
 DASHES = {"train": "-", "val": ":", "test": (0, (4, 1.5))}
 
 
-def table(
+def lines_table(
     lines: pd.DataFrame, metric: str = "loss", align: str = "none", bn: str = "reset"
 ) -> pd.DataFrame:
     """What the figure shows: the excess over the chord along every line.
@@ -31,11 +300,11 @@ def table(
     """
     if metric not in ("loss", "error"):
         raise ValueError(f"metric: must be loss or error, got {metric}")
-    rows.check_columns(lines, curves.LINES)
-    return curves.table(pairs.treated(lines, align, bn), (metric,))
+    frames.check_columns(lines, LINES)
+    return curves_table(frames.rows_of_treatment(lines, align, bn), (metric,))
 
 
-def draw(drawn: pd.DataFrame) -> Figure:
+def draw_lines(drawn: pd.DataFrame) -> Figure:
     """A panel a pair, all on the same axes: children thin, their mean bold, a colour a split.
 
     The top of a curve is its `barrier`.
@@ -43,18 +312,18 @@ def draw(drawn: pd.DataFrame) -> Figure:
     Args:
         drawn: by `table`.
     """
-    found = pairs.found(drawn)
+    found = frames.list_pairs(drawn)
     with style.look():
         figure, panels = style.grid(len(found), columns_of(drawn))
         for pair, axes in zip(found, panels, strict=True):
-            draw_panel(axes, pairs.where(drawn, pair))
-            axes.set_title(pairs.title(pair))
+            draw_lines_panel(axes, frames.rows_of_pair(drawn, pair))
+            axes.set_title(frames.pair_title(pair))
         metric = drawn["metric"].iloc[0]
-        pairs.alpha_axis(axes, drawn)
+        frames.alpha_axis(axes, drawn)
         figure.supxlabel(axes.get_xlabel())
         axes.set_xlabel("")
-        figure.supylabel(f"{metric} above the chord ({pairs.UNITS[metric]})")
-        heading = f"{pairs.about(drawn)}\nlargest value: barrier (Entezari et al., 2022)"
+        figure.supylabel(f"{metric} above the chord ({frames.UNITS[metric]})")
+        heading = f"{frames.treatment_words(drawn)}\nlargest value: barrier (Entezari et al., 2022)"
         style.legend(figure, panels, title=heading)
     return figure
 
@@ -62,22 +331,103 @@ def draw(drawn: pd.DataFrame) -> Figure:
 def columns_of(drawn: pd.DataFrame) -> int | None:
     """A column a k2, where every k1 has every k2 and they are few; else any number."""
     num_k1, num_k2 = (drawn[k].nunique() for k in ("k1", "k2"))
-    whole = len(pairs.found(drawn)) == num_k1 * num_k2
+    whole = len(frames.list_pairs(drawn)) == num_k1 * num_k2
     return num_k2 if whole and 1 < num_k1 and 1 < num_k2 <= 6 else None
 
 
-def draw_panel(axes: Axes, panel: pd.DataFrame) -> None:
+def draw_lines_panel(axes: Axes, panel: pd.DataFrame) -> None:
     """The curves of one pair."""
-    for split in pairs.splits(panel):
+    for split in frames.list_splits(panel):
         points = panel[panel["split"] == split]
         look: dict[str, Any] = {"color": COLOURS[split], "linestyle": DASHES[split]}
-        for _, child in points[points["curve"] == curves.EACH_CHILD].groupby("seeds"):
+        for _, child in points[points["curve"] == EACH_CHILD].groupby("seeds"):
             thin: dict[str, Any] = {
                 "linewidth": 0.6,
                 "alpha": 0.6,
-                "label": f"{split}, {curves.EACH_CHILD}",
+                "label": f"{split}, {EACH_CHILD}",
             }
             axes.plot(child["alpha"], child["excess"], **look, **thin)
-        bold, words = curves.main(points), curves.whose(points)
+        bold, words = main_curves(points), curve_label(points)
         label = f"{split}, {words}" if words else split
         axes.plot(bold["alpha"], bold["excess"], **look, linewidth=1.5, label=label)
+
+
+def compared_table(lines: pd.DataFrame, pair: frames.Pair = None) -> pd.DataFrame:
+    """What the figure shows: a curve for each alignment and treatment of batch norm of one pair.
+
+    Args:
+        lines: as `interpolate.py` writes it.
+        pair: k1 and k2 in epochs; None is the line between two files.
+
+    Returns:
+        See `curves.table`; without the single children where there are several.
+
+    Raises:
+        ValueError: there is nothing to draw, with what there is; or see `curves.table`.
+    """
+    frames.check_columns(lines, LINES)
+    found = frames.rows_of_pair(lines, pair)
+    parts = [frames.rows_of_treatment(found, *sort) for sort in frames.treatments(found)]
+    return main_curves(curves_table(pd.concat(parts))).reset_index(drop=True)
+
+
+def draw_compared(drawn: pd.DataFrame) -> Figure:
+    """Loss beside accuracy, a row a split; the barriers of each curve in the legend of its panel.
+
+    Args:
+        drawn: by `table`.
+    """
+    splits, sorts = frames.list_splits(drawn), frames.treatments(drawn)
+    with style.look():
+        height = (2.5 + 0.17 * len(sorts)) * len(splits) + 1.0
+        figure = Figure(figsize=(8.6, height), layout="constrained")
+        panels = figure.subplots(len(splits), 2, sharex=True, squeeze=False)
+        for split, row in zip(splits, panels, strict=True):
+            for metric, axes in zip(("loss", "accuracy"), row, strict=True):
+                panel = drawn[(drawn["split"] == split) & (drawn["metric"] == metric)]
+                draw_compared_panel(axes, panel)
+                axes.set_ylabel(f"{split} {metric} ({style.UNITS[metric]})")
+        for axes in panels[-1]:
+            frames.alpha_axis(axes, drawn)
+        chord = Line2D([], [], **CHORD, label="chord of each line")
+        figure.legend(
+            handles=[chord],
+            title=compared_heading(drawn),
+            loc="outside upper left",
+            alignment="left",
+        )
+    return figure
+
+
+def draw_compared_panel(axes: Axes, panel: pd.DataFrame) -> None:
+    """The curves of one split and one metric."""
+    for place, (align, bn) in enumerate(frames.treatments(panel)):
+        curve = frames.rows_of_treatment(panel, align, bn)
+        first, colour = curve.iloc[0], style.COLOURS[place % len(style.COLOURS)]
+        label = f"{align}, {bn}: barrier {first['barrier']:.3g}"
+        label += f", barrier_frankle {first['barrier_frankle']:.3g}"
+        look = {**frames.marker(place), "markersize": 3.5, "markevery": every_nth(len(curve))}
+        axes.plot(curve["alpha"], curve["value"], color=colour, **look, label=label)
+        axes.plot(curve["alpha"], curve["chord"], **{**CHORD, "color": colour, "alpha": 0.6})
+    of = " (of the error)" if panel["metric"].iloc[0] == "accuracy" else ""
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.02, 1),
+        fontsize=7.5,
+        title=f"align, batch norm: barriers{of}",
+        title_fontsize=7.5,
+        alignment="left",
+        labelspacing=0.25,
+    )
+
+
+def compared_heading(drawn: pd.DataFrame) -> str:
+    """What the figure shows, in words, and how the barriers in it are defined."""
+    (pair,) = frames.list_pairs(drawn)
+    words = [word for word in (frames.pair_title(pair), curve_label(drawn)) if word]
+    return "\n".join([", ".join(words) or "line", *frames.DEFINITIONS.values()])
+
+
+def every_nth(count: int) -> int:
+    """One in so many points has a marker."""
+    return max(1, count // 12)

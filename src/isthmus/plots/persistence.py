@@ -1,6 +1,7 @@
-"""The validation examples that change most often: when each was classified correctly."""
+"""Figures of how long validation examples stay misclassified."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -9,15 +10,18 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from isthmus.plots import epochs, models, predicted, style
-from isthmus.plots.trained import Predictions
+from isthmus.plots import epochs, style
+from isthmus.plots import predictions as plots_predictions
+from isthmus.plots.runs import Predictions
 
 COUNT = 10  # examples that are drawn
-COLUMNS = ["setting", "seed", "model", "rank", "index", "changes", "epoch", "correct"]
+PERSISTENCE_COLUMNS = ["setting", "seed", "model", "rank", "index", "changes", "epoch", "correct"]
 WRONG, RIGHT = "#d55e00", "#cfe8f7"  # told apart by lightness too
 
 
-def table(predictions: Sequence[Predictions], wanted: predicted.Range = None) -> pd.DataFrame:
+def persistence_table(
+    predictions: Sequence[Predictions], wanted: plots_predictions.Range = None
+) -> pd.DataFrame:
     """What the figure shows: ten examples of one training of each setting, that of its first seed.
 
     Args:
@@ -32,8 +36,8 @@ def table(predictions: Sequence[Predictions], wanted: predicted.Range = None) ->
     parts = []
     for one in first_of_each(predictions):
         chosen, changes = most_unstable(one, wanted)
-        for model in models.ordered(one.correct):
-            when, correct = predicted.within(one, model, wanted)
+        for model in style.order_models(one.correct):
+            when, correct = plots_predictions.epoch_range(one, model, wanted)
             for rank, place in enumerate(chosen, start=1):
                 bars = pd.DataFrame({"epoch": when, "correct": correct[:, place].astype(int)})
                 parts.append(
@@ -46,7 +50,7 @@ def table(predictions: Sequence[Predictions], wanted: predicted.Range = None) ->
                         changes=int(changes[place]),
                     )
                 )
-    return pd.concat(parts, ignore_index=True)[COLUMNS]
+    return pd.concat(parts, ignore_index=True)[PERSISTENCE_COLUMNS]
 
 
 def first_of_each(predictions: Sequence[Predictions]) -> list[Predictions]:
@@ -59,22 +63,24 @@ def first_of_each(predictions: Sequence[Predictions]) -> list[Predictions]:
     return list(found.values())
 
 
-def most_unstable(one: Predictions, wanted: predicted.Range) -> tuple[np.ndarray, np.ndarray]:
+def most_unstable(
+    one: Predictions, wanted: plots_predictions.Range
+) -> tuple[np.ndarray, np.ndarray]:
     """Places of the ten examples that change most often, and how often each of all changes.
 
     Of equally many changes the first in the data set comes first.
     """
-    changes = predicted.changes(predicted.within(one, models.PLAIN, wanted)[1])
+    changes = plots_predictions.changes(plots_predictions.epoch_range(one, style.PLAIN, wanted)[1])
     return np.lexsort((one.indices, -changes))[:COUNT], changes
 
 
-def draw(drawn: pd.DataFrame) -> Figure:
+def draw_persistence(drawn: pd.DataFrame) -> Figure:
     """Barcodes: a row of panels a setting and a column a model, in each a row an example.
 
     Args:
         drawn: by `table`.
     """
-    settings, names = list(dict.fromkeys(drawn["setting"])), models.ordered(drawn["model"])
+    settings, names = list(dict.fromkeys(drawn["setting"])), style.order_models(drawn["model"])
     with style.look():
         size = (max(2.1 * len(names) + 1.0, 4.6), 2.2 * len(settings) + 1.1)
         figure = Figure(figsize=size, layout="constrained")
@@ -115,3 +121,89 @@ def _edges(when: np.ndarray) -> np.ndarray:
     """Half-way between moments, and as far beyond the first and the last."""
     middle = (when[1:] + when[:-1]) / 2
     return np.concatenate([[2 * when[0] - middle[0]], middle, [2 * when[-1] - middle[-1]]])
+
+
+PERSISTENCE_IMAGES_COLUMNS = [
+    "setting",
+    "seed",
+    "rank",
+    "index",
+    "label",
+    "changes",
+    "model",
+    "share",
+]
+
+
+@dataclass(frozen=True, eq=False)
+class Images:
+    """Examples of the training set that a study was validated on.
+
+    Args:
+        indices: (examples,), where each stands in the data set's own training set.
+        pixels: (examples, channels, height, width), in [0, 1].
+        labels: (examples,), the class of each in words.
+    """
+
+    indices: np.ndarray
+    pixels: np.ndarray
+    labels: Sequence[str]
+
+    def of(self, index: int) -> tuple[np.ndarray, str]:
+        """One image, (height, width, channels), and its class."""
+        place = int(np.flatnonzero(self.indices == index)[0])
+        return self.pixels[place].transpose(1, 2, 0), self.labels[place]
+
+
+def persistence_images_table(
+    predictions: Sequence[Predictions], images: Images, wanted: plots_predictions.Range = None
+) -> pd.DataFrame:
+    """What the figure shows besides the images, see `persistence.table`.
+
+    Returns:
+        A row an example and model; `share` is the fraction of epochs in which it is correct.
+    """
+    bars = persistence_table(predictions, wanted)
+    keys = [name for name in PERSISTENCE_IMAGES_COLUMNS if name not in ("label", "share")]
+    drawn = bars.groupby(keys, as_index=False, sort=False).agg(share=("correct", "mean"))
+    return drawn.assign(label=[images.of(index)[1] for index in drawn["index"]])[
+        PERSISTENCE_IMAGES_COLUMNS
+    ]
+
+
+def draw_persistence_images(drawn: pd.DataFrame, images: Images) -> Figure:
+    """A row of images a setting, the one that changes most first.
+
+    Args:
+        drawn: by `table`.
+        images: all that are in it.
+    """
+    settings = list(dict.fromkeys(drawn["setting"]))
+    shown = [drawn[drawn["setting"] == setting].drop_duplicates("rank") for setting in settings]
+    columns = max(map(len, shown))
+    with style.look():
+        size = (1.05 * columns + 0.4, 1.75 * len(settings) + 0.7)
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(len(settings), columns, squeeze=False)
+        for row, examples in zip(panels, shown, strict=True):
+            for axes in row[len(examples) :]:
+                axes.remove()
+            for axes, example in zip(
+                row, examples.rename(columns={"index": "index_"}).itertuples(), strict=False
+            ):
+                pixels, label = images.of(example.index_)
+                axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+                axes.set_title(f"{label}", loc="center")
+                axes.set_xlabel(f"{example.index_}\n{example.changes} changes")
+                axes.set_xticks([])
+                axes.set_yticks([])
+                axes.grid(False)
+            row[0].set_ylabel(examples["setting"].iloc[0])
+        figure.suptitle(persistence_heading(drawn), fontsize=9, x=0.01, ha="left")
+    return figure
+
+
+def persistence_heading(drawn: pd.DataFrame) -> str:
+    """What is above and below each image, in words."""
+    words = "class; index in the training set; changes of correctness from epoch to epoch"
+    return f"{words} ({style.PLAIN}, seed {', '.join(dict.fromkeys(drawn['seed'].astype(str)))})"

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from isthmus.plots import pairs, rows, style
+from isthmus.plots import frames, style
 
 GRID = ["x", "y", "split", "loss", "accuracy"]
 SPANNING = ["A", "B", "C"]
@@ -49,11 +49,11 @@ def table(plane: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
         ValueError: a grid is not whole or has no area, a network that spans the plane is missing,
             or a table is another one.
     """
-    rows.check_columns(plane, GRID)
-    rows.check_columns(networks, ["name", *COLUMNS[1:]])
+    frames.check_columns(plane, GRID)
+    frames.check_columns(networks, ["name", *COLUMNS[1:]])
     plane = _finest(plane)
     if "bn" in networks:
-        networks = networks[networks["bn"] != pairs.AS_TRAINED]  # as no point of the grid is
+        networks = networks[networks["bn"] != frames.AS_TRAINED]  # as no point of the grid is
     if plane.empty:
         raise ValueError("nothing to draw: the table of the plane has no rows at all")
     missing = [name for name in SPANNING if name not in set(networks["name"])]
@@ -91,7 +91,7 @@ def draw(drawn: pd.DataFrame) -> Figure:
     """
     on_grid = drawn["network"].fillna("") == ""
     grid, networks = drawn[on_grid], numbered(drawn[~on_grid])
-    splits = pairs.splits(grid)
+    splits = frames.list_splits(grid)
     with style.look():
         figure, panels, height = subplots(grid, len(splits), networks["network"].nunique())
         for place, axes in enumerate(panels.ravel()):

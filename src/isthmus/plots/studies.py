@@ -8,14 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from isthmus import fingerprints, locks
-from isthmus.runs import write_json
+from isthmus.store import fingerprints, locks
+from isthmus.store.files import write_json
 
 SEED = "seed_"  # begins the name of the folder of a main branch
 LINES = ("lines", "barriers", "intervals")
 
 
-def connectivity(folder: Path) -> None:
+def update_connectivity(folder: Path) -> None:
     """Draw the lines and barriers, or the plane, of a folder of `interpolate.py`.
 
     Where that is of one main branch, what all of the study have in common is drawn, too, in the
@@ -45,32 +45,32 @@ def _lines_or_plane(folder: Path) -> None:
     ):
         tables = [folder / f"{name}.csv" for name in names]
         if all(table.exists() for table in tables):
-            if_new(tables, folder / "figures", draw)
+            draw_if_new(tables, folder / "figures", draw)
 
 
-def branches(averages: Path, distances: Path, folder: Path) -> None:
+def update_branches(averages: Path, distances: Path, folder: Path) -> None:
     """Draw the tables of a tree of `spawn.py`."""
 
     def draw(*arguments: Any) -> None:
-        from isthmus.plots import branches
+        from isthmus.plots import branching
 
-        branches.save(*arguments)
+        branching.save_branches(*arguments)
 
-    if_new([averages, distances], folder, draw)
+    draw_if_new([averages, distances], folder, draw)
 
 
-def search(folder: Path) -> None:
+def update_search(folder: Path) -> None:
     """Draw the trials of a folder of `tune.py`, and what their values depend on."""
 
     def draw(*arguments: Any) -> None:
         from isthmus.plots import trials
 
-        trials.save(*arguments)
+        trials.save_trials(*arguments)
 
-    if_new([folder / "trials.csv", folder / "importance.csv"], folder / "figures", draw)
+    draw_if_new([folder / "trials.csv", folder / "importance.csv"], folder / "figures", draw)
 
 
-def if_new(tables: Sequence[Path], folder: Path, draw: Callable[..., Any]) -> None:
+def draw_if_new(tables: Sequence[Path], folder: Path, draw: Callable[..., Any]) -> None:
     """Draw figures of tables unless they were drawn from exactly these.
 
     Args:
@@ -84,10 +84,10 @@ def if_new(tables: Sequence[Path], folder: Path, draw: Callable[..., Any]) -> No
 
         draw(*map(pandas.read_csv, tables), folder)
 
-    if_changed({path.name: path for path in tables}, folder, draw_tables)
+    draw_if_changed({path.name: path for path in tables}, folder, draw_tables)
 
 
-def if_changed(tables: Mapping[str, Path], folder: Path, draw: Callable[[], Any]) -> None:
+def draw_if_changed(tables: Mapping[str, Path], folder: Path, draw: Callable[[], Any]) -> None:
     """Draw figures unless they were drawn from tables of these names and contents.
 
     Args:
@@ -96,11 +96,11 @@ def if_changed(tables: Mapping[str, Path], folder: Path, draw: Callable[[], Any]
         draw: writes them.
     """
     stamp = folder / "drawn_from.json"
-    contents = {name: fingerprints.file(str(path)) for name, path in tables.items()}
+    contents = {name: fingerprints.file_digest(str(path)) for name, path in tables.items()}
     if stamp.exists() and json.loads(stamp.read_text()) == contents:
         return
     draw()
-    from isthmus.plots import events
+    from isthmus.plots import files
 
-    events.write(folder)
+    files.write_events(folder)
     write_json(stamp, contents)

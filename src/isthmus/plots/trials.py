@@ -1,15 +1,263 @@
-"""All figures of one search by `tune.py`."""
+"""Figures of `tune.py`: trials, their history, importance of options."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import matplotlib
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from isthmus.plots import files, trial_history, trial_importance, trial_parallel, trial_slices
+from isthmus.plots import files, frames, style
 from isthmus.plots.files import Drawing
 
+KNOWN = ["number", "state", "value", "seconds", "folder", "error"]  # columns that are no options
+VALUE = "validation accuracy (fraction)"
+RATIO = 20  # of the largest to the smallest number tried, from which on an axis goes by ratios
+SPREAD = 0.12  # of points beside a choice, so that they do not hide each other
+CHOICES = 8  # numbers that are told apart by place alone
 
-def save(trials: pd.DataFrame, importance: pd.DataFrame, folder: Path) -> list[Path]:
+
+def searched_options(trials: pd.DataFrame) -> list[str]:
+    """Names of what was tried, in order."""
+    return [name for name in trials.columns if name not in KNOWN]
+
+
+def trial_slices_table(trials: pd.DataFrame) -> pd.DataFrame:
+    """What the figure shows: number, value and options of the trials that are complete.
+
+    Args:
+        trials: as `tune.py` writes it.
+
+    Raises:
+        ValueError: none is complete, or the table is another one.
+    """
+    frames.check_columns(trials, ["number", "state", "value"])
+    found = frames.rows_where(trials, "state", "complete")
+    return found[["number", "value", *searched_options(trials)]].reset_index(drop=True)
+
+
+def draw_trial_slices(drawn: pd.DataFrame) -> Figure:
+    """A panel an option, a point a trial, later ones darker.
+
+    Args:
+        drawn: by `table`.
+    """
+    names = searched_options(drawn)
+    columns = 2 if len(names) == 4 else min(len(names), 3)
+    shape = math.ceil(len(names) / columns), columns
+    with style.look():
+        figure = Figure(figsize=(2.9 * columns + 1.2, 2.6 * shape[0] + 0.3), layout="constrained")
+        panels = figure.subplots(*shape, sharey=True, squeeze=False).ravel()
+        for axes in panels[len(names) :]:
+            axes.remove()
+        for axes, name in zip(panels, names, strict=False):
+            points = axes.scatter(
+                tick_places(axes, drawn[name]),
+                drawn["value"],
+                c=drawn["number"],
+                cmap="viridis_r",
+                s=18,
+                edgecolors="white",
+                linewidths=0.4,
+            )
+            axes.set_xlabel(name)
+        figure.supylabel(VALUE, fontsize=9)
+        ticks = MaxNLocator(integer=True)
+        figure.colorbar(points, ax=panels[: len(names)].tolist(), label="trial", ticks=ticks)
+    return figure
+
+
+def tick_places(axes: Axes, column: pd.Series) -> np.ndarray:
+    """Where values lie on an axis that is set for them: by ratio, by number, or by choice."""
+    if is_by_ratio(column):
+        axes.set_xscale("log")
+    if is_number(column):
+        return column.to_numpy(float)
+    found = choice_order(column)
+    axes.set_xticks(range(len(found)), list(found))
+    axes.set_xlim(-0.5, len(found) - 0.5)
+    apart = SPREAD * np.linspace(-1, 1, len(column)) if len(column) > 1 else np.zeros(1)
+    return value_words(column).map(found).to_numpy(float) + apart
+
+
+def choice_order(column: pd.Series) -> dict[str, int]:
+    """The values of an option that is not a number, each with its place in order."""
+    return {word: place for place, word in enumerate(value_words(column.sort_values()).unique())}
+
+
+def value_words(column: pd.Series) -> pd.Series:
+    """Values as one reads them."""
+    return column.map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
+
+
+def is_number(column: pd.Series) -> bool:
+    """Whether an option has numbers as values that are not a few, tried again and again."""
+    if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
+        return False
+    return column.nunique() > CHOICES or column.nunique() == len(column)
+
+
+def is_by_ratio(column: pd.Series) -> bool:
+    """Whether an option's values are best compared by their ratios."""
+    return is_number(column) and bool(column.min() > 0 and column.max() > RATIO * column.min())
+
+
+EACH: dict[str, Any] = {"color": "0.6", "s": 14}
+BEST: dict[str, Any] = {"color": "#0072b2", "linewidth": 1.8}
+
+
+def trial_history_table(trials: pd.DataFrame) -> pd.DataFrame:
+    """What the figure shows: number and value of each trial, and the best value so far.
+
+    Args:
+        trials: as `tune.py` writes it; those that are not complete have no value.
+
+    Raises:
+        ValueError: none is complete, or the table is another one.
+    """
+    frames.check_columns(trials, ["number", "state", "value"])
+    frames.rows_where(trials, "state", "complete")
+    drawn = trials.sort_values("number")[["number", "state", "value"]].reset_index(drop=True)
+    return drawn.assign(best=drawn["value"].cummax().ffill())
+
+
+def draw_trial_history(drawn: pd.DataFrame) -> Figure:
+    """A point a trial that is complete, a cross below for one that failed, a line of the best.
+
+    Args:
+        drawn: by `table`.
+    """
+    with style.look():
+        figure = Figure(figsize=(5.4, 3.4), layout="constrained")
+        axes = figure.subplots()
+        done, failed = (drawn[drawn["state"] == state] for state in ("complete", "failed"))
+        axes.scatter(done["number"], done["value"], **EACH, label="trial")
+        axes.step(drawn["number"], drawn["best"], where="post", **BEST, label="best so far")
+        if len(failed):
+            foot = [done["value"].min()] * len(failed)
+            axes.scatter(failed["number"], foot, marker="x", color="#d55e00", label="failed")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set_xlabel("trial (number)")
+        axes.set_ylabel(VALUE)
+        figure.legend(loc="outside upper left", ncols=3)
+    return figure
+
+
+COLUMNS = ["option", "importance"]
+
+
+def trial_importance_table(importance: pd.DataFrame) -> pd.DataFrame:
+    """What the figure shows: options and their importance, the largest first.
+
+    Args:
+        importance: as `tune.py` writes it.
+
+    Raises:
+        ValueError: there is nothing to draw, or the table is another one.
+    """
+    frames.check_columns(importance, COLUMNS)
+    if importance.empty:
+        raise ValueError("nothing to draw: the table of importance has no options")
+    return importance[COLUMNS].sort_values("importance", ascending=False).reset_index(drop=True)
+
+
+def draw_trial_importance(drawn: pd.DataFrame) -> Figure:
+    """A bar an option.
+
+    Args:
+        drawn: by `table`.
+    """
+    with style.look():
+        figure = Figure(figsize=(5.4, 0.4 * len(drawn) + 1.0), layout="constrained")
+        axes = figure.subplots()
+        bars = axes.barh(drawn["option"], drawn["importance"], color="#0072b2", height=0.6)
+        axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+        axes.invert_yaxis()
+        axes.set_xlim(0, min(1.12, 1.15 * drawn["importance"].max()))
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel("importance (fraction of the decrease in impurity)")
+    return figure
+
+
+LABEL: dict[str, Any] = {
+    "fontsize": 7,
+    "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
+}
+TICKS = 5  # on the axis of an option that is a number
+
+
+def trial_parallel_table(trials: pd.DataFrame) -> pd.DataFrame:
+    """What the figure shows: see `trial_slices.table`, the worst trial first and so below others.
+
+    Args:
+        trials: as `tune.py` writes it.
+
+    Raises:
+        ValueError: none is complete, or the table is another one.
+    """
+    return trial_slices_table(trials).sort_values("value", kind="stable").reset_index(drop=True)
+
+
+def draw_trial_parallel(drawn: pd.DataFrame) -> Figure:
+    """A vertical axis an option, a line a trial.
+
+    Args:
+        drawn: by `table`.
+    """
+    names = searched_options(drawn)
+    with style.look():
+        figure = Figure(figsize=(1.6 * len(names) + 2.4, 3.6), layout="constrained")
+        axes = figure.subplots()
+        heights = np.stack([axis_of(axes, i, drawn[name]) for i, name in enumerate(names)], axis=1)
+        values, colours = drawn["value"], matplotlib.colormaps["viridis"]
+        scale = Normalize(values.min(), values.max())
+        for line, value in zip(heights, values, strict=True):
+            axes.plot(range(len(names)), line, color=colours(scale(value)), linewidth=1.3)
+        axes.set_xticks(range(len(names)), names)
+        axes.set_xlim(-0.3, len(names) - 0.3)
+        axes.set_ylim(-0.05, 1.05)
+        axes.yaxis.set_visible(False)
+        axes.grid(visible=False)
+        axes.spines[:].set_visible(False)
+        figure.colorbar(ScalarMappable(scale, colours), ax=axes, label=VALUE)
+    return figure
+
+
+def axis_of(axes: Axes, place: int, column: pd.Series) -> np.ndarray:
+    """Draw the axis of an option; the heights of its values there, in [0, 1]."""
+    if is_number(column):
+        heights, ticks = _numbers(column)
+    else:
+        choices = choice_order(column)
+        ticks = {word: i / max(len(choices) - 1, 1) for word, i in choices.items()}
+        heights = value_words(column).map(ticks).to_numpy(float)
+    axes.axvline(place, color="0.4", linewidth=0.9, zorder=0)
+    for label, height in ticks.items():
+        axes.annotate(
+            label, (place, height), (4, 0), textcoords="offset points", va="center", **LABEL
+        )
+    return heights
+
+
+def _numbers(column: pd.Series) -> tuple[np.ndarray, dict[str, float]]:
+    """Heights of numbers, and labels with theirs."""
+    by_ratio = is_by_ratio(column)
+    numbers = np.log(column.to_numpy(float)) if by_ratio else column.to_numpy(float)
+    low, width = numbers.min(), np.ptp(numbers) or 1.0
+    marks = np.linspace(low, numbers.max(), TICKS if np.ptp(numbers) else 1)
+    shown = np.exp(marks) if by_ratio else marks
+    labels = {f"{s:.3g}": (m - low) / width for s, m in zip(shown, marks, strict=True)}
+    return (numbers - low) / width, labels
+
+
+def save_trials(trials: pd.DataFrame, importance: pd.DataFrame, folder: Path) -> list[Path]:
     """Draw what the tables allow, and write it.
 
     Args:
@@ -20,16 +268,16 @@ def save(trials: pd.DataFrame, importance: pd.DataFrame, folder: Path) -> list[P
     Returns:
         The files, see `files.save`.
     """
-    return files.save_all(drawings(trials, importance), folder)
+    return files.save_all(trial_drawings(trials, importance), folder)
 
 
-def drawings(trials: pd.DataFrame, importance: pd.DataFrame) -> Iterator[Drawing]:
+def trial_drawings(trials: pd.DataFrame, importance: pd.DataFrame) -> Iterator[Drawing]:
     """What the tables allow, as in `save`."""
     if (trials["state"] != "complete").all():
         return
-    yield Drawing("history", trial_history.table(trials), trial_history.draw)
+    yield Drawing("history", trial_history_table(trials), draw_trial_history)
     if len(importance):
-        yield Drawing("importance", trial_importance.table(importance), trial_importance.draw)
-    if trial_slices.options(trials):
-        yield Drawing("slices", trial_slices.table(trials), trial_slices.draw)
-        yield Drawing("parallel", trial_parallel.table(trials), trial_parallel.draw)
+        yield Drawing("importance", trial_importance_table(importance), draw_trial_importance)
+    if searched_options(trials):
+        yield Drawing("slices", trial_slices_table(trials), draw_trial_slices)
+        yield Drawing("parallel", trial_parallel_table(trials), draw_trial_parallel)

@@ -1,18 +1,21 @@
-"""What becomes of a level that is made otherwise: ablations of what makes a winning ticket."""
+"""Trains branches of levels: controls, other data, and children for instability."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
-from isthmus import chance, steps
-from isthmus.pruning import masks, tree
-from isthmus.pruning.masking import Masking
-from isthmus.pruning.masks import Mask
-from isthmus.pruning.shuffles import shuffled
-from isthmus.pruning.starts import restarted
-from isthmus.pruning.study import Study
-from isthmus.training.pretrained import fitting
+from isthmus import rng, steps
+from isthmus.pruning import plan as pruning_plan
+from isthmus.pruning.plan import final_weights_file, mask_file
+from isthmus.pruning.rewinding import restart_session
+from isthmus.pruning.study import PruningStudy
+from isthmus.store.files import write_json
+from isthmus.training import masks
+from isthmus.training.masked_training import Masking
+from isthmus.training.masks import Mask, shuffle_mask
+from isthmus.training.pretraining import fit_weights
 from isthmus.training.session import Session
 
 
@@ -47,7 +50,7 @@ class Branches:
         ValueError: it would begin after its own end.
     """
 
-    def __init__(self, study: Study, branch: Branch) -> None:
+    def __init__(self, study: PruningStudy, branch: Branch) -> None:
         self.study, self.branch = study, branch
         # One for all levels: the data is laid out once.
         self._other = branch.session() if branch.session else None
@@ -67,7 +70,7 @@ class Branches:
             masks.check_not_empty(mask, f"branch={self.branch.kind}: level {level}")
             origin = study.origin(level, mask)
             origin |= {"branch": self.branch.words}
-            if not tree.mask_of(run).exists():
+            if not pruning_plan.mask_file(run).exists():
                 study.save_mask(run, mask, origin)
             origin |= study.named(run)
             begin = partial(self._begin, level, mask, origin)
@@ -78,11 +81,11 @@ class Branches:
         study, options = self.study, self.branch.options
         mask = study.mask(level)
         if self.branch.kind == "retrain" and self._other is not None:
-            return masks.fitted(mask, self._other.model, study.layers.output)
+            return masks.adapt_to_output_layer(mask, self._other.model, study.layers.output)
         if self.branch.kind != "randomly_prune":
             return mask
-        seed = chance.derive(study.rules.seed, "randomly_prune", options["seed"], level)
-        return shuffled(mask, options["strategy"], study.pruned, seed, study.first)
+        seed = rng.derive(study.rules.seed, "randomly_prune", options["seed"], level)
+        return shuffle_mask(mask, options["strategy"], study.pruned, seed, study.first)
 
     def _begin(self, level: int, mask: Mask, origin: dict[str, Any]) -> Session:
         starts, options = self.study.starts, self.branch.options
@@ -91,7 +94,7 @@ class Branches:
         first = 0 if options["start_at"] != "rewind" else starts.plan.rewind
         if self.branch.kind == "randomly_reinitialize":
             seeds = starts.seeds.initialization, "randomly_reinitialize", options["seed"]
-            weights = starts.session.initialized(chance.derive(*seeds))
+            weights = starts.session.initialized(rng.derive(*seeds))
             return starts.fresh(weights, first, mask, origin)
         others = options["strategy"] != "identity"  # places than those that the level was pruned in
         if options["start_at"] == "rewind":
@@ -104,16 +107,16 @@ class Branches:
         """The session of retrain: weights of the study, the output layer fresh where it must be."""
         starts, again = self.study.starts, self.branch.options["start_at"] == "rewind"
         dense = starts.rewound_weights() if again else starts.initial
-        weights = fitting(dense, self._initial, str(starts.tree.level(0).folder))
+        weights = fit_weights(dense, self._initial, str(starts.tree.level(0).folder))
         keep, iteration = partial(Masking, mask=mask), self._iteration(session)
-        return restarted(session, starts.seeds, weights, iteration, keep, origin)
+        return restart_session(session, starts.seeds, weights, iteration, keep, origin)
 
     def _iteration(self, session: Session) -> int:
         """Where retrain begins, counted in its own epochs."""
         if self.branch.options["start_at"] != "rewind":
             return 0
         plan = self.study.plan
-        step = plan.text(plan.rewind)
+        step = plan.text(plan.rewind)  # its own epochs may have another length
         iteration = steps.to_iteration(step, session.iterations_per_epoch)
         if iteration >= session.planned_end:
             end = steps.to_text(session.planned_end, session.iterations_per_epoch)
@@ -122,3 +125,58 @@ class Branches:
                 f"its end, {end}; retrain.start_at=init begins at 0"
             )
         return iteration
+
+
+@dataclass(frozen=True)
+class Children:
+    """Trains the children of levels that are not there (Frankle et al., 2020).
+
+    A child begins exactly as its level does, the dense level where it stood at the rewind step. One
+    whose streams of chance all have the study's seeds is its level once more.
+
+    Args:
+        study: whose levels are trained.
+        folder: name of the folder that they have in that of each level.
+        words: what is made, and its options, for a person.
+        seeds: one a child.
+        vary: streams of chance that a child's seed feeds, in place of the study's.
+    """
+
+    study: PruningStudy
+    folder: str
+    words: str
+    seeds: Sequence[int]
+    vary: Sequence[str]
+
+    def train(self, level: int) -> dict[int, Path]:
+        """Train the children of a level, which is trained; files of their weights by seed."""
+        return {seed: self._train(level, seed) for seed in self.seeds}
+
+    def finish(self, level: int) -> None:
+        """Write the summary of the branch, once all that was asked of it is measured."""
+        run = self.study.tree.branch(level, self.folder)
+        if not run.result.exists():
+            write_json(run.result, self._origin(level, self.study.mask(level)))
+
+    def _train(self, level: int, seed: int) -> Path:
+        study, run = self.study, self.study.tree.child(level, self.folder, seed)
+        with run.locked():
+            mask = study.mask(level)
+            origin = self._origin(level, mask) | {"child_seed": seed}
+            if study.kept_at(level) is not None and not mask_file(run).exists():
+                study.save_mask(run, mask, origin)
+            origin |= study.named(run)
+            begin = partial(self._begin, level, mask, origin)
+            study.fit(run, begin, f"level {level}, child {seed}")
+            return final_weights_file(run)
+
+    def _origin(self, level: int, mask: Mask) -> dict[str, Any]:
+        said = {"branch": self.words, "vary": sorted(self.vary)}
+        return self.study.origin(level, mask) | said
+
+    def _begin(self, level: int, mask: Mask, origin: dict[str, Any]) -> Session:
+        starts = self.study.starts
+        seeds = replace(starts.seeds, **dict.fromkeys(self.vary, origin["child_seed"]))
+        if level == 0:
+            return starts.seeded(seeds).rewound(self.study.kept_at(0), origin)
+        return self.study.begin(level, mask, origin, seeds)

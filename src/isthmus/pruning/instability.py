@@ -1,72 +1,70 @@
-"""Barriers between the children of levels: the table of a tree, and its summary. Imports no torch.
+"""Instability of tickets: lines between children of one level (Frankle et al., 2020).
 
-The barriers themselves are read from the tables that lie where the lines were measured.
+Imports torch only to measure.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from isthmus import tables
-from isthmus.pruning import rows
-from isthmus.pruning.rows import Row
-from isthmus.pruning.tree import Tree
+from isthmus.connectivity import plan as connectivity_plan
+from isthmus.connectivity import results
+from isthmus.connectivity.plan import BranchPair, LineRecords, LineRequest, Named
+from isthmus.pruning.plan import PruningPlan, PruningTree
+from isthmus.pruning.results import summarize_instability
 
-STUDY = ("strategy", "rewind", "rewind_step")
-MEASURES = ("barrier", "barrier_frankle", "midpoint_gap", "distance", "cosine")
-HOW = ("bn", "ends", "split", "alphas", "refine", "num_alphas", "metric")
-COLUMNS = (*STUDY, "seed", "level", "density", "vary", "seeds", *HOW, *MEASURES)
-SPLITS = ("train", "val", "test")
+if TYPE_CHECKING:
+    from isthmus.pruning.branches import Children
 
-
-def of_tree(tree: Tree, seed: int) -> Iterator[Row]:
-    """Every barrier between two children of every level, in order of levels.
-
-    Args:
-        tree: with them.
-        seed: of the study.
-    """
-    for level in tree.levels():
-        for name in tree.instabilities(level):
-            run = tree.branch(level, name)
-            result = run.read_result()
-            assert result is not None
-            said = [result[column] for column in STUDY]
-            whose = [seed, level, result["density"], " ".join(result["vary"])]
-            for row in rows.read(run.folder / "barriers.csv"):
-                # A table of an older version does not say all of it.
-                numbers = [row.get(name, "") for name in (*HOW, *MEASURES)]
-                yield (*said, *whose, row["child_seed"], *numbers)
+Options = dict[str, Any]  # the section `instability` of `prune.py`
 
 
-def summary(
-    tree: Tree, asked: Mapping[str, Any], grid: tuple[str, str], lines: Sequence[str]
-) -> str:
-    """Barriers of every level, means over pairs of children, as a table of text.
+def measure(options: Options, children: "Children", level: int) -> None:
+    """Train the children of one level, and measure the lines between them."""
+    from isthmus.connectivity import line
 
-    On the test split, or the last one that was asked for.
-
-    Args:
-        tree: with its table.
-        asked: `vary`, `bn` and `splits`.
-        grid: `alphas` and `refine` of the lines, as they stand in tables.
-        lines: seeds of the pairs, such as "1-2".
-    """
-    split = max(asked["splits"], key=SPLITS.index)
-    meant = {"vary": " ".join(sorted(asked["vary"])), "bn": asked["bn"], "split": split}
-    meant |= dict(zip(("alphas", "refine"), grid, strict=True))
-    found = [
-        row
-        for row in rows.read(tree.instability_table)
-        if row["seeds"] in lines and meant.items() <= row.items()
+    study, files = children.study, children.train(level)
+    run, pair = study.tree.branch(level, children.folder), branch_pair(study.plan)
+    lines = [
+        (pair, name, [files[start], files[end]])
+        for name, (start, end) in connectivity_plan.seed_pairs(options["seeds"]).items()
     ]
-    shown = MEASURES[:4]
-    cells = [["level", "weights left", "metric", *shown]]
-    for level in dict.fromkeys(row["level"] for row in found):
-        for metric in ("error", "loss"):
-            same = [row for row in found if (row["level"], row["metric"]) == (level, metric)]
-            if len(same) == len(lines):
-                means = [sum(float(row[name]) for row in same) / len(same) for name in shown]
-                density = f"{float(same[0]['density']):.4f}"
-                cells.append([level, density, metric, *(f"{mean:.4f}" for mean in means)])
-    of = f"{split}, bn={asked['bn']}, between children {', '.join(lines)}"
-    return "\n".join([f"instability ({of})", *tables.columns(cells)])
+    line.measure_missing_lines(run, study.starts.session.evaluator, line_request(options), lines)
+    children.finish(level)
+
+
+def is_measured(options: Options, tree: PruningTree, plan: PruningPlan) -> bool:
+    """Whether every line that is asked for is known at every level."""
+    lines, request = list_lines(options, plan), line_request(options)
+    return all(LineRecords(folder).has(lines, request) for folder in branch_folders(tree, plan))
+
+
+def summarize(options: Options, tree: PruningTree) -> str:
+    """Barriers of every level, means over pairs of children, as a table of text."""
+    pairs = list(connectivity_plan.seed_pairs(options["seeds"]))
+    return summarize_instability(tree, options, line_request(options).grid.cells, pairs)
+
+
+def chance_message(options: Options, tree: PruningTree, plan: PruningPlan) -> str | None:
+    """One line that names the children that know no more than a uniform guess, if any."""
+    folders, lines = branch_folders(tree, plan), list_lines(options, plan)
+    return results.chance_message(folders, lines, line_request(options))
+
+
+def list_lines(options: Options, plan: PruningPlan) -> list[Named]:
+    """Every line of one level."""
+    return [(branch_pair(plan), name) for name in connectivity_plan.seed_pairs(options["seeds"])]
+
+
+def branch_folders(tree: PruningTree, plan: PruningPlan) -> list[Path]:
+    """The folder of the branch of each level."""
+    return [tree.branch(level, str(plan.request.branch)).folder for level in plan.branch_levels]
+
+
+def line_request(options: Options) -> LineRequest:
+    """What is asked of each line."""
+    return LineRequest(alphas=options["alphas"], bn=options["bn"], splits=options["splits"])
+
+
+def branch_pair(plan: PruningPlan) -> BranchPair:
+    """What children share and what they do not, as planned."""
+    return BranchPair(plan.rewind, plan.end - plan.rewind, plan.iterations_per_epoch)

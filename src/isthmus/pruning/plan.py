@@ -1,14 +1,101 @@
-"""What a request for levels comes to, in iterations. Imports no torch."""
+"""What `prune.py` is asked for, in iterations, and where its files are. Imports no torch."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 
 from isthmus import steps
 from isthmus.steps import Step
+from isthmus.store import locks
+from isthmus.store.files import Run
+
+MASK = "mask.safetensors"
+SPARSITY = "sparsity.csv"
+INSTABILITY = "instability_"  # begins the names of branches with children
+
+
+@dataclass(frozen=True)
+class PruningTree:
+    """The folder of one study of pruning, of one seed."""
+
+    folder: Path
+
+    @property
+    def pretrain(self) -> Run:
+        return Run(self.folder / "level_pretrain")
+
+    @property
+    def table(self) -> Path:
+        return self.folder / "levels.csv"
+
+    @property
+    def instability_table(self) -> Path:
+        return instability_beside(self.table)
+
+    @property
+    def figures(self) -> Path:
+        return self.folder / "figures"
+
+    def level(self, level: int) -> Run:
+        """The training of one level; 0 is the dense network."""
+        return Run(self.folder / f"level_{level}")
+
+    def branch(self, level: int, name: str) -> Run:
+        """What was made of one level otherwise."""
+        return Run(self.level(level).folder / name)
+
+    def levels(self) -> list[int]:
+        """Levels that are done, in order."""
+        found = self.folder.glob("level_*/result.json")
+        names = (path.parent.name.removeprefix("level_") for path in found)
+        return sorted(int(name) for name in names if name.isdecimal())
+
+    def branches(self, level: int) -> list[str]:
+        """Branches of a level that are trainings and done, in order."""
+        return [name for name in self._results(level) if not name.startswith(INSTABILITY)]
+
+    def instabilities(self, level: int) -> list[str]:
+        """Branches of a level with lines between its children, in order."""
+        return [name for name in self._results(level) if name.startswith(INSTABILITY)]
+
+    def child(self, level: int, branch: str, seed: int) -> Run:
+        """One of the children in a branch of a level."""
+        return Run(self.branch(level, branch).folder / f"seed_{seed}")
+
+    def _results(self, level: int) -> list[str]:
+        found = self.level(level).folder.glob("*_*/result.json")
+        return sorted(path.parent.name for path in found)
+
+    def tables_locked(self) -> AbstractContextManager[None]:
+        """Hold the table and the figures, to write them."""
+        return locks.exclusive(self.figures, [self.figures, self.folder])
+
+
+def instability_beside(table: Path) -> Path:
+    """The table of barriers between children of a study, beside that of its levels."""
+    return table.with_name("instability.csv")
+
+
+def mask_file(run: Run) -> Path:
+    """File of the mask that a run was trained under."""
+    return run.folder / MASK
+
+
+def final_weights_file(run: Run) -> Path:
+    """File of the weights that a run, which is done, ended with."""
+    result = run.read_result()
+    assert result is not None  # it was trained before
+    return run.weights(result["iteration"])
+
+
+def sparsity_file(run: Run) -> Path:
+    """File of the table of what the mask of a run keeps of each layer."""
+    return run.folder / SPARSITY
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class PruneRequest:
     """What a user asks of a study, as typed; see `python prune.py --help`.
 
     `start` is the length of the training that comes before, "0" if there is none; `branch` is the
@@ -19,12 +106,12 @@ class Request:
     rewind: str
     rewind_step: Step
     start: Step = "0"
-    snapshots: str | list[Step] | None = None
+    snapshots: steps.Snapshots = None
     branch: str | None = None
     branch_levels: Sequence[int] | None = None
 
 
-class Plan:
+class PruningPlan:
     """A request in iterations.
 
     Args:
@@ -36,7 +123,7 @@ class Plan:
         ValueError: there is nothing between the beginning and the end, or a step lies outside.
     """
 
-    def __init__(self, request: Request, iterations_per_epoch: int, end: int) -> None:
+    def __init__(self, request: PruneRequest, iterations_per_epoch: int, end: int) -> None:
         self.request, self.iterations_per_epoch, self.end = request, iterations_per_epoch, end
         self.start = steps.to_iteration(request.start, iterations_per_epoch)
         rewind = steps.to_iteration(request.rewind_step, iterations_per_epoch)
@@ -67,13 +154,13 @@ class Plan:
         again = level > 0 and self.request.rewind != "none"
         return self.rewind if again else self.start
 
-    def kept(self, level: int) -> list[Step]:
-        """Snapshots of a level that are asked for, or are needed to rewind to."""
+    def snapshots(self, level: int) -> list[int]:
+        """Iterations to keep of a level that are asked for, or are needed to rewind to."""
         asked = self.request.snapshots
         wanted = set(steps.to_iterations(asked, self.iterations_per_epoch, self.end))
         if level == 0 and self.rewind > self.start:
             wanted.add(self.rewind)
-        return [f"{iteration}it" for iteration in sorted(wanted) if iteration >= self.begin(level)]
+        return [iteration for iteration in sorted(wanted) if iteration >= self.begin(level)]
 
     def text(self, iteration: int) -> Step:
         """A moment as one would type it."""

@@ -1,4 +1,4 @@
-"""Which weights lose their place next."""
+"""Pruning strategies: which weights the next level removes."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,14 +7,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from isthmus import chance
-from isthmus.pruning import counts
-from isthmus.pruning.layers import Layers
-from isthmus.pruning.masks import Mask
+from isthmus import rng
+from isthmus.training import masks
+from isthmus.training.masks import Mask
 
 
 @dataclass(frozen=True)
-class Group:
+class PruningGroup:
     """Layers whose weights are compared with each other.
 
     Args:
@@ -49,14 +48,14 @@ class SparseGlobal:
         if not 0 < self.fraction < 1:
             raise ValueError(f"fraction: must be in (0, 1), got {self.fraction}")
 
-    def groups(self, layers: Layers) -> list[Group]:
+    def groups(self, layers: masks.PrunableLayers) -> list[PruningGroup]:
         """Layers that are pruned, by group.
 
         Raises:
             ValueError: a pattern of `ignore` matches nothing, or all.
         """
         ignored = layers.ignored(self.ignore)
-        return [Group([name for name in layers.sizes if name not in ignored], self.fraction)]
+        return [PruningGroup([name for name in layers.sizes if name not in ignored], self.fraction)]
 
     def scores(self, weights: Mapping[str, Tensor], level: int, seed: int) -> dict[str, Tensor]:
         """What weights are ranked by, of their shapes: the smallest are pruned.
@@ -95,11 +94,11 @@ class Fc19(SparseGlobal):
 
     name: ClassVar[str] = "fc19"
 
-    def groups(self, layers: Layers) -> list[Group]:
+    def groups(self, layers: masks.PrunableLayers) -> list[PruningGroup]:
         """See `SparseGlobal`: each layer by itself."""
         ignored = layers.ignored(self.ignore or [])
         return [
-            Group([name], self.fraction / 2 if name == layers.output else self.fraction)
+            PruningGroup([name], self.fraction / 2 if name == layers.output else self.fraction)
             for name in layers.sizes
             if name not in ignored
         ]
@@ -123,14 +122,14 @@ class Random(SparseGlobal):
         """See `SparseGlobal`: numbers that have nothing to do with the weights."""
         seed = seed if self.seed is None else self.seed
         return {
-            name: torch.rand(weight.shape, generator=chance.generator(seed, "prune", level, name))
+            name: torch.rand(weight.shape, generator=rng.generator(seed, "prune", level, name))
             for name, weight in weights.items()
         }
 
 
-def prune(
+def prune_mask(
     strategy: SparseGlobal,
-    layers: Layers,
+    layers: masks.PrunableLayers,
     weights: Mapping[str, Tensor],
     mask: Mask,
     level: int,
@@ -159,7 +158,7 @@ def prune(
         left = torch.cat([mask[name].flatten() for name in group.layers])
         places = left.nonzero().squeeze(1)
         num_first = len(left) if first is None else sum(int(first[n].sum()) for n in group.layers)
-        num_left = num_first - counts.num_pruned(num_first, group.fraction, level)
+        num_left = num_first - masks.num_pruned(num_first, group.fraction, level)
         flat = torch.cat([scores[name].flatten() for name in group.layers])[places]
         num_gone = max(len(places) - num_left, 0)
         left[places[torch.argsort(flat, stable=True)[:num_gone]]] = False

@@ -7,24 +7,25 @@ from typing import Any
 
 import torch
 
-from isthmus import checks, fingerprints
+from isthmus.config import validation
 from isthmus.models import structure
-from isthmus.pruning import counts, layers, masks, tree
-from isthmus.pruning.masks import Mask
-from isthmus.pruning.plan import Plan
-from isthmus.pruning.starts import Starts
-from isthmus.pruning.strategies import SparseGlobal, prune
-from isthmus.pruning.tree import Tree
-from isthmus.runs import Run, write_csv
+from isthmus.pruning import plan as pruning_plan
+from isthmus.pruning.plan import PruningPlan, PruningTree
+from isthmus.pruning.rewinding import StartingPoints
+from isthmus.pruning.strategies import SparseGlobal, prune_mask
 from isthmus.state_dicts import StateDict
-from isthmus.steps import Step
+from isthmus.steps import Snapshots
+from isthmus.store import fingerprints
+from isthmus.store.files import Run, write_csv
+from isthmus.training import masks
 from isthmus.training.fit import fit
+from isthmus.training.masks import Mask
 from isthmus.training.recipe import Seeds
 from isthmus.training.session import Session
 
 
 @dataclass(frozen=True)
-class Rules:
+class PruningRules:
     """How levels are made.
 
     Args:
@@ -40,7 +41,7 @@ class Rules:
     retrain_lr: float | None = None
 
 
-class Study:
+class PruningStudy:
     """Trains the levels of a tree that are not there, each once, whoever asks for it.
 
     Args:
@@ -58,25 +59,25 @@ class Study:
 
     def __init__(
         self,
-        tree: Tree,
-        plan: Plan,
-        starts: Starts,
-        rules: Rules,
+        tree: PruningTree,
+        plan: PruningPlan,
+        starts: StartingPoints,
+        rules: PruningRules,
         save_predictions: bool = True,
         ticket: Mask | None = None,
     ) -> None:
         self.tree, self.plan, self.starts, self.rules = tree, plan, starts, rules
         self.save_predictions = save_predictions
         self.num_steps = 0  # optimizer steps that were made
-        self.layers = layers.of(starts.session.model)
+        self.layers = masks.prunable_layers(starts.session.model)
         structure.check_weights(starts.session.model)
-        with checks.named("pruning"):
+        with validation.prefix_errors("pruning"):
             groups = rules.strategy.groups(self.layers)
         self.pruned = [name for group in groups for name in group.layers]
         self.first = self._first_mask(ticket)
         sizes = masks.num_kept(self.first)
         sized = [({n: sizes[n] for n in g.layers}, g.fraction) for g in groups]
-        counts.check_room(sized, max(plan.levels), self.words_of_fraction())
+        masks.check_room(sized, max(plan.levels), self.words_of_fraction())
         if plan.request.rewind == "none" and rules.retrain_lr is None and max(plan.levels) > 0:
             starts.check_last_lr()
 
@@ -97,12 +98,12 @@ class Study:
             mask = self._make_mask(level)
             origin = self.origin(level, mask) | self.named(run)
             begin = partial(self.begin, level, mask, origin)
-            self.fit(run, begin, f"level {level}", self.plan.kept(level))
+            self.fit(run, begin, f"level {level}", self.plan.snapshots(level))
         if level == 0:
             self._check_rewinding()
 
     def fit(
-        self, run: Run, begin: Callable[[], Session], words: str, kept: list[Step] | None = None
+        self, run: Run, begin: Callable[[], Session], words: str, kept: Snapshots = None
     ) -> None:
         """Train a run of the tree, whose folder is held, if that has not been done."""
         self.num_steps += fit(run, begin, kept, self.save_predictions, words=words)
@@ -116,8 +117,8 @@ class Study:
         shapes = {n: p.shape for n, p in self.starts.session.model.named_parameters()}
         if level == 0:
             return self.first
-        mask = masks.load(tree.mask_of(self.tree.level(level)))
-        masks.check(mask, shapes)
+        mask = masks.load_mask(pruning_plan.mask_file(self.tree.level(level)))
+        masks.check_mask(mask, shapes)
         missing = [name for name in self.layers.sizes if name not in mask]
         if missing:
             raise ValueError(f"a mask of another model: it lacks {', '.join(missing)}")
@@ -125,13 +126,13 @@ class Study:
 
     def final(self, level: int) -> StateDict:
         """The weights that a level ended with."""
-        file = tree.final_weights(self.tree.level(level))
+        file = pruning_plan.final_weights_file(self.tree.level(level))
         return self.starts.session.evaluator.load(file)
 
     def save_mask(self, run: Run, mask: Mask, metadata: dict[str, Any]) -> None:
         """Write the mask of a run, and what it keeps of each layer."""
-        write_csv(tree.sparsity_of(run), masks.COLUMNS, masks.table(mask))
-        masks.save(tree.mask_of(run), mask, metadata)
+        write_csv(pruning_plan.sparsity_file(run), masks.COLUMNS, masks.sparsity_table(mask))
+        masks.save_mask(pruning_plan.mask_file(run), mask, metadata)
 
     def origin(self, level: int, mask: Mask) -> dict[str, Any]:
         """What is saved with the weights of a level."""
@@ -145,10 +146,10 @@ class Study:
 
     def named(self, run: Run) -> dict[str, Any]:
         """How weights name the mask of their run, from where they lie; a dense network has none."""
-        path = tree.mask_of(run)
+        path = pruning_plan.mask_file(run)
         if not path.exists():
             return {}
-        return {"mask": {"file": f"../{path.name}", "digest": fingerprints.file(str(path))}}
+        return {"mask": {"file": f"../{path.name}", "digest": fingerprints.file_digest(str(path))}}
 
     def begin(
         self,
@@ -188,8 +189,8 @@ class Study:
         """The mask of level 0."""
         model = self.starts.session.model
         shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
-        dense = masks.dense({name: shapes[name] for name in self.layers.sizes})
-        return dense | masks.fitted(ticket or {}, model, self.layers.output)
+        dense = masks.dense_mask({name: shapes[name] for name in self.layers.sizes})
+        return dense | masks.adapt_to_output_layer(ticket or {}, model, self.layers.output)
 
     def _check_rewinding(self) -> None:
         """Refuse to rewind to what was never reached."""
@@ -205,14 +206,16 @@ class Study:
         run = self.tree.level(level)
         if level == 0:
             if self.kept_at(0) is None:
-                write_csv(tree.sparsity_of(run), masks.COLUMNS, masks.table(self.first))
+                write_csv(
+                    pruning_plan.sparsity_file(run), masks.COLUMNS, masks.sparsity_table(self.first)
+                )
             else:
                 self.save_mask(run, self.first, self.origin(0, self.first))
             return self.first
-        if tree.mask_of(run).exists():
+        if pruning_plan.mask_file(run).exists():
             return self.mask(level)
         with torch.no_grad():
-            mask = prune(
+            mask = prune_mask(
                 self.rules.strategy,
                 self.layers,
                 self.final(level - 1),

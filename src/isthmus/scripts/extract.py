@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
-from isthmus import config, extracting, naming, runs
+from isthmus.config import launch, naming
+from isthmus.extraction import options as extraction_options
 from isthmus.paths import CONF
+from isthmus.store import files as store_files
 
 if TYPE_CHECKING:
     from isthmus.extraction.comparison import Aligned
@@ -21,103 +23,112 @@ NUM_ALPHAS = 25
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="extract")
 def main(cfg: DictConfig) -> None:
-    with config.job(cfg):
-        study = runs.Run(config.folder())
-        clustering = runs.Run(study.folder / f"clustering_{naming.clustering_name(options(cfg))}")
+    with launch.job(cfg):
+        study = store_files.Run(launch.job_folder())
+        clustering = store_files.Run(
+            study.folder / f"clustering_{naming.clustering_name(options(cfg))}"
+        )
         with study.locked():
             if clustering.read_result() is not None and reconstruction_of(clustering).exists():
                 log.info("done before: nothing to compute")
-                config.compare_threads(cfg, clustering.read_result())
+                launch.compare_threads(cfg, clustering.read_result())
             else:
                 extract(cfg, study, clustering)
-        for line in extracting.told(clustering.read_result() or {}):
+        for line in extraction_options.summary_lines(clustering.read_result() or {}):
             log.info(line)
-        log.info("results in %s", config.shown(clustering.folder))
+        log.info("results in %s", launch.display_path(clustering.folder))
 
 
-def reconstruction_of(clustering: runs.Run) -> Path:
+def reconstruction_of(clustering: store_files.Run) -> Path:
     return clustering.folder / "reconstruction.safetensors"
 
 
 def options(cfg: DictConfig) -> dict[str, Any]:
-    return config.plain(cfg.extraction)
+    return launch.to_container(cfg.extraction)
 
 
-def extract(cfg: DictConfig, study: runs.Run, clustering: runs.Run) -> None:
+def extract(cfg: DictConfig, study: store_files.Run, clustering: store_files.Run) -> None:
     import torch  # takes seconds: not for --help, a refused option or a finished extraction
 
-    from isthmus.extraction import report
-    from isthmus.extraction import study as steps
-    from isthmus.extraction.trained import Running
+    from isthmus.extraction import results
+    from isthmus.extraction import study as extraction_study
+    from isthmus.extraction.fitting import FitRuntime
 
-    torch.set_num_threads(config.threads(cfg))
+    torch.set_num_threads(launch.threads(cfg))
     task, own = task_of(cfg), options(cfg)
-    if cfg.runtime.num_threads is None and steps.is_small(task, own):
+    if cfg.runtime.num_threads is None and extraction_study.is_small(task, own):
         torch.set_num_threads(1)
-    running = Running(cfg.runtime.save_every, cfg.runtime.progress)
-    students = steps.train(task, own, cfg.global_seed, study.folder, running)
+    running = FitRuntime(cfg.runtime.save_every, cfg.runtime.progress)
+    students = extraction_study.train(task, own, cfg.global_seed, study.folder, running)
     mask = Path(cfg.output_dir) / "cache" / f"boruta_{own['datagen'].replace('+', '_')}.npz"
-    found = steps.recover(task, students, own, clustering.folder, running, mask)
-    report.write_layers(task, found, own["beta"], clustering.folder)
-    steps.save(task, found.network, reconstruction_of(clustering))
-    aligned = report.write_comparison(task, found, own["beta"], clustering.folder)
+    found = extraction_study.recover(task, students, own, clustering.folder, running, mask)
+    results.write_layers(task, found, own["beta"], clustering.folder)
+    extraction_study.save(task, found.network, reconstruction_of(clustering))
+    aligned = results.write_comparison(task, found, own["beta"], clustering.folder)
     barriers = barriers_of(cfg, task, aligned) if aligned else {}
     draw(study.folder, clustering.folder)
-    summary = report.summary(task, students, found, own["beta"])
+    summary = results.summarize(task, students, found, own["beta"])
     threads = {"num_threads": torch.get_num_threads()}
     asked = {"teacher": cfg.teacher, "gamma": own["gamma"], "beta": own["beta"]}
-    runs.write_json(clustering.result, {**asked, **barriers, **summary, **threads})
+    store_files.write_json(clustering.result, {**asked, **barriers, **summary, **threads})
 
 
 def task_of(cfg: DictConfig) -> "Task":
-    from isthmus.extraction import queries, study, teachers
+    from isthmus.extraction import queries
+    from isthmus.extraction import study as extraction_study
     from isthmus.training.recipe import resolve_device
 
-    own, made = options(cfg), config.plain(cfg.synthetic)
+    own, made = options(cfg), launch.to_container(cfg.synthetic)
     device, teacher = resolve_device(cfg.runtime.device), None
     if cfg.teacher == "synthetic":
-        hidden = extracting.widths(made["width"], 1)
+        hidden = extraction_options.hidden_widths(made["width"], 1)
         sizes = [made["num_inputs"], *hidden, made["num_outputs"]]
-        teacher = teachers.synthetic(sizes, made["activation"], made["seed"])
+        teacher = queries.synthetic_teacher(sizes, made["activation"], made["seed"])
     elif cfg.teacher is not None:
-        teacher = teachers.read(cfg.teacher)
+        teacher = queries.read_teacher(cfg.teacher)
     names, root = own["datagen"].split("+"), cfg.dataset.root
     asked = queries.Sources(names, own["num_samples"], own["span"], own["file"], root)
     num_inputs = None if teacher is None else teacher.num_inputs
-    found = queries.collect(asked, num_inputs, cfg.global_seed)
-    return study.task(teacher, found, own["activation"], device)
+    found = queries.collect_queries(asked, num_inputs, cfg.global_seed)
+    return extraction_study.task(teacher, found, own["activation"], device)
 
 
 def barriers_of(cfg: DictConfig, task: "Task", aligned: "Aligned") -> dict[str, Any]:
     """Barriers on the line from the reconstruction to the teacher: of the mean squared error and,
     where the teacher was trained on labelled data, of its loss on the test set."""
-    from isthmus.connectivity import barriers, line
-    from isthmus.connectivity.points import PointEvaluator
-    from isthmus.extraction import comparison, modules
-    from isthmus.training import rebuilt
+    from isthmus.connectivity import barriers as connectivity_barriers
+    from isthmus.connectivity import line as connectivity_line
+    from isthmus.connectivity.interpolation import InterpolationEvaluator
+    from isthmus.extraction import comparison, stacks
+    from isthmus.training import evaluator as training_evaluator
     from isthmus.training.recipe import Runtime
 
-    alphas = line.parse_alphas(NUM_ALPHAS)
-    errors = comparison.curve(aligned, task.held_out, task.held_out_targets, alphas)
-    found: dict[str, Any] = {"barrier_mse": float(barriers.barrier(errors, alphas))}
+    alphas = connectivity_barriers.parse_alphas(NUM_ALPHAS)
+    errors = comparison.error_curve(aligned, task.held_out, task.held_out_targets, alphas)
+    found: dict[str, Any] = {"barrier_mse": float(connectivity_barriers.barrier(errors, alphas))}
     if task.teacher is None or task.teacher.metadata is None:
         return found | {"barrier_loss": None}
     metadata = task.teacher.metadata
-    metadata = metadata | {"config": metadata["config"] | {"model": modules.node(aligned.found)}}
+    metadata = metadata | {
+        "config": metadata["config"] | {"model": stacks.model_node(aligned.found)}
+    }
     runtime, cache = Runtime(device=cfg.runtime.device), f"{cfg.output_dir}/cache"
-    evaluator = rebuilt.evaluator(metadata, config.plain(cfg.dataset), [], cache, runtime, "fp32")
-    points = PointEvaluator(evaluator, ["test"], NUM_ALPHAS)
-    ends = modules.state_dict(aligned.found), modules.state_dict(aligned.teacher)
-    loss = line.evaluate(points, *ends, alphas, bn="keep")["test"].loss
-    return found | {"barrier_loss": float(barriers.barrier(loss, alphas))}
+    evaluator = training_evaluator.saved_evaluator(
+        metadata, launch.to_container(cfg.dataset), [], cache, runtime, "fp32"
+    )
+    points = InterpolationEvaluator(evaluator, ["test"], NUM_ALPHAS)
+    ends = stacks.stack_state_dict(aligned.found), stacks.stack_state_dict(aligned.teacher)
+    loss = connectivity_line.evaluate_line(points, *ends, alphas, bn="keep")["test"].loss
+    return found | {"barrier_loss": float(connectivity_barriers.barrier(loss, alphas))}
 
 
 def draw(students: Path, clustering: Path) -> None:
     import pandas  # takes a second, and what it is needed for another
 
-    from isthmus.plots import events, extraction
+    from isthmus.plots import extraction
+    from isthmus.plots import files as plots_files
 
     tables = {path.stem: pandas.read_csv(path) for path in clustering.glob("*.csv")}
     tables["losses"] = pandas.read_csv(students / "losses.csv")
-    extraction.save(tables, clustering / "figures")
-    events.write(clustering / "figures")
+    extraction.save_extraction(tables, clustering / "figures")
+    plots_files.write_events(clustering / "figures")

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import hydra
 from omegaconf import DictConfig
 
-from isthmus import config, interpolation, job_folders, locks, naming, runs
-from isthmus.averaging import ingredients
-from isthmus.branching.tree import Tree
-from isthmus.connectivity import planes, records, summary
-from isthmus.connectivity.records import Pair, Records, Request
+from isthmus.averaging import checkpoints
+from isthmus.branching.plan import SpawnTree
+from isthmus.config import launch, naming
+from isthmus.connectivity import options, plan, results
+from isthmus.connectivity.plan import BranchPair, LineRecords, LineRequest
 from isthmus.paths import CONF
 from isthmus.plots import studies
+from isthmus.store import files as store_files
+from isthmus.store import locks
 
 if TYPE_CHECKING:
     from isthmus.training.evaluator import Evaluator
@@ -32,55 +34,57 @@ def main(cfg: DictConfig) -> None:
         "InterpolateLine": between_saved,
         "InterpolatePlane": over_plane,
     }
-    with config.job(cfg):
+    with launch.job(cfg):
         run, mode, threads = (
-            runs.Run(config.folder()),
-            config.mode(cfg),
-            partial(config.threads, cfg),
+            store_files.Run(launch.job_folder()),
+            launch.current_mode(cfg),
+            partial(launch.threads, cfg),
         )
-        was_missing = does[mode](config.values(cfg, mode), run, threads)
+        was_missing = does[mode](launch.option_values(cfg, mode), run, threads)
         if not was_missing:
             log.info("done before: nothing to compute")
-        if not config.is_in_sweep():  # which draws when it ends
+        if not launch.is_in_sweep():  # which draws when it ends
             with run.locked():
-                studies.connectivity(run.folder)
-        log.info("results in %s", config.shown(run.folder))
+                studies.update_connectivity(run.folder)
+        log.info("results in %s", launch.display_path(run.folder))
 
 
-def between_branches(own: Values, run: runs.Run, threads: Threads) -> bool:
+def between_branches(own: Values, run: store_files.Run, threads: Threads) -> bool:
     """Lines from a main branch to those that left it k2 before; whether any was missing."""
     name = f"spawn_{naming.run_name(own, 'Spawn')}"  # the store of legs, common with spawn.py
-    tree = Tree(Path(own["output_dir"]).absolute() / name / f"seed_{own['global_seed']}")
-    seeds, request, store = interpolation.child_seeds(own), Request.of(own), Records(run.folder)
-    main_branch, pairs = tree.parent.read_result(), list[Pair]()
+    tree = SpawnTree(Path(own["output_dir"]).absolute() / name / f"seed_{own['global_seed']}")
+    seeds, request, store = options.child_seeds(own), LineRequest.of(own), LineRecords(run.folder)
+    main_branch, pairs = tree.parent.read_result(), list[BranchPair]()
     if main_branch is not None:
         pairs = pairs_of(own, main_branch["iterations_per_epoch"], main_branch["end"])
     lines = [(pair, seed) for pair in pairs for seed in seeds]
     missing = not lines or not store.has(lines, request)
     missing = missing or not tree.parent.is_complete(own["snapshots"])
     if missing:
-        with job_folders.made(tree.folder), locks.shared(tree.folder):
+        with locks.folder_unless_error(tree.folder), locks.shared(tree.folder):
             pairs = measure_branches(own, run, tree, threads)
     report(store, [(pair, seed) for pair in pairs for seed in seeds], request)
     return missing
 
 
-def measure_branches(own: Values, run: runs.Run, tree: Tree, threads: Threads) -> list[Pair]:
+def measure_branches(
+    own: Values, run: store_files.Run, tree: SpawnTree, threads: Threads
+) -> list[BranchPair]:
     import torch  # takes seconds: not for --help, a refused option or a finished study
 
-    from isthmus.branching import departures, founding
-    from isthmus.connectivity import kept_lines
-    from isthmus.pruning import masking
+    from isthmus.branching import family as branching_family
+    from isthmus.connectivity import line
 
     torch.set_num_threads(threads(tree.parent.read_result()))
-    seeds, request = interpolation.child_seeds(own), Request.of(own)
-    sparse = partial(masking.of_file, own["pretrain"]["weights"])  # also the branches of a ticket
-    family = founding.family(own, tree, sparse)
+    seeds, request = options.child_seeds(own), LineRequest.of(own)
+    family = branching_family.build_family(own, tree)
     session = family.session
     session.evaluator.check_splits(request.splits)
     session.check_schedule(session.planned_end)
     pairs = pairs_of(own, session.iterations_per_epoch, session.planned_end)
-    departures.train(family, [(pair.k1, pair.k2) for pair in pairs], seeds, own["snapshots"])
+    branching_family.train_branch_pairs(
+        family, [(pair.k1, pair.k2) for pair in pairs], seeds, own["snapshots"]
+    )
     log.info("%d optimizer steps made", family.num_steps)
     lines = [
         (pair, seed, [tree.parent.weights(pair.total), branch.weights(pair.total)])
@@ -88,51 +92,51 @@ def measure_branches(own: Values, run: runs.Run, tree: Tree, threads: Threads) -
         for seed in seeds
         for branch in [tree.child(pair.text(pair.k1), seed)]
     ]
-    kept_lines.measure(run, session.evaluator, request, lines)
+    line.measure_missing_lines(run, session.evaluator, request, lines)
     return pairs
 
 
-def pairs_of(own: Values, iterations_per_epoch: int, end: int) -> list[Pair]:
-    k1, k2 = (interpolation.listed(own[name]) for name in ("k1", "k2"))
-    return records.pairs(k1, k2, iterations_per_epoch, end)
+def pairs_of(own: Values, iterations_per_epoch: int, end: int) -> list[BranchPair]:
+    k1, k2 = (options.list_steps(own[name]) for name in ("k1", "k2"))
+    return plan.all_pairs(k1, k2, iterations_per_epoch, end)
 
 
-def between_saved(own: Values, run: runs.Run, threads: Threads) -> bool:
+def between_saved(own: Values, run: store_files.Run, threads: Threads) -> bool:
     """The line between two saved networks; whether any of it was missing."""
     files = [existing(name, own[name]) for name in ("start", "end")]
-    request, store = Request.of(own), Records(run.folder)
+    request, store = LineRequest.of(own), LineRecords(run.folder)
     missing = not store.has([(None, None)], request)
     if missing:
-        from isthmus.connectivity import kept_lines
+        from isthmus.connectivity import line
 
         evaluator = evaluator_of(own, files, threads)
-        kept_lines.measure(run, evaluator, request, [(None, None, files)])
+        line.measure_missing_lines(run, evaluator, request, [(None, None, files)])
     report(store, [(None, None)], request)
     return missing
 
 
-def report(store: Records, lines: Sequence[records.Named], request: Request) -> None:
+def report(store: LineRecords, lines: Sequence[plan.Named], request: LineRequest) -> None:
     """Say what lines show: of this main branch, and of all that there are of the study."""
     pairs = list(dict.fromkeys(pair for pair, _ in lines))
-    log.info(summary.of(store.folder, pairs, request))
-    if store.study and summary.num_main_branches(store.study.folder, pairs, request) > 1:
-        log.info(summary.of(store.study.folder, pairs, request))
-    at_chance = summary.at_chance([store.folder], lines, request)
+    log.info(results.summarize_barriers(store.folder, pairs, request))
+    if store.study and results.num_main_branches(store.study.folder, pairs, request) > 1:
+        log.info(results.summarize_barriers(store.study.folder, pairs, request))
+    at_chance = results.chance_message([store.folder], lines, request)
     if at_chance:
         log.warning(at_chance)
 
 
-def over_plane(own: Values, run: runs.Run, threads: Threads) -> bool:
+def over_plane(own: Values, run: store_files.Run, threads: Threads) -> bool:
     """A grid of the plane through three saved networks; whether any point of it was missing."""
     three, others = ([existing(name, f) for f in own[name]] for name in ("plane", "project"))
-    request, files = planes.Request.of(own), planes.Files(run.folder)
+    request, files = plan.PlaneRequest.of(own), plan.PlaneFiles(run.folder)
     with run.locked():
         missing = not files.is_done(request, others)
         if missing:
-            from isthmus.connectivity import measured_plane
+            from isthmus.connectivity import plane
 
             evaluator = evaluator_of(own, [*three, *others], threads)
-            measured_plane.measure(files, evaluator, three, others, request)
+            plane.measure_plane(files, evaluator, three, others, request)
     at_chance = files.at_chance()
     if at_chance:
         log.warning(at_chance)
@@ -141,7 +145,7 @@ def over_plane(own: Values, run: runs.Run, threads: Threads) -> bool:
 
 def existing(option: str, file: str) -> Path:
     if not Path(file).is_file():
-        raise FileNotFoundError(f"{option}: {runs.what_is_there(Path(file))}")
+        raise FileNotFoundError(f"{option}: {store_files.missing_weights_message(Path(file))}")
     return Path(file)
 
 
@@ -149,13 +153,15 @@ def evaluator_of(own: Values, files: list[Path], threads: Threads) -> "Evaluator
     """Evaluates networks of the architecture that all these files have."""
     import torch
 
-    from isthmus.training import rebuilt
+    from isthmus.training import evaluator as training_evaluator
     from isthmus.training.recipe import Runtime
 
     torch.set_num_threads(threads())
-    metadata, cache = ingredients.check(files), f"{own['output_dir']}/cache"
-    runtime = Runtime(**config.runtime(own))
+    metadata, cache = checkpoints.check_architectures(files), f"{own['output_dir']}/cache"
+    runtime = Runtime(**launch.runtime(own))
     dataset, typed = own["dataset"], own["dataset_typed"]
-    evaluator = rebuilt.evaluator(metadata, dataset, typed, cache, runtime, own["precision"])
+    evaluator = training_evaluator.saved_evaluator(
+        metadata, dataset, typed, cache, runtime, own["precision"]
+    )
     evaluator.data.require_accuracy("dataset")
     return evaluator

@@ -7,45 +7,48 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from isthmus import config, tables, torchrun
+from isthmus import machine, tables
+from isthmus.config import launch
 from isthmus.paths import CONF
-from isthmus.runs import Run
+from isthmus.store.files import Run
 
 log = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="train")
 def main(cfg: DictConfig) -> None:
-    with config.job(cfg):
-        run = Run(config.folder())
-        if not torchrun.is_on() and run.is_complete(config.plain(cfg.snapshots)):
+    with launch.job(cfg):
+        run = Run(launch.job_folder())
+        if not machine.is_distributed() and run.is_complete(launch.to_container(cfg.snapshots)):
             log.info("done before: nothing to compute")
-            config.compare_threads(cfg, run.read_result())
+            launch.compare_threads(cfg, run.read_result())
         else:
             train(cfg, run)
-        if torchrun.is_first():
+        if machine.is_first():
             result: Any = run.read_result()
-            log.info(tables.result(result, config.shown(run.folder)))
+            log.info(tables.result(result, launch.display_path(run.folder)))
 
 
 def train(cfg: DictConfig, run: Run) -> None:
     import torch  # takes seconds: not for --help, a refused option or a finished run
 
-    from isthmus.training.fit import fit
-    from isthmus.training.leg import Extras
-    from isthmus.training.processes import joined, locked
+    from isthmus.training.distributed import init_processes, lock_run
+    from isthmus.training.fit import TrainHooks, fit
     from isthmus.training.recipe import Recipe, Runtime, Seeds, resolve_device
     from isthmus.training.session import Session
-    from isthmus.widths.diagnostics import Asked
+    from isthmus.widths.diagnostics import DiagnosticsRequest
 
-    torch.set_num_threads(config.threads(cfg, run.read_result()))
-    seeds, snapshots = config.seeds(cfg), config.plain(cfg.snapshots)
-    recipe, runtime = Recipe(**config.recipe(config.training(cfg))), Runtime(**config.runtime(cfg))
+    torch.set_num_threads(launch.threads(cfg, run.read_result()))
+    seeds, snapshots = launch.seeds(cfg), launch.to_container(cfg.snapshots)
+    recipe, runtime = Recipe(**launch.recipe(launch.training(cfg))), Runtime(**launch.runtime(cfg))
     recipe.check()
-    with joined(resolve_device(runtime.device)) as processes, locked(run, processes) as own:
-        data = config.load(config.plain(cfg.dataset), seeds.pop("label_noise"))
+    with (
+        init_processes(resolve_device(runtime.device)) as processes,
+        lock_run(run, processes) as own,
+    ):
+        data = launch.load_data(launch.to_container(cfg.dataset), seeds.pop("label_noise"))
         make = partial(Session, recipe, data, Seeds(**seeds), runtime, processes)
-        asked = Asked(**config.plain(cfg.diagnostics))
+        asked = DiagnosticsRequest(**launch.to_container(cfg.diagnostics))
         measures = partial(asked.callbacks, seeds["initialization"])
-        extras = Extras(measures, cfg.save_weights)
+        extras = TrainHooks(measures, cfg.save_weights)
         fit(own, make, snapshots, cfg.save_predictions, extras=extras)

@@ -7,9 +7,11 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from isthmus import config, tables, tuned
+from isthmus import tables
+from isthmus.config import launch
 from isthmus.paths import CONF
-from isthmus.runs import Run
+from isthmus.store.files import Run
+from isthmus.training import options
 
 log = logging.getLogger(__name__)
 
@@ -17,16 +19,16 @@ log = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="tune")
 def main(cfg: DictConfig) -> float:
     """One trial, which is a run of `train.py` with these values, in its folder."""
-    with config.job(cfg):
-        run = Run(config.folder())
-        if run.is_complete(config.plain(cfg.snapshots)):
+    with launch.job(cfg):
+        run = Run(launch.job_folder())
+        if run.is_complete(launch.to_container(cfg.snapshots)):
             log.info("done before: nothing to compute")
-            config.compare_threads(cfg, run.read_result())
+            launch.compare_threads(cfg, run.read_result())
         else:
             train(cfg, run)
         result: Any = run.read_result()
-        log.info(tables.result(result, config.shown(run.folder)))
-        return tuned.objective(result["evaluation"], cfg.maximize_averaged)
+        log.info(tables.result(result, launch.display_path(run.folder)))
+        return options.objective(result["evaluation"], cfg.maximize_averaged)
 
 
 def train(cfg: DictConfig, run: Run) -> None:
@@ -36,11 +38,11 @@ def train(cfg: DictConfig, run: Run) -> None:
     from isthmus.training.recipe import Recipe, Runtime, Seeds
     from isthmus.training.session import Session
 
-    torch.set_num_threads(config.threads(cfg, run.read_result()))
-    seeds, snapshots = config.seeds(cfg), config.plain(cfg.snapshots)
-    recipe, runtime = Recipe(**config.recipe(config.training(cfg))), Runtime(**config.runtime(cfg))
+    torch.set_num_threads(launch.threads(cfg, run.read_result()))
+    seeds, snapshots = launch.seeds(cfg), launch.to_container(cfg.snapshots)
+    recipe, runtime = Recipe(**launch.recipe(launch.training(cfg))), Runtime(**launch.runtime(cfg))
     recipe.check()
     with run.locked():
-        data = config.load(config.plain(cfg.dataset), seeds.pop("label_noise"))
+        data = launch.load_data(launch.to_container(cfg.dataset), seeds.pop("label_noise"))
         make = partial(Session, recipe, data, Seeds(**seeds), runtime)
         fit(run, make, snapshots, cfg.save_predictions)

@@ -1,16 +1,62 @@
-"""Batch-norm statistics of weights that were never trained: averaged, interpolated, pruned."""
+"""Batch-norm statistics of given weights, by moments of the channels."""
 
 from collections.abc import Sequence
 from contextlib import suppress
 from copy import deepcopy
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from isthmus.state_dicts import StateDict
-from isthmus.training import moments
-from isthmus.training.moments import Moments
+
+
+class ChannelStats(NamedTuple):
+    """Of some numbers in each channel.
+
+    Args:
+        mean: (channels,).
+        variance: (channels,), biased.
+        num_values: in each channel.
+    """
+
+    mean: Tensor
+    variance: Tensor
+    num_values: int
+
+
+def channel_stats(values: Tensor) -> ChannelStats:
+    """Moments over all axes but that of the channels, in float32 or better.
+
+    Two plain reductions: `torch.var_mean` takes twice as long on a CPU.
+
+    Args:
+        values: (batch, channels, ...).
+    """
+    if values.dtype in (torch.float16, torch.bfloat16):
+        values = values.float()
+    rows = values.movedim(1, -1)  # (batch, *space, channels)
+    axes = tuple(range(rows.dim() - 1))
+    mean = rows.mean(axes)
+    variance = (rows - mean).square_().mean(axes)
+    return ChannelStats(mean, variance, values.numel() // values.shape[1])
+
+
+def merge_stats(parts: Sequence[ChannelStats]) -> ChannelStats:
+    """Moments of all parts together; several parts in float64 and on the CPU.
+
+    Args:
+        parts: at least one; by the parallel formula of Chan et al. (1979).
+    """
+    if len(parts) == 1:
+        return parts[0]
+    num_values = sum(part.num_values for part in parts)
+    means = torch.stack([part.mean for part in parts]).cpu().double()  # (parts, channels)
+    variances = torch.stack([part.variance for part in parts]).cpu().double()
+    shares = torch.tensor([part.num_values / num_values for part in parts], dtype=torch.float64)
+    mean = shares @ means
+    return ChannelStats(mean, shares @ (variances + (means - mean).square()), num_values)
 
 
 def has_batch_norm(model: nn.Module) -> bool:
@@ -20,10 +66,10 @@ def has_batch_norm(model: nn.Module) -> bool:
 
 def with_statistics_of(model: nn.Module, weights: StateDict, other: StateDict) -> StateDict:
     """`weights` with the running statistics that `other` has."""
-    return {**weights, **{name: other[name] for name in statistics(model)}}
+    return {**weights, **{name: other[name] for name in statistics_names(model)}}
 
 
-def statistics(model: nn.Module) -> list[str]:
+def statistics_names(model: nn.Module) -> list[str]:
     """Names of the running statistics in the state dict of `model`."""
     layers = {
         f"{name}." if name else ""
@@ -35,7 +81,7 @@ def statistics(model: nn.Module) -> list[str]:
 
 
 @torch.no_grad()
-def reset(
+def reset_statistics(
     model: nn.Module,
     state_dict: StateDict,
     inputs: Tensor,
@@ -131,7 +177,7 @@ def _measure_together(model: nn.Module, layers: list[_BatchNorm], inputs: Tensor
 
     def fix(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
         assert isinstance(layer, _BatchNorm)
-        counts.append(_fix(layer, [moments.of(args[0])]))
+        counts.append(_fix(layer, [channel_stats(args[0])]))
 
     hooks = [layer.register_forward_pre_hook(fix) for layer in layers]
     model(inputs)
@@ -148,10 +194,10 @@ def _measure(
     model: nn.Module, layer: _BatchNorm, chunks: Sequence[Tensor], device: torch.device
 ) -> int:
     """Give `layer` the statistics of what reaches it from all chunks; values per channel."""
-    parts: list[Moments] = []
+    parts: list[ChannelStats] = []
 
     def stop(_: nn.Module, args: tuple[Tensor, ...]) -> None:
-        parts.append(moments.of(args[0]))
+        parts.append(channel_stats(args[0]))
         raise _Reached
 
     hook = layer.register_forward_pre_hook(stop)
@@ -162,9 +208,9 @@ def _measure(
     return _fix(layer, parts)
 
 
-def _fix(layer: _BatchNorm, parts: list[Moments]) -> int:
+def _fix(layer: _BatchNorm, parts: list[ChannelStats]) -> int:
     """Make `layer` normalize by the mean and biased variance of all parts; values per channel."""
-    mean, variance, count = moments.merged(parts)
+    mean, variance, count = merge_stats(parts)
     if count < 2:
         raise ValueError(f"inputs: batch norm needs two or more values per channel, got {count}")
     _buffer(layer.running_mean).copy_(mean)

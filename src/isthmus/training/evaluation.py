@@ -59,12 +59,12 @@ def evaluate(
             return logits_together(model, stacked, inputs)
         return logits_apart(model, weights, inputs)
 
-    with evaluating(model):
-        return measure(logits, batches, autocast, loss)
+    with evaluation_mode(model):
+        return measure_network(logits, batches, autocast, loss)
 
 
 @contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
     """Puts a model into evaluation mode, and afterwards back into the one it was in."""
     was_training = model.training
     model.eval()
@@ -75,7 +75,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def measure(
+def measure_network(
     logits: Callable[[Tensor], Tensor],
     batches: Iterable[tuple[Tensor, Tensor]],
     autocast: torch.dtype | None = None,
@@ -94,7 +94,7 @@ def measure(
         with torch.autocast(inputs.device.type, dtype=autocast, enabled=autocast is not None):
             made = logits(inputs)
         sums.append(_sum_of_losses(made.float(), labels, loss))
-        correct.append(losses.correct(loss, made, labels))  # (models, batch)
+        correct.append(losses.is_correct(loss, made, labels))  # (models, batch)
     hits = torch.cat(correct, dim=1)  # (models, examples)
     accuracy = hits.double().mean(dim=1)
     return Evaluation(
@@ -129,7 +129,7 @@ def _sum_of_losses(outputs: Tensor, labels: Tensor, loss: Loss) -> Tensor:
 
     One sum a model: its last bit does not depend on which others are evaluated beside it.
     """
-    each = losses.each(loss, outputs, labels)
+    each = losses.example_losses(loss, outputs, labels)
     return torch.stack([row.sum() for row in each.double()])
 
 

@@ -1,22 +1,26 @@
-"""Any weights of one model on any split of one data set."""
+"""Evaluates weights of one architecture on one data set; built from a session or a checkpoint."""
 
 import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from isthmus.data import batches as data_batches
+from isthmus.config import rebuild
+from isthmus.data import batches
+from isthmus.data import splits as data_splits
 from isthmus.data.batches import EvalBatches
 from isthmus.data.splits import DataSet
 from isthmus.data.streams import StreamedEvalBatches
+from isthmus.models import structure
 from isthmus.state_dicts import StateDict
-from isthmus.training import batch_norm, layouts, weight_files
+from isthmus.training import batch_norm, recipe, weight_files
+from isthmus.training.distributed import Processes
 from isthmus.training.evaluation import Evaluation, evaluate
-from isthmus.training.processes import Processes
-from isthmus.training.recipe import Runtime
+from isthmus.training.recipe import Runtime, resolve_device
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +53,7 @@ class Evaluator:
     ) -> None:
         self.processes = processes
         self.model, self.data, self.device = model, data, device
-        self.runtime = layouts.runtime_for(runtime, model, device)
+        self.runtime = recipe.runtime_for(runtime, model, device)
         self.autocast = torch.bfloat16 if precision == "bf16" else None
         self._splits: dict[str, EvalBatches | StreamedEvalBatches] = {}
         self._calibration: Tensor | None = None
@@ -96,7 +100,7 @@ class Evaluator:
             if processes := self._sharers(split):
                 own = processes.share(len(examples))
                 examples = examples.take(torch.arange(own.start, own.stop))
-            self._splits[split] = data_batches.eval_batches(
+            self._splits[split] = batches.eval_batches(
                 examples,
                 self.data.normalization,
                 batch_size=self.batch_size,
@@ -163,7 +167,7 @@ class Evaluator:
         if not batch_norm.has_batch_norm(self.model):
             return weights
         chunk = self._calibration_chunk
-        return batch_norm.reset(
+        return batch_norm.reset_statistics(
             self.model, dict(weights), self.calibration, chunk_size=chunk, autocast=self.autocast
         )
 
@@ -181,6 +185,57 @@ class Evaluator:
         """The part of the training set on which batch-norm statistics are estimated."""
         if self._calibration is None:
             workers = self.runtime.num_workers
-            inputs = data_batches.calibration(self.data, CALIBRATION_EXAMPLES, workers)
+            inputs = batches.calibration(self.data, CALIBRATION_EXAMPLES, workers)
             self._calibration = inputs.to(self.device)
         return self._calibration
+
+
+def saved_evaluator(
+    metadata: dict[str, Any],
+    dataset: dict[str, Any],
+    typed: Sequence[str],
+    cache_dir: str,
+    runtime: Runtime,
+    precision: str | None,
+) -> Evaluator:
+    """Evaluates weights of a saved architecture on the data that they were trained on.
+
+    Args:
+        metadata: of the weights.
+        dataset: another data set, or values that take the place of the saved ones.
+        typed: names of the values that were typed of another data set.
+        cache_dir: folder for decoded images.
+        runtime: with the device.
+        precision: "fp32", "bf16", or None for that of the training.
+
+    Raises:
+        ValueError: the model or the data cannot be made again, the data does not fit the model, or
+            there is no such device.
+    """
+    data = _as_trained(rebuild.load_data_set(dataset, typed, metadata, cache_dir), typed, metadata)
+    device = resolve_device(runtime.device)
+    model = rebuild.build_model(metadata)
+    structure.check_initialized(model)
+    model = model.to(device)
+    example = torch.zeros(1, *data.input_shape, device=device)
+    structure.check_outputs(model, example, data.num_classes)
+    precision = precision or metadata["config"]["precision"]
+    return Evaluator(model, data, device, runtime, precision)
+
+
+def _as_trained(data: DataSet, typed: Sequence[str], metadata: dict[str, Any]) -> DataSet:
+    """A data set with the classes and the normalization of the training."""
+    shape, expected = list(data.input_shape), list(metadata["input_shape"])
+    classes, normalization = metadata.get("classes"), metadata.get("normalization")
+    if shape == expected and classes is not None and data.has_accuracy:
+        data = data_splits.with_classes(data, classes)
+    if shape != expected or data.num_classes != metadata["num_classes"]:
+        raise ValueError(
+            f"dataset: inputs of shape {shape} in {data.num_classes} classes do not fit this "
+            f"model, which takes inputs of shape {expected} in {metadata['num_classes']} classes"
+        )
+    if normalization is None or {"mean", "std"} & set(typed):
+        return data
+    if normalization["scale"] != data.normalization.scale:
+        return data  # other numbers than those of the training, not to be read alike
+    return data_splits.with_normalization(data, normalization["mean"], normalization["std"])

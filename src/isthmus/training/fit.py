@@ -1,30 +1,277 @@
-"""Train a run to its end, from wherever it stands."""
+"""One training from its start, or from where it was killed, to its end."""
 
 import logging
+import shutil
 import time
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from isthmus import steps
-from isthmus.runs import Run, load_state, save_state
-from isthmus.training import loop
-from isthmus.training.leg import Extras, Leg, Request, going_on, state_of, update_averages
+from isthmus.config import naming
+from isthmus.state_dicts import StateDict
+from isthmus.store.files import Run, load_state, save_state, save_weights, write_json
+from isthmus.training import code_digests, loop
 from isthmus.training.loop import Callback
-from isthmus.training.report import Report
+from isthmus.training.reporting import EpochReport, Metrics, Number, Progress
 from isthmus.training.session import Session
 
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class TrainHooks:
+    """What is wanted of a training besides the usual.
+
+    Args:
+        measures: makes what else is done on the way, of the session where it goes on from and of
+            the table that numbers go to.
+        save_weights: whether weights, and states to go on from, are kept.
+    """
+
+    measures: Callable[[Session, Metrics], list[Callback]] | None = None
+    save_weights: bool = True
+
+
+class TrainingRun:
+    """A training from where its session stands to the end of it, with all of its files.
+
+    Args:
+        run: whose files are written.
+        session: in its first state.
+        snapshots: what to keep on the way.
+        save_predictions: whether to keep correctness per validation example.
+        words: what is trained, said before each of its numbers; "" where there is one only.
+        extras: what is wanted besides.
+
+    Raises:
+        ValueError: a snapshot lies after the end, or a validation split is needed and not there.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        session: Session,
+        snapshots: steps.Snapshots = None,
+        save_predictions: bool = True,
+        words: str = "",
+        extras: TrainHooks | None = None,
+    ) -> None:
+        self.run, self.session, self.words = run, session, words
+        self.extras = extras or TrainHooks()
+        per_epoch, runtime = session.iterations_per_epoch, session.runtime
+        self.snapshots = steps.to_iterations(snapshots, per_epoch, session.end)
+        title = naming.title(session.recipe.metadata.get("config", {}))  # as TensorBoard shows it
+        tensorboard = run.tensorboard / title if runtime.tensorboard else None
+        self.metrics = Metrics(run.metrics, tensorboard, per_epoch)
+        self.report = EpochReport(session, self.metrics, save_predictions)
+        self.sources = code_digests.code_digests(
+            session
+        )  # as imported, whatever is edited meanwhile
+        _check_validation(session)
+
+    def begin(self, state: dict[str, Any] | None) -> None:
+        """Go on from what `state` returned, or begin where the session stands.
+
+        Args:
+            state: None for a training of which nothing was saved yet.
+
+        Raises:
+            ValueError: the state lacks something, or is not of this network.
+        """
+        session = self.session
+        if state is None:
+            shutil.rmtree(self.run.tensorboard, ignore_errors=True)  # of a job killed early on
+            if not self.run.result.exists():
+                shutil.rmtree(self.run.folder / "weights", ignore_errors=True)  # likewise
+            return
+        changed = code_digests.changed_modules(state.get("sources", {}), self.sources)
+        with name_state_in_errors(self.run.state, changed):
+            session.load_state_dict(state["model"], state)
+            self.report.load_state_dict(state["report"])
+            iteration = session.training.iteration
+            self.metrics.load_state_dict(state["metrics"], iteration)
+        if changed:
+            log.warning(
+                "%s: saved by other code than there is now: %s", self.run.state, ", ".join(changed)
+            )
+        _keep_threads(state.get("num_threads"), session.runtime.num_threads)
+        step = steps.to_text(iteration, session.iterations_per_epoch)
+        log.info("%sgoing on from %s", f"{self.words}: " if self.words else "", step)
+
+    def state(self) -> dict[str, Any]:
+        """Weights, and all that is needed to go on from them."""
+        return resume_state(self.session) | {
+            "report": self.report.state_dict(),
+            "metrics": self.metrics.state_dict(),
+            "num_threads": torch.get_num_threads(),
+            "sources": self.sources,
+        }
+
+    def progress(self) -> Progress:
+        """A bar, or lines, that show how far it is."""
+        session, bar = self.session, self.session.runtime.progress
+        return Progress(session.training, session.end, self.report, bar, self.words)
+
+    def callbacks(self) -> list[Callback]:
+        """What is done on the way, once averages are up to date and the session has begun."""
+        session, measures = self.session, self.extras.measures
+        return [
+            Callback(loop.every_iterations(session.iterations_per_epoch), self.report),
+            *(measures(session, self.metrics) if measures else []),
+            Callback(loop.at_iterations(self.snapshots), lambda _: session.save_snapshot(self.run)),
+        ]
+
+    def finish(self) -> None:
+        """Evaluate and save the final, averaged and best models; the summary comes last.
+
+        An end within an epoch is reported here, after the last state was saved, so that a run
+        that is trained on later goes on as if it had not been evaluated there.
+        """
+        session, report = self.session, self.report
+        if session.training.iteration % session.iterations_per_epoch:
+            report(session.training)
+        models, iteration = session.models(), session.training.iteration
+        for name, weights in models.items():
+            self._save(self.run.weights(iteration, name), weights, session.metadata(name))
+        table = session.evaluator.table(models)
+        if report.best:
+            metadata = session.metadata("best", report.best_iteration)
+            self._save(self.run.weights("best"), report.best, metadata)
+            if report.best_iteration == iteration:
+                table["best"] = table["plain"]
+            else:
+                table |= session.evaluator.table({"best": report.best})
+        for split, cell in table["plain"].items():
+            session.training.require_finite(cell["loss"], f"final {split} loss", iteration)
+        numbers = [
+            Number(f"final_{metric}", value, split, name)
+            for name, row in table.items()
+            for split, cell in row.items()
+            for metric, value in cell.items()
+        ]
+        self.metrics.write(iteration, numbers)
+        self.metrics.write_hparams(_flat(session.recipe.metadata.get("config", {})), numbers)
+        report.write_predictions()
+        kept = {"save_weights": self.extras.save_weights}
+        write_json(self.run.result, _summary(session, report, table) | kept)
+        self.metrics.close()
+
+    def _save(self, path: Path, weights: StateDict, metadata: dict[str, Any]) -> None:
+        if self.extras.save_weights:
+            save_weights(path, weights, metadata)
+
+
+def update_averages(session: Session) -> list[Callback]:
+    """The averaged models take in the weights after every step, before anything reads them."""
+    averages = session.averages
+    if averages is None:
+        return []
+    return [Callback(loop.after_every_step, lambda t: averages.update(t.iteration))]
+
+
+def resume_state(session: Session) -> dict[str, Any]:
+    """Weights, and all that is needed to train on from them."""
+    return session.state_dict() | {"model": session.model.state_dict()}
+
+
+@contextmanager
+def name_state_in_errors(path: Path, changed: Sequence[str] = ()) -> Iterator[None]:
+    """Name the file of a state that lacks something, or that is of another network.
+
+    Args:
+        path: of the file.
+        changed: modules whose code has changed since it was saved.
+
+    Raises:
+        ValueError: in place of the errors that such a state leads to.
+    """
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, RuntimeError, zlib.error) as error:
+        what = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        code = f"; code has changed since: {', '.join(changed)}" if changed else ""
+        raise ValueError(
+            f"{path} does not fit this training ({what[:300]}{code}); remove it to start over"
+        ) from error
+
+
+def _keep_threads(before: int | None, typed: int | None) -> None:
+    """Go on with the threads that a training began with, or say that it has others now.
+
+    Args:
+        before: threads of the job that wrote the state; None: it does not say.
+        typed: `runtime.num_threads`.
+    """
+    if before is None or before == torch.get_num_threads():
+        return
+    if typed is None:
+        torch.set_num_threads(before)
+        log.info("%d threads, as before; runtime.num_threads=... sets another number", before)
+    else:
+        log.warning(
+            "runtime.num_threads=%d: this training began with %d; its numbers may differ in "
+            "rounding from those of either alone",
+            typed,
+            before,
+        )
+
+
+def _check_validation(session: Session) -> None:
+    if session.data.val is not None:
+        return
+    if session.recipe.patience is not None:
+        raise ValueError("hparams.patience needs a validation split: dataset.val_fraction=0.1")
+    if session.training.scheduler.state_dict():
+        raise ValueError("scheduler=plateau needs a validation split: dataset.val_fraction=0.1")
+
+
+def _summary(session: Session, report: EpochReport, table: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "evaluation": table,
+        **session.origin,
+        "iteration": session.training.iteration,
+        "end": session.end,  # as planned
+        "iterations_per_epoch": session.iterations_per_epoch,
+        "stopped_early": session.training.iteration < session.end,
+        "best_iteration": report.best_iteration if report.best else None,
+        "num_parameters": sum(p.numel() for p in session.model.parameters()),
+        "num_examples": {name: len(split) for name, split in session.data.splits.items()},
+        "train_seconds": round(report.seconds, 3),
+        "device": str(session.device),
+        "num_threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+def _flat(metadata: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as one level of dotted names, for TensorBoard; a part by its own name."""
+    flat: dict[str, Any] = {}
+    for key, value in metadata.items():
+        if key == "_target_":
+            flat[prefix.rstrip(".")] = str(value).rpartition(".")[2]
+        elif key == "_partial_":
+            continue
+        elif isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = value if isinstance(value, bool | int | float) else str(value)
+    return flat
+
+
 def fit(
     run: Run,
     make: Callable[[], Session],
-    snapshots: Request = None,
+    snapshots: steps.Snapshots = None,
     save_predictions: bool = True,
     end: int | None = None,
     words: str = "",
-    extras: Extras | None = None,
+    extras: TrainHooks | None = None,
 ) -> int:
     """Train until the run has its result and every snapshot asked for.
 
@@ -51,9 +298,11 @@ def fit(
     try:
         missing_files = run.missing_files()
         if missing_files:
-            log.info("%s", lost(run, missing_files))
+            log.info("%s", lost_files(run, missing_files))
         if missing_files or not run.has_reached(end):
-            num_steps += _train(Leg(run, make(), snapshots, save_predictions, words, extras))
+            num_steps += _train(
+                TrainingRun(run, make(), snapshots, save_predictions, words, extras)
+            )
         missing = run.missing_snapshots(snapshots, end)
         if missing:
             num_steps += _replay(run, make(), missing, words)
@@ -62,7 +311,7 @@ def fit(
     return num_steps
 
 
-def _train(leg: Leg) -> int:
+def _train(leg: TrainingRun) -> int:
     run, session = leg.run, leg.session
     leg.begin(load_state(run.state) if run.state.exists() else None)
     start = session.training.iteration
@@ -86,10 +335,10 @@ def _train(leg: Leg) -> int:
 def _replay(run: Run, session: Session, missing: list[int], words: str) -> int:
     """Make snapshots that were not kept, bit for bit, each from the nearest earlier one."""
     callbacks = update_averages(session)
-    report = Report(session, None, save_predictions=False)
+    report = EpochReport(session, None, save_predictions=False)
     if session.training.scheduler.state_dict():  # its learning rate depends on the validation loss
-        callbacks.append(Callback(loop.every(session.iterations_per_epoch), report))
-    saver = Saver(run.replay, session.runtime.save_every, lambda: going_on(session))
+        callbacks.append(Callback(loop.every_iterations(session.iterations_per_epoch), report))
+    saver = Saver(run.replay, session.runtime.save_every, lambda: resume_state(session))
     callbacks.append(Callback(loop.after_every_step, lambda _: saver.save_in_time()))
     num_steps = 0
     for iteration in missing:
@@ -113,14 +362,14 @@ def _go_back(run: Run, session: Session, iteration: int) -> None:
     replayed = load_state(run.replay) if run.replay.exists() else None
     reached = replayed["training"]["iteration"] if replayed else -1
     if replayed and max([session.training.iteration, *earlier]) < reached < iteration:
-        with state_of(run.replay):
+        with name_state_in_errors(run.replay):
             session.load_state_dict(replayed["model"], replayed)
     elif earlier and earlier[-1] > session.training.iteration:
-        with state_of(run.snapshot_state(earlier[-1])):
+        with name_state_in_errors(run.snapshot_state(earlier[-1])):
             session.load_snapshot(run, earlier[-1])
 
 
-def lost(run: Run, missing: Sequence[Path]) -> str:
+def lost_files(run: Run, missing: Sequence[Path]) -> str:
     """What a finished run has lost, and what follows, in a line."""
     names = ", ".join(str(path.relative_to(run.folder)) for path in missing[:3])
     more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""

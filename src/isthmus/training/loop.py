@@ -1,21 +1,118 @@
-"""The one training loop."""
+"""The training loop and the protocols of its parts."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import Any
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from isthmus import chance, steps
-from isthmus.data.orders import all_of
+from isthmus import rng, steps
+from isthmus.data.orders import Share, take_all
 from isthmus.data.splits import Loss
-from isthmus.training import groups, losses
-from isthmus.training.protocols import Batches, Calibrate, Constraint, Scheduler
-from isthmus.training.running import Running
-from isthmus.training.sharing import Sharing
+from isthmus.training import losses as training_losses
+from isthmus.training import param_groups
+from isthmus.training.distributed import Sharing
+
+Batch: TypeAlias = tuple[Tensor, Tensor]  # inputs and labels
+Calibrate: TypeAlias = Callable[[Callable[[Tensor, Tensor], Tensor], list[Batch]], dict[str, float]]
+
+
+class Batches(Protocol):
+    """Training batches in an order that depends on the epoch alone."""
+
+    @property
+    def iterations_per_epoch(self) -> int: ...
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """Inputs and labels of an epoch's iterations from `start` on."""
+        ...
+
+    def shared(self, share: Share) -> "Batches":
+        """The same batches, of each of which only a share is made."""
+        ...
+
+
+class LearningRateSchedule(Protocol):
+    """The learning rate over time, relative to the optimizer's own, up to the end of training."""
+
+    def factor(self, iteration: int) -> float: ...
+    def observe(self, val_loss: float) -> None: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+class Constraint(Protocol):
+    """Keeps a network where it has to be while it is trained."""
+
+    def on_gradients(self) -> None:
+        """Called when gradients are there, before they are clipped or anything else reads them."""
+        ...
+
+    def on_weights(self) -> None:
+        """Called when weights were set, by an optimizer step or a new beginning."""
+        ...
+
+
+class RunningMetrics:
+    """Loss and accuracy of the training batches of the epoch so far."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget the batches so far: a new epoch begins."""
+        self.loss_sum, self.num_examples = 0.0, 0  # of the batches that were looked at
+        self.losses: list[Tensor] = []  # of the batches since, still on the device
+        self.sizes: list[int] = []
+        self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
+
+    def add(self, loss: Tensor, correct: Tensor, size: int) -> None:
+        """Count one batch, without waiting for the device."""
+        self.losses.append(loss)
+        self.sizes.append(size)
+        self.correct += correct
+
+    def settle(self) -> tuple[int, float] | None:
+        """Look at the losses since the last look.
+
+        Returns:
+            How many batches ago the first loss was that is not finite, and that loss; or None.
+        """
+        losses = torch.stack(self.losses).tolist() if self.losses else []
+        for position, (loss, size) in enumerate(zip(losses, self.sizes, strict=True)):
+            if not math.isfinite(loss):
+                return len(losses) - position, loss
+            self.loss_sum += loss * size  # one after the other: the same sum wherever one looks
+            self.num_examples += size
+        self.losses, self.sizes = [], []
+        return None
+
+    def loss(self) -> float:
+        """Mean cross-entropy of the settled batches, in nats."""
+        return self.loss_sum / self.num_examples
+
+    def accuracy(self) -> float:
+        """Fraction of the settled batches' examples that were classified correctly."""
+        return self.correct.item() / self.num_examples
+
+    def state_dict(self) -> dict[str, Any]:
+        """The sums, to be taken right after `settle`."""
+        return {
+            "loss_sum": self.loss_sum,
+            "num_examples": self.num_examples,
+            "correct": int(self.correct.item()),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from the sums of an epoch that was interrupted."""
+        self.clear()
+        self.loss_sum, self.num_examples = state["loss_sum"], state["num_examples"]
+        self.correct += state["correct"]
+
 
 CHECK_EVERY = 64  # iterations between two looks at the losses: a look waits for the device
 
@@ -43,7 +140,7 @@ class Training:
         self,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
-        scheduler: Scheduler,
+        scheduler: LearningRateSchedule,
         *,
         iterations_per_epoch: int,
         dropout_seed: int,
@@ -61,7 +158,7 @@ class Training:
         self.autocast, self.clip, self._calibrate = autocast, clip, calibrate
         self.loss: Loss = loss
         self.stopped = False  # set by a callback to end the training early
-        self.running = Running(next(model.parameters()).device)
+        self.running = RunningMetrics(next(model.parameters()).device)
         self._parameters = [p for p in model.parameters() if p.requires_grad]
         self.compile_size, self._compiled = compile_size, self._forward
         if compile_size is not None:  # asking torch to compile alone imports for seconds
@@ -71,7 +168,7 @@ class Training:
     def restart(
         self,
         optimizer: torch.optim.Optimizer,
-        scheduler: Scheduler,
+        scheduler: LearningRateSchedule,
         dropout_seed: int,
         constraint: Constraint | None = None,
     ) -> None:
@@ -96,12 +193,12 @@ class Training:
 
         A state that this training goes on from has had its own measured.
         """
-        if self._calibrate is None or groups.calibrated(self.optimizer):
+        if self._calibrate is None or param_groups.calibrated_lrs(self.optimizer):
             return
-        whole = batches.shared(all_of) if self.sharing else batches
+        whole = batches.shared(take_all) if self.sharing else batches
         two = list(islice(chain(whole.epoch(0), whole.epoch(1)), 2))
         lrs = self._calibrate(lambda *batch: self._measured(self.model, *batch)[0], two)
-        groups.set_first_lrs_(self.optimizer, lrs, self._base_lrs)
+        param_groups.set_first_lrs_(self.optimizer, lrs, self._base_lrs)
 
     def settle(self) -> None:
         """Look at the losses since the last look, and stop at one that is not finite.
@@ -128,10 +225,10 @@ class Training:
 
     def _advice(self) -> str:
         """What may keep the loss finite with this optimizer, schedule and parametrization."""
-        if groups.calibrated(self.optimizer):
+        if param_groups.calibrated_lrs(self.optimizer):
             cap = "a lower parametrization.cap, the largest learning rate of the first steps,"
             return f"{cap} or a lower optimizer.lr"
-        if groups.has_first_steps(self.optimizer):  # neither warmed up nor clipped
+        if param_groups.has_first_steps(self.optimizer):  # neither warmed up nor clipped
             return "a lower optimizer.lr"
         clipping = "hparams.grad_clip_max_norm"
         ways = ["a lower optimizer.lr"]
@@ -153,8 +250,8 @@ class Training:
     def step(self, inputs: Tensor, labels: Tensor) -> None:
         """Take one optimizer step; never waits for the device."""
         factor = self.scheduler.factor(self.iteration)
-        groups.set_rates_(self.optimizer, self._base_lrs, factor, self.iteration)
-        chance.start_stream(inputs.device, self.dropout_seed, "dropout", self.iteration)
+        param_groups.set_rates_(self.optimizer, self._base_lrs, factor, self.iteration)
+        rng.start_stream(inputs.device, self.dropout_seed, "dropout", self.iteration)
         if self.sharing:
             self.sharing.begin(self.iteration)
         forward = self._compiled if len(labels) == self.compile_size else self._forward
@@ -186,8 +283,8 @@ class Training:
         with torch.autocast(inputs.device.type, dtype=self.autocast, enabled=enabled):
             outputs = network(inputs)
         outputs = outputs.float()
-        correct = losses.correct(self.loss, outputs.detach(), labels).sum()
-        return losses.mean(self.loss, outputs, labels), correct
+        correct = training_losses.is_correct(self.loss, outputs.detach(), labels).sum()
+        return training_losses.mean_loss(self.loss, outputs, labels), correct
 
     def state_dict(self) -> dict[str, Any]:
         """All but the weights: what is needed to go on from them."""
@@ -222,12 +319,12 @@ def after_every_step(iteration: int) -> bool:
     return iteration > 0
 
 
-def at(iterations: Iterable[int]) -> Callable[[int], bool]:
+def at_iterations(iterations: Iterable[int]) -> Callable[[int], bool]:
     """True at the given iterations."""
     return frozenset(iterations).__contains__
 
 
-def every(period: int) -> Callable[[int], bool]:
+def every_iterations(period: int) -> Callable[[int], bool]:
     """True at the initialization and at each multiple of `period`."""
     return lambda iteration: iteration % period == 0
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from isthmus.data.splits import Loss
 
 
-def mean(loss: Loss, outputs: Tensor, labels: Tensor) -> Tensor:
+def mean_loss(loss: Loss, outputs: Tensor, labels: Tensor) -> Tensor:
     """The mean loss of a batch.
 
     Args:
@@ -29,7 +29,7 @@ def mean(loss: Loss, outputs: Tensor, labels: Tensor) -> Tensor:
             return F.mse_loss(outputs[:, 0], labels.to(outputs.dtype))
 
 
-def each(loss: Loss, outputs: Tensor, labels: Tensor) -> Tensor:
+def example_losses(loss: Loss, outputs: Tensor, labels: Tensor) -> Tensor:
     """The loss of every example for several networks, (models, batch).
 
     Args:
@@ -47,7 +47,7 @@ def each(loss: Loss, outputs: Tensor, labels: Tensor) -> Tensor:
     return F.mse_loss(outputs[..., 0], targets, reduction="none")
 
 
-def correct(loss: Loss, outputs: Tensor, labels: Tensor) -> Tensor:
+def is_correct(loss: Loss, outputs: Tensor, labels: Tensor) -> Tensor:
     """Which examples are classified correctly: (..., batch) bool, all false without classes.
 
     Args:

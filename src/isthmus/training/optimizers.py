@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from isthmus.training.lookahead import Lookahead
+from isthmus.training.param_groups import Lookahead
 
 Parameters: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]]
 

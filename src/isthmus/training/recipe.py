@@ -1,22 +1,22 @@
-"""What a training is made of, apart from its data: plain values and functions that make parts."""
+"""What a training is made of, and how it runs on this machine."""
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from isthmus import torchrun
+from isthmus import machine
 from isthmus.models.freeze import PARTS
 from isthmus.models.initialize import BN_INITS, INITS
 from isthmus.steps import Step, to_iteration
-from isthmus.training import groups
-from isthmus.training.groups import Group, Rule
-from isthmus.training.protocols import Batch, Constraint, Scheduler
+from isthmus.training import param_groups
+from isthmus.training.loop import Batch, Constraint, LearningRateSchedule
+from isthmus.training.param_groups import ParamGroup, Rule
 
 
-class Averages(Protocol):
+class AveragedModels(Protocol):
     """Averaged models that are tracked while a network is trained."""
 
     bn: str  # "average" or "reset": what becomes of batch-norm statistics
@@ -28,21 +28,21 @@ class Averages(Protocol):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
 
 
-class Parametrization(Protocol):
+class ParametrizationLike(Protocol):
     """What the widths of layers do to their initial weights and their learning rates."""
 
     def initialize(self, model: nn.Module, seed: int) -> None:
         """Set the weights and biases of `model` in place to a fresh draw."""
         ...
 
-    def groups(self, model: nn.Module, rule: Rule) -> list[Group]:
+    def groups(self, model: nn.Module, rule: Rule) -> list[ParamGroup]:
         """All parameters of `model`, with their learning rates for a kind of optimizer."""
         ...
 
     def calibrate(
         self,
         model: nn.Module,
-        groups: Sequence[Group],
+        groups: Sequence[ParamGroup],
         loss: Callable[[Tensor, Tensor], Tensor],
         batches: Sequence[Batch],
     ) -> dict[str, float]:
@@ -86,10 +86,12 @@ class Recipe:
 
     model: Callable[[tuple[int, ...], int], nn.Module]
     optimizer: Callable[[Any], torch.optim.Optimizer]
-    scheduler: Callable[[int, int], Scheduler]
-    averages: Callable[[], Averages] | None = None
+    scheduler: Callable[[int, int], LearningRateSchedule]
+    averages: Callable[[], AveragedModels] | None = None
     constraint: Callable[[nn.Module], Constraint] | None = None
-    parametrization: Callable[[], Parametrization] | None = None  # None: `init`, and equal rates
+    parametrization: Callable[[], ParametrizationLike] | None = (
+        None  # None: `init`, and equal rates
+    )
     epochs: int = 1
     steps: Step | None = None  # takes the place of `epochs`
     batch_size: int = 128
@@ -115,7 +117,7 @@ class Recipe:
             self.averages()
         if self.parametrization:
             self.parametrization()
-            groups.rule_of(self.optimizer)
+            param_groups.lr_rule(self.optimizer)
 
     def length(self, iterations_per_epoch: int) -> int:
         """Planned optimizer steps."""
@@ -130,8 +132,8 @@ def resolve_device(name: str) -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda" and torchrun.is_on():
-        name = f"cuda:{torchrun.local_rank()}"
+    if name == "cuda" and machine.is_distributed():
+        name = f"cuda:{machine.local_rank()}"
     try:
         device = torch.device(name)
         torch.empty(0, device=device)
@@ -144,8 +146,38 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
-def compiles(request: str | bool, model: nn.Module, iterations: int) -> bool:
+def should_compile(request: str | bool, model: nn.Module, iterations: int) -> bool:
     """Whether compiling pays: a cold compile costs 15 to 34 s, and gains only on convolutions."""
     if request != "auto":
         return bool(request)
     return iterations > 1000 and any(isinstance(m, nn.Conv2d) for m in model.modules())
+
+
+FEW = 8  # input channels, below which oneDNN corrupts memory
+
+
+def runtime_for(runtime: Runtime, model: nn.Module, device: torch.device) -> Runtime:
+    """How a network runs: in channels_last only where that is safe.
+
+    In channels_last, the backward pass of a 1x1 convolution with a stride and fewer than eight
+    input channels writes beyond its memory on CPUs with AVX2 and no AVX-512 (oneDNN of torch 2.13;
+    README, "Known problems"). A network with such a layer is contiguous on every CPU, so that its
+    numbers do not depend on which it is.
+
+    Args:
+        runtime: as asked for.
+        model: the network.
+        device: where it runs.
+    """
+    is_unsafe = device.type == "cpu" and any(map(_is_unsafe, model.modules()))
+    return replace(runtime, channels_last=runtime.channels_last and not is_unsafe)
+
+
+def _is_unsafe(module: nn.Module) -> bool:
+    return (
+        isinstance(module, nn.Conv2d)
+        and module.kernel_size == (1, 1)
+        and module.stride != (1, 1)
+        and module.groups == 1
+        and module.in_channels < FEW
+    )

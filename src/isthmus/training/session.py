@@ -1,5 +1,6 @@
-"""The objects of one training, made from its recipe, its data and its seeds."""
+"""A network in training with its data, its averaged models and its files."""
 
+import copy
 import logging
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,32 +8,55 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from isthmus import chance, checks, torchrun
-from isthmus.data import batches as data_batches
-from isthmus.data import trained_on
+from isthmus import machine, rng
+from isthmus.config import validation
+from isthmus.data import batches, splits
 from isthmus.data.splits import DataSet
 from isthmus.models import structure
 from isthmus.models.freeze import freeze
 from isthmus.models.initialize import initialize
-from isthmus.runs import Run, load_state, save_state, save_weights
 from isthmus.state_dicts import StateDict
-from isthmus.training import groups, last_batch, layouts
+from isthmus.store.files import Run, load_state, save_state, save_weights
+from isthmus.training import batch_norm, param_groups
+from isthmus.training import recipe as training_recipe
+from isthmus.training.distributed import Processes, Sharing
 from isthmus.training.evaluator import Evaluator
-from isthmus.training.groups import Group
-from isthmus.training.loop import Training
-from isthmus.training.processes import Processes
-from isthmus.training.protocols import Calibrate, Constraint, Scheduler
+from isthmus.training.loop import Calibrate, Constraint, LearningRateSchedule, Training
+from isthmus.training.param_groups import ParamGroup
 from isthmus.training.recipe import (
-    Parametrization,
+    ParametrizationLike,
     Recipe,
     Runtime,
     Seeds,
-    compiles,
     resolve_device,
+    should_compile,
 )
-from isthmus.training.sharing import Sharing
+
+
+def check_last_batch(model: nn.Module, example: Tensor, num_examples: int, batch_size: int) -> None:
+    """Refuse, before it comes to it, a last batch of one that batch norm cannot normalize.
+
+    Args:
+        model: to be trained.
+        example: (1, *input_shape), any.
+        num_examples: of an epoch.
+        batch_size: of all its batches but the last.
+
+    Raises:
+        ValueError: naming the batch size.
+    """
+    if num_examples % batch_size != 1 and batch_size > 1 or not batch_norm.has_batch_norm(model):
+        return
+    try:
+        copy.deepcopy(model).train()(example)
+    except ValueError as error:
+        raise ValueError(
+            f"hparams.batch_size={batch_size}: {num_examples} training examples leave a batch of "
+            f"one, which batch norm cannot normalize ({error})"
+        ) from error
+
 
 log = logging.getLogger(__name__)
 
@@ -64,12 +88,12 @@ class Session:
     ) -> None:
         self.recipe, self.data, self.runtime, self.processes = recipe, data, runtime, processes
         self.device = resolve_device(runtime.device)
-        self.parametrization: Parametrization | None = None
+        self.parametrization: ParametrizationLike | None = None
         if recipe.parametrization:
             self.parametrization = recipe.parametrization()
         self.model = self._make_model(seeds.initialization)
-        self.runtime = layouts.runtime_for(runtime, self.model, self.device)
-        self.batches = data_batches.train_batches(
+        self.runtime = training_recipe.runtime_for(runtime, self.model, self.device)
+        self.batches = batches.train_batches(
             data,
             recipe.batch_size,
             order_seed=seeds.data_order,
@@ -90,7 +114,7 @@ class Session:
         self._start_averages()
         example = torch.zeros(1, *data.input_shape, device=self.device)
         structure.check_outputs(self.model, example, data.num_classes)
-        last_batch.check(self.model, example, len(data.train), recipe.batch_size)
+        check_last_batch(self.model, example, len(data.train), recipe.batch_size)
         if checks_schedule:
             self.check_schedule(self.planned_end)
 
@@ -110,7 +134,7 @@ class Session:
         name = f"{self.recipe.section}scheduler"
         if f"{name}.{unmet.option}" in self.recipe.typed:
             raise ValueError(f"{name}.{unmet.option}={unmet.value}: {unmet.schedule}")
-        if torchrun.is_first():
+        if machine.is_first():
             log.warning("%s: %s", name, unmet.schedule)
 
     def restart(
@@ -184,13 +208,13 @@ class Session:
 
     def metadata(self, model: str, iteration: int | None = None) -> dict[str, Any]:
         """What is saved with the weights of one model: how to rebuild it, and what they are."""
-        first_lrs = groups.calibrated(self.training.optimizer)
+        first_lrs = param_groups.calibrated_lrs(self.training.optimizer)
         return {
             **self.recipe.metadata,
             **self.origin,
             "input_shape": list(self.data.input_shape),
             "num_classes": self.data.num_classes,
-            **trained_on.description(self.data),
+            **splits.describe_data(self.data),
             "kind": model,
             "iteration": self.training.iteration if iteration is None else iteration,
             "iterations_per_epoch": self.iterations_per_epoch,
@@ -201,16 +225,16 @@ class Session:
         recipe = self.recipe
         with torch.random.fork_rng(devices=[]):
             # Only for parameters of a user's own kind; `initialize` sets all the others.
-            torch.manual_seed(chance.derive(seed, "initialization"))
+            torch.manual_seed(rng.derive(seed, "initialization"))
             model = recipe.model(self.data.input_shape, self.data.num_classes)
         structure.check_initialized(model)
         initialize(model, None if self.parametrization else recipe.init, recipe.bn_init, seed)
         if self.parametrization:
-            with checks.named("parametrization"):
+            with validation.prefix_errors("parametrization"):
                 self.parametrization.initialize(model, seed)
-        with checks.named("model"):
+        with validation.prefix_errors("model"):
             freeze(model, recipe.freeze, recipe.freeze_exceptions)
-        is_last = layouts.runtime_for(self.runtime, model, self.device).channels_last
+        is_last = training_recipe.runtime_for(self.runtime, model, self.device).channels_last
         is_last &= len(self.data.input_shape) == 3
         memory_format = torch.channels_last if is_last else torch.preserve_format
         return model.to(self.device).to(memory_format=memory_format)  # type: ignore[call-overload]
@@ -220,19 +244,21 @@ class Session:
         named = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         if self.parametrization is None:
             return self.recipe.optimizer(list(named.values()))
-        return groups.build(self.recipe.optimizer, self._groups(), named)
+        return param_groups.build_optimizer(self.recipe.optimizer, self._groups(), named)
 
-    def _groups(self) -> list[Group]:
+    def _groups(self) -> list[ParamGroup]:
         assert self.parametrization is not None  # else there are none
-        with checks.named("parametrization"):
-            return self.parametrization.groups(self.model, groups.rule_of(self.recipe.optimizer))
+        with validation.prefix_errors("parametrization"):
+            return self.parametrization.groups(
+                self.model, param_groups.lr_rule(self.recipe.optimizer)
+            )
 
     def _make_calibrate(self) -> Calibrate | None:
         if self.parametrization is None:
             return None
         return partial(self.parametrization.calibrate, self.model, self._groups())
 
-    def _make_scheduler(self) -> Scheduler:
+    def _make_scheduler(self) -> LearningRateSchedule:
         return self.recipe.scheduler(self.planned_end, self.iterations_per_epoch)
 
     def _make_constraint(self) -> Constraint | None:
@@ -241,7 +267,7 @@ class Session:
     def _start_averages(self) -> None:
         self.averages = self.recipe.averages() if self.recipe.averages else None
         if self.averages:
-            with checks.named("averaged"):
+            with validation.prefix_errors("averaged"):
                 self.averages.start(self.model, self.planned_end, self.iterations_per_epoch)
 
     def _check_clipping(self) -> None:
@@ -257,7 +283,7 @@ class Session:
         recipe = self.recipe
         if self.parametrization is not None:
             self._check_clipping()
-        compiled = compiles(self.runtime.compile, self.model, self.end)
+        compiled = should_compile(self.runtime.compile, self.model, self.end)
         size, processes = recipe.batch_size, self.processes
         own = processes.share(size) if processes else slice(0, size)
         return Training(

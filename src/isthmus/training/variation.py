@@ -23,7 +23,9 @@ def check_variation(session: Session, vary: Sequence[str]) -> None:
     Raises:
         ValueError: naming the option `vary`, and why none of the streams has an effect.
     """
-    reasons = {stream: reason for stream in vary if (reason := without_effect(session, stream))}
+    reasons = {
+        stream: reason for stream in vary if (reason := streams_without_effect(session, stream))
+    }
     said = ", ".join(f"{stream} ({reason})" for stream, reason in reasons.items())
     if reasons and len(reasons) == len(vary):
         raise ValueError(
@@ -34,7 +36,7 @@ def check_variation(session: Session, vary: Sequence[str]) -> None:
         log.info("vary=[%s]: without effect: %s", ",".join(vary), said)
 
 
-def without_effect(session: Session, stream: str) -> str | None:
+def streams_without_effect(session: Session, stream: str) -> str | None:
     """Why another seed of a stream of chance changes nothing but rounding; None if it does more.
 
     Args:

@@ -8,9 +8,9 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from isthmus import runs
 from isthmus.models.structure import tied_names
 from isthmus.state_dicts import StateDict
+from isthmus.store import files
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def load(
         FileNotFoundError: naming the weights that are there.
         ValueError: see `runs.load_weights` and `fit`.
     """
-    weights, _ = runs.load_weights(path)
+    weights, _ = files.load_weights(path)
     ties = tied_names(model)
     return fit(weights, model.state_dict(), str(path), ties, allow_nonfinite, tell=tell)
 

@@ -1,26 +1,174 @@
-"""Numbers that say what a network does as it becomes wide, at chosen steps of its training."""
+"""Diagnostics of wide networks: activations, their changes, margins, ranks, functions."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
-from isthmus import chance, state_dicts, steps
+from isthmus import rng, state_dicts, steps
 from isthmus.data import batches as data_batches
 from isthmus.state_dicts import StateDict
-from isthmus.training import groups, losses
-from isthmus.training.loop import Callback, Training
-from isthmus.training.metrics import Metrics, Number
+from isthmus.steps import Snapshots
+from isthmus.store.files import write_csv
+from isthmus.training import losses, param_groups
+from isthmus.training.evaluation import evaluation_mode
+from isthmus.training.loop import Callback, Training, at_iterations
+from isthmus.training.reporting import Metrics, Number
 from isthmus.training.session import Session
-from isthmus.widths import activity, functions, layers, margins, ranks, theory
-from isthmus.widths.activity import Activity, mean_absolute
+from isthmus.widths import layers as widths_layers
+from isthmus.widths import theory
+from isthmus.widths.layers import ScaledLayer
 
-Request = str | list[steps.Step] | None  # of several moments, see steps.to_iterations
+
+@dataclass(frozen=True)
+class Activity:
+    """By name of the layer."""
+
+    inputs: dict[str, Tensor]  # (examples, ...), activations of the layer below
+    outputs: dict[str, Tensor]  # (examples, ...), pre-activations
+    result: Tensor  # (examples, outputs), of the network
+
+
+@torch.no_grad()
+def record_activations(
+    model: nn.Module,
+    layers: Sequence[ScaledLayer],
+    inputs: Tensor,
+    weights: StateDict | None = None,
+) -> Activity:
+    """What goes on in a network in evaluation mode; the network is left as it was.
+
+    Args:
+        model: a network.
+        layers: of it.
+        inputs: (examples, *input_shape).
+        weights: in place of its own.
+    """
+    taken: dict[str, Tensor] = {}
+    given: dict[str, Tensor] = {}
+    hooks = []
+    for layer in layers:
+
+        def note(_: nn.Module, arguments: tuple[Tensor], result: Tensor, name: str = layer.name):
+            taken[name], given[name] = arguments[0].clone(), result.clone()
+
+        hooks.append(model.get_submodule(layer.name).register_forward_hook(note))
+    try:
+        with evaluation_mode(model):
+            own = model.state_dict() if weights is None else weights
+            result = functional_call(model, dict(own), (inputs,))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return Activity(taken, given, result)
+
+
+def mean_absolute(tensor: Tensor) -> float:
+    """The mean absolute value of all its numbers."""
+    return float(tensor.abs().mean())
+
+
+def diversity(outputs: Tensor) -> int:
+    """How many units are the largest one for at least one example.
+
+    Args:
+        outputs: (examples, ...) of a layer.
+    """
+    return len(outputs.flatten(1).argmax(dim=1).unique())
+
+
+FUNCTION_COLUMNS = ("x", "target", "value")
+FUNCTION_FILE = "function.csv"  # in the folder of the run
+
+
+def function_callbacks(session: Session, metrics: Metrics) -> list[Callback]:
+    """Write what the network makes of the test set when it is trained; of other data nothing."""
+    if session.data.loss != "squared" or session.data.input_shape != (1,):
+        return []
+
+    @torch.no_grad()
+    def write(training: Training) -> None:
+        rows: list[tuple[float, ...]] = []
+        with evaluation_mode(training.model):
+            for inputs, labels in session.evaluator.batches("test"):
+                values = training.model(inputs)[:, 0].tolist()
+                rows += zip(inputs[:, 0].tolist(), labels.tolist(), values, strict=True)
+        write_csv(metrics.path.with_name(FUNCTION_FILE), FUNCTION_COLUMNS, rows)
+
+    return [Callback(at_iterations([session.end]), write)]
+
+
+def has_margins(model: nn.Module) -> bool:
+    """Whether a network has one hidden layer and one output."""
+    found = widths_layers.scaled_layers(model)
+    return len(found) == 2 and found[1].fan_out == 1
+
+
+@torch.no_grad()
+def normalized_margins(model: nn.Module, outputs: Tensor, labels: Tensor) -> dict[str, float]:
+    """How far examples are on the right side, over the size of the network.
+
+    With y of -1 and 1 the margin is min y f. The size is beta = 1/m (|a|^2 + |W|^2 + |b|^2) of the
+    network 1/m sum_j a_j act(w_j x + b_j), 2 where units and outputs are of size 1; margins over
+    beta are normalized. The smoothed ones become the normalized one as beta grows.
+
+    Args:
+        model: of one hidden layer and one output.
+        outputs: (examples, 1).
+        labels: (examples,) of 0 and 1.
+
+    Returns:
+        `beta`, `margin`, `margin_normalized`, `margin_exponential`, `margin_logistic`, and `auc`,
+        the probability that an example of class 1 has a larger output than one of class 0; the last
+        is missing where a class is.
+    """
+    hidden, output = widths_layers.scaled_layers(model)
+    units = [p for _, p in model.get_submodule(hidden.name).named_parameters()]
+    a = output.width * model.get_parameter(f"{output.name}.weight")
+    beta = float(sum((each.double() ** 2).sum() for each in [a, *units])) / output.width
+    f = outputs[:, 0].double()
+    on_right_side = (2 * labels.double() - 1) * f  # (examples,)
+    exponential = torch.log(torch.tensor(len(f)).double()) - torch.logsumexp(-on_right_side, 0)
+    logistic = -nn.functional.softplus(-on_right_side).mean().log()
+    found = {
+        "beta": beta,
+        "margin": float(on_right_side.min()),
+        "margin_normalized": float(on_right_side.min()) / beta,
+        "margin_exponential": float(exponential) / beta,
+        "margin_logistic": float(logistic) / beta,
+    }
+    positive, negative = f[labels > 0], f[labels == 0]
+    if len(positive) and len(negative):
+        above = (positive[:, None] - negative).sign().mean()
+        found["auc"] = float((1 + above) / 2)
+    return found
+
+
+def squared_trace(matrix: Tensor) -> float:
+    """(sum s)^2 / sum s^2 of the squared singular values s; 0 for a matrix of zeros."""
+    squares = _squared_singular_values(matrix)
+    return float(squares.sum() ** 2 / (squares**2).sum()) if squares.sum() > 0 else 0.0
+
+
+def frobenius(matrix: Tensor) -> float:
+    """sum s / max s, the Frobenius norm over the spectral one, squared; 0 for zeros."""
+    squares = _squared_singular_values(matrix)
+    return float(squares.sum() / squares.max()) if squares.sum() > 0 else 0.0
+
+
+def _squared_singular_values(matrix: Tensor) -> Tensor:
+    """In float64, of a matrix scaled to a largest entry of 1, so that no square is lost."""
+    matrix = matrix.flatten(1).double()
+    matrix = matrix / matrix.abs().max().clamp(min=torch.finfo(torch.float64).tiny)
+    if len(matrix) > matrix.shape[1]:
+        matrix = matrix.T
+    return torch.linalg.eigvalsh(matrix @ matrix.T).clamp(min=0)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Asked:
+class DiagnosticsRequest:
     """What is measured, and when.
 
     Args:
@@ -29,8 +177,8 @@ class Asked:
         examples: of the training set, un-augmented, to measure on; all if there are fewer.
     """
 
-    steps: Request = None
-    ranks: Request = None
+    steps: Snapshots = None
+    ranks: Snapshots = None
     examples: int = 256
 
     def callbacks(self, seed: int, session: Session, metrics: Metrics) -> list[Callback]:
@@ -47,7 +195,7 @@ class Asked:
         per_epoch, end = session.iterations_per_epoch, session.end
         moments = steps.to_iterations(self.steps, per_epoch, end)
         of_ranks = steps.to_iterations(self.ranks, per_epoch, end)
-        own = functions.callbacks(session, metrics)
+        own = function_callbacks(session, metrics)
         if not moments and not of_ranks:
             return own
         weights: StateDict = session.model.state_dict()
@@ -81,9 +229,9 @@ class Measuring:
         self, session: Session, metrics: Metrics, initial: StateDict, num_examples: int
     ) -> None:
         self.session, self.metrics, self.initial = session, metrics, initial
-        self.layers = layers.of(session.model)
+        self.layers = widths_layers.scaled_layers(session.model)
         self.inputs, self.labels = examples(session, num_examples)
-        self._at_start = activity.of(session.model, self.layers, self.inputs, initial)
+        self._at_start = record_activations(session.model, self.layers, self.inputs, initial)
         self._latest: dict[int, Activity] = {}  # by iteration: now, and before the last step
 
     def remember(self, training: Training) -> None:
@@ -99,13 +247,13 @@ class Measuring:
         if before is not None:
             numbers += self._sizes(now, "_step", before)
         for layer in self.layers[:-1]:
-            units = activity.diversity(now.outputs[layer.name])
+            units = diversity(now.outputs[layer.name])
             numbers.append(Number(f"diversity_{layer.name}", units))
         data = self.session.data
-        loss = losses.mean(data.loss, now.result.float(), self.labels)
+        loss = losses.mean_loss(data.loss, now.result.float(), self.labels)
         numbers.append(Number("examples_loss", float(loss)))
-        if data.loss == "logistic" and margins.are_defined(self.session.model):
-            found = margins.of(self.session.model, now.result, self.labels)
+        if data.loss == "logistic" and has_margins(self.session.model):
+            found = normalized_margins(self.session.model, now.result, self.labels)
             numbers += [Number(name, value) for name, value in found.items()]
         if iteration == 0:
             numbers += self._slopes()
@@ -122,8 +270,8 @@ class Measuring:
                 matrices["change"] = weight - self.initial[f"{layer.name}.weight"]
             for name, matrix in matrices.items():
                 end = f"{name}_{layer.name}"
-                numbers.append(Number(f"rank_trace_{end}", ranks.squared_trace(matrix)))
-                numbers.append(Number(f"rank_frobenius_{end}", ranks.frobenius(matrix)))
+                numbers.append(Number(f"rank_trace_{end}", squared_trace(matrix)))
+                numbers.append(Number(f"rank_frobenius_{end}", frobenius(matrix)))
         self.metrics.write(training.iteration, numbers)
 
     def _sizes(self, now: Activity, ending: str, then: Activity | None) -> Iterator[Number]:
@@ -140,8 +288,8 @@ class Measuring:
         """What the exponents say of outputs, and of their change by the first step, in log m."""
         if self.session.parametrization is None:
             return []
-        rule = groups.rule_of(self.session.recipe.optimizer)
-        known = theory.of(self.session.parametrization, self.session.model, rule)
+        rule = param_groups.lr_rule(self.session.recipe.optimizer)
+        known = theory.predicted_slopes(self.session.parametrization, self.session.model, rule)
         names = ("slope_output", "slope_output_change")
         return [Number(*each) for each in zip(names, known or (), strict=False)]
 
@@ -150,7 +298,7 @@ class Measuring:
         if iteration not in self._latest:
             found = self._at_start
             if iteration > 0:
-                found = activity.of(self.session.model, self.layers, self.inputs)
+                found = record_activations(self.session.model, self.layers, self.inputs)
             self._latest = {iteration: found}
         return self._latest[iteration]
 
@@ -158,7 +306,7 @@ class Measuring:
 def examples(session: Session, count: int) -> tuple[Tensor, Tensor]:
     """A fixed part of the training set, un-augmented: inputs and labels, on the device."""
     data, runtime = session.data, session.runtime
-    order = torch.randperm(len(data.train), generator=chance.generator(0, "diagnostics"))
+    order = torch.randperm(len(data.train), generator=rng.generator(0, "diagnostics"))
     chosen = data.train.take(order[:count].sort().values)
     batches = data_batches.eval_batches(
         chosen,

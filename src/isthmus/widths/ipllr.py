@@ -1,19 +1,108 @@
-"""Integrable parametrizations with large initial learning rates (Hajjar et al., 2021)."""
+"""IP-LLR: an integrable parametrization whose first steps are calibrated to be large."""
 
-from collections.abc import Callable, Sequence
+import copy
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
-from isthmus.models.norms import NORMS
-from isthmus.training.groups import Group, Rule
-from isthmus.training.protocols import Batch
-from isthmus.widths import calibration, gaussians, layers, rates
-from isthmus.widths.exponents import Exponents
-from isthmus.widths.layers import Layer
+from isthmus.models.layers import NORMS
+from isthmus.training.evaluation import evaluation_mode
+from isthmus.training.loop import Batch
+from isthmus.training.param_groups import ParamGroup, Rule
+from isthmus.widths import layers, parametrization
+from isthmus.widths.layers import Exponents, Parameter, ScaledLayer
 from isthmus.widths.parametrization import check_positive, draw_
-from isthmus.widths.rates import Parameter
+
+log = logging.getLogger(__name__)
+
+
+def first_lrs(
+    model: nn.Module,
+    groups: Sequence[ParamGroup],
+    loss: Callable[[Tensor, Tensor], Tensor],
+    batches: Sequence[Batch],
+    targets: Mapping[str, float],
+    cap: float,
+) -> dict[str, float]:
+    """By layer, what takes the place of the optimizer's learning rate in the first steps.
+
+    A step of plain gradient descent on the first batch, with learning rate 1 in all layers, gives
+    the updates. Then, from the first layer on, each update is multiplied so that on the second
+    batch it changes the layer's outputs by the target in the mean absolute value, and at most by
+    the cap; the layers above see what the network with these updates gives.
+
+    Args:
+        model: in its initial state, and left so.
+        groups: one a layer or several, named by it, each with its `first_lr`.
+        loss: of the model, of inputs and labels.
+        batches: two.
+        targets: by layer, the mean absolute change of its outputs.
+        cap: the largest learning rate.
+
+    Raises:
+        FloatingPointError: an update is 0 or not finite, naming the layer.
+    """
+    with evaluation_mode(model):
+        updates = _updates(model, groups, loss(*batches[0]))
+        moved, inputs, found = copy.deepcopy(model), batches[1][0], {}
+        for layer in layers.scaled_layers(model):
+            own = {name: updates[name] for name in _names(layer) if name in updates}
+            if not own:  # it is frozen
+                continue
+            change = _change(moved, layer.name, own, inputs)
+            _check(layer.name, change)
+            found[layer.name] = min(targets[layer.name] / change, cap)
+            with torch.no_grad():
+                for name, update in own.items():
+                    moved.get_parameter(name).add_(update, alpha=found[layer.name])
+    shown = ", ".join(f"{name} {lr:.4g}" for name, lr in found.items())
+    log.info("learning rates of the first steps: %s", shown)
+    return found
+
+
+def _names(layer: layers.ScaledLayer) -> list[str]:
+    return [f"{layer.name}.weight", f"{layer.name}.bias"]
+
+
+def _updates(model: nn.Module, groups: Sequence[ParamGroup], loss: Tensor) -> dict[str, Tensor]:
+    """What a step with learning rate 1 adds to every parameter that is trained."""
+    rates = {name: group.first_lr or group.lr for group in groups for name in group.parameters}
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    gradients = torch.autograd.grad(loss, list(trained.values()))
+    return {n: -rates[n] * g for n, g in zip(trained, gradients, strict=True)}
+
+
+@torch.no_grad()
+def _change(model: nn.Module, name: str, updates: dict[str, Tensor], inputs: Tensor) -> float:
+    """Mean absolute change of a layer's outputs by an update of its own."""
+    layer, seen = model.get_submodule(name), []
+    hook = layer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
+    model(inputs)
+    hook.remove()
+    own = {
+        key: updates.get(f"{name}.{key}", torch.zeros_like(parameter))
+        for key, parameter in layer.named_parameters()
+    }
+    return float(functional_call(layer, own, (seen[0],)).abs().mean())
+
+
+def _check(name: str, change: float) -> None:
+    if not math.isfinite(change):
+        raise FloatingPointError(
+            f"the first update of {name} changes its outputs by {change}; a lower "
+            f"parametrization.cap may help, the largest learning rate of the first steps"
+        )
+    if change == 0:
+        raise FloatingPointError(
+            f"the first update of {name} is 0, and no learning rate makes it larger: "
+            f"parametrization.calibrate_lrs=false leaves optimizer.lr as it is, and a larger "
+            f"parametrization.std or a lower model.depth keeps gradients from vanishing"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +148,13 @@ class IPLLR:
         Raises:
             ValueError: see `_check`.
         """
-        found = layers.of(model)
+        found = layers.scaled_layers(model)
         self._check(model, rule, found)
         return [_standard(layer) for layer in found]
 
     def first_exponents(self, model: nn.Module) -> list[Exponents]:
         """The exponents of every layer in the first steps."""
-        found = layers.of(model)
+        found = layers.scaled_layers(model)
         depth = len(found) - 1
         return [replace(_standard(each), c=self._first_c(each, depth)) for each in found]
 
@@ -75,28 +164,28 @@ class IPLLR:
         if self.random_biases:
             self._draw_biases_(model, seed)
 
-    def groups(self, model: nn.Module, rule: Rule) -> list[Group]:
+    def groups(self, model: nn.Module, rule: Rule) -> list[ParamGroup]:
         """All parameters, with factors for the first steps too; each layer apart."""
         exponents = self.exponents(model, rule)
         first = self.first_exponents(model)
         each = [
-            self._group(parameter, exponents, first, rule) for parameter in rates.parameters(model)
+            self._group(parameter, exponents, first, rule) for parameter in layers.parameters(model)
         ]
-        return rates.merged(each, apart=True)
+        return layers.merge_groups(each, apart=True)
 
     def calibrate(
         self,
         model: nn.Module,
-        groups: Sequence[Group],
+        groups: Sequence[ParamGroup],
         loss: Callable[[Tensor, Tensor], Tensor],
         batches: Sequence[Batch],
     ) -> dict[str, float]:
         """By layer, the learning rate of the first steps before its factor; see `first_lrs`."""
         if not self.calibrate_lrs:
             return {}
-        is_output = {layer.name: layer.kind == "output" for layer in layers.of(model)}
+        is_output = {layer.name: layer.kind == "output" for layer in layers.scaled_layers(model)}
         targets = {name: self.output_change if last else 1.0 for name, last in is_output.items()}
-        return calibration.first_lrs(model, groups, loss, batches, targets, self.cap)
+        return first_lrs(model, groups, loss, batches, targets, self.cap)
 
     def _group(
         self,
@@ -104,20 +193,20 @@ class IPLLR:
         exponents: list[Exponents],
         first: list[Exponents],
         rule: Rule,
-    ) -> Group:
+    ) -> ParamGroup:
         place, depth = parameter.layer.place, len(exponents) - 1
-        own = rates.group(parameter, exponents[place - 1], exponents[0], rule)
+        own = layers.parameter_factors(parameter, exponents[place - 1], exponents[0], rule)
         of_bias = Exponents(0, 0, -(depth - place + 2) / 2)
-        large = rates.group(parameter, first[place - 1], of_bias, rule).lr
+        large = layers.parameter_factors(parameter, first[place - 1], of_bias, rule).lr
         return replace(own, first_lr=large, first_steps=self.warmup_steps)
 
-    def _first_c(self, layer: Layer, depth: int) -> float:
+    def _first_c(self, layer: ScaledLayer, depth: int) -> float:
         """Of the weights of a layer."""
         if not self.random_biases or layer.kind == "input":
             return -(depth + (2 if layer.kind == "hidden" else 1)) / 2
         return -1 if layer.kind == "output" else -(depth - layer.place + 4) / 2
 
-    def _check(self, model: nn.Module, rule: Rule, found: list[Layer]) -> None:
+    def _check(self, model: nn.Module, rule: Rule, found: list[ScaledLayer]) -> None:
         """Refuse what large first steps are not for."""
         if rule != "sgd":
             raise ValueError(
@@ -137,14 +226,14 @@ class IPLLR:
 
     @torch.no_grad()
     def _draw_biases_(self, model: nn.Module, seed: int) -> None:
-        std = gaussians.deviation(model) if self.std is None else self.std
-        for layer in layers.of(model):
+        std = parametrization.activation_std(model) if self.std is None else self.std
+        for layer in layers.scaled_layers(model):
             bias = model.get_parameter(f"{layer.name}.bias")
-            drawn = gaussians.draw(f"{layer.name}.bias", bias.shape, seed)
+            drawn = parametrization.draw_gaussians(f"{layer.name}.bias", bias.shape, seed)
             bias.copy_(drawn if layer.kind == "output" else std * drawn)
 
 
-def _standard(layer: Layer) -> Exponents:
+def _standard(layer: ScaledLayer) -> Exponents:
     return {
         "input": Exponents(0, 0, -1),
         "hidden": Exponents(1, 0, -2),

@@ -1,17 +1,14 @@
-"""Which layers a network has, and what becomes wide in each of them.
+"""The layers of a network with their widths, exponents of the width, and learning rates."""
 
-A layer is a convolution or a linear layer. The *input* layer is the first one: what it takes does
-not grow, so its width m is the number of its units. The *output* layer is the last linear one, and
-all others are *hidden*: their width is what each of their units takes in, the fan-in, which for a
-convolution is channels times the area of the kernel. Convolutions of shortcuts are hidden layers.
-"""
-
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from torch import nn
 
 from isthmus.models.freeze import output_layer
+from isthmus.models.layers import NORMS
+from isthmus.training.param_groups import ParamGroup, Rule
 
 WEIGHTED = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Linear)
 
@@ -19,7 +16,7 @@ Kind = Literal["input", "hidden", "output"]
 
 
 @dataclass(frozen=True)
-class Layer:
+class ScaledLayer:
     """A layer of a network.
 
     Args:
@@ -42,7 +39,7 @@ class Layer:
     has_bias: bool
 
 
-def of(model: nn.Module) -> list[Layer]:
+def scaled_layers(model: nn.Module) -> list[ScaledLayer]:
     """The layers of a network, in the order of their definition, the output layer last.
 
     Raises:
@@ -58,11 +55,11 @@ def of(model: nn.Module) -> list[Layer]:
     return [_layer(name, modules[name], place, names) for place, name in enumerate(names, 1)]
 
 
-def _layer(name: str, module: nn.Module, place: int, names: list[str]) -> Layer:
+def _layer(name: str, module: nn.Module, place: int, names: list[str]) -> ScaledLayer:
     weight = module.weight
     fan_out, fan_in = len(weight), weight[0].numel()  # type: ignore[arg-type, index]
     kind: Kind = "input" if place == 1 else "output" if place == len(names) else "hidden"
-    return Layer(
+    return ScaledLayer(
         name=name,
         kind=kind,
         place=place,
@@ -71,3 +68,138 @@ def _layer(name: str, module: nn.Module, place: int, names: list[str]) -> Layer:
         fan_out=fan_out,
         has_bias=module.bias is not None,
     )
+
+
+@dataclass(frozen=True)
+class Exponents:
+    """How a layer of width m is scaled (Yang and Hu, 2021).
+
+    Args:
+        a: the layer multiplies by m^-a what its weights give.
+        b: its weights begin m^-b times as large as Gaussians.
+        c: their learning rate is m^-c times that of the optimizer.
+    """
+
+    a: float
+    b: float
+    c: float
+
+    @property
+    def initial(self) -> float:
+        """Of the initial weights, once they hold the factor of the forward pass: a + b."""
+        return self.a + self.b
+
+    def rate(self, rule: Rule) -> float:
+        """Of the learning rate of weights that hold the factor of the forward pass.
+
+        A gradient for them is m^a times one for the weights themselves, and a change of them m^-a
+        times as large; the steps of Adam are as large as ever whatever the gradient is multiplied
+        with.
+        """
+        return self.c + (2 * self.a if rule == "sgd" else self.a)
+
+
+def list_exponents(
+    name: str, values: Sequence[float], layers: Sequence[ScaledLayer]
+) -> list[float]:
+    """One exponent a layer, of one for each kind or one for each layer.
+
+    Args:
+        name: as typed.
+        values: for input, hidden and output layers, or for every layer.
+        layers: of the network.
+
+    Raises:
+        ValueError: there are neither three nor as many as layers.
+    """
+    if len(values) == len(layers):
+        return list(values)
+    if len(values) != 3:
+        raise ValueError(
+            f"{name}: must be 3 exponents, of the input, the hidden and the output layers, or one "
+            f"for each of the {len(layers)} layers, got {len(values)}"
+        )
+    by_kind = dict(zip(("input", "hidden", "output"), values, strict=True))
+    return [by_kind[layer.kind] for layer in layers]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A parameter of a network.
+
+    Args:
+        name: as in `model.named_parameters()`.
+        layer: its own, or for normalization the last one defined before.
+        is_weight: of a layer; else it is one number a unit.
+        num_units: how many these are.
+    """
+
+    name: str
+    layer: ScaledLayer
+    is_weight: bool
+    num_units: int
+
+    def width(self) -> int:
+        """The m that it is scaled with."""
+        return self.layer.width if self.is_weight else self.num_units
+
+    def is_of_output(self) -> bool:
+        """Whether it is the bias of the output layer, which does not grow."""
+        return self.layer.kind == "output" and not self.is_weight
+
+
+def parameters(model: nn.Module) -> Iterator[Parameter]:
+    """Every parameter of a network, in its order.
+
+    Raises:
+        ValueError: one belongs to no layer and to no normalization.
+    """
+    by_name, latest = {layer.name: layer for layer in scaled_layers(model)}, None
+    norms = {name for name, module in model.named_modules() if isinstance(module, NORMS)}
+    for name, tensor in model.named_parameters():
+        owner, _, own = name.rpartition(".")
+        latest = by_name.get(owner, latest)
+        if owner not in by_name and owner not in norms or latest is None:
+            raise ValueError(
+                f"a parametrization has no rule for {name} of {type(model).__name__}, which is of "
+                f"no convolution, linear or normalization layer"
+            )
+        yield Parameter(name, latest, owner in by_name and own == "weight", len(tensor))
+
+
+def parameter_factors(
+    parameter: Parameter, own: Exponents, first: Exponents, rule: Rule
+) -> ParamGroup:
+    """The factors of one parameter.
+
+    Args:
+        parameter: of a network.
+        own: exponents of its layer.
+        first: those of the input layer, which what is one number a unit has.
+        rule: of the optimizer.
+    """
+    if parameter.is_of_output():
+        return ParamGroup(parameter.layer.name, (parameter.name,), lr=1.0)
+    chosen, width = (own if parameter.is_weight else first), parameter.width()
+    return ParamGroup(
+        parameter.layer.name,
+        (parameter.name,),
+        lr=width ** -chosen.rate(rule),
+        eps=width**chosen.a if rule == "adam" else 1.0,
+    )
+
+
+def merge_groups(groups: Iterable[ParamGroup], apart: bool = False) -> list[ParamGroup]:
+    """Groups of equal factors as one, named by its first layer.
+
+    Args:
+        groups: of one parameter each.
+        apart: whether those of different layers stay apart.
+    """
+    found: dict[tuple[object, ...], ParamGroup] = {}
+    for each in groups:
+        key = (each.lr, each.eps, each.first_lr, each.first_steps, each.name if apart else "")
+        before = found.get(key)
+        names = (*before.parameters, *each.parameters) if before else each.parameters
+        found[key] = replace(before or each, parameters=names)
+    return list(found.values())

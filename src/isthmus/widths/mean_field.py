@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from isthmus.widths import gaussians, layers
+from isthmus.widths import layers, parametrization
 from isthmus.widths.parametrization import Parametrization
 
 
@@ -27,7 +27,7 @@ class MeanField(Parametrization):
         Raises:
             ValueError: the network has more than one hidden layer, or `mean` is not 0.
         """
-        found = layers.of(model)
+        found = layers.scaled_layers(model)
         if len(found) != 2:
             raise ValueError(
                 f"parametrization=mean_field is for one hidden layer (model.depth=1), and "
@@ -38,14 +38,19 @@ class MeanField(Parametrization):
         first, last = self.exponents(model, "sgd")
         names = [f"{found[0].name}.weight", f"{found[0].name}.bias"][: 1 + found[0].has_bias]
         units = [model.get_parameter(name) for name in names]
-        drawn = [gaussians.draw(n, p.shape, seed) for n, p in zip(names, units, strict=True)]
+        drawn = [
+            parametrization.draw_gaussians(n, p.shape, seed)
+            for n, p in zip(names, units, strict=True)
+        ]
         norms = torch.cat([each.reshape(len(each), -1) for each in drawn], dim=1).norm(dim=1)
         radius = (self.std or 1.0) * found[0].width ** -first.initial / norms  # (units,)
         with torch.no_grad():
             for parameter, each in zip(units, drawn, strict=True):
                 parameter.copy_(each * radius.view(-1, *[1] * (each.ndim - 1)))
             weight = model.get_parameter(f"{found[1].name}.weight")
-            signs = gaussians.draw(f"{found[1].name}.weight", weight.shape, seed).sign()
+            signs = parametrization.draw_gaussians(
+                f"{found[1].name}.weight", weight.shape, seed
+            ).sign()
             weight.copy_(signs * found[1].width ** -last.initial)
             if found[1].has_bias:
                 model.get_parameter(f"{found[1].name}.bias").zero_()

@@ -1,13 +1,4 @@
-"""Networks of every width by the same exponents: abc-parametrizations (Yang and Hu, 2021).
-
-A layer of width m computes m^-a W x, its weights begin as m^-b times Gaussians, and their learning
-rate is m^-c times that of the optimizer. What the weights of a file or of a model are here is
-m^-a W: no forward pass has a factor, and averaging, interpolating or pruning weights means what it
-always does. Such weights begin m^-(a+b) times as large as Gaussians, and have the learning rate
-m^-(c+2a) under gradient descent, m^-(c+a) under Adam, whose `eps` is m^a times as large
-(`Exponents.rate`): the network of the exponents, step by step. Gradients that are clipped are those
-for the weights here.
-"""
+"""abc-parametrizations (Yang and Hu, 2021): initial weights and learning rates by width."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,10 +6,33 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from isthmus.training.groups import Group, Rule
-from isthmus.training.protocols import Batch
-from isthmus.widths import gaussians, layers, rates
-from isthmus.widths.exponents import Exponents, listed
+from isthmus import rng
+from isthmus.training.loop import Batch
+from isthmus.training.param_groups import ParamGroup, Rule
+from isthmus.widths import layers
+from isthmus.widths.layers import Exponents, list_exponents
+
+# Variance that keeps activations of one size from layer to layer (Hajjar et al., 2021).
+VARIANCES: dict[type[nn.Module], float] = {nn.ReLU: 2.0, nn.GELU: 4.0, nn.ELU: 1.0, nn.Tanh: 1.0}
+OTHER = 2.0
+
+
+def draw_gaussians(
+    name: str, shape: torch.Size, seed: int, dtype: torch.dtype = torch.float64
+) -> Tensor:
+    """Independent standard Gaussians for a parameter, on the CPU, of float32 precision.
+
+    They depend on the seed and on the name and shape of the parameter alone: those of other layers
+    and what they are scaled with make no difference.
+    """
+    stream = rng.generator(seed, "initialization", name)
+    return torch.empty(shape, dtype=torch.float32).normal_(generator=stream).to(dtype)
+
+
+def activation_std(model: nn.Module) -> float:
+    """Standard deviation that goes with the activation of a network; a functional one is ReLU."""
+    found = (VARIANCES.get(type(module)) for module in model.modules())
+    return next((variance for variance in found if variance is not None), OTHER) ** 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,30 +75,36 @@ class Parametrization:
         Raises:
             ValueError: there are neither three nor as many as layers.
         """
-        found = layers.of(model)
+        found = layers.scaled_layers(model)
         name, c = ("c", self.c) if rule == "sgd" else ("c_adam", self.c_adam)
         if c is None:
             name, c = "c", self.c
-        lists = [listed("a", self.a, found), listed("b", self.b, found), listed(name, c, found)]
+        lists = [
+            list_exponents("a", self.a, found),
+            list_exponents("b", self.b, found),
+            list_exponents(name, c, found),
+        ]
         return [Exponents(*each) for each in zip(*lists, strict=True)]
 
     def initialize(self, model: nn.Module, seed: int) -> None:
         """Set weights and biases in place; see `Parametrization`."""
         draw_(model, seed, self.exponents(model, "sgd"), self.std, self.mean)
 
-    def groups(self, model: nn.Module, rule: Rule) -> list[Group]:
+    def groups(self, model: nn.Module, rule: Rule) -> list[ParamGroup]:
         """All parameters, those with equal factors together."""
         exponents = self.exponents(model, rule)
         each = (
-            rates.group(parameter, exponents[parameter.layer.place - 1], exponents[0], rule)
-            for parameter in rates.parameters(model)
+            layers.parameter_factors(
+                parameter, exponents[parameter.layer.place - 1], exponents[0], rule
+            )
+            for parameter in layers.parameters(model)
         )
-        return rates.merged(each)
+        return layers.merge_groups(each)
 
     def calibrate(
         self,
         model: nn.Module,
-        groups: Sequence[Group],
+        groups: Sequence[ParamGroup],
         loss: Callable[[Tensor, Tensor], Tensor],
         batches: Sequence[Batch],
     ) -> dict[str, float]:
@@ -109,21 +129,21 @@ def draw_(
         std: see `Parametrization`.
         mean: likewise.
     """
-    std = gaussians.deviation(model) if std is None else std
-    for layer, own in zip(layers.of(model), exponents, strict=True):
+    std = activation_std(model) if std is None else std
+    for layer, own in zip(layers.scaled_layers(model), exponents, strict=True):
         scale, spread, shift = layer.width**-own.initial, std, mean
         if layer.kind == "input":
             spread, shift = std / (layer.fan_in + 1) ** 0.5, 0.0
         elif layer.kind == "output":
             spread = 1.0
         weight = model.get_parameter(f"{layer.name}.weight")
-        drawn = gaussians.draw(f"{layer.name}.weight", weight.shape, seed, weight.dtype)
+        drawn = draw_gaussians(f"{layer.name}.weight", weight.shape, seed, weight.dtype)
         weight.copy_(drawn.mul_(spread * scale).add_(shift * scale))
         if not layer.has_bias:
             continue
         bias = model.get_parameter(f"{layer.name}.bias").zero_()
         if layer.kind == "input":
-            drawn = gaussians.draw(f"{layer.name}.bias", bias.shape, seed)
+            drawn = draw_gaussians(f"{layer.name}.bias", bias.shape, seed)
             bias.copy_(spread * drawn * scale)
 
 

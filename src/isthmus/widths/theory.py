@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from torch import nn
 
 from isthmus.models.mlp import MLP
-from isthmus.training.groups import Rule
-from isthmus.widths.exponents import Exponents
+from isthmus.training.param_groups import Rule
 from isthmus.widths.ipllr import IPLLR
+from isthmus.widths.layers import Exponents
 from isthmus.widths.parametrization import Parametrization
 
 
-def of(parametrization: object, model: nn.Module, rule: Rule) -> tuple[float, float] | None:
+def predicted_slopes(
+    parametrization: object, model: nn.Module, rule: Rule
+) -> tuple[float, float] | None:
     """Slopes in log m of the outputs, and of their change by the first step; None: not known.
 
     Args:

@@ -1,0 +1,154 @@
+"""The checkpoints that `average.py` takes: found, checked to be of one architecture, and named."""
+
+import glob
+import hashlib
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from isthmus import steps
+from isthmus.config import rebuild
+from isthmus.steps import Step
+from isthmus.store import files as store_files
+from isthmus.store.files import Run
+
+NOT_IN_OLD_FILES = ("classes", "normalization")  # of metadata
+TAKEN_BY = {"weights": "weighted", "decay": "ema", "num": "latest"}
+
+
+def find_files(
+    checkpoints: Sequence[str] | None, run: str | None, requested: Sequence[Step] | None
+) -> list[Path]:
+    """The files of a request, in its order; those of a glob sorted, numbers by their value.
+
+    Args:
+        checkpoints: files or globs.
+        run: folder of a training, instead of them.
+        requested: moments of that training, or None for all that were kept.
+
+    Raises:
+        FileNotFoundError: a file is not there, naming what is; a glob matches nothing.
+        ValueError: not exactly one of `checkpoints` and `run` is given, or `steps` without `run`.
+    """
+    if (checkpoints is None) == (run is None):
+        got = "neither" if run is None else "both"
+        raise ValueError(f"checkpoints=[...] or run=DIR says what to average, got {got}")
+    if run is None and requested is not None:
+        raise ValueError(f"steps=[{','.join(map(str, requested))}]: only run=DIR takes them")
+    if run is not None:
+        files = _of_run(Run(Path(run)), requested)
+    else:
+        files = [file for text in checkpoints or [] for file in _of_text(text)]
+    if not files:
+        raise ValueError(f"{'checkpoints' if run is None else 'steps'}=[]: nothing to average")
+    for file in files:
+        if not file.is_file():
+            raise FileNotFoundError(store_files.missing_weights_message(file))
+    return files
+
+
+def select_files(files: Sequence[Path], method: str, options: Mapping[str, Any]) -> list[Path]:
+    """The files that a method averages: all, or for "latest" the last `num`.
+
+    Args:
+        files: in the order given.
+        method: one that `Average` allows.
+        options: `weights`, `decay` and `num`; None for what is not set.
+
+    Raises:
+        ValueError: the method needs an option that is not set, or does not use one that is, or
+            its value does not fit the files.
+    """
+    for name, taker in TAKEN_BY.items():
+        if options[name] is None and method == taker:
+            raise ValueError(f"{name}: method={method} needs a value, {name}=...")
+        if options[name] is not None and method != taker:
+            raise ValueError(f"{name}={options[name]}: only method={taker} uses it, not {method}")
+    weights, decay, num = (options[name] for name in TAKEN_BY)
+    if weights is not None and len(weights) != len(files):
+        raise ValueError(
+            f"weights={weights}: must be one a checkpoint, got {len(weights)} for {len(files)}"
+        )
+    if weights is not None and not 0 < sum(weights) < math.inf:
+        raise ValueError(f"weights={weights}: their sum must be positive, got {sum(weights):g}")
+    if decay is not None and not 0 <= decay < 1:
+        raise ValueError(f"decay={decay}: must be in [0, 1)")
+    if num is not None and not 1 <= num <= len(files):
+        raise ValueError(f"num={num}: must be from 1 to {len(files)}, the number of checkpoints")
+    return list(files if num is None else files[-num:])
+
+
+def check_architectures(files: Sequence[Path]) -> dict[str, Any]:
+    """Metadata of the first file, once all are seen to be of one architecture by theirs.
+
+    Raises:
+        ValueError: naming the file, and the first key that differs.
+    """
+    first = store_files.load_metadata(files[0])
+    for file in dict.fromkeys(files[1:]):
+        _check_same(file, rebuild.architecture(store_files.load_metadata(file)), files[0], first)
+    return first
+
+
+def file_digests(files: Sequence[Path]) -> list[str]:
+    """What each file holds, as 32 hexadecimal digits."""
+    found = {
+        file: hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest() for file in set(files)
+    }
+    return [found[file] for file in files]
+
+
+def is_done(run: Run, digests: Sequence[str]) -> bool:
+    """Whether a folder holds the average of files of these contents."""
+    result = run.read_result() if run.average.exists() else None
+    return result is not None and [i["digest"] for i in result["ingredients"]] == digests
+
+
+def _of_text(text: str) -> list[Path]:
+    if Path(text).is_file() or not glob.has_magic(text):
+        return [Path(text)]
+    found = [Path(name) for name in glob.glob(text, recursive=True) if Path(name).is_file()]
+    if not found:
+        raise FileNotFoundError(f"checkpoints={text}: no file matches")
+    return sorted(found, key=_natural)
+
+
+def _natural(path: Path) -> list[Any]:
+    """A key that sorts step_20 before step_100."""
+    parts = re.split(r"(\d+)", str(path))
+    return [int(part) if position % 2 else part for position, part in enumerate(parts)]
+
+
+def _of_run(run: Run, requested: Sequence[Step] | None) -> list[Path]:
+    kept = [
+        file
+        for file in sorted((run.folder / "weights").glob("step_*.safetensors"), key=_natural)
+        if re.fullmatch(r"step_\d+", file.stem)
+    ]
+    if not kept:
+        raise FileNotFoundError(
+            f"run={run.folder}: {store_files.missing_weights_message(run.weights(0))}"
+        )
+    if requested is None:
+        return kept
+    per_epoch = store_files.load_metadata(kept[0])["iterations_per_epoch"]
+    return [run.weights(steps.to_iteration(step, per_epoch)) for step in requested]
+
+
+def _check_same(
+    file: Path, architecture: dict[str, Any], first: Path, metadata: dict[str, Any]
+) -> None:
+    expected = rebuild.architecture(metadata)
+    for key in [*expected, *architecture]:
+        if key in NOT_IN_OLD_FILES and not (key in expected and key in architecture):
+            continue
+        if architecture.get(key) != expected.get(key):
+            got, other = (
+                f"is {values[key]}" if key in values else "is not there"
+                for values in (architecture, expected)
+            )
+            raise ValueError(
+                f"{file} is not of the architecture of {first}: {key} {got}, there it {other}"
+            )

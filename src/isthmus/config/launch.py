@@ -1,0 +1,365 @@
+"""Between Hydra and the scripts: checks before any work, parts, one-line errors.
+
+With `config.rebuild` the only module that imports hydra and omegaconf. It imports no torch, so that
+`--help` and a refused option answer in about half a second.
+"""
+
+import dataclasses
+import json
+import logging
+import operator
+import os
+import re
+from collections.abc import Callable, Iterator, Set
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import CompactHydraException, HydraException
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from isthmus import machine
+from isthmus.config import naming, signatures, validation
+from isthmus.config import schema as config_schema
+from isthmus.store import fingerprints, locks, reading
+
+FLAGS = {"--multirun", "-m", "--run", "-r", "--resolve", "--help", "-h"}  # of Hydra, without value
+QUIET = ["hydra.output_subdir=null", "hydra/job_logging=disabled", "hydra/hydra_logging=disabled"]
+
+
+def hydra_arguments(typed: list[str]) -> list[str]:
+    """What was typed, the script first, as Hydra understands it.
+
+    A flag such as --multirun goes before all overrides, wherever it was typed. averaged=null
+    becomes averaged=none; for a group that cannot be off, Hydra then says which options it has.
+    Of several processes that train one network all but the first are silent and write nothing.
+    """
+    groups = "|".join([*config_schema.SUPPLIED, "hparams"])
+    spelled = [
+        re.sub(r"\bnull\b", "none", argument) if re.match(rf"({groups})=", argument) else argument
+        for argument in typed
+    ]
+    quiet = [] if machine.is_first() else QUIET
+    return spelled[:1] + sorted(spelled[1:], key=lambda argument: argument not in FLAGS) + quiet
+
+
+log = logging.getLogger(__name__)
+
+
+class ConfigError(CompactHydraException):
+    """What the user can mend; Hydra prints its message without a traceback."""
+
+
+@contextmanager
+def job(cfg: DictConfig) -> Iterator[None]:
+    """Check the configuration, then turn errors that the user can mend into one message.
+
+    A job that fails before it has computed anything leaves no folder behind. With
+    HYDRA_FULL_ERROR=1 the message comes with its traceback.
+
+    Raises:
+        ConfigError: in place of ValueError, OSError and FloatingPointError, with their text.
+    """
+    try:
+        check(cfg)
+        yield
+    except (ConfigError, ValueError, FloatingPointError, OSError) as error:
+        locks.discard_if_empty(job_folder())
+        raise ConfigError(_message(error)) from error
+
+
+def check(cfg: DictConfig) -> None:
+    """Refuse a configuration that cannot run, before any work.
+
+    Raises:
+        ConfigError: naming every missing value, unknown option and value of a wrong type at once,
+            as the user typed it, with what is allowed.
+    """
+    script = _schema(HydraConfig.get().job.config_name or "")
+    known, schema = list(validation.fields(script)), current_mode(cfg)
+    if machine.is_distributed() and HydraConfig.get().job.config_name != "train":
+        raise ConfigError("torchrun: only train.py trains one network in several processes")
+    extra = [str(key) for key in cfg if key not in known]
+    errors = [f"{key}: no such option; there are {', '.join(known)}" for key in extra]
+    errors += naming.options_of_other_mode(schema, script, _typed())
+    errors += naming.missing_mode(cfg, script) or validation.validation_errors(
+        option_values(cfg, schema), schema
+    )
+    if errors and HydraConfig.get().runtime.choices.get("experiment"):
+        errors.append("(~group.option on the command line removes what an experiment sets)")
+    if errors:
+        raise ConfigError("This configuration cannot run:\n  " + "\n  ".join(errors))
+
+
+def job_folder() -> Path:
+    """The folder of the job that is running."""
+    return Path(HydraConfig.get().runtime.output_dir)
+
+
+def display_path(path: Path) -> str:
+    """A path as one would type it from here."""
+    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+
+
+def option_values(cfg: DictConfig, schema: str) -> dict[str, Any]:
+    """A script's configuration as plain Python, "???" where a value is missing."""
+    is_of_saved = naming.is_of_saved(schema)
+    keys = list(map(str, cfg)) if is_of_saved else list(validation.fields(schema))
+    keys = [key for key in keys if key != "hydra"]
+    own: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, keys), resolve=True)
+    own = naming.values_of_saved(own, schema, _typed()) if is_of_saved else own
+    if "dataset_typed" in validation.fields(schema):
+        own["dataset_typed"] = naming.typed_dataset_values(_typed())
+    return own
+
+
+def current_mode(cfg: DictConfig) -> str:
+    """The schema of what the script that runs is to do; see `modes`."""
+    return naming.choose_mode(_schema(HydraConfig.get().job.config_name or ""), cfg)
+
+
+def is_in_sweep() -> bool:
+    """Whether the job that is running is one of a multirun."""
+    return HydraConfig.get().mode == RunMode.MULTIRUN
+
+
+def experiments_with_sweeps(cfg: DictConfig) -> list[str]:
+    """Experiments that a multirun goes through and that bring a sweep, or a launcher, themselves.
+
+    Hydra reads these where one experiment is chosen for the whole multirun, and in no job of it.
+
+    Args:
+        cfg: of the multirun, with that of Hydra.
+    """
+    loader: Any = GlobalHydra.instance().config_loader()
+    swept = (to_container(cfg.hydra.sweeper.get("params")) or {}).get("experiment")
+    words = [*cfg.hydra.overrides.task, *([f"experiment={swept}"] if swept else [])]
+    names: list[str] = []
+    for override in OverridesParser.create(loader).parse_overrides(words):
+        if override.key_or_group == "experiment" and override.is_sweep_override():
+            names += map(str, override.sweep_string_iterator())
+    before = _hydra_of_jobs(loader, cfg) if names else []
+    return [name for name in names if _hydra_of_jobs(loader, cfg, f"experiment={name}") != before]
+
+
+def to_container(node: Any) -> Any:
+    """A node of the configuration as numbers, texts, lists and dicts."""
+    return OmegaConf.to_container(node, resolve=True) if OmegaConf.is_config(node) else node
+
+
+def build_part(group: str, node: dict[str, Any]) -> Callable[..., Any]:
+    """A function that makes a part from what the script supplies.
+
+    Raises (when called):
+        ValueError: the part refuses a value; its message is led by the option's full name.
+    """
+    own = {key: value for key, value in node.items() if key not in validation.common_fields(group)}
+    target = naming.full_target(group, own)
+    arguments = {key: value for key, value in own.items() if key not in ("_target_", "_partial_")}
+    make_part = partial(signatures.locate(target), **arguments)
+
+    def make(*supplied: Any) -> Any:
+        with validation.prefix_errors(group):
+            return make_part(*supplied)
+
+    return make
+
+
+def read_group(file: Path, key: str, without: Set[str] = frozenset()) -> Any:
+    """One group of the configuration that a job had, from its `.hydra/config.yaml`.
+
+    Args:
+        file: which may come from elsewhere: of what it would have computed, only environment
+            variables are read.
+        key: of the group.
+        without: values of it that are left out.
+
+    Raises:
+        OSError, ValueError: the file is damaged, or would compute something.
+    """
+    values = reading.read_yaml(file)
+    # What a group may refer to: single values beside it that are not computed themselves.
+    content: dict[str, Any] = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, str | int) and "${" not in str(value)
+    }
+    content[key] = group = values.get(key)
+    if isinstance(group, dict):
+        content[key] = {name: value for name, value in group.items() if name not in without}
+    computed = set(re.findall(r"\$\{\s*([^}{$:]*):", json.dumps(content.get(key), default=str)))
+    if not {name.strip() for name in computed} <= {"oc.env"}:
+        raise ValueError(f"{file}: {key} would compute {', '.join(sorted(computed))}")
+    try:
+        return to_container(OmegaConf.select(OmegaConf.create(content), key))
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{file}: {key}: {str(error).splitlines()[0]}") from error
+
+
+def load_data(node: dict[str, Any], label_noise_seed: int) -> Any:
+    """The data set of a node of the configuration, read and ready."""
+    with validation.prefix_errors("dataset"):
+        return build_part("dataset", node)().load(label_noise_seed)
+
+
+def training(own: DictConfig | dict[str, Any]) -> dict[str, Any]:
+    """The values that a training takes, as plain Python, of all those of a script."""
+    if isinstance(own, DictConfig):
+        return option_values(own, "Train")
+    return {key: own[key] for key in validation.fields("Train")}
+
+
+def recipe(own: dict[str, Any], section: str = "") -> dict[str, Any]:
+    """Fields of a training recipe: parts, lengths, and what is saved with the weights.
+
+    Args:
+        own: values of a training, as plain Python.
+        section: that its own options are typed in, such as "pretrain."; "" where there is none.
+    """
+    groups = ("model", "optimizer", "scheduler")
+    options = {
+        key: own["model"][key] for key in validation.common_fields("model") if key in own["model"]
+    }
+    return {
+        **{group: _build(group, own[group]) for group in groups},
+        "averages": _build("averaged", own["averaged"]),
+        "parametrization": _build("parametrization", own["parametrization"]),
+        **own["hparams"],
+        **options,
+        "precision": own["precision"],
+        "metadata": {"config": naming.reproducible_config(own)},
+        "section": section,
+        "typed": _typed(),
+    }
+
+
+def seeds(own: DictConfig | dict[str, Any]) -> dict[str, int]:
+    """The seed of every stream of chance."""
+    given, main = to_container(own["seeds"]), own["global_seed"]
+    return {name: main if seed is None else seed for name, seed in given.items()}
+
+
+def runtime(own: DictConfig | dict[str, Any]) -> dict[str, Any]:
+    """How one training runs, without the processes beside it."""
+    return {key: value for key, value in to_container(own["runtime"]).items() if key != "num_jobs"}
+
+
+def threads(cfg: DictConfig, result: dict[str, Any] | None = None) -> int:
+    """CPU threads for this job.
+
+    As typed; else those of what is there already, so that what is added to it is computed alike;
+    else OMP_NUM_THREADS where it is set; else the cores shared among jobs that run beside it, but
+    one in a study of children, whose numbers must not depend on how many are trained at a time.
+
+    Args:
+        cfg: of the script.
+        result: the summary of what is there already, if anything is.
+    """
+    compare_threads(cfg, result)
+    if cfg.runtime.num_threads is not None:
+        return cfg.runtime.num_threads
+    if result and isinstance(result.get("num_threads"), int):
+        return max(1, result["num_threads"])
+    if has_children(cfg):
+        return machine.default_threads(-1)
+    launcher = HydraConfig.get().launcher
+    workers = launcher.get("n_jobs", 1) if "joblib" in launcher.get("_target_", "") else 1
+    return machine.default_threads(workers * machine.num_local_processes())
+
+
+def compare_threads(cfg: DictConfig, result: dict[str, Any] | None) -> None:
+    """Say where what is there already was computed with another number of threads than typed."""
+    typed, before = cfg.runtime.num_threads, (result or {}).get("num_threads")
+    if typed is not None and before is not None and typed != before:
+        log.warning(
+            "runtime.num_threads=%d: the results that are there were computed with %d, and may "
+            "differ in rounding from those of %d",
+            typed,
+            before,
+            typed,
+        )
+
+
+def has_children(cfg: DictConfig) -> bool:
+    """Whether the script that runs trains children, `runtime.num_jobs` at a time."""
+    return "num_jobs" in (
+        validation.nested_fields(validation.fields(current_mode(cfg))["runtime"]) or {}
+    )
+
+
+def _build(group: str, node: dict[str, Any] | None) -> Callable[..., Any] | None:
+    """A function that makes a group's part from what the script supplies, or None if it is off."""
+    return build_part(group, node) if node and "_target_" in node else None
+
+
+def _hydra_of_jobs(loader: Any, cfg: DictConfig, *overrides: str) -> list[Any]:
+    """What the jobs of a multirun say of sweeps, which is not read."""
+    try:
+        job = loader.load_sweep_config(cfg, list(overrides))
+    except HydraException:  # no such experiment, which the job says
+        job = loader.load_sweep_config(cfg, [])
+    parts = [job.hydra.get(name) for name in ("sweeper", "launcher", "callbacks")]
+    return [OmegaConf.to_container(part, resolve=False) for part in parts]
+
+
+def _schema(script: str) -> str:
+    return config_schema.SCRIPTS[script].rpartition(".")[2]
+
+
+def _run_dir(script: str, *, _root_: DictConfig) -> str:
+    schema = naming.choose_mode(_schema(script), _root_)
+    own = option_values(_root_, schema)
+    kind = script
+    if "figure" in own:
+        kind = f"plots/{signatures.locate(config_schema.FOLDER_NAME)(own['figure'])}"
+    folder = f"{_root_.output_dir}/{kind}_{naming.run_name(own, schema)}"
+    seeded = "global_seed" in validation.fields(schema)
+    return f"{folder}/seed_{_root_.global_seed}" if seeded else folder
+
+
+def _typed() -> list[str]:
+    """Names of the options on the command line."""
+    if not HydraConfig.initialized():  # a configuration that was composed without a script
+        return []
+    return [text.lstrip("+~").partition("=")[0] for text in HydraConfig.get().overrides.task]
+
+
+def _message(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)
+
+
+def _fingerprint(root: str, test: Any = True, test_folder: Any = None) -> str:
+    """That of a folder of images; values of a wrong type are left to the check."""
+    part = test_folder if isinstance(test_folder, str) else None
+    return fingerprints.folder_fingerprint(str(root), test is not False, part)
+
+
+def _register() -> None:
+    for script, schema in config_schema.SCRIPTS.items():
+        content = dataclasses.asdict(signatures.locate(schema)())
+        content |= {group: {} for group in config_schema.SUPPLIED if group in content}
+        node = OmegaConf.create(content)
+        for key, value in content.items():
+            if isinstance(value, dict):
+                # Hydra refuses an unknown key without saying which there are; the check says.
+                OmegaConf.set_struct(node[key], False)
+                node[key].update({part: {} for part in validation.TRAINING_PARTS if part in value})
+        ConfigStore.instance().store(name=f"{script}_schema", node=node)
+    OmegaConf.register_new_resolver("run_dir", _run_dir, replace=True)
+    OmegaConf.register_new_resolver("process", os.getpid, use_cache=True, replace=True)
+    OmegaConf.register_new_resolver("times", operator.mul, replace=True)
+    OmegaConf.register_new_resolver("absolute", os.path.abspath, replace=True)
+    OmegaConf.register_new_resolver("fingerprint", _fingerprint, replace=True)
+    OmegaConf.register_new_resolver("content", fingerprints.file_digest, replace=True)
+
+
+_register()

@@ -1,0 +1,157 @@
+"""The model and the data set that saved weights name, built again."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from isthmus.config import launch, naming, signatures, validation
+from isthmus.config.launch import ConfigError
+from isthmus.store import fingerprints
+
+# Values of a data set that say where its files are, not what is done with them.
+PLACES = {"root", "folder", "test_folder", "fingerprint", "cache_dir"}
+# What a file may name, by group: classes of a package that are of this kind.
+REBUILT = {
+    "model": ("isthmus.models", "torch.nn.Module"),
+    "dataset": ("isthmus.data", "isthmus.data.recipe.DataRecipe"),
+}
+
+
+def build_model(metadata: dict[str, Any]) -> Any:
+    """The model that weights were saved from, not yet with these weights.
+
+    Args:
+        metadata: of the weights.
+
+    Raises:
+        ConfigError: the model lies outside `isthmus`, or does not take its values any more.
+    """
+    node = _checked("model", metadata["config"]["model"])
+    make = launch.build_part("model", node)
+    return make(tuple(metadata["input_shape"]), metadata["num_classes"])
+
+
+def architecture(metadata: dict[str, Any]) -> dict[str, Any]:
+    """What has to be equal in weights that are combined; how they were initialized has not."""
+    node = naming.part_identity("model", metadata["config"]["model"])
+    own = {f"model.{k}": v for k, v in node.items() if k not in validation.common_fields("model")}
+    said = ("input_shape", "num_classes", "classes", "normalization")  # old files lack the last two
+    return own | {key: metadata[key] for key in said if key in metadata}
+
+
+def load_data_set(
+    node: dict[str, Any], typed: Sequence[str], metadata: dict[str, Any], cache_dir: str
+) -> Any:
+    """The data set that weights were trained on, or another one for the same model.
+
+    Args:
+        node: of the configuration: another data set, or values that take the place of the saved.
+        typed: which values of another data set were typed; of one of the same kind the others are
+            those of the training, but for where its files are.
+        metadata: of the weights.
+        cache_dir: folder for decoded images.
+
+    Raises:
+        ConfigError: the folder of images is not the one that the weights were trained on.
+        ValueError: the weights name no data set.
+    """
+    config_of_run = metadata["config"]
+    saved = config_of_run.get("dataset") or {}
+    if "_target_" not in node:
+        if not saved:
+            raise ValueError("dataset: these weights are of no data set; name one, dataset=...")
+        node = _checked("dataset", saved | node)
+        _check_folder(node, saved)
+        if "cache_dir" in signatures.arguments(node["_target_"]):
+            node["cache_dir"] = cache_dir
+    elif naming.full_target("dataset", saved) == node["_target_"]:
+        takes = signatures.arguments(node["_target_"]).keys() - PLACES - set(typed)
+        of_training = {key: value for key, value in saved.items() if key in takes}
+        _check_plain("dataset", node["_target_"], of_training)
+        node = node | of_training
+    noise = config_of_run["seeds"]["label_noise"]
+    return launch.load_data(node, config_of_run["global_seed"] if noise is None else noise)
+
+
+def data_recipe_of_run(folder: Path, cache_dir: str) -> Any:
+    """The recipe of the data set that a run was trained on, its root as it is now.
+
+    Args:
+        folder: of the run.
+        cache_dir: folder for decoded images, whatever the run says.
+
+    Raises:
+        ConfigError: the run names something else than a data set of `isthmus`.
+        FileNotFoundError: nothing in the folder says which.
+        ValueError: what says it is damaged.
+    """
+    file = folder / ".hydra" / "config.yaml"
+    if not file.exists():
+        raise FileNotFoundError(
+            f"no {launch.display_path(file)}, which says what the run was trained on"
+        )
+    node = launch.read_group(file, "dataset", without={"cache_dir", "fingerprint"})
+    node = _checked("dataset", node)
+    if "cache_dir" in signatures.arguments(node["_target_"]):
+        node["cache_dir"] = cache_dir
+    with validation.prefix_errors("dataset"):
+        return launch.build_part("dataset", node)()
+
+
+def _checked(group: str, node: Any) -> dict[str, Any]:
+    """A part that a file names, by its dotpath; refused unless a class of its group, with plain
+    arguments.
+
+    Every part that a file names goes through here before it is made.
+
+    Raises:
+        ConfigError: naming the group and what it has instead.
+    """
+    package, kind = REBUILT[group]
+    target = naming.full_target(group, node) if isinstance(node, dict) else node
+    known = isinstance(target, str) and target.startswith(f"{package}.")
+    if not known or kind not in signatures.ancestors(str(target)):
+        raise ConfigError(
+            f"{group}: {target} is not such a class of {package}; only these are made"
+        )
+    node = {**node, "_target_": target}
+    arguments = {key: v for key, v in node.items() if key not in ("_target_", "_partial_")}
+    _check_plain(group, target, arguments)
+    errors = validation.part_errors(group, node, optional=False)
+    if errors:
+        raise ConfigError("This cannot be rebuilt:\n  " + "\n  ".join(errors))
+    return node
+
+
+def _check_plain(group: str, target: Any, arguments: dict[str, Any]) -> None:
+    """Refuse arguments from a file that Hydra or OmegaConf would compute.
+
+    Raises:
+        ConfigError: naming the group and the class.
+    """
+    if _is_call(arguments):
+        raise ConfigError(f"{group}: an argument of {target} would itself be computed")
+
+
+def _is_call(value: Any) -> bool:
+    """Whether Hydra or OmegaConf would make something else of a value, or of one within it."""
+    if isinstance(value, dict):
+        return any(str(key).startswith("_") or _is_call(item) for key, item in value.items())
+    if isinstance(value, list):
+        return any(map(_is_call, value))
+    return isinstance(value, str) and "${" in value
+
+
+def _check_folder(node: dict[str, Any], trained: dict[str, Any]) -> None:
+    """Refuse another folder of images than the one trained on, by the parts that were read then."""
+    folder = f"{node['root']}/{node.get('folder', '')}"
+    has_choice = "test_folder" in signatures.arguments(naming.full_target("dataset", trained))
+    test_folder = trained.get("test_folder") if has_choice else "val"
+    found = fingerprints.folder_fingerprint(folder, trained.get("test", True), test_folder)
+    if found in (fingerprints.ABSENT, fingerprints.UNREADABLE):
+        return  # reading it will say so
+    if node.get("fingerprint") not in (None, found):
+        raise ConfigError(
+            f"dataset.root={node['root']}: {folder} is not the folder that these weights were "
+            f"trained on; to evaluate them on another one, name its kind too: dataset=imagefolder"
+        )

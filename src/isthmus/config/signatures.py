@@ -1,0 +1,400 @@
+"""The arguments of a dotpath, and whether a value fits an annotation.
+
+Our own modules are read, not imported, so that a refused option, and the name of a run, do not cost
+the seconds that importing torch takes.
+"""
+
+import ast
+import functools
+import inspect
+import pydoc
+import types
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin
+
+from isthmus import steps
+from isthmus.paths import SOURCES
+
+
+def fits_annotation(value: Any, annotation: str) -> bool:
+    """Whether a value from a configuration is of an annotated type.
+
+    Args:
+        value: a number, text, boolean, None or list of these.
+        annotation: source text such as "float | list[float]" or 'Literal["a", "b"]'; "" or an
+            annotation of other names than these fits everything.
+    """
+    try:
+        kind = _kind(annotation)
+    except (NameError, TypeError):  # another name, or one in quotation marks
+        return True
+    return _fits(value, kind)
+
+
+def describe_annotation(annotation: str) -> str:
+    """What an annotation allows, for a message."""
+    return _describe(_kind(annotation))
+
+
+def literal_choices(annotation: str) -> tuple[Any, ...]:
+    """The values that a Literal allows."""
+    return get_args(_kind(annotation))
+
+
+class _Step:
+    """Stands for `steps.Step` in annotations: text that is a moment of training."""
+
+
+_KINDS = {
+    "int": int,
+    "float": float,
+    "bool": bool,
+    "str": str,
+    "list": list,
+    "tuple": tuple,
+    "Sequence": Sequence,
+    "Literal": Literal,
+    "Step": _Step,
+    "Any": Any,
+    "None": None,
+}
+
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "text",
+    list: "a list",
+    tuple: "a list",
+    Sequence: "a list",
+    _Step: "a step such as 30ep, 500it or 2ep100it",
+    None: "null",
+    type(None): "null",
+}
+
+
+def _kind(annotation: str) -> Any:
+    return eval(annotation or "Any", {"__builtins__": {}}, _KINDS)  # our own source text
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    return any(_fits_one(value, part) for part in _alternatives(kind))
+
+
+def _fits_one(value: Any, kind: Any) -> bool:
+    origin = get_origin(kind)
+    if origin is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in get_args(kind))
+    if origin is not None:
+        element = get_args(kind)[0]
+        return isinstance(value, list) and all(_fits(item, element) for item in value)
+    if kind is None or kind is type(None):
+        return value is None
+    if kind is _Step:
+        return isinstance(value, str | int) and not isinstance(value, bool) and _is_step(value)
+    if kind in (int, float):
+        allowed = (int, float) if kind is float else int
+        return isinstance(value, allowed) and not isinstance(value, bool)
+    if kind in (list, tuple, Sequence):  # a configuration has lists alone
+        return isinstance(value, list)
+    return isinstance(value, kind) if kind in (bool, str) else True
+
+
+def _is_step(value: str | int) -> bool:
+    try:
+        steps.parse(str(value))
+    except ValueError:
+        return False
+    return True
+
+
+def _describe(kind: Any) -> str:
+    return " or ".join(_describe_one(part) for part in _alternatives(kind))
+
+
+def _describe_one(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        typed = (str(c).lower() if isinstance(c, bool) else str(c) for c in get_args(kind))
+        return "one of " + ", ".join(typed)
+    if get_origin(kind) is not None:
+        return f"a list of ({_describe(get_args(kind)[0])})"
+    return _WORDS.get(kind, str(kind))
+
+
+def format_value(value: Any) -> str:
+    """A value as one would type it."""
+    if isinstance(value, list):
+        return f"[{','.join(map(format_value, value))}]"
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}: {format_value(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return "null" if value is None else str(value)
+
+
+ROOT = SOURCES
+PLAIN = (bool, int, float, str)  # the annotations outside `isthmus` that values are held against
+REQUIRED = object()  # the default of an argument that has none
+UNKNOWN = object()  # a default that is not a literal, and equals nothing
+
+
+@dataclass(frozen=True)
+class Argument:
+    """One argument of a function or of a class's constructor."""
+
+    name: str
+    annotation: str  # as in the source; "" where there is none
+    default: Any
+
+
+def arguments(target: str) -> dict[str, Argument]:
+    """Arguments of the function or class at a dotpath, by name, without `self`.
+
+    Args:
+        target: such as "isthmus.models.mlp.MLP" or "torch.optim.RMSprop"; what is in `isthmus` is
+            read from its source, anything else is imported.
+
+    Raises:
+        LookupError: nothing has that name.
+        ImportError: it lies outside `isthmus`, in a module that cannot be imported.
+    """
+    module, _, name = target.rpartition(".")
+    if not module.startswith("isthmus."):
+        return _inspect(target)
+    path = _path(module)  # what a module imports, such as isthmus.config.os, is not in it
+    node = _definitions(path).get(name) if path.exists() else None
+    if node is None:
+        raise LookupError(f"there is no {target}; {_what_is_there(module)}")
+    return {argument.name: argument for argument in _read(node, path)}
+
+
+def short_name(target: str) -> str:
+    """How a target stands in names of runs and in weights, so that both survive a move of the code.
+
+    Our own by the name of its class or function alone, "MLP"; another by its whole dotpath.
+    """
+    is_own = target.startswith(("isthmus.", "src."))  # `src.`: in files of older versions
+    return target.rpartition(".")[2] if is_own else target
+
+
+def full_target(package: str, target: str) -> str:
+    """The dotpath that a target of a file has today.
+
+    Args:
+        package: of `isthmus`, that a short name is looked for in: "models".
+        target: a short name, a dotpath of another package, or one that our own part once had.
+
+    Returns:
+        The dotpath; `target` itself where no module of the package defines that name.
+    """
+    name = short_name(target)
+    if "." in name or is_defined(target):
+        return target
+    for path in sorted((ROOT / "isthmus" / package).glob("*.py")):
+        if name in _definitions(path):
+            return f"isthmus.{package}.{path.stem}.{name}"
+    return target
+
+
+def ancestors(target: str) -> set[str]:
+    """Dotpaths of the classes that a class of `isthmus` is derived from.
+
+    Empty for a function, and for what is not there.
+    """
+    module, _, name = target.rpartition(".")
+    path = _path(module)
+    node = _definitions(path).get(name) if module.startswith("isthmus.") and path.exists() else None
+    if not isinstance(node, ast.ClassDef) or name.startswith("_"):
+        return set()
+    found = set()
+    for base in node.bases:
+        dotpath = _dotpath(base, path, module)
+        found |= {dotpath} | (ancestors(dotpath) if dotpath.startswith("isthmus.") else set())
+    return found
+
+
+def is_defined(target: str) -> bool:
+    """Whether one of our own modules has a function or class at a dotpath."""
+    module, _, name = target.rpartition(".")
+    path = _path(module)
+    return module.startswith("isthmus.") and path.exists() and name in _definitions(path)
+
+
+def locate(target: str) -> Any:
+    """The function or class at a dotpath.
+
+    Raises:
+        LookupError: nothing has that name.
+        ImportError: its module cannot be imported.
+    """
+    try:
+        found = pydoc.locate(target)
+    except pydoc.ErrorDuringImport as error:
+        raise ImportError(str(error)) from error
+    if not callable(found):
+        raise LookupError(f"there is no {target}")
+    return found
+
+
+def choices(target: str, argument: str) -> tuple[Any, ...]:
+    """The values that an argument annotated with a Literal can take."""
+    return literal_choices(arguments(target)[argument].annotation)
+
+
+def attribute(target: str, name: str) -> Any:
+    """The value that a class, or one that it inherits from, gives to a name in its body.
+
+    Args:
+        target: dotpath of the class; what lies in `isthmus` is read, anything else is imported.
+        name: of the attribute.
+
+    Returns:
+        The value; REQUIRED where there is none, UNKNOWN where it is not a literal.
+    """
+    module, _, class_name = target.rpartition(".")
+    if not module.startswith("isthmus."):
+        return getattr(pydoc.locate(target), name, REQUIRED)
+    path = _path(module)
+    node = _definitions(path).get(class_name) if path.exists() else None
+    return _read_attribute(node, path, name) if isinstance(node, ast.ClassDef) else REQUIRED
+
+
+def _path(module: str) -> Path:
+    return ROOT.joinpath(*module.split(".")).with_suffix(".py")
+
+
+@functools.cache
+def _definitions(path: Path) -> dict[str, ast.ClassDef | ast.FunctionDef]:
+    body = ast.parse(path.read_text()).body
+    return {node.name: node for node in body if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+
+
+@functools.cache
+def _imports(path: Path) -> dict[str, tuple[str, str]]:
+    return {
+        alias.asname or alias.name: (node.module or "", alias.name)
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def _what_is_there(module: str) -> str:
+    path = _path(module)
+    if path.exists():
+        names = [name for name in _definitions(path) if not name.startswith("_")]
+        return f"{module} has {', '.join(names) or 'nothing'}"
+    package = module.rpartition(".")[0]
+    modules = sorted(file.stem for file in path.parent.glob("[a-z]*.py"))
+    return f"{package} has {', '.join(modules)}" if modules else f"there is no package {package}"
+
+
+def _read(node: ast.ClassDef | ast.FunctionDef, path: Path) -> list[Argument]:
+    if isinstance(node, ast.FunctionDef):
+        return _parameters(node)
+    for item in node.body:
+        if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+            return _parameters(item)[1:]
+    fields: dict[str, Argument] = {}
+    for base in reversed(node.bases):  # the first base has the last word
+        fields |= {field.name: field for field in _base(base, path)}
+    for item in node.body:
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
+            annotation = ast.unparse(item.annotation)
+            if not annotation.startswith("ClassVar"):
+                default = _default(item.value)
+                fields[item.target.id] = Argument(item.target.id, annotation, default)
+    return list(fields.values())
+
+
+def _base(base: ast.expr, path: Path) -> list[Argument]:
+    first = ast.unparse(base)
+    if first in _definitions(path):
+        return _read(_definitions(path)[first], path)
+    dotpath = _dotpath(base, path)
+    return list(arguments(dotpath).values()) if dotpath.startswith("isthmus.") else []
+
+
+def _dotpath(base: ast.expr, path: Path, module: str = "") -> str:
+    """The dotpath of a class that a module derives another one from: Recipe, or recipe.Recipe."""
+    first, _, rest = ast.unparse(base).partition(".")
+    if first in _definitions(path):
+        return f"{module}.{first}"
+    return ".".join([*_imports(path).get(first, ()), rest]).rstrip(".")
+
+
+def _read_attribute(node: ast.ClassDef, path: Path, name: str) -> Any:
+    for item in node.body:
+        if isinstance(item, ast.AnnAssign) and ast.unparse(item.target) == name and item.value:
+            return _default(item.value)
+        if isinstance(item, ast.Assign) and name in map(ast.unparse, item.targets):
+            return _default(item.value)
+    for base in node.bases:
+        own = _definitions(path).get(ast.unparse(base))
+        if isinstance(own, ast.ClassDef):
+            value = _read_attribute(own, path, name)
+        else:
+            value = attribute(_dotpath(base, path), name)
+        if value is not REQUIRED:
+            return value
+    return REQUIRED
+
+
+def _parameters(node: ast.FunctionDef) -> list[Argument]:
+    positional = node.args.posonlyargs + node.args.args
+    missing = len(positional) - len(node.args.defaults)
+    defaults: list[ast.expr | None] = [None] * missing + list(node.args.defaults)
+    pairs = list(zip(positional, defaults, strict=True))
+    pairs += list(zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True))
+    return [
+        Argument(arg.arg, ast.unparse(arg.annotation) if arg.annotation else "", _default(value))
+        for arg, value in pairs
+    ]
+
+
+def _default(value: ast.expr | None) -> Any:
+    if value is None:
+        return REQUIRED
+    if isinstance(value, ast.Call) and ast.unparse(value.func) in ("field", "dataclasses.field"):
+        return _field_default(value)
+    try:
+        return _plain(ast.literal_eval(value))
+    except ValueError:
+        return UNKNOWN
+
+
+def _field_default(call: ast.Call) -> Any:
+    for keyword in call.keywords:
+        if keyword.arg == "default":
+            return _default(keyword.value)
+        if keyword.arg == "default_factory":
+            body = keyword.value.body if isinstance(keyword.value, ast.Lambda) else None
+            return (
+                _default(body)
+                if body
+                else {"list": [], "dict": {}}.get(ast.unparse(keyword.value), UNKNOWN)
+            )
+    return REQUIRED
+
+
+def _plain(value: Any) -> Any:
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
+
+
+def _inspect(target: str) -> dict[str, Argument]:
+    found = locate(target)
+    return {
+        name: Argument(
+            name,
+            parameter.annotation.__name__ if parameter.annotation in PLAIN else "",
+            UNKNOWN if parameter.default is not parameter.empty else REQUIRED,
+        )
+        for name, parameter in inspect.signature(found).parameters.items()
+        if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+    }

@@ -1,0 +1,361 @@
+"""What `interpolate.py` is asked for, and where its files are. Imports no torch."""
+
+import csv
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from isthmus import steps
+from isthmus.connectivity import chance_level
+from isthmus.store import fingerprints, locks, reading
+from isthmus.store.files import Run, write_json
+
+# {child_seed, align, bn, ends, distance, cosine, curves, networks}, where curves has, by split,
+# {alphas, loss, accuracy, requests} of all requests together, and {as_trained: {loss, accuracy}} of
+# both ends where they are treated otherwise. Without `ends`, of an older version: as_trained.
+Line: TypeAlias = dict[str, Any]
+
+# Of the child at the end; between two children: "1-2", those of both; None between saved networks.
+ChildSeed: TypeAlias = int | str | None
+
+Named: TypeAlias = tuple["BranchPair | None", ChildSeed]  # whose line it is
+
+ALIGNS = ("none", "weights", "activations")
+TREATMENTS = ("reset", "average", "keep", "repair")  # of batch-norm statistics
+SEED = "seed_"  # begins the name of the folder of a main branch
+LOCKS = ".locks"  # folder of those of single lines
+RESET, AS_TRAINED = "reset", "as_trained"  # what the batch-norm statistics of the ends are
+
+
+@dataclass(frozen=True)
+class BranchPair:
+    """A main branch and others that left it after `k1`, compared `k2` later; in iterations."""
+
+    k1: int
+    k2: int
+    iterations_per_epoch: int
+
+    @property
+    def total(self) -> int:
+        """Where they are compared, counted from the beginning."""
+        return self.k1 + self.k2
+
+    def text(self, iteration: int) -> steps.Step:
+        """A moment as it stands in names of files."""
+        return steps.to_text(iteration, self.iterations_per_epoch)
+
+    @property
+    def name(self) -> str:
+        """Of the pair, such as "k1_1ep_k2_5ep"."""
+        return f"k1_{self.text(self.k1)}_k2_{self.text(self.k2)}"
+
+    def moments(self) -> dict[str, float | int]:
+        """All of them, in epochs and in iterations."""
+        iterations = {"k1": self.k1, "k2": self.k2, "total": self.total}
+        per_epoch = self.iterations_per_epoch
+        in_epochs = {name: round(i / per_epoch, 6) for name, i in iterations.items()}
+        return {**in_epochs, **{f"{name}_step": i for name, i in iterations.items()}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class LineRequest:
+    """What is asked of a line; see `python interpolate.py --help`."""
+
+    alphas: int | Sequence[float] = 25
+    refine: int | None = None
+    align: str = "none"
+    bn: str = "reset"
+    splits: Sequence[str] = ("train", "test")
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "LineRequest":
+        """Those of a configuration as plain Python."""
+        return cls(**{name: values[name] for name in cls.__annotations__})
+
+    @property
+    def num_alphas(self) -> int:
+        """How many points at most."""
+        grid = self.alphas if isinstance(self.alphas, int) else len(self.alphas)
+        return grid + (self.refine or 0)
+
+    def is_met(self, line: Line | None) -> bool:
+        """Whether a line has all of it."""
+        return line is not None and all(self.is_met_on(line, split) for split in self.splits)
+
+    def is_met_on(self, line: Line, split: str) -> bool:
+        """Whether a line has all of it on one split, its ends treated as its other points."""
+        if split not in line["curves"] or "ends" not in line:
+            return False
+        return self.grid in map(LineGrid.parse, line["curves"][split]["requests"])
+
+    @property
+    def grid(self) -> "LineGrid":
+        """Where on a line to look."""
+        return LineGrid.of(self.alphas, self.refine)
+
+
+@dataclass(frozen=True)
+class LineGrid:
+    """Where on a line to look: equal ones are equal whichever way they were typed."""
+
+    alphas: int | tuple[float, ...]  # how many, evenly spaced; or which, if they are not
+    refine: int | None  # so many more, around the largest excess of each line
+
+    @classmethod
+    def of(cls, alphas: int | Sequence[float], refine: int | None) -> "LineGrid":
+        """Of a request."""
+        if isinstance(alphas, int):
+            return cls(alphas, refine)
+        places = tuple(map(float, alphas))
+        even = len(places) > 1 and places == tuple(
+            place / (len(places) - 1) for place in range(len(places))
+        )
+        return cls(len(places) if even else places, refine)
+
+    @classmethod
+    def parse(cls, text: str) -> "LineGrid":
+        """As it stands in the file of a pair."""
+        return cls.of(**json.loads(text))
+
+    @property
+    def text(self) -> str:
+        """As it stands in the file of a pair."""
+        return json.dumps({"alphas": self.alphas, "refine": self.refine})
+
+    @property
+    def cells(self) -> tuple[str, str]:
+        """As it stands in tables: `alphas` and `refine`."""
+        alphas = [self.alphas] if isinstance(self.alphas, int) else self.alphas
+        return " ".join(f"{each:.12g}" for each in alphas), str(self.refine or "")
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Coarse grids come before fine ones."""
+        alphas = (self.alphas,) if isinstance(self.alphas, int) else self.alphas
+        return (
+            self.alphas if isinstance(self.alphas, int) else len(alphas),
+            alphas,
+            self.refine or 0,
+        )
+
+
+@dataclass(frozen=True)
+class LineRecords:
+    """The folder that lines are kept in."""
+
+    folder: Path
+
+    @property
+    def files(self) -> list[Path]:
+        """Those that are there."""
+        return sorted([*self.folder.glob("k1_*_k2_*.json"), *self.folder.glob("line.json")])
+
+    @property
+    def seed(self) -> int | None:
+        """The global seed of the main branch; None where the folder is not that of one."""
+        name = self.folder.absolute().name
+        digits = name.removeprefix(SEED)
+        return int(digits) if name.startswith(SEED) and digits.isdecimal() else None
+
+    @property
+    def study(self) -> "LineStudy | None":
+        """All main branches of the study, of which this folder is that of one."""
+        return None if self.seed is None else LineStudy(self.folder.absolute().parent)
+
+    @property
+    def are_in_tables(self) -> bool:
+        """Whether the tables hold all that is known, those of the whole study too."""
+        return has_tables(self.folder, self.files) and (
+            self.study is None or has_tables(self.study.folder, self.study.files)
+        )
+
+    def file(self, pair: BranchPair | None) -> Path:
+        """Of a pair of moments; of two saved networks: None."""
+        return self.folder / f"{pair.name if pair else 'line'}.json"
+
+    def read(self, pair: BranchPair | None) -> dict[str, Any]:
+        """What is known of a pair: `lines`, and what else was written down; {} if nothing is."""
+        path = self.file(pair)
+        return reading.read_json(path) if path.exists() else {}
+
+    def has(self, lines: Sequence[Named], request: LineRequest) -> bool:
+        """Whether lines have all that is asked for, and the tables have it too."""
+        known = (self.line(pair, child_seed, request) for pair, child_seed in lines)
+        return all(map(request.is_met, known)) and self.are_in_tables
+
+    def line(
+        self, pair: BranchPair | None, child_seed: ChildSeed, request: LineRequest
+    ) -> Line | None:
+        """The line of one child, aligned and treated as is asked for."""
+        key = (child_seed, request.align, request.bn)
+        lines = self.read(pair).get("lines", [])
+        return next((line for line in lines if _key(line) == key), None)
+
+    def line_locked(
+        self, pair: BranchPair | None, child_seed: ChildSeed, request: LineRequest
+    ) -> AbstractContextManager[None]:
+        """Hold one line: another job that needs it waits, then finds it measured."""
+        name = f"{self.file(pair).stem}_{child_seed}_{request.align}_{request.bn}"
+        return locks.exclusive(self.folder / LOCKS / name, [])
+
+    def write(self, pair: BranchPair | None, line: Line, about: Mapping[str, Any]) -> None:
+        """Put a line into its pair's file, in place of what was known of it.
+
+        Args:
+            pair: of moments, or None.
+            line: one.
+            about: what else to write down of the pair.
+        """
+        known = self.read(pair)
+        others = [other for other in known.get("lines", []) if _key(other) != _key(line)]
+        lines = sorted([*others, line], key=_order)
+        moments = {**asdict(pair), **pair.moments()} if pair else {}
+        merged = {**known, **moments, **about}
+        for name in set(known) & set(about):
+            if isinstance(about[name], dict):
+                merged[name] = known[name] | about[name]
+        write_json(self.file(pair), {**merged, "lines": lines})
+
+
+@dataclass(frozen=True)
+class LineStudy:
+    """The folder above those of several main branches, which differ in their global seed."""
+
+    folder: Path
+
+    @property
+    def branches(self) -> list[LineRecords]:
+        """Those with lines, in order of their seeds."""
+        found = [LineRecords(path) for path in self.folder.glob(f"{SEED}*")]
+        with_lines = [records for records in found if records.seed is not None and records.files]
+        return sorted(with_lines, key=lambda records: records.seed or 0)
+
+    @property
+    def files(self) -> list[Path]:
+        """What is known of the lines of all main branches."""
+        return [file for records in self.branches for file in records.files]
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the tables of the study, to write them."""
+        return locks.exclusive(self.folder, [self.folder])
+
+
+def has_tables(folder: Path, files: Sequence[Path]) -> bool:
+    """Whether the tables, of which `intervals.csv` is written last, are as new as some files."""
+    table = folder / "intervals.csv"
+    if not table.exists():
+        return False
+    return all(file.stat().st_mtime_ns <= table.stat().st_mtime_ns for file in files)
+
+
+def all_pairs(
+    k1: Sequence[steps.Step], k2: Sequence[steps.Step], iterations_per_epoch: int, end: int
+) -> list[BranchPair]:
+    """All pairs of shared and further training.
+
+    Args:
+        k1: shared, from the beginning.
+        k2: further.
+        iterations_per_epoch: optimizer steps in one epoch.
+        end: of the main branch, in iterations.
+
+    Raises:
+        ValueError: a pair reaches beyond the end of the main branch.
+    """
+    found = []
+    for one in k1:
+        for other in k2:
+            shared, further = (steps.to_iteration(s, iterations_per_epoch) for s in (one, other))
+            pair = BranchPair(shared, further, iterations_per_epoch)
+            if pair.total > end:
+                raise ValueError(
+                    f"k1={one} k2={other}: {pair.text(pair.total)} lies after the end of the main "
+                    f"branch, {pair.text(end)}; hparams.epochs or hparams.steps says how long it is"
+                )
+            found.append(pair)
+    return found
+
+
+def seed_pairs(seeds: Sequence[int]) -> dict[str, tuple[int, int]]:
+    """All pairs of children, by the `child_seed` of the line between them.
+
+    Args:
+        seeds: of the children, each once.
+    """
+    return {f"{start}-{end}": (start, end) for start, end in combinations(sorted(seeds), 2)}
+
+
+def _key(line: Line) -> tuple[ChildSeed, str, str]:
+    return line["child_seed"], line["align"], line["bn"]
+
+
+def _order(line: Line) -> tuple[list[int], tuple[int, int]]:
+    seed = line["child_seed"]
+    return ([] if seed is None else [int(part) for part in str(seed).split("-")]), line_place(line)
+
+
+def line_place(line: Mapping[str, Any]) -> tuple[int, int]:
+    """Of a line in tables, by what was done to it."""
+    return ALIGNS.index(line["align"]), TREATMENTS.index(line["bn"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaneRequest:
+    """What is asked of a plane; see `python interpolate.py --help`."""
+
+    points: int = 21
+    margin: float = 0.2
+    align: str = "none"
+    bn: str = "reset"
+    splits: Sequence[str] = ("train", "test")
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> "PlaneRequest":
+        """Those of a configuration as plain Python."""
+        return cls(**{name: values[name] for name in cls.__annotations__})
+
+
+@dataclass(frozen=True)
+class PlaneFiles:
+    """Where the results of a plane lie."""
+
+    folder: Path
+
+    @property
+    def grid(self) -> Path:
+        return self.folder / "plane.csv"
+
+    @property
+    def networks(self) -> Path:
+        return self.folder / "plane_networks.csv"
+
+    @property
+    def run(self) -> Run:
+        return Run(self.folder)
+
+    def is_done(self, request: PlaneRequest, projected: Sequence[Path]) -> bool:
+        """Whether the grid is filled on all splits, and these networks are projected."""
+        result = self.run.read_result()
+        if result is None or not (self.grid.exists() and self.networks.exists()):
+            return False
+        same = result["projected"] == file_digests(projected)
+        filled = result.get("grids", {}).get(str(request.points), [])  # not in older versions
+        return same and set(request.splits) <= set(filled)
+
+    def at_chance(self) -> str | None:
+        """One line that names the networks that know no more than a uniform guess, if any."""
+        result, networks = self.run.read_result() or {}, dict[str, list[float]]()
+        with self.networks.open(newline="") as file:
+            for row in csv.DictReader(file):
+                if row["bn"] != AS_TRAINED:
+                    networks.setdefault(row["name"], []).append(float(row["loss"]))
+        return chance_level.chance_warning(networks, result.get("num_classes"))
+
+
+def file_digests(files: Sequence[Path]) -> dict[str, str | None]:
+    """What files hold, by name."""
+    return {str(file): fingerprints.file_digest(str(file)) for file in files}

@@ -1,0 +1,72 @@
+"""Which inputs of a teacher matter."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from isthmus import rng
+from isthmus.store import files, reading
+
+VARYING = 0.1  # of the largest standard deviation among the inputs
+EXAMPLES = 10_000  # that forests are grown on
+TREE_DEPTH, MOST_FORESTS = 5, 100  # as Martinelli et al. (2024)
+
+
+def variance_mask(inputs: Tensor) -> Tensor:
+    """(features,) bool, inputs whose standard deviation is a tenth of the largest, or more.
+
+    Args:
+        inputs: (batch, features).
+    """
+    spread = inputs.double().std(dim=0)
+    return spread >= VARYING * spread.max()
+
+
+def boruta_mask(inputs: Tensor, labels: Tensor | None, cache: Path) -> Tensor:
+    """(features,) bool, inputs that forests find to say something of the class.
+
+    By BorutaPy (Kursa & Rudnicki, 2010), on 10,000 labelled examples at most; takes minutes for
+    images, and is read from `cache` when it is there.
+
+    Args:
+        inputs: (batch, features).
+        labels: (batch,) int64, -1 for what has no class; None if nothing has.
+        cache: an .npz file.
+
+    Raises:
+        ValueError: nothing has a class, or the package `boruta` is not installed.
+    """
+    if cache.exists():
+        return torch.from_numpy(reading.read_arrays(cache)["kept"])
+    if labels is None or not bool((labels >= 0).any()):
+        raise ValueError(
+            "extraction.mask=boruta: needs inputs with classes, extraction.datagen=mnist, "
+            "fashion_mnist, cifar10 or digits"
+        )
+    labelled = (labels >= 0).nonzero().flatten()
+    order = torch.randperm(len(labelled), generator=rng.generator(0, "boruta"))
+    chosen = labelled[order[:EXAMPLES]]
+    kept = _selected(inputs[chosen].numpy(), labels[chosen].numpy())
+    content = io.BytesIO()
+    np.savez(content, kept=kept)
+    files.write_bytes(cache, content.getvalue())
+    return torch.from_numpy(kept)
+
+
+def _selected(inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    try:
+        from boruta import BorutaPy
+    except ImportError as error:
+        raise ValueError(
+            "extraction.mask=boruta: needs the package boruta, pip install boruta; "
+            "extraction.mask=variance does without"
+        ) from error
+    from sklearn.ensemble import RandomForestClassifier
+
+    forest = RandomForestClassifier(max_depth=TREE_DEPTH, n_jobs=-1, random_state=0)
+    selector = BorutaPy(forest, n_estimators="auto", max_iter=MOST_FORESTS, random_state=0)
+    selector.fit(inputs, labels)
+    return np.asarray(selector.support_, dtype=bool)

@@ -1,0 +1,252 @@
+"""Options of `extract.py` and their rules. Imports no torch."""
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from isthmus.config import schema
+
+DATA_SETS = ("mnist", "fashion_mnist", "cifar10", "digits")
+DRAWN = ("gaussian", "uniform", "grid")
+LEAST = {  # smallest values that are allowed
+    "num_samples": 1,
+    "num_students": 2,
+    "expansion": 1,
+    "batch_size": 1,
+    "epochs": 1,
+    "patience": 0,
+    "cooldown": 0,
+    "refit_epochs": 0,
+    "finetune_epochs": 0,
+}
+POSITIVE = ("span", "lr", "min_lr", "finetune_lr", "gamma", "beta", "factor")
+
+
+def errors(values: dict[str, Any]) -> list[str]:
+    """One line for each value that is out of range or fits no other one.
+
+    Args:
+        values: the configuration as plain Python, each value of the type it should have.
+    """
+    own = values["extraction"]
+    found = _out_of_range(own)
+    return found + _of_synthetic(values) + _of_sources(values) + _of_agreement(own)
+
+
+def hidden_widths(width: int | list[int], depth: int) -> list[int]:
+    """Units of each of `depth` hidden layers, or of as many as the list has."""
+    return [width] * depth if isinstance(width, int) else list(width)
+
+
+def _out_of_range(own: dict[str, Any]) -> list[str]:
+    found = [
+        f"extraction.{name}={own[name]}: must be at least {least}"
+        for name, least in LEAST.items()
+        if own[name] is not None and own[name] < least
+    ]
+    found += [
+        f"extraction.{name}={own[name]:g}: must be positive"
+        for name in POSITIVE
+        if not own[name] > 0
+    ]
+    if own["gamma"] > 1:
+        found.append(
+            f"extraction.gamma={own['gamma']:g}: must be at most 1, a part of the students"
+        )
+    if own["beta"] > math.pi / 2:
+        found.append(f"extraction.beta={own['beta']:g}: must be at most pi / 2, in radians")
+    if own["factor"] >= 1:
+        found.append(f"extraction.factor={own['factor']:g}: must be below 1")
+    if own["min_lr"] >= own["lr"]:
+        found.append(f"extraction.min_lr={own['min_lr']:g}: must be below lr={own['lr']:g}")
+    if own["width"] is not None:
+        found += _of_width("extraction.width", own["width"])
+    return found
+
+
+def _of_width(name: str, width: int | list[int]) -> list[str]:
+    units = hidden_widths(width, 1)
+    if not units or min(units) < 1:
+        shown = str(width).replace(" ", "")
+        return [f"{name}={shown}: must be at least one layer, of at least one unit each"]
+    return []
+
+
+def _of_synthetic(values: dict[str, Any]) -> list[str]:
+    own = values["synthetic"]
+    if values["teacher"] != "synthetic":
+        defaults = schema.fields("Synthetic")
+        return [
+            f"synthetic.{name}={value}: only teacher=synthetic has it"
+            for name, value in own.items()
+            if value != defaults[name].default
+        ]
+    found = [
+        f"synthetic.{name}={own[name]}: must be at least 1"
+        for name in ("num_inputs", "num_outputs")
+        if own[name] < 1
+    ]
+    return found + _of_width("synthetic.width", own["width"])
+
+
+def _of_sources(values: dict[str, Any]) -> list[str]:
+    own, teacher = values["extraction"], values["teacher"]
+    names = own["datagen"].split("+")
+    allowed = (*DATA_SETS, *DRAWN, "file")
+    typed = f"extraction.datagen={own['datagen']}"
+    found = [
+        f"{typed}: {name or 'nothing'} is none of {', '.join(allowed)}"
+        for name in names
+        if name not in allowed
+    ]
+    if len(set(names)) < len(names):
+        found.append(f"{typed}: must not repeat a name")
+    if "file" in names and own["file"] is None:
+        found.append("extraction.file: needs a value with datagen=file, extraction.file=...")
+    if "file" not in names and own["file"] is not None:
+        found.append(f"extraction.file={own['file']}: only extraction.datagen=file reads it")
+    if own["num_samples"] is not None and 1 <= own["num_samples"] < len(names):
+        found.append(f"extraction.num_samples={own['num_samples']}: fewer than names in {typed}")
+    if teacher is None and names != ["file"]:
+        found.append("teacher=null: only with extraction.datagen=file, which has outputs itself")
+    if teacher is None and own["width"] is None:
+        found.append("extraction.width: needs a value without a teacher, extraction.width=...")
+    if teacher is None and own["activation"] is None:
+        found.append("extraction.activation: needs a value without a teacher")
+    more = [key for key in values["dataset"] or {} if key != "root"]
+    found += [f"dataset.{key}: no such option; extract.py takes dataset.root" for key in more]
+    return found
+
+
+def _of_agreement(own: dict[str, Any]) -> list[str]:
+    needed = own["gamma"] * own["num_students"]
+    if own["num_students"] >= 2 and 0 < own["gamma"] <= 1 and needed < 2:
+        return [
+            f"extraction.gamma={own['gamma']:g}: gamma * num_students must be at least 2 for "
+            f"students to agree, got {own['gamma']:g} * {own['num_students']}"
+        ]
+    return []
+
+
+def summary_lines(result: dict[str, Any]) -> list[str]:
+    """The summary of an extraction, as lines."""
+    lines = []
+    for layer in result["layers"]:
+        head = f"layer {layer['layer']}: {layer['num_units']} units"
+        if "num_teacher" in layer:
+            head += (
+                f"; of the teacher's {layer['num_teacher']}: {layer['num_found']} found, "
+                f"{layer['num_missing']} missing, {layer['num_excess']} in excess"
+            )
+        if layer.get("max_distance_in") is not None:
+            head += (
+                f"; cosine distances up to {layer['max_distance_in']:.1e} (in), "
+                f"{layer['max_distance_out']:.1e} (out)"
+            )
+        lines.append(head)
+        lines.append(
+            f"  of the students' {layer['num_student_units']} units, "
+            f"{layer['num_in_no_cluster']} are in no cluster that was kept "
+            f"({layer['num_silent']} of them do nothing)"
+        )
+    mse = (
+        f"mean squared error {result['mse']:.1e}, {result['mse_over_variance']:.1e} of the variance"
+    )
+    lines.append(f"{mse}; largest difference {result['max_difference']:.1e}")
+    if "barrier_mse" in result:
+        loss = result["barrier_loss"]
+        more = "" if loss is None else f", of the loss {loss:.1e} nats"
+        lines.append(f"barrier to the teacher: of that error {result['barrier_mse']:.1e}{more}")
+    return lines
+
+
+MISSING: Any = "???"
+
+
+@dataclass
+class Synthetic:
+    """A teacher made on the spot."""
+
+    num_inputs: int = 4
+    width: int | list[int] = 4  # units of the hidden layer, or of each
+    num_outputs: int = 1
+    activation: Literal[
+        "relu",
+        "leaky_relu",
+        "elu",
+        "gelu",
+        "silu",
+        "softplus",
+        "sigmoid",
+        "tanh",
+        "identity",
+        "g",
+    ] = "tanh"
+    seed: int = 0
+
+
+@dataclass
+class Extraction:
+    """Students, and what is made of them."""
+
+    datagen: str = "gaussian"  # names joined by +
+    num_samples: int | None = None  # null: all images, all of a file, 10,000 of what is drawn
+    span: float = 3.0  # of uniform and grid: [-span, span]
+    file: str | None = None  # of datagen=file
+    fingerprint: str | None = None  # of that file, by which a run is named
+    num_students: int = 10
+    expansion: float = 4.0  # units of a student's layer over the teacher's
+    width: int | list[int] | None = None  # takes the place of `expansion`
+    activation: (
+        Literal[
+            "relu",
+            "leaky_relu",
+            "elu",
+            "gelu",
+            "silu",
+            "softplus",
+            "sigmoid",
+            "tanh",
+            "identity",
+            "g",
+        ]
+        | None
+    ) = None  # null: the teacher's
+    lr: float = 1e-3
+    batch_size: int = 512
+    epochs: int = 25_000  # at most
+    factor: float = 0.31622776601683794  # 1 / sqrt(10)
+    patience: int = 100
+    cooldown: int = 200
+    min_lr: float = 1e-7
+    gamma: float = 0.5
+    beta: float = 0.5235987755982988  # pi / 6
+    mask: Literal["boruta", "variance"] | None = None
+    affine: Literal["fold", "skip"] = "fold"
+    refit_epochs: int = 1000
+    finetune_epochs: int = 5000
+    finetune_lr: float = 1e-3
+
+
+@dataclass
+class ExtractRuntime:
+    """How a job runs, not what it computes."""
+
+    device: str = "auto"
+    num_threads: int | None = None  # null: OMP_NUM_THREADS, else this job's share of the cores
+    progress: bool = True
+    save_every: float = 60.0  # seconds between two writes of a state
+
+
+@dataclass
+class Extract:
+    """`extract.py`."""
+
+    teacher: str | None = MISSING  # a weights file, or "synthetic"; null: datagen=file has outputs
+    fingerprint: str | None = None  # of that file, by which a run is named
+    synthetic: Synthetic = field(default_factory=Synthetic)
+    extraction: Extraction = field(default_factory=Extraction)
+    dataset: Any = None  # only its root
+    runtime: ExtractRuntime = field(default_factory=ExtractRuntime)
+    global_seed: int = 1
+    output_dir: str = "outputs"

@@ -1,0 +1,62 @@
+"""CPU cores and the processes that torchrun started. Imports no torch."""
+
+import os
+
+
+def default_threads(workers: int) -> int:
+    """CPU threads of a job that was not told how many: OMP_NUM_THREADS, else its share of cores.
+
+    Args:
+        workers: see `share`.
+    """
+    said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # "4,2": of nested levels
+    is_of_torchrun = said == "1" and is_distributed()  # which sets it where the user did not
+    if said.isdigit() and int(said) > 0 and not is_of_torchrun:
+        return int(said)
+    return share_of_cores(workers)
+
+
+def share_of_cores(workers: int) -> int:
+    """The cores for each of several workers, at least 1.
+
+    Args:
+        workers: how many there are beside each other; a negative number: as many as cores.
+    """
+    own = int(os.environ.get("SLURM_CPUS_PER_TASK", _allowed()))
+    return max(1, own // workers) if workers > 0 else 1
+
+
+def _allowed() -> int:
+    """Cores that this process may run on, where the system says; else all of them."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
+
+
+def is_distributed() -> bool:
+    """Whether there is more than one process."""
+    return {"RANK", "MASTER_ADDR"} <= set(os.environ) and num_processes() > 1
+
+
+def rank() -> int:
+    """The number of this process, from 0, on all machines."""
+    return int(os.environ.get("RANK", 0))
+
+
+def local_rank() -> int:
+    """The number of this process, from 0, on this machine."""
+    return int(os.environ.get("LOCAL_RANK", 0))
+
+
+def num_processes() -> int:
+    """How many processes there are."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def num_local_processes() -> int:
+    """How many of them are on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def is_first() -> bool:
+    """Whether this is the process that writes and talks."""
+    return not is_distributed() or rank() == 0

@@ -1,0 +1,410 @@
+"""Figures of `spawn.py`: accuracy along children, gain of averages, distances."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection, QuadMesh
+from matplotlib.colors import AsinhNorm
+from matplotlib.figure import Figure
+
+from isthmus.plots import files, frames, style
+from isthmus.plots.files import Drawing
+
+EACH_CHILD, MEAN_CHILD, ONLY_CHILD = "each child", "mean child", "child"
+CHILD_STEPS_COLUMNS = ["curve", "kind", "num_models", *frames.MOMENT]
+CHILD_STEPS_COLUMNS += ["model", "bn", "split", "metric", "seeds", "value"]
+
+
+def child_steps_table(
+    averages: pd.DataFrame,
+    split: str = "test",
+    metric: str = "accuracy",
+    model: str = "plain",
+    bn: str = "reset",
+) -> pd.DataFrame:
+    """What the figure shows: each child, and means over children and over averages of one sort.
+
+    Args:
+        averages: as `spawn.py` writes it.
+        split: train, val or test.
+        metric: accuracy (fraction) or loss (nats).
+        model: plain, or an averaged model tracked in training: ema_0.999, swa, latest_5.
+        bn: what became of the batch-norm statistics of averages: reset, average or keep.
+
+    Returns:
+        A row a point. `curve` is its name in the legend, and `seeds` lists the networks that
+        `value` is the mean of: "1 2 3" are three children, "1-2-3" is one average of three.
+
+    Raises:
+        ValueError: there is nothing to draw; with what there is.
+    """
+    if metric not in style.UNITS:
+        raise ValueError(f"metric: must be {' or '.join(style.UNITS)}, got {metric}")
+    found = frames.select_averages(averages, split, model, bn)
+    found = found.assign(metric=metric, value=found[metric])
+    if found["value"].isna().all():
+        raise ValueError(
+            f"nothing to draw: no {metric} of split {split}, model {model} is a number"
+        )
+    curves = curve_names(found)
+    sorts = zip(found["kind"], found["num_models"], strict=True)
+    found = found.assign(curve=[curves[sort] for sort in sorts])
+    keys = [column for column in CHILD_STEPS_COLUMNS if column not in ("seeds", "value")]
+    means = found.groupby(keys, as_index=False).agg(
+        {"seeds": frames.join_seeds, "value": mean_curve}
+    )
+    each = found[found["curve"] == MEAN_CHILD].assign(curve=EACH_CHILD)
+    drawn = pd.concat([each, means])[CHILD_STEPS_COLUMNS]
+    names = pd.Categorical(drawn["curve"], list(dict.fromkeys([EACH_CHILD, *curves.values()])))
+    order = ["spawn_step", "curve", "child_step", "seeds"]
+    drawn = drawn.assign(curve=names).sort_values(order, ignore_index=True)
+    return drawn.astype({"curve": str})
+
+
+def mean_curve(values: pd.Series) -> float:
+    """The mean of all values: not a number if one of them is none."""
+    return float(values.mean(skipna=False))
+
+
+def curve_names(found: pd.DataFrame) -> dict[tuple[str, int], str]:
+    """Curve of each kind and number of networks, in the order of the legend."""
+    names, children = {}, found.loc[found["kind"] == "child", "seeds"].nunique()
+    for kind in ("child", "across", *style.BACK):
+        counts = sorted(set(found.loc[found["kind"] == kind, "num_models"]))
+        for count in counts:
+            if kind == "child":
+                names[kind, count] = MEAN_CHILD if children > 1 else ONLY_CHILD
+            elif kind == "across":
+                names[kind, count] = f"across (n = {count})"
+            else:  # the number may grow with the child step
+                names[kind, count] = f"{kind} (m = {style.span(counts[0], counts[-1])})"
+    return names
+
+
+def draw_child_steps(drawn: pd.DataFrame) -> Figure:
+    """A panel a spawn step: children thin, their mean bold, averages in the colours of their kind.
+
+    Args:
+        drawn: by `table`.
+    """
+    first, per_epoch = drawn.iloc[0], style.iterations_per_epoch(drawn)
+    with style.look():
+        spawn_steps = sorted(set(drawn["spawn_step"]))
+        figure, panels = style.grid(len(spawn_steps))
+        for axes, spawn_step in zip(panels, spawn_steps, strict=True):
+            draw_child_curves(axes, drawn[drawn["spawn_step"] == spawn_step])
+            axes.set_title(f"spawn step {style.moment(spawn_step, per_epoch)}")
+            style.step_axis(axes, drawn["child_step"], per_epoch)
+        if first["metric"] == "loss" and (drawn["value"] > 0).any():
+            style.loss_axis(panels[0])  # the y axes are one
+        figure.supxlabel(style.CHILD_STEP)
+        figure.supylabel(f"{first['split']} {first['metric']} ({style.UNITS[first['metric']]})")
+        style.legend(figure, panels, title=child_step_words(drawn))
+    return figure
+
+
+def draw_child_curves(axes: Axes, panel: pd.DataFrame) -> None:
+    """The curves of one spawn step."""
+    for curve, points in panel.groupby("curve", sort=False):
+        if curve == EACH_CHILD:
+            for _, child in points.groupby("seeds"):
+                axes.plot(child["child_step"], child["value"], **style.EACH_CHILD, label=curve)
+        else:
+            look = style.line(points["kind"].iloc[0], points["num_models"].iloc[0])
+            axes.plot(points["child_step"], points["value"], **look, label=curve)
+
+
+def child_step_words(drawn: pd.DataFrame) -> str:
+    """Which networks the figure shows, in words."""
+    averages = drawn.loc[drawn["kind"] != "child", "bn"]
+    bn = averages.iloc[0] if len(averages) else drawn["bn"].iloc[0]
+    return f"model {drawn['model'].iloc[0]}, batch norm: {bn}"
+
+
+GAIN_COLUMNS = [*frames.MOMENT, "kind", "num_models", "model", "bn", "split", "seeds"]
+GAIN_COLUMNS += ["average", "mean_child", "gain"]
+LINEAR_UP_TO = 0.01  # gains of less than a hundredth are told apart like larger ones by their ratio
+CELL = 0.45  # inches, as long as there is room
+CHILD_LABELS, SPAWN_LABELS = 17, 40  # that there is room for
+NO_AVERAGE = "0.75"
+ZERO_LINE: dict[str, Any] = {"color": "black", "linewidth": 1.6}
+
+
+def gain_table(
+    averages: pd.DataFrame,
+    split: str = "test",
+    model: str = "plain",
+    bn: str = "reset",
+    kind: str = "across",
+    num_models: int | None = None,
+) -> pd.DataFrame:
+    """What the figure shows: accuracy of the average minus mean accuracy of its children.
+
+    Args:
+        averages: as `spawn.py` writes it.
+        split: train, val or test.
+        model: plain, or an averaged model tracked in training: ema_0.999, swa, latest_5.
+        bn: what became of the batch-norm statistics of averages: reset, average or keep.
+        kind: of average.
+        num_models: in an average; by default the largest number for across, and any for the
+            others, which have one number or one that grows with the child step.
+
+    Returns:
+        A row a cell, all accuracies fractions. Where a cell has several averages (of other
+        children) it is their mean, and `seeds` lists them: "1-2 1-3".
+
+    Raises:
+        ValueError: there is nothing to draw, with what there is; or an average has a child that
+            is not in the table.
+    """
+    found = frames.select_averages(averages, split, model, bn)
+    chosen = frames.rows_where(found[found["kind"] != "child"], "kind", kind)
+    if num_models is None and kind == "across":
+        num_models = chosen["num_models"].max()
+    if num_models is not None:
+        chosen = frames.rows_where(chosen, "num_models", num_models)
+    chosen = chosen.rename(columns={"accuracy": "average"})
+    chosen = chosen.assign(mean_child=mean_children(chosen, found[found["kind"] == "child"]))
+    merged: dict[str, Any] = {"seeds": frames.join_seeds, "average": "mean", "mean_child": "mean"}
+    keys = [column for column in GAIN_COLUMNS if column not in [*merged, "gain"]]
+    cells = chosen.groupby(keys, as_index=False).agg(merged)
+    gains = (cells["average"] - cells["mean_child"]).round(12)  # so that 0 has no sign by rounding
+    return cells.assign(gain=gains + 0.0)[GAIN_COLUMNS]  # not -0.0
+
+
+def mean_children(averages: pd.DataFrame, children: pd.DataFrame) -> list[float]:
+    """Mean accuracy of exactly the children that are in each average, at its own child step.
+
+    Raises:
+        ValueError: one of them is not in the table.
+    """
+    cell = ["spawn_step", "child_step", "seeds"]
+    accuracies = children.set_index(cell)["accuracy"].to_dict()
+    means = []
+    for spawn_step, child_step, seeds in averages[cell].itertuples(index=False, name=None):
+        members = {seed: (spawn_step, child_step, seed) for seed in seeds.split("-")}
+        missing = [seed for seed, child in members.items() if child not in accuracies]
+        if missing:
+            raise ValueError(
+                f"no accuracy of child {', '.join(missing)} alone, which is in average {seeds} "
+                f"of spawn step {spawn_step}, child step {child_step}"
+            )
+        means.append(float(np.mean([accuracies[child] for child in members.values()])))
+    return means
+
+
+def draw_gain(drawn: pd.DataFrame) -> Figure:
+    """A heat map, its cells equal in size: blue where the average is better, red where worse.
+
+    The zero line lies between cells where the average is no worse and cells where it is worse.
+    Cells without an average are grey.
+
+    Args:
+        drawn: by `table`.
+    """
+    gains = drawn.pivot(index="spawn_step", columns="child_step", values="gain").to_numpy()
+    height, width = (min(max(CELL * count, 1.5), 8) for count in gains.shape)
+    with style.look():
+        figure = Figure(figsize=(max(width, 3.6) + 1.6, height + 2), layout="constrained")
+        scale, axes = figure.subplots(2, height_ratios=(0.15, height))
+        mesh = draw_gain_cells(axes, gains)
+        label_gain_cells(axes, drawn)
+        figure.colorbar(mesh, cax=scale, orientation="horizontal")
+        label_scale(scale)
+        scale.set_xlabel(gain_words(drawn))
+        signs = axes.get_legend_handles_labels()
+        figure.legend(*signs, loc="outside lower right", ncols=2)
+    return figure
+
+
+def draw_gain_cells(axes: Axes, gains: np.ndarray) -> QuadMesh:
+    """Coloured cells, the one of row i and column j centred on (j, i), and the zero line."""
+    largest = float(np.nanmax(np.abs(gains))) or LINEAR_UP_TO
+    norm = AsinhNorm(linear_width=LINEAR_UP_TO, vmin=-largest, vmax=largest)
+    row_edges, column_edges = (np.arange(count + 1) - 0.5 for count in gains.shape)
+    mesh = axes.pcolormesh(column_edges, row_edges, gains, cmap="RdBu", norm=norm)
+    axes.grid(False)
+    edges = zero_line(gains)
+    if edges:
+        look = {**ZERO_LINE, "capstyle": "projecting", "snap": True}
+        axes.add_collection(LineCollection(edges, **look, label="zero line"))
+    if np.isnan(gains).any():
+        axes.set_facecolor(NO_AVERAGE)
+        axes.fill([], [], color=NO_AVERAGE, label="no average")
+    return mesh
+
+
+def zero_line(gains: np.ndarray) -> list[list[tuple[float, float]]]:
+    """The edges between neighbouring cells of which one is negative and the other is not.
+
+    Args:
+        gains: (rows, columns); nan has no sign and no edge.
+
+    Returns:
+        Both ends (x, y) of each edge, the cell of row i and column j being centred on (j, i).
+    """
+    signs = np.where(np.isnan(gains), np.nan, np.where(gains < 0, -1.0, 1.0))
+    beside = np.argwhere(signs[:, :-1] * signs[:, 1:] < 0)
+    above = np.argwhere(signs[:-1] * signs[1:] < 0)
+    upright = [[(j + 0.5, i - 0.5), (j + 0.5, i + 0.5)] for i, j in beside.tolist()]
+    level = [[(j - 0.5, i + 0.5), (j + 0.5, i + 0.5)] for i, j in above.tolist()]
+    return upright + level
+
+
+def label_gain_cells(axes: Axes, drawn: pd.DataFrame) -> None:
+    """Name both axes, and as many of their cells as there is room for."""
+    per_epoch = style.iterations_per_epoch(drawn)
+    children, spawns = (sorted(set(drawn[step])) for step in ("child_step", "spawn_step"))
+    places = style.spread(len(children), CHILD_LABELS)
+    axes.set_xticks(places, [style.step_label(children[place], per_epoch) for place in places])
+    places = style.spread(len(spawns), SPAWN_LABELS)
+    axes.set_yticks(places, [style.moment(spawns[place], per_epoch) for place in places])
+    axes.set_xlabel(style.CHILD_STEP)
+    axes.set_ylabel(style.SPAWN_STEP)
+
+
+def label_scale(axes: Axes) -> None:
+    """Mark the gains that the colours stand for above them, and 0 like in the map."""
+    largest = axes.get_xlim()[1]
+    steps = [step for step in (0.01, 0.03, 0.1, 0.3, 1.0) if step <= largest] or [largest]
+    ticks = [*(-step for step in reversed(steps)), 0.0, *steps]
+    axes.set_xticks(ticks, [f"{tick:+.2g}" if tick else "0" for tick in ticks])
+    axes.set_xticks([], minor=True)
+    axes.xaxis.set_ticks_position("top")
+    axes.xaxis.set_label_position("top")
+    axes.axvline(0, **ZERO_LINE)
+
+
+def gain_words(drawn: pd.DataFrame) -> str:
+    """What the colours mean, in words."""
+    first, counts = drawn.iloc[0], drawn["num_models"]
+    number = style.span(counts.min(), counts.max())
+    letter = "n" if first["kind"] == "across" else "m"
+    return (
+        f"{first['kind']} ({letter} = {number}) minus mean child\n"
+        f"model {first['model']}, batch norm: {first['bn']}\n"
+        f"{first['split']} accuracy (fraction)"
+    )
+
+
+MEASURES = {"l2": "L2 distance", "cosine": "cosine similarity"}
+OTHERS = {
+    "origin": "origin (norm of the weights)",
+    "initialization": "initialization",
+    "parent": "parent at the spawn step",
+    "siblings": "siblings (mean)",
+}
+QUANTITIES = [f"l2_{other}" for other in OTHERS]
+QUANTITIES += [f"cosine_{other}" for other in OTHERS if other != "origin"]
+LEGEND_MOST = 11  # names that fit into a panel
+
+
+def distances_table(distance: pd.DataFrame) -> pd.DataFrame:
+    """What the figure shows: each distance and cosine, its mean over the children.
+
+    Args:
+        distance: as `spawn.py` writes it; no siblings where there is one child.
+
+    Returns:
+        A row a point: its `measure` (l2 or cosine), of what (`to`), and `seeds`, the children
+        that `value` is the mean of.
+
+    Raises:
+        ValueError: there is nothing to draw, or the table is another one.
+    """
+    frames.check_columns(distance, [*frames.MOMENT, "seed", *QUANTITIES])
+    if distance[QUANTITIES].isna().all(axis=None):
+        raise ValueError("nothing to draw: the table of distances has no numbers")
+    long = distance.melt([*frames.MOMENT, "seed"], QUANTITIES, "quantity").dropna(subset="value")
+    long[["measure", "to"]] = long["quantity"].str.split("_", expand=True)
+    long["quantity"] = pd.Categorical(long["quantity"], QUANTITIES)
+    long["seeds"] = long["seed"].astype(str)
+    keys = ["quantity", "measure", "to", *frames.MOMENT]
+    means = long.groupby(keys, as_index=False, observed=True).agg(
+        {"seeds": frames.join_seeds, "value": "mean"}
+    )
+    return means.drop(columns="quantity")
+
+
+def draw_distances(drawn: pd.DataFrame) -> Figure:
+    """Distances above, cosines below, a panel each; a curve a spawn step, from dark to light.
+
+    Args:
+        drawn: by `table`.
+    """
+    others = [other for other in OTHERS if (drawn["to"] == other).any()]
+    with style.look():
+        figure = Figure(figsize=(2.5 * len(others) + 0.6, 5.2), layout="constrained")
+        panels = figure.subplots(2, len(others), sharex=True, sharey="row", squeeze=False)
+        draw_row(list(panels[0]), drawn, "l2", others)
+        draw_row(list(panels[1, 1:]), drawn, "cosine", others[1:])
+        panels[0, 0].tick_params(labelbottom=True)
+        panels[1, 1].tick_params(labelleft=True)
+        panels[1, 0].set_axis_off()  # nothing has a cosine to the origin: room for the legend
+        curves = panels[0, 0].get_lines()
+        named = [curves[place] for place in style.spread(len(curves), LEGEND_MOST)]
+        panels[1, 0].legend(handles=named, title="spawn step", alignment="left", loc="upper left")
+        figure.supxlabel(style.CHILD_STEP)
+    return figure
+
+
+def draw_row(panels: list[Axes], drawn: pd.DataFrame, measure: str, others: list[str]) -> None:
+    """The panels of one measure."""
+    spawn_steps = sorted(set(drawn["spawn_step"]))
+    per_epoch = style.iterations_per_epoch(drawn)
+    colours = style.sequential(len(spawn_steps))
+    for axes, other in zip(panels, others, strict=True):
+        points = drawn[(drawn["measure"] == measure) & (drawn["to"] == other)]
+        for colour, spawn_step in zip(colours, spawn_steps, strict=True):
+            curve = points[points["spawn_step"] == spawn_step]
+            label = style.moment(spawn_step, per_epoch)
+            axes.plot(curve["child_step"], curve["value"], ".-", color=colour, label=label)
+        axes.set_title(f"to {OTHERS[other]}")
+        style.step_axis(axes, drawn["child_step"], per_epoch)
+    panels[0].set_ylabel(MEASURES[measure])
+
+
+SPLITS = ("test", "val", "train")  # the first that was evaluated is drawn
+
+
+def save_branches(averages: pd.DataFrame, measured: pd.DataFrame, folder: Path) -> list[Path]:
+    """Draw what the tables allow, and write it.
+
+    Args:
+        averages: of children and averages, as `spawn.py` writes them.
+        measured: distances, likewise.
+        folder: made when absent.
+
+    Returns:
+        The files, see `files.save`.
+    """
+    return files.save_all(branch_drawings(averages, measured), folder)
+
+
+def branch_drawings(averages: pd.DataFrame, measured: pd.DataFrame) -> Iterator[Drawing]:
+    """What the tables allow; see `save`."""
+    yield from _of_averages(averages)
+    if not measured.empty:
+        yield Drawing("distances", distances_table(measured), draw_distances)
+
+
+def _of_averages(averages: pd.DataFrame) -> Iterator[Drawing]:
+    """Figures of each model and each treatment of batch norm."""
+    if averages.empty:
+        return
+    split = next(split for split in SPLITS if split in set(averages["split"]))
+    averages = averages[averages["split"] == split]
+    combined = averages[averages["kind"] != "child"]
+    for model in sorted(set(averages["model"])):
+        of_model = combined[combined["model"] == model]
+        for bn in sorted(set(of_model["bn"])) or ["reset"]:
+            end = model if bn == "reset" else f"{model}_{bn}"
+            curves = child_steps_table(averages, split, "accuracy", model, bn)
+            yield Drawing(f"accuracy_{end}", curves, draw_child_steps)
+            for kind in sorted(set(of_model.loc[of_model["bn"] == bn, "kind"])):
+                gains = gain_table(averages, split, model, bn, kind)
+                yield Drawing(f"gain_{kind}_{end}", gains, draw_gain)

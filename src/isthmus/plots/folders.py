@@ -1,0 +1,223 @@
+"""Folders whose tables can be drawn, and these tables."""
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from isthmus.plots import options as plots_options
+from isthmus.store import reading
+
+RESULT = "result.json"
+SIGNS = (".hydra", "state.pt", RESULT)  # of a run
+SEED = re.compile(r"[a-z]+_[^/]+/seed_\d+")  # the end of the path of one
+NOT_RUNS = {"sweeps", "plots", "cache", "figures"}
+SHOWN = 12  # names in a message
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder with tables.
+
+    Args:
+        kind: of `plotting.TABLES`.
+        path: of it.
+    """
+
+    kind: str
+    path: Path
+
+    def tables(self) -> list[str]:
+        """Those of its kind that it has."""
+        needed, possible = plots_options.TABLES[self.kind]
+        return [*needed, *(name for name in possible if (self.path / name).exists())]
+
+
+def find_folders(runs: str | Sequence[str]) -> list[Folder]:
+    """The folders that paths and globs name, and all below them; runs within a study are its own.
+
+    Args:
+        runs: one or several, of folders, or of tables in them.
+
+    Raises:
+        FileNotFoundError: one matches nothing, or nothing with tables; with what there is.
+    """
+    found: dict[Path, list[Folder]] = {}
+    for text in [runs] if isinstance(runs, str) else runs:
+        matches = sorted(map(Path, glob.glob(os.path.expanduser(text))))
+        if not matches:
+            raise FileNotFoundError(_nothing(text))
+        below = [folder for match in matches for folder in _below(match)]
+        if not below:
+            tables = [" + ".join(map(_name, needed)) for needed, _ in plots_options.TABLES.values()]
+            damaged = [f"; {reason}" for reason in find_damaged(text).values()]
+            raise FileNotFoundError(
+                f"runs={text}: matches {_listed([str(match) for match in matches])}, and no folder "
+                f"there has tables to draw: {'; '.join(tables)}{''.join(damaged[:SHOWN])}"
+            )
+        for folder in below:
+            same = found.setdefault(folder.path.resolve(), [])
+            same += [folder] if folder.kind not in [other.kind for other in same] else []
+    return [folder for folders in found.values() for folder in folders]
+
+
+def find_damaged(runs: str | Sequence[str]) -> dict[str, str]:
+    """By file, what is wrong with runs that have neither tables nor results that can be read.
+
+    Args:
+        runs: as of `find`.
+    """
+    damaged: dict[str, str] = {}
+    for text in [runs] if isinstance(runs, str) else runs:
+        for match in sorted(map(Path, glob.glob(os.path.expanduser(text)))):
+            walked = list(_walk(match))
+            with_tables = [path for path, kinds in walked if kinds]
+            marked = {path for path, _ in walked if _is_run(path)}
+            for path in sorted(marked):
+                is_own = (path / ".hydra").exists() or not marked & set(path.parents)
+                if is_own and not any(other.is_relative_to(path) for other in with_tables):
+                    file = path / RESULT
+                    try:
+                        if not reading.read_json(file):
+                            damaged[str(file)] = f"{file}: holds no results"
+                    except FileNotFoundError:
+                        damaged[str(file)] = f"{file}: is not there, nor is a table"
+                    except (ValueError, OSError) as error:
+                        damaged[str(file)] = str(error)
+    return damaged
+
+
+def check_figure(figure: str, found: Sequence[Folder]) -> None:
+    """Refuse a figure that the folders have no table for.
+
+    Raises:
+        ValueError: with their tables, and the figures that these allow.
+    """
+    entry = plots_options.figure_family(figure)
+    if figure == plots_options.REPORT or entry is None:
+        return
+    there = {table for folder in found for table in folder.tables()}
+    if not there & set(plots_options.FIGURES[entry]):
+        needs = " or ".join(map(_name, plots_options.FIGURES[entry]))
+        allowed = [name for name, tables in plots_options.FIGURES.items() if there & set(tables)]
+        raise ValueError(
+            f"figure={figure}: needs {needs}; what matches ({len(found)} folders) has "
+            f"{', '.join(sorted(map(_name, there)))}, for "
+            f"{', '.join(allowed)}, {plots_options.REPORT}"
+        )
+
+
+def _below(match: Path) -> Iterator[Folder]:
+    for path, kinds in _walk(match):
+        is_own = path == match or (path / ".hydra").exists()  # no part of a study
+        yield from (Folder(kind, path) for kind in kinds if is_own or kind != "train")
+
+
+def _walk(match: Path) -> Iterator[tuple[Path, list[str]]]:
+    """Folders that may be runs, each with the kinds that it has the tables of."""
+    for path, folders, _ in os.walk(match if match.is_dir() else match.parent):
+        kinds = [
+            kind
+            for kind, (needed, _) in plots_options.TABLES.items()
+            if all((Path(path) / name).exists() for name in needed)
+        ]
+        yield Path(path), kinds
+        hidden = {name for name in folders if name.startswith(".")}
+        folders[:] = [] if kinds else sorted(set(folders) - NOT_RUNS - hidden)
+
+
+def _is_run(folder: Path) -> bool:
+    is_named = SEED.fullmatch("/".join(folder.absolute().parts[-2:]))
+    return bool(is_named) or any((folder / name).exists() for name in SIGNS)
+
+
+def _nothing(text: str) -> str:
+    """Why a glob matches nothing: what the last folder of it that exists has."""
+    parent = Path(os.path.expanduser(text))
+    while not parent.is_dir() and parent != parent.parent:
+        parent = parent.parent
+    names = sorted(path.name for path in parent.iterdir() if not path.name.startswith("."))
+    return f"runs={text}: matches nothing; {parent} has {_listed(names)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f", ... ({len(names)})" if len(names) > SHOWN else ""
+    return (", ".join(names[:SHOWN]) or "nothing") + more
+
+
+def _name(table: str) -> str:
+    return table.removeprefix("../")
+
+
+MOMENT = ("spawn_step", "child_step", "spawn_epoch", "child_epoch")
+PAIR = ("k1", "k2", "total", "k1_step", "k2_step", "total_step")
+TREATED = ("align", "bn", "split")
+RANKS = (("step", "value"), ("kind", "parametrization", "layer", "rank"))
+
+# By file: columns of numbers, then columns of texts.
+COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "metrics.csv": (("step", "epoch", "value"), ("split", "model", "metric")),
+    "averages.csv": (
+        (*MOMENT, "num_models", "loss", "accuracy"),
+        ("seeds", "kind", "model", "bn", "split"),
+    ),
+    "distance.csv": ((*MOMENT, "seed", "l2_origin"), ()),
+    "lines.csv": ((*PAIR, "alpha", "loss", "accuracy"), ("child_seed", *TREATED)),
+    "barriers.csv": (
+        (*PAIR, "barrier", "barrier_frankle", "midpoint_gap", "distance", "cosine"),
+        ("child_seed", *TREATED, "metric"),
+    ),
+    "intervals.csv": (
+        (*PAIR, "num_children", "mean", "low", "high"),
+        (*TREATED, "metric", "measure"),
+    ),
+    "plane.csv": (("x", "y", "loss", "accuracy"), ("split",)),
+    "plane_networks.csv": (("x", "y", "distance", "loss", "accuracy"), ("name", "split")),
+    "levels.csv": (
+        ("seed", "level", "density", "loss", "accuracy", "best_step"),
+        ("strategy", "rewind", "rewind_step", "branch", "model", "split"),
+    ),
+    "sparsity.csv": (("density",), ("layer",)),
+    "instability.csv": (
+        ("seed", "level", "density", "barrier", "barrier_frankle"),
+        ("strategy", "rewind", "vary", "seeds", "bn", "split", "metric"),
+    ),
+    "losses.csv": (("epoch", "student", "loss", "lr"), ()),
+    "merges.csv": (("left", "right", "left_height", "right_height", "height", "layer"), ()),
+    "counts.csv": (("height", "large", "cut", "layer"), ()),
+    "matrix.csv": (("row", "column", "distance", "layer"), ()),
+    "clusters.csv": (("cluster", "size", "num_students", "angle", "beta", "layer"), ()),
+    "comparison.csv": (("layer", "unit", "distance_in", "distance_out"), ()),
+    "excess.csv": (("layer", "found_unit", "distance_in", "length_out"), ()),
+    "trials.csv": (("number", "value", "seconds"), ("state",)),
+    "importance.csv": (("importance",), ("option",)),
+    "coordinate_check.csv": (
+        ("depth", "width", "step", "value", "slope", "theory"),
+        ("parametrization", "metric"),
+    ),
+    "lr_transfer.csv": (("width", "lr", "value"), ("parametrization", "metric", "is_best")),
+    "function_fits.csv": (("seed", "x", "target", "value"), ("parametrization",)),
+    "wide_curves.csv": (("step", "value", "lowest", "highest"), ("metric", "parametrization")),
+    "ranks_trace.csv": RANKS,
+    "ranks_frobenius.csv": RANKS,
+}
+
+
+def read(path: Path, **options: Any) -> pd.DataFrame:
+    """A table that a script wrote.
+
+    Args:
+        path: of the file, by whose name it is known.
+        options: see `safe_reading.read_table`.
+
+    Raises:
+        OSError: it is not there, or may not be read.
+        ValueError: it is damaged, or lacks a column; with its name.
+    """
+    numbers, texts = COLUMNS.get(path.name, ((), ()))
+    return reading.read_table(path, numbers, texts, **options)

@@ -1,0 +1,180 @@
+"""Options of `plots.py`: figures, and the tables that each needs. Imports no pandas."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from isthmus.config.signatures import format_value
+
+METRICS, PREDICTIONS, LEVELS = "metrics.csv", "predictions.npz", "levels.csv"
+AVERAGES, DISTANCES = "averages.csv", "distance/distance.csv"
+LINES = ("lines.csv", "barriers.csv", "intervals.csv")
+PLANE = ("plane.csv", "plane_networks.csv")
+CLUSTERS = ("../losses.csv", "merges.csv", "counts.csv", "matrix.csv", "clusters.csv")
+TRIALS, IMPORTANCE = "trials.csv", "importance.csv"
+COORDINATES, TRANSFER = "coordinate_check.csv", "lr_transfer.csv"
+FITS, CURVES, RANKS = (
+    "function_fits.csv",
+    "wide_curves.csv",
+    ("ranks_trace.csv", "ranks_frobenius.csv"),
+)
+SPARSITY, INSTABILITY, COMPARISON = "level_0/sparsity.csv", "instability.csv", "comparison.csv"
+
+# By kind of folder: tables by which it is known, then those that it may have.
+TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "train": ((METRICS,), (PREDICTIONS,)),
+    "spawn": ((AVERAGES, DISTANCES), ()),
+    "interpolate": (LINES, ()),
+    "plane": (PLANE, ()),
+    "prune": ((LEVELS,), (SPARSITY, INSTABILITY)),
+    "extract": (CLUSTERS, (COMPARISON,)),
+    "tune": ((TRIALS,), (IMPORTANCE,)),
+    "coordinates": ((COORDINATES,), ()),
+    "transfer": ((TRANSFER,), ()),
+    "fits": ((FITS,), ()),
+    "wide": ((CURVES,), RANKS),
+}
+# By name, or by that which names of several begin with: tables of which any will do.
+FIGURES: dict[str, tuple[str, ...]] = {
+    "ema_study": (METRICS,),
+    "schedule_decay_table": (METRICS,),
+    "lr_table": (METRICS,),
+    "weight_difference": (METRICS,),
+    "compare": (METRICS,),
+    "stability": (PREDICTIONS,),
+    "mismatch": (PREDICTIONS,),
+    "mismatch_over_time": (PREDICTIONS,),
+    "misclassification": (PREDICTIONS,),
+    "misclassification_over_time": (PREDICTIONS,),
+    "persistence": (PREDICTIONS,),
+    "accuracy": (AVERAGES, LEVELS),
+    "gain": (AVERAGES,),
+    "distances": (DISTANCES, "matrix.csv"),
+    "line": (LINES[0],),
+    "lines": (LINES[0],),
+    "compared": (LINES[0],),
+    "barriers": (LINES[1],),
+    "further_steps": (LINES[1],),
+    "barrier_map": (LINES[1],),
+    "plane": (PLANE[0],),
+    "best_step": (LEVELS,),
+    "sparsity": (SPARSITY,),
+    "instability": (INSTABILITY,),
+    "losses": (CLUSTERS[0],),
+    "dendrogram": ("merges.csv",),
+    "cluster_counts": ("counts.csv",),
+    "angles": ("clusters.csv",),
+    "teacher": (COMPARISON,),
+    "history": (TRIALS,),
+    "importance": (IMPORTANCE,),
+    "slices": (TRIALS,),
+    "parallel": (TRIALS,),
+    "coordinate_check": (COORDINATES,),
+    "lr_transfer": (TRANSFER,),
+    "function_fits": (FITS,),
+    "wide_curves": (CURVES,),
+    "ranks": RANKS,
+}
+REPORT = "report"  # all of them on one page
+
+
+def figure_family(name: str) -> str | None:
+    """The entry of `FIGURES` that a figure's name is, or begins with; None if it is of none."""
+    found = [entry for entry in FIGURES if f"{name}_".startswith(f"{entry}_")]
+    return max(found, key=len, default=None)
+
+
+def matching_figures(names: Iterable[str], figure: str) -> list[str]:
+    """Those of the names that `figure` asks for: itself, or all that begin with it."""
+    names = list(names)
+    return [figure] if figure in names else [n for n in names if figure_family(n) == figure]
+
+
+def folder_name(figure: Any) -> str:
+    """A figure's name as the beginning of a folder's."""
+    is_known = figure == REPORT or figure_family(str(figure)) is not None
+    return str(figure) if is_known else "unknown"
+
+
+def errors(values: dict[str, Any]) -> list[str]:
+    """What is wrong, one line each.
+
+    Args:
+        values: a configuration of `plots.py` whose values are of the right types.
+    """
+    figure, found = values["figure"], []
+    if figure != REPORT and figure_family(figure) is None:
+        found.append(f"figure={figure}: must be one of {', '.join([*FIGURES, REPORT])}")
+    if values["runs"] == []:
+        found.append("runs=[]: must name at least one folder or glob")
+    size, epochs, style = values["size"], values["epochs"], values["style"]
+    if size is not None and not (len(size) == 2 and all(length > 0 for length in size)):
+        found.append(f"size={format_value(size)}: must be width and height in inches, [6,4]")
+    if epochs is not None and not (len(epochs) == 2 and 0 <= epochs[0] <= epochs[1]):
+        found.append(f"epochs={format_value(epochs)}: must be the first and the last, [90,180]")
+    for name in ("font_size", "line_width", "marker_size", "scale", "dpi"):
+        if not style[name] > 0:
+            found.append(f"style.{name}={style[name]}: must be positive")
+    if figure == "compare" and values["compare"]["x"] is None:
+        found.append("compare.x: needs a value, such as compare.x=optimizer.lr")
+    given = [f"labels.{name}" for name, word in values["labels"].items() if word is not None]
+    given += ["colours"] if values["colours"] is not None else []
+    if figure == REPORT and given:
+        found.append(f"{given[0]}: of one figure, not with figure=report")
+    if figure not in ("compare", REPORT) and values["compare"]["x"] is not None:
+        found.append(f"compare.x={values['compare']['x']}: needs figure=compare or figure=report")
+    return found
+
+
+MISSING: Any = "???"
+
+
+@dataclass
+class Style:
+    """How figures look: a group, in conf/style/."""
+
+    font_size: float = 9.0  # points, as all that follow
+    line_width: float = 1.2
+    marker_size: float = 2.5
+    scale: float = 1.0  # of the whole figure
+    background: str = "white"
+    foreground: str = "black"
+    grid: str = "0.9"
+    dpi: int = 200  # of the PNG
+
+
+@dataclass
+class Labels:
+    """Words of a figure; null: its own."""
+
+    title: str | None = None
+    x: str | list[str] | None = None  # a list where panels differ
+    y: str | list[str] | None = None
+    legend: str | None = None  # its title
+
+
+@dataclass
+class Compare:
+    """What `figure=compare` shows."""
+
+    x: str | None = None
+    metric: str = "accuracy"
+    split: Literal["train", "val", "test"] = "test"
+    model: str = "plain"
+    hue: str | list[str] | None = None
+
+
+@dataclass
+class Plots:
+    """`plots.py`."""
+
+    figure: str = MISSING
+    runs: str | list[str] = MISSING
+    compare: Compare = field(default_factory=Compare)
+    epochs: list[float] | None = None
+    images: bool = True
+    style: Style = field(default_factory=Style)
+    size: list[float] | None = None  # inches
+    labels: Labels = field(default_factory=Labels)
+    colours: str | list[str] | None = None
+    output_dir: str = "outputs"

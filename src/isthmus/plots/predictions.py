@@ -1,0 +1,292 @@
+"""Figures of which validation examples networks classify correctly."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from isthmus.plots import epochs as plots_epochs
+from isthmus.plots import runs, style
+from isthmus.plots.runs import Predictions
+
+Range = Sequence[float] | None  # first and last epoch; None: all but the untrained network's
+
+
+def epoch_range(one: Predictions, model: str, wanted: Range) -> tuple[np.ndarray, np.ndarray]:
+    """The epochs of a range, (epochs,), and who was correct after each, (epochs, examples).
+
+    Raises:
+        ValueError: there are none; with those that there are.
+    """
+    epochs = one.epochs[model]
+    kept = epochs > 0 if wanted is None else (epochs >= wanted[0]) & (epochs <= wanted[1])
+    if not kept.any():
+        there = f"{epochs.min():g} to {epochs.max():g}" if len(epochs) else "none"
+        asked = "after 0" if wanted is None else f"from {wanted[0]:g} to {wanted[1]:g}"
+        raise ValueError(f"nothing to draw: no epochs {asked} of model {model}; there are {there}")
+    return epochs[kept], one.correct[model][kept]
+
+
+def averaged_models(predictions: Sequence[Predictions]) -> list[str]:
+    """Names of the averaged models.
+
+    Raises:
+        ValueError: there are none.
+    """
+    names = style.order_models(name for one in predictions for name in one.correct)
+    found = [name for name in names if name != style.PLAIN]
+    if not found:
+        raise ValueError("nothing to draw: no averaged model was tracked in these runs")
+    return found
+
+
+def disagreement(one: Predictions, model: str, wanted: Range) -> tuple[np.ndarray, np.ndarray]:
+    """Where the network as trained and an averaged one differ in being correct.
+
+    Returns:
+        The epochs of both, (epochs,), and for each and every example whether one of the two is
+        correct and the other is not, (epochs, examples).
+    """
+    epochs, correct = epoch_range(one, style.PLAIN, wanted)
+    others, averaged = epoch_range(one, model, wanted)
+    both, here, there = np.intersect1d(epochs, others, return_indices=True)
+    return both, correct[here] != averaged[there]
+
+
+def unchanged_share(correct: np.ndarray) -> np.ndarray:
+    """Fraction of examples that are as correct as the epoch before, (epochs - 1,)."""
+    return (correct[1:] == correct[:-1]).mean(axis=1)
+
+
+def changes(correct: np.ndarray) -> np.ndarray:
+    """How often each example became correct or wrong from one epoch to the next, (examples,)."""
+    return (correct[1:] != correct[:-1]).sum(axis=0)
+
+
+def pair_points(
+    one: Predictions, model: str, measure: str, epochs: np.ndarray, values: np.ndarray
+) -> pd.DataFrame:
+    """Rows of one curve of one training.
+
+    Args:
+        one: of which the curve is.
+        model: likewise.
+        measure: what the values are, with their unit.
+        epochs: (points,).
+        values: (points,).
+    """
+    curve = pd.DataFrame({"epoch": epochs, "value": values})
+    return curve.assign(setting=one.setting, seed=one.seed, model=model, measure=measure)
+
+
+COLUMNS = ["setting", "model", "measure", "low", "high"]
+COLUMNS += ["value", "std", "lowest", "highest", "num_seeds", "seeds", "num_examples"]
+BINS = 25  # at most
+
+
+def count_values(one: Predictions, model: str, measure: str, marked: np.ndarray) -> pd.DataFrame:
+    """The histogram of one model of one training.
+
+    An example is marked in k of n epochs, so bins are as many values of k wide as leave at most
+    `BINS` of them: no bin is fuller because more values fall into it, but for the last.
+
+    Args:
+        one: the training.
+        model: of it.
+        measure: what is counted, in words.
+        marked: (epochs, examples), boolean.
+    """
+    num_epochs, num_examples = marked.shape
+    width = -(-(num_epochs + 1) // BINS)
+    counts = np.bincount(marked.sum(axis=0) // width, minlength=num_epochs // width + 1)
+    low = (np.arange(len(counts)) * width - 0.5) / num_epochs
+    bins = {"low": low, "high": low + width / num_epochs, "value": counts / num_examples}
+    return pd.DataFrame(bins).assign(
+        setting=one.setting,
+        seed=one.seed,
+        model=model,
+        measure=measure,
+        num_examples=num_examples,
+        num_epochs=num_epochs,
+    )
+
+
+def histogram_table(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Mean, range and spread over seeds of the share of examples in each bin.
+
+    Args:
+        parts: by `counted`.
+
+    Raises:
+        ValueError: trainings of one setting differ in their number of epochs.
+    """
+    found = pd.concat(parts, ignore_index=True)
+    lengths = found.groupby("setting")["num_epochs"].agg(lambda n: sorted(set(n)))
+    for setting, numbers in lengths.items():
+        if len(numbers) > 1:
+            raise ValueError(
+                f"runs of {setting or 'one setting'} have {', '.join(map(str, numbers))} epochs: "
+                "draw those that all have, epochs=[1,...]"
+            )
+    keys = ["setting", "model", "measure", "low", "high", "num_examples"]
+    return runs.mean_over_seeds(found, keys)[COLUMNS]
+
+
+def draw_histogram(drawn: pd.DataFrame) -> Figure:
+    """Steps, a model each, on a logarithmic axis that ends below one example, where 0 is drawn.
+
+    Args:
+        drawn: by `table`.
+    """
+    settings, looks = list(dict.fromkeys(drawn["setting"])), style.looks(drawn["model"])
+    floor = 0.5 / drawn["num_examples"].max()
+    with style.look():
+        figure, panels = style.grid(len(settings))
+        for setting, axes in zip(settings, panels, strict=True):
+            panel = drawn[drawn["setting"] == setting]
+            for model in style.order_models(panel["model"]):
+                bins = panel[panel["model"] == model].sort_values("low")
+                edges = [*bins["low"], bins["high"].iloc[-1]]
+                heights = bins["value"].clip(lower=floor)
+                steps = [*heights, heights.iloc[-1]]
+                axes.plot(edges, steps, drawstyle="steps-post", label=model, **looks[model])
+            axes.set_title(style.wrapped(setting))
+            axes.set_yscale("log")
+        panels[0].set_ylim(bottom=floor)
+        figure.supxlabel(drawn["measure"].iloc[0])
+        style.label_rows(panels, "validation examples (fraction)")
+        style.legend(figure, panels, title=plots_epochs.heading(drawn))
+    return figure
+
+
+STABILITY = "unchanged since the epoch\nbefore (fraction)"
+ACCURACY = "validation accuracy\n(fraction)"
+
+
+def stability_table(predictions: Sequence[Predictions], wanted: Range = None) -> pd.DataFrame:
+    """What the figure shows: stability above accuracy, over the epochs that have one before.
+
+    Args:
+        predictions: of trainings.
+        wanted: first and last epoch; by default all but the untrained network's.
+
+    Returns:
+        See `epochs.COLUMNS`.
+
+    Raises:
+        ValueError: there are no two epochs.
+    """
+    parts = []
+    for one in predictions:
+        for model in one.correct:
+            when, correct = epoch_range(one, model, wanted)
+            stable, accuracy = unchanged_share(correct), correct[1:].mean(axis=1)
+            parts.append(pair_points(one, model, STABILITY, when[1:], stable))
+            parts.append(pair_points(one, model, ACCURACY, when[1:], accuracy))
+    found = pd.concat(parts, ignore_index=True)
+    if found.empty:
+        raise ValueError("nothing to draw: stability needs two epochs or more")
+    found = found.sort_values("measure", key=lambda m: m != STABILITY, kind="stable")
+    return plots_epochs.curves_over_seeds(found)
+
+
+def mismatch_table(predictions: Sequence[Predictions], wanted: Range = None) -> pd.DataFrame:
+    """What the figure shows: histograms of the examples' mismatch, see `histogram.table`.
+
+    Args:
+        predictions: of trainings.
+        wanted: first and last epoch; by default all but the untrained network's.
+
+    Raises:
+        ValueError: there is no averaged model.
+    """
+    measure = f"plain and average differ in being correct\n({mismatch_words(wanted)})"
+    return histogram_table(
+        [
+            count_values(one, model, measure, disagreement(one, model, wanted)[1])
+            for model in averaged_models(predictions)
+            for one in predictions
+            if model in one.correct
+        ]
+    )
+
+
+def mismatch_words(wanted: Range) -> str:
+    """What the axis counts, and of which epochs."""
+    if wanted is None:
+        return "fraction of all epochs"
+    return f"fraction of the epochs {wanted[0]:g} to {wanted[1]:g}"
+
+
+MEASURE = "plain and average differ\nin being correct (fraction)"
+
+
+def mismatch_over_time_table(
+    predictions: Sequence[Predictions], wanted: Range = None
+) -> pd.DataFrame:
+    """What the figure shows: the mismatch of each averaged model with the network as trained.
+
+    Args:
+        predictions: of trainings.
+        wanted: first and last epoch; by default all but the untrained network's.
+
+    Returns:
+        See `epochs.COLUMNS`.
+
+    Raises:
+        ValueError: there is no averaged model.
+    """
+    parts = []
+    for model in averaged_models(predictions):
+        for one in predictions:
+            if model in one.correct:
+                when, differ = disagreement(one, model, wanted)
+                parts.append(pair_points(one, model, MEASURE, when, differ.mean(axis=1)))
+    return plots_epochs.curves_over_seeds(pd.concat(parts, ignore_index=True))
+
+
+def misclassification_table(
+    predictions: Sequence[Predictions], wanted: Range = None
+) -> pd.DataFrame:
+    """What the figure shows: histograms of the examples' error rate, see `histogram.table`.
+
+    Args:
+        predictions: of trainings.
+        wanted: first and last epoch; by default all but the untrained network's.
+    """
+    measure = f"misclassified ({mismatch_words(wanted)})"
+    return histogram_table(
+        [
+            count_values(one, model, measure, ~epoch_range(one, model, wanted)[1])
+            for one in predictions
+            for model in one.correct
+        ]
+    )
+
+
+MISCLASSIFICATION_OVER_TIME_MEASURE = "misclassified validation\nexamples (fraction)"
+
+
+def misclassification_over_time_table(
+    predictions: Sequence[Predictions], wanted: Range = None
+) -> pd.DataFrame:
+    """What the figure shows: the validation error of each model.
+
+    Args:
+        predictions: of trainings.
+        wanted: first and last epoch; by default all but the untrained network's.
+
+    Returns:
+        See `epochs.COLUMNS`.
+    """
+    parts = []
+    for one in predictions:
+        for model in one.correct:
+            when, correct = epoch_range(one, model, wanted)
+            parts.append(
+                pair_points(
+                    one, model, MISCLASSIFICATION_OVER_TIME_MEASURE, when, 1 - correct.mean(axis=1)
+                )
+            )
+    return plots_epochs.curves_over_seeds(pd.concat(parts, ignore_index=True))

@@ -1,0 +1,266 @@
+"""User overrides of a figure: theme, size, labels, colours."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import Collection
+from matplotlib.colors import to_rgb, to_rgba, to_rgba_array
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.text import Text
+
+from isthmus.plots import style
+
+RGB = tuple[float, float, float]
+
+CONTRAST = 3.0  # that what is drawn has to its background at least (WCAG 2.1, 1.4.11)
+GREY = 0.05  # difference of red, green and blue up to which a colour is one
+
+
+def contrast(first: RGB, second: RGB) -> float:
+    """How well two colours are told apart, from 1 (not) to 21 (black on white), by WCAG 2.1."""
+    lights = sorted(_luminance(colour) for colour in (first, second))
+    return (lights[1] + 0.05) / (lights[0] + 0.05)
+
+
+def _luminance(colour: RGB) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def readable(colour: RGB, background: RGB) -> RGB:
+    """A colour that is seen on a background: itself, a grey mirrored, or as little paler as needed.
+
+    Args:
+        colour: red, green and blue in [0, 1].
+        background: likewise, dark.
+    """
+    if contrast(colour, background) >= CONTRAST:
+        return colour
+    if max(colour) - min(colour) <= GREY:
+        return (1 - colour[0], 1 - colour[1], 1 - colour[2])
+    paler = (tuple(c + (1 - c) * share for c in colour) for share in np.linspace(0, 1, 41))
+    return next(to_rgb(c) for c in paler if contrast(to_rgb(c), background) >= CONTRAST)
+
+
+def fit_contrast(figure: Figure, background: str) -> None:
+    """Change, in a figure, what was drawn for a white background into what is seen on a dark one.
+
+    Colours that stand for numbers, and what is written or drawn on them, stay as they are.
+    """
+    change = partial(readable, background=to_rgb(background))
+    maps = [axes for axes in figure.axes if any(map(_is_map, axes.get_children()))]
+    on_maps = {text for axes in maps for text in axes.texts}
+    _exchange(figure, [axes for axes in figure.axes if axes not in maps], change)
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and text not in on_maps:
+            text.set_color(change(to_rgb(text.get_color())))
+
+
+def choose_palette(figure: Figure, wanted: str | Sequence[str]) -> None:
+    """Give the curves of a figure, or its map, other colours.
+
+    Args:
+        figure: changed.
+        wanted: the colours of curves in the order of the legend; or the name of a colormap of
+            matplotlib, whose colours curves take in this order, and maps as it is.
+
+    Raises:
+        ValueError: there are fewer colours than curves, or the figure has no curves and no map.
+    """
+    there = list(dict.fromkeys(to_rgb(line.get_color()) for line in check_palette(figure)))
+    maps = [m for m in figure.findobj(_is_map) if isinstance(m, ScalarMappable)]
+    if isinstance(wanted, str):
+        if wanted not in matplotlib.colormaps:
+            raise ValueError(f"colours={wanted}: no colormap of matplotlib; it has viridis, ...")
+        for mapped in maps:
+            mapped.set_cmap(wanted)
+        scale = matplotlib.colormaps[wanted]
+        given = [to_rgb(scale(0.9 * i / max(len(there) - 1, 1))) for i in range(len(there))]
+    else:
+        if not there:
+            raise ValueError("colours: this figure has no curves; for a map, name a colormap")
+        if len(wanted) < len(there):
+            raise ValueError(f"colours: this figure has {len(there)}, got {len(wanted)}")
+        given = [to_rgb(colour) for colour in wanted[: len(there)]]
+    others = dict(zip(there, given, strict=True))
+    _exchange(figure, figure.axes, lambda colour: others.get(colour, colour))
+
+
+def check_palette(figure: Figure) -> list[Line2D]:
+    """The curves of a figure that have names, in order."""
+    lines = [line for axes in figure.axes for line in axes.get_lines()]
+    return [line for line in lines if not str(line.get_label()).startswith("_")]
+
+
+def _exchange(figure: Figure, panels: Sequence[Axes], change: Callable[[RGB], RGB]) -> None:
+    """Change the colours of all curves and bands in some panels, and in legends."""
+    legends = [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]
+    lines = [line for axes in panels for line in axes.get_lines()]  # not those of the grid
+    for line in [*lines, *(line for legend in legends for line in legend.get_lines())]:
+        _exchange_of_line(line, change)
+    for artist in [found for place in (*panels, *legends) for found in place.findobj()]:
+        if isinstance(artist, Collection) and artist.get_array() is None:
+            artist.set_edgecolor(_all(to_rgba_array(artist.get_edgecolor()), change))
+            artist.set_facecolor(_all(to_rgba_array(artist.get_facecolor()), change))
+
+
+def _exchange_of_line(line: Line2D, change: Callable[[RGB], RGB]) -> None:
+    face, edge = line.get_markerfacecolor(), line.get_markeredgecolor()
+    line.set_color(change(to_rgb(line.get_color())))
+    for colour, put in ((face, line.set_markerfacecolor), (edge, line.set_markeredgecolor)):
+        if to_rgba(colour)[3] > 0:
+            put(change(to_rgb(colour)))
+
+
+def _all(
+    colours: np.ndarray, change: Callable[[RGB], RGB]
+) -> list[tuple[float, float, float, float]]:
+    """Colours (count, 4) whose opacity stays."""
+    return [(*change(to_rgb(colour)), float(colour[3])) for colour in colours]
+
+
+def _is_map(artist: Artist) -> bool:
+    """Whether an artist shows numbers as colours."""
+    numbers = artist.get_array() if isinstance(artist, ScalarMappable) else None
+    return numbers is not None and not isinstance(artist, Axes)
+
+
+@dataclass(frozen=True)
+class FigureStyle:
+    """How figures look in one place: in a paper, behind a speaker, on a dark page.
+
+    Args:
+        font_size: in points.
+        line_width: of curves, in points.
+        marker_size: likewise.
+        scale: how many times as large as in a paper a figure is.
+        background: a colour.
+        foreground: of axes and words.
+        grid: of the lines behind the curves.
+        dpi: pixels an inch of the PNG.
+    """
+
+    font_size: float = 9.0
+    line_width: float = 1.2
+    marker_size: float = 2.5
+    scale: float = 1.0
+    background: str = "white"
+    foreground: str = "black"
+    grid: str = "0.9"
+    dpi: int = 200
+
+    def settings(self) -> dict[str, Any]:
+        """As matplotlib names them."""
+        small = {f"{axis}tick.labelsize": self.font_size - 1 for axis in "xy"}
+        inks = ["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"]
+        papers = ["figure.facecolor", "axes.facecolor"]
+        return {
+            "font.size": self.font_size,
+            "axes.titlesize": self.font_size,
+            "figure.labelsize": self.font_size + 1,
+            "lines.linewidth": self.line_width,
+            "lines.markersize": self.marker_size,
+            "grid.color": self.grid,
+            "savefig.dpi": self.dpi,
+            **small,
+            **dict.fromkeys(inks, self.foreground),
+            **dict.fromkeys(papers, self.background),
+        }
+
+
+@dataclass(frozen=True)
+class FigureOverrides:
+    """What is to be other than a figure is drawn by itself; None leaves it.
+
+    Args:
+        style: of all of it.
+        size: width and height in inches.
+        labels: by `title`, `x`, `y`, `legend`: the words there. Of x and y a list where panels
+            differ, in the order in which they are read.
+        colours: see `colours.choose`.
+    """
+
+    style: FigureStyle
+    size: Sequence[float] | None
+    labels: Mapping[str, Any]
+    colours: str | Sequence[str] | None
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within it figures are drawn and saved in this style."""
+        with style.using(self.style.settings()):
+            yield
+
+    def fulfil(self, figure: Figure) -> Figure:
+        """The figure, changed.
+
+        Raises:
+            ValueError: it does not have what is to be changed; with what it has.
+        """
+        with style.look():
+            own = [self.style.scale * length for length in figure.get_size_inches()]
+            width, height = own if self.size is None else self.size
+            figure.set_size_inches(width, height)
+            for axis in "xy":
+                if self.labels[axis] is not None:
+                    _relabel(figure, axis, self.labels[axis])
+            if self.labels["legend"] is not None:
+                _rename_legend(figure, self.labels["legend"])
+            if self.labels["title"] is not None:
+                _entitle(figure, self.labels["title"])
+            if self.colours is not None:
+                choose_palette(figure, self.colours)
+            if to_rgb(self.style.background) != (1, 1, 1):
+                fit_contrast(figure, self.style.background)
+        return figure
+
+
+def words(figure: Figure, axis: str) -> list[str]:
+    """The labels of the x or y axes of a figure, each once, in the order in which they are read."""
+    common = figure.get_supxlabel() if axis == "x" else figure.get_supylabel()
+    each = [axes.get_xlabel() if axis == "x" else axes.get_ylabel() for axes in figure.axes]
+    return list(dict.fromkeys(label for label in [common, *each] if label))
+
+
+def _relabel(figure: Figure, axis: str, wanted: str | Sequence[str]) -> None:
+    there, given = words(figure, axis), [wanted] if isinstance(wanted, str) else list(wanted)
+    if len(there) != len(given):
+        raise ValueError(
+            f"labels.{axis}: this figure has {len(there)}, got {len(given)}; "
+            f"it has {'; '.join(repr(label) for label in there) or 'none'}"
+        )
+    others = dict(zip(there, given, strict=True))
+    common = figure.get_supxlabel() if axis == "x" else figure.get_supylabel()
+    if common:
+        (figure.supxlabel if axis == "x" else figure.supylabel)(others[common])
+    for axes in figure.axes:
+        label = axes.get_xlabel() if axis == "x" else axes.get_ylabel()
+        if label:
+            (axes.set_xlabel if axis == "x" else axes.set_ylabel)(others[label])
+
+
+def _rename_legend(figure: Figure, wanted: str) -> None:
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
+    there = [legend for legend in legends if legend is not None]
+    if not there:
+        raise ValueError("labels.legend: this figure has no legend")
+    there[0].set_title(wanted)
+
+
+def _entitle(figure: Figure, title: str) -> None:
+    """Put a title above all, which is above the words of a legend that is there already."""
+    if figure.legends:
+        (legend, *_), words = figure.legends, figure.legends[0].get_title().get_text()
+        legend.set_title(f"{title}\n{words}" if words and words != "None" else title)
+        legend.set_alignment("left")
+    else:
+        figure.suptitle(title, x=0.01, ha="left")

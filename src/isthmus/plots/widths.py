@@ -1,0 +1,345 @@
+"""Figures of wide networks: coordinate checks, transfer of learning rates, fits, ranks."""
+
+import math
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from isthmus.plots import frames, style
+
+COORDINATES_COLUMNS = ["parametrization", "depth", "width", "seed", "step", "metric", "value"]
+WORDS = {"output": "|f|", "output_change": "|f - f0|"}
+KEYS = ["parametrization", "depth", "metric", "step"]
+
+
+def coordinates_table(metrics: pd.DataFrame) -> pd.DataFrame:
+    """What the figure shows: outputs at the beginning, and their changes at all later steps.
+
+    Args:
+        metrics: rows of metrics.csv of networks of several widths, with what each was given.
+
+    Returns:
+        A row a network: `value` is the mean of |f| or of |f - f0|; `slope` that of its logarithm
+        in log m over all widths and seeds, `theory` what the exponents say of it, empty where they
+        say nothing: after the first step.
+
+    Raises:
+        ValueError: there is nothing to draw, or there is one width only.
+    """
+    frames.check_columns(metrics, COORDINATES_COLUMNS)
+    at_start = (metrics["metric"] == "output") & (metrics["step"] == 0)
+    later = (metrics["metric"] == "output_change") & (metrics["step"] > 0)
+    found = metrics.loc[at_start | later, COORDINATES_COLUMNS]
+    if found.empty or found["width"].nunique() < 2:
+        raise ValueError("nothing to draw: slopes need outputs of networks of several widths")
+    told = metrics[metrics["metric"].str.startswith("slope_")]
+    of_theory = {
+        (name, depth, metric.removeprefix("slope_")): value
+        for name, depth, metric, value in zip(
+            *(told[key] for key in ("parametrization", "depth", "metric", "value")), strict=True
+        )
+    }
+    parts = []
+    for (name, depth, metric, step), part in found.groupby(KEYS, sort=False):
+        theory = of_theory.get((name, depth, metric)) if step in (0, 1) else None
+        parts.append(part.assign(slope=fit_slope(part), theory=theory))
+    return pd.concat(parts).sort_values([*KEYS, "width", "seed"]).reset_index(drop=True)
+
+
+def fit_slope(part: pd.DataFrame) -> float:
+    """Of the logarithm of the values in the logarithm of the width, by least squares."""
+    return float(np.polyfit(np.log(part["width"]), np.log(part["value"]), 1)[0])
+
+
+def slope_summary(drawn: pd.DataFrame) -> pd.DataFrame:
+    """A row a slope: parametrization, depth, metric, step, slope, theory.
+
+    Args:
+        drawn: by `table`.
+    """
+    return drawn[[*KEYS, "slope", "theory"]].drop_duplicates().reset_index(drop=True)
+
+
+def draw_coordinates(drawn: pd.DataFrame) -> Figure:
+    """A column a depth; a row the outputs at the beginning, then their change step by step.
+
+    Args:
+        drawn: by `table`.
+    """
+    depths = sorted(drawn["depth"].unique())
+    kinds = sorted(set(zip(drawn["metric"], drawn["step"], strict=True)))
+    names = list(dict.fromkeys(drawn["parametrization"]))
+    colours = style.COLOURS
+    with style.look():
+        figure = Figure(figsize=(3.1 * len(depths), 2.4 * len(kinds) + 0.6), layout="constrained")
+        panels = figure.subplots(len(kinds), len(depths), sharex=True, squeeze=False)
+        for (row, (metric, step)), (column, depth) in product(enumerate(kinds), enumerate(depths)):
+            axes, here = panels[row, column], drawn[drawn["depth"] == depth]
+            here = here[(here["metric"] == metric) & (here["step"] == step)]
+            for name, points in here.groupby("parametrization", sort=False):
+                colour = colours[names.index(name) % len(colours)]
+                _draw_line(axes, points, str(name), colour)
+            axes.set_xscale("log", base=2)
+            axes.set_yscale("log")
+            axes.legend(fontsize=7, title="slope (theory)", title_fontsize=7)
+            axes.set_title(f"{depth} hidden layers, {style.moment(int(step), None)}")
+            axes.set_xticks(sorted(here["width"].unique()), sorted(here["width"].unique()))
+            axes.set_xticks([], minor=True)
+            axes.set_ylabel(f"mean {WORDS[metric]}" if column == 0 else "")
+            axes.set_xlabel("width" if row == len(kinds) - 1 else "")
+    return figure
+
+
+def _draw_line(axes: Axes, points: pd.DataFrame, name: str, colour: Any) -> None:
+    theory = points["theory"].iloc[0]
+    label = f"{name} {points['slope'].iloc[0]:.2f}"
+    label += f" ({theory:g})" if pd.notna(theory) else ""
+    axes.plot(points["width"], points["value"], ".", color=colour, alpha=0.4)
+    means = np.log(points.set_index("width")["value"]).groupby(level=0).mean()
+    fit = np.polyfit(np.log(means.index), means, 1)
+    axes.plot(means.index, np.exp(np.polyval(fit, np.log(means.index))), color=colour, label=label)
+
+
+LR_TRANSFER_COLUMNS = ["parametrization", "width", "lr", "status"]
+
+
+def lr_transfer_table(results: pd.DataFrame, metric: str = "train_loss") -> pd.DataFrame:
+    """What the figure shows: the mean over seeds of each point, and where it is lowest.
+
+    Args:
+        results: one row a training, by `sweep_rows.results`.
+        metric: column that is to be low.
+
+    Returns:
+        A row a learning rate: `value` is empty if one of the seeds diverged (`num_diverged` says
+        how many did); `is_best` marks the lowest of a width.
+
+    Raises:
+        ValueError: there is nothing to draw.
+    """
+    frames.check_columns(results, [*LR_TRANSFER_COLUMNS, metric])
+    found = results[results["status"] != "failed"]
+    if found[metric].isna().all():
+        raise ValueError(f"nothing to draw: no {metric} of any training")
+    keys = ["parametrization", "width", "lr"]
+    drawn = found.groupby(keys, as_index=False).agg(
+        value=(metric, lambda values: values.mean(skipna=False)),
+        num_seeds=("status", "size"),
+        num_diverged=("status", lambda status: int((status == "diverged").sum())),
+    )
+    lowest = drawn.groupby(keys[:2])["value"].transform("min")
+    return drawn.assign(metric=metric, is_best=drawn["value"] == lowest)
+
+
+def shifts(drawn: pd.DataFrame) -> pd.Series:
+    """By parametrization: the most by which the best learning rates of two widths differ, log2.
+
+    Args:
+        drawn: by `table`.
+    """
+    best = drawn[drawn["is_best"]].groupby("parametrization")["lr"]
+    return best.agg(lambda lrs: math.log2(lrs.max() / lrs.min()))
+
+
+def draw_lr_transfer(drawn: pd.DataFrame) -> Figure:
+    """A panel a parametrization; stars are the best rates, crosses trainings that diverged.
+
+    Args:
+        drawn: by `table`.
+    """
+    names = list(dict.fromkeys(drawn["parametrization"]))
+    widths = sorted(drawn["width"].unique())
+    top = drawn["value"].max()
+    with style.look():
+        figure, panels = style.grid(len(names))
+        for axes, name in zip(panels, names, strict=True):
+            here = drawn[drawn["parametrization"] == name]
+            for width, colour in zip(widths, style.sequential(len(widths)), strict=True):
+                points = here[here["width"] == width].sort_values("lr")
+                label = f"width {width}"
+                axes.plot(points["lr"], points["value"], "o-", color=colour, label=label)
+                best = points[points["is_best"]]
+                axes.plot(best["lr"], best["value"], "*", color=colour, markersize=11)
+                gone = points[points["value"].isna()]
+                axes.plot(gone["lr"], [top] * len(gone), "x", color=colour, markersize=5)
+            axes.set_xscale("log", base=2)
+            style.loss_axis(axes)
+            axes.set_title(str(name))
+            axes.set_xlabel("learning rate")
+        words = drawn["metric"].iloc[0].replace("_", " ")
+        panels[0].set_ylabel(f"{words} (nats)")
+        style.legend(figure, panels, title="best: star; diverged: cross")
+    return figure
+
+
+FUNCTION_FITS_COLUMNS = ["parametrization", "seed", "x", "target", "value"]
+
+
+def function_fits_table(functions: pd.DataFrame) -> pd.DataFrame:
+    """What the figure shows: the values of every network, and what was to be fitted.
+
+    Args:
+        functions: rows of function.csv of several networks, with what each was given.
+
+    Raises:
+        ValueError: the table is another one, or empty.
+    """
+    frames.check_columns(functions, FUNCTION_FITS_COLUMNS)
+    order = functions[FUNCTION_FITS_COLUMNS].sort_values(["seed", "x"])
+    return order.sort_values("parametrization", kind="stable").reset_index(drop=True)
+
+
+def draw_function_fits(drawn: pd.DataFrame) -> Figure:
+    """A line a seed, the same colour in all panels: the same Gaussians; grey is the target.
+
+    Args:
+        drawn: by `table`.
+    """
+    names, seeds = list(dict.fromkeys(drawn["parametrization"])), sorted(drawn["seed"].unique())
+    colours = style.sequential(len(seeds))
+    with style.look():
+        figure, panels = style.grid(len(names))
+        for axes, name in zip(panels, names, strict=True):
+            here = drawn[drawn["parametrization"] == name]
+            target = here[here["seed"] == here["seed"].iloc[0]]
+            axes.plot(target["x"], target["target"], color="0.7", linewidth=3, label="target")
+            for seed, colour in zip(seeds, colours, strict=True):
+                points = here[here["seed"] == seed]
+                axes.plot(points["x"], points["value"], color=colour, label=f"seed {seed}")
+            axes.set_title(str(name))
+            axes.set_xlabel("x")
+        panels[0].set_ylabel("f(x)")
+        style.legend(figure, panels, title="")
+    return figure
+
+
+WIDE_CURVES_COLUMNS = ["parametrization", "seed", "step", "metric", "value"]
+WIDE_CURVES_WORDS = {"examples_loss": "train loss (nats)", "output": "mean |f|"}
+
+
+def wide_curves_table(metrics: pd.DataFrame) -> pd.DataFrame:
+    """What the figure shows: means over seeds, with their range, of loss and outputs at each step.
+
+    Args:
+        metrics: rows of metrics.csv of several networks, with what each was given; those with
+            activations of their own are told apart.
+
+    Raises:
+        ValueError: there is nothing to draw.
+    """
+    frames.check_columns(metrics, WIDE_CURVES_COLUMNS)
+    if "activation" not in metrics:
+        metrics = metrics.assign(activation="")
+    found = metrics[metrics["metric"].isin(list(WIDE_CURVES_WORDS))]
+    if found.empty:
+        raise ValueError("nothing to draw: no diagnostics.steps were measured")
+    keys = ["metric", "activation", "parametrization", "step"]
+    return found.groupby(keys, as_index=False).agg(
+        value=("value", "mean"),
+        lowest=("value", "min"),
+        highest=("value", "max"),
+        num_seeds=("seed", "nunique"),
+    )
+
+
+def draw_wide_curves(drawn: pd.DataFrame) -> Figure:
+    """Two rows, loss and outputs; bands are ranges of seeds.
+
+    Args:
+        drawn: by `table`.
+    """
+    activations = list(dict.fromkeys(drawn["activation"]))
+    names = list(dict.fromkeys(drawn["parametrization"]))
+    colours = style.COLOURS
+    with style.look():
+        size = (3.0 * len(activations) + 1.5, 5.0)
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(2, len(activations), sharex=True, sharey="row", squeeze=False)
+        keys = ["metric", "activation", "parametrization"]
+        for (metric, activation, name), points in drawn.groupby(keys, sort=False):
+            row, column = list(WIDE_CURVES_WORDS).index(str(metric)), activations.index(activation)
+            axes: Axes = panels[row, column]
+            colour = colours[names.index(name) % len(colours)]
+            axes.plot(points["step"], points["value"], color=colour, label=str(name))
+            axes.fill_between(
+                points["step"], points["lowest"], points["highest"], color=colour, alpha=0.15, lw=0
+            )
+        for column, activation in enumerate(activations):
+            panels[0, column].set_title(str(activation))
+            panels[1, column].set_xlabel("step (iterations)")
+            panels[1, column].set_yscale("log")
+        for row, words in enumerate(WIDE_CURVES_WORDS.values()):
+            panels[row, 0].set_ylabel(words)
+        style.legend(figure, list(panels.ravel()), title="")
+    return figure
+
+
+LAYER_RANKS_COLUMNS = ["parametrization", "seed", "step", "metric", "value"]
+KINDS = ("weight", "change", "activation")
+RANKS = {"trace": "squared-trace", "frobenius": "Frobenius/spectral"}
+
+
+def layer_ranks_table(metrics: pd.DataFrame, rank: str = "trace") -> pd.DataFrame:
+    """What the figure shows: means over seeds of each layer at each step.
+
+    Args:
+        metrics: rows of metrics.csv of several networks, with what each was given.
+        rank: trace or frobenius.
+
+    Raises:
+        ValueError: there is nothing to draw, or `rank` is none of these.
+    """
+    if rank not in RANKS:
+        raise ValueError(f"rank: must be {', '.join(RANKS)}, got {rank}")
+    frames.check_columns(metrics, LAYER_RANKS_COLUMNS)
+    pattern = rf"rank_{rank}_(?P<kind>{'|'.join(KINDS)})_(?P<layer>.+)"
+    parts = metrics["metric"].str.extract(pattern)
+    found = metrics.assign(kind=parts["kind"], layer=parts["layer"]).dropna(subset="kind")
+    if found.empty:
+        raise ValueError("nothing to draw: no diagnostics.ranks were measured")
+    if "activation" not in found:
+        found = found.assign(activation="")
+    keys = ["kind", "activation", "parametrization", "step", "layer"]
+    drawn = found.groupby(keys, as_index=False, sort=False).agg(value=("value", "mean"))
+    return drawn.assign(rank=rank)
+
+
+def draw_layer_ranks(drawn: pd.DataFrame) -> Figure:
+    """A row an activation, a panel for weights, changes and activations; a line a parametrization
+    and a step.
+
+    Args:
+        drawn: by `table`.
+    """
+    kinds = [kind for kind in KINDS if (drawn["kind"] == kind).any()]
+    activations = list(dict.fromkeys(drawn["activation"]))
+    layers = list(dict.fromkeys(drawn["layer"]))
+    places = {layer: place for place, layer in enumerate(layers)}
+    names, all_steps = list(dict.fromkeys(drawn["parametrization"])), sorted(drawn["step"].unique())
+    lines, colours = ["-", "--", ":", "-."], style.COLOURS
+    with style.look():
+        figure, panels = style.grid(len(activations) * len(kinds), len(kinds))
+        for number, axes in enumerate(panels):
+            activation, kind = activations[number // len(kinds)], kinds[number % len(kinds)]
+            here = drawn[(drawn["kind"] == kind) & (drawn["activation"] == activation)]
+            here = here[here["value"] > 0]  # nothing has changed yet at the initialization
+            for (name, step), points in here.groupby(["parametrization", "step"], sort=False):
+                axes.plot(
+                    points["layer"].map(places),
+                    points["value"],
+                    lines[all_steps.index(step) % 4],
+                    marker="o",
+                    color=colours[names.index(name) % len(colours)],
+                    label=f"{name} step {step}",
+                )
+            axes.set_yscale("log")
+            axes.set_title(" ".join(word for word in (str(activation), kind) if word))
+            axes.set_xticks(range(len(layers)), layers, rotation=60)
+        for axes in panels[:: len(kinds)]:
+            axes.set_ylabel(f"{RANKS[drawn['rank'].iloc[0]]} rank")
+        style.legend(figure, panels, title="")
+    return figure

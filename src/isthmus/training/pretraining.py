@@ -1,0 +1,124 @@
+"""Weights that a training begins with: pretrained, or from a file."""
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from isthmus.config import launch, validation
+from isthmus.data import splits
+from isthmus.data.splits import DataSet
+from isthmus.state_dicts import StateDict
+from isthmus.store.files import Run, load_weights
+from isthmus.training import weight_files
+from isthmus.training.fit import fit
+from isthmus.training.recipe import Recipe, Runtime, Seeds
+from isthmus.training.session import Session
+
+log = logging.getLogger(__name__)
+
+
+def build_origin(
+    run: Run, values: dict[str, Any], runtime: Runtime, data: DataSet
+) -> Callable[[StateDict], StateDict] | None:
+    """What makes the weights that a training begins from; None: those of its initialization.
+
+    It is given fresh weights of the network that is to be trained, see `fitting`.
+
+    Args:
+        run: where a training that comes before lies.
+        values: of the whole configuration as plain Python, with its section `pretrain`.
+        runtime: how it runs.
+        data: of the training itself.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the training that comes before cannot be made, or has other inputs.
+    """
+    file = values["pretrain"]["weights"]
+    if file is not None:
+        weights, metadata = load_weights(Path(file))
+        _tell_other_data(file, metadata, data)
+        return partial(fit_weights, weights, file=f"pretrain.weights={file}")
+    if not validation.has_training(values):
+        return None
+    if run.is_complete(None):
+        return partial(_fit_pretrained, run, None)
+    own, seeds = validation.merge_section(values), launch.seeds(values)
+    recipe = Recipe(**launch.recipe(own, "pretrain."))
+    recipe.check()
+    before = launch.load_data(own["dataset"], seeds.pop("label_noise"))
+    check_inputs("pretrain", before, data.input_shape)
+    make = partial(Session, recipe, before, Seeds(**seeds), runtime)
+    return partial(_fit_pretrained, run, make)
+
+
+def _tell_other_data(file: str, metadata: dict[str, Any], data: DataSet) -> None:
+    """Log what was different of the data that weights were trained on: that may be meant."""
+    for name, here in splits.describe_data(data).items():
+        before = metadata.get(name)
+        if before is not None and before != here:
+            log.info(
+                "pretrain.weights=%s: %s of its training: %s; here: %s", file, name, before, here
+            )
+
+
+def check_inputs(section: str, data: DataSet, input_shape: tuple[int, ...]) -> None:
+    """Refuse data for the same network that has other inputs.
+
+    Args:
+        section: whose data set it is, as typed.
+        data: the data set.
+        input_shape: that the network takes.
+
+    Raises:
+        ValueError: naming the option and both shapes.
+    """
+    if data.input_shape != input_shape:
+        raise ValueError(
+            f"{section}.dataset: has inputs of shape {list(data.input_shape)}, and dataset of "
+            f"shape {list(input_shape)}"
+        )
+
+
+def fit_weights(weights: StateDict, initial: StateDict, file: str) -> dict[str, Tensor]:
+    """Weights for a network, its output layer fresh if it has another number of classes.
+
+    Args:
+        weights: of a network that may have been trained on other data.
+        initial: of the network that they are for, freshly initialized.
+        file: where they come from, for messages.
+
+    Raises:
+        ValueError: the two differ in more than the output layer, see `weight_files.fit`.
+    """
+    layer = list(initial)[-1].rpartition(".")[0]
+    of_output = [name for name in initial if name.rpartition(".")[0] == layer]
+    fitted = weight_files.fit(weights, initial, file, replaceable=of_output)
+    if len(fitted) == len(initial):
+        return fitted
+    return fitted | {name: initial[name] for name in of_output}
+
+
+def pretrain(run: Run, make: Callable[[], Session] | None) -> StateDict:
+    """The weights at the end of a training that comes before the parent's.
+
+    Args:
+        run: where it lies.
+        make: its session, to train it first if that has not been done.
+    """
+    if make is not None:
+        with run.locked():
+            fit(run, make, words="pretraining")
+    result = run.read_result()
+    assert result is not None  # it was trained before
+    return load_weights(run.weights(result["iteration"]))[0]
+
+
+def _fit_pretrained(
+    run: Run, make: Callable[[], Session] | None, initial: StateDict
+) -> dict[str, Tensor]:
+    return fit_weights(pretrain(run, make), initial, str(run.folder))

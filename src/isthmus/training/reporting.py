@@ -1,0 +1,362 @@
+"""Metrics of a training: evaluations at the end of epochs, metrics.csv, TensorBoard, the
+console.
+"""
+
+import csv
+import io
+import logging
+import math
+import sys
+import time
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from isthmus import state_dicts, steps
+from isthmus.state_dicts import StateDict
+from isthmus.store.files import write_bytes
+from isthmus.training import loop, param_groups
+from isthmus.training.loop import Callback, Training
+from isthmus.training.session import Session
+
+log = logging.getLogger(__name__)
+
+METRIC_COLUMNS = ("step", "epoch", "split", "model", "metric", "value")
+
+
+@dataclass(frozen=True)
+class Number:
+    """One row of metrics.csv, apart from its moment."""
+
+    metric: str
+    value: float
+    split: str = ""  # train, val, test; empty for what belongs to no split
+    model: str = "plain"
+
+    @property
+    def tag(self) -> str:
+        """Name in TensorBoard, which groups by what comes before the first slash."""
+        return "/".join(part for part in (self.metric, self.split, self.model) if part)
+
+
+class Metrics:
+    """Appends to a run's metrics.csv and to its TensorBoard events.
+
+    What a killed job wrote after its last state is cut off when the run goes on, so that no row
+    is there twice or in part.
+
+    Args:
+        path: the table.
+        tensorboard: folder of the event files, or None for none.
+        iterations_per_epoch: optimizer steps in one epoch.
+    """
+
+    def __init__(self, path: Path, tensorboard: Path | None, iterations_per_epoch: int) -> None:
+        self.path, self.tensorboard = path, tensorboard
+        self.iterations_per_epoch = iterations_per_epoch
+        self.size = 0  # bytes of the table
+        self._writer: Any = None
+
+    def write(self, iteration: int, numbers: list[Number]) -> None:
+        """Append the numbers of one moment.
+
+        Raises:
+            OSError: the table cannot be written.
+        """
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        if self.size == 0:
+            rows.writerow(METRIC_COLUMNS)
+        epoch = round(iteration / self.iterations_per_epoch, 6)
+        for n in numbers:
+            rows.writerow([iteration, f"{epoch:g}", n.split, n.model, n.metric, repr(n.value)])
+        self._append(text.getvalue().encode())
+        writer = self._events(purge_step=None)
+        if writer is not None:
+            for n in numbers:
+                writer.add_scalar(n.tag, n.value, iteration)
+            writer.flush()
+
+    def write_hparams(self, hparams: dict[str, Any], numbers: list[Number]) -> None:
+        """Enter the run into TensorBoard's hparams tab, which compares the runs of a sweep.
+
+        Args:
+            hparams: numbers, texts and booleans by name.
+            numbers: written before, by which runs are to be compared.
+        """
+        writer = self._events(purge_step=None)
+        if writer is not None:
+            from torch.utils.tensorboard.summary import hparams as summaries
+
+            for summary in summaries(hparams, {n.tag: n.value for n in numbers}):
+                writer.file_writer.add_summary(summary)
+
+    def close(self) -> None:
+        """Write out what TensorBoard still holds."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The part of the table that belongs to the state it is saved with."""
+        content = self.path.read_bytes()[: self.size] if self.size else b""
+        return {"size": self.size, "content": zlib.compress(content)}
+
+    def load_state_dict(self, state: dict[str, Any], iteration: int) -> None:
+        """Cut off what was written after the state of an iteration; write anew what is lost.
+
+        Raises:
+            ValueError: the table is lost in whole or part, and the state, of an older version,
+                does not have it.
+        """
+        self.size = state["size"]
+        there = self.path.read_bytes() if self.path.exists() else b""
+        if "content" in state:
+            whole = zlib.decompress(state["content"])
+            if there[: self.size] != whole:
+                log.warning("%s: %s; written anew from state.pt", self.path, self._lack(there))
+                write_bytes(self.path, whole)
+        elif len(there) < self.size:
+            raise ValueError(
+                f"{self.path}: {self._lack(there)}; to train again from the beginning, remove "
+                f"{self.path.with_name('state.pt')} and result.json, if it is there"
+            )
+        if self.path.exists():
+            with self.path.open("r+b") as file:
+                file.truncate(self.size)
+        self._events(purge_step=iteration + 1)
+
+    def _lack(self, there: bytes) -> str:
+        """What is wrong with the table that is there, in words."""
+        if not self.path.exists():
+            return "is not there"
+        if len(there) < self.size:
+            return f"has {len(there)} of the {self.size} bytes that it had"
+        return "was changed since"
+
+    def _append(self, content: bytes) -> None:
+        try:
+            with self.path.open("ab" if self.size else "wb") as file:
+                file.write(content)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
+        self.size += len(content)
+
+    def _events(self, purge_step: int | None) -> Any:
+        if self._writer is None and self.tensorboard is not None:
+            from torch.utils.tensorboard import SummaryWriter  # a second to import
+
+            self._writer = SummaryWriter(str(self.tensorboard), purge_step=purge_step)
+        return self._writer
+
+
+class EpochReport:
+    """Evaluates a training at the end of each epoch.
+
+    Writes the numbers, keeps the weights of lowest validation loss and, per validation example,
+    who classified it correctly; tells the scheduler; stops when patience is out.
+
+    Args:
+        session: the training.
+        metrics: where numbers go, or None: a replay, whose numbers are already written.
+        save_predictions: whether to keep correctness per validation example.
+    """
+
+    def __init__(
+        self, session: Session, metrics: Metrics | None, save_predictions: bool = True
+    ) -> None:
+        self.session, self.metrics, self.save_predictions = session, metrics, save_predictions
+        self.best: dict[str, Tensor] = {}
+        self.best_loss, self.best_iteration, self.epochs_since_best = float("inf"), 0, 0
+        self.steps: dict[str, list[int]] = {}  # of the predictions, by model
+        self.correct: dict[str, list[Tensor]] = {}  # packed to bits
+        self.seconds = 0.0  # of training and of writing its states, without evaluations
+        self.summary = ""  # the latest epoch in a few words
+        self._began = time.perf_counter()
+        self._resumed_at = _examples_of_epoch(session.training)
+        self._names = [name for name, _ in session.model.named_parameters()]
+
+    def __call__(self, training: Training) -> None:
+        """Measure, write, and decide whether to go on."""
+        training.settle()
+        numbers = self._of_epoch(training)
+        models = self.session.models()
+        numbers += self._of_weights(models)
+        if self.session.data.val is not None:
+            numbers += self._of_validation(training, models)
+        if self.metrics:
+            self.metrics.write(training.iteration, numbers)
+        self._began, self._resumed_at = time.perf_counter(), 0
+
+    def _of_epoch(self, training: Training) -> list[Number]:
+        """Loss, accuracy and speed of the training batches since the last report."""
+        if training.iteration == 0:
+            self.summary = ""
+            return [Number("lr", training.lr())]  # of the first step
+        running, lr = training.running, param_groups.base_lr(training.optimizer)  # of the last step
+        seconds = time.perf_counter() - self._began  # of the epoch, or of its part since a resume
+        self.seconds += seconds
+        self.summary = f"train loss {running.loss():.3f}"
+        accuracy = [Number("accuracy", running.accuracy(), "train")]
+        return [
+            Number("loss", running.loss(), "train"),
+            *(accuracy if self.session.data.has_accuracy else []),
+            Number("lr", lr),
+            Number("seconds", seconds),
+            Number("images_per_second", (running.num_examples - self._resumed_at) / seconds),
+        ]
+
+    def _of_weights(self, models: dict[str, StateDict]) -> list[Number]:
+        plain = models["plain"]
+        numbers = []
+        for name, weights in models.items():
+            norm = state_dicts.norm(weights, self._names).item()
+            numbers.append(Number("weight_norm", norm, model=name))
+            if name != "plain":
+                distance = state_dicts.distance(plain, weights, self._names).item()
+                numbers.append(Number("weight_distance", distance, model=name))
+        return numbers
+
+    def _of_validation(self, training: Training, models: dict[str, StateDict]) -> list[Number]:
+        result = self.session.evaluator.evaluate(models, "val")
+        losses, accuracies = result.loss.tolist(), result.accuracy.tolist()
+        training.require_finite(losses[0], "validation loss", training.iteration)
+        numbers = []
+        has_accuracy = self.session.data.has_accuracy
+        for name, loss, accuracy in zip(models, losses, accuracies, strict=True):
+            numbers.append(Number("loss", loss, "val", name))
+            if has_accuracy:
+                numbers.append(Number("accuracy", accuracy, "val", name))
+        if self.save_predictions and has_accuracy:
+            for name, correct in zip(models, result.correct.cpu(), strict=True):
+                packed = torch.from_numpy(np.packbits(correct.numpy()))
+                self.steps.setdefault(name, []).append(training.iteration)
+                self.correct.setdefault(name, []).append(packed)
+        values = accuracies if has_accuracy else losses
+        shown = "  ".join(f"{n} {value:.3f}" for n, value in zip(models, values, strict=True))
+        self.summary += f"  val {'accuracy' if has_accuracy else 'loss'} {shown}"
+        if training.iteration > 0:
+            training.scheduler.observe(losses[0])
+        self._keep_best(training, losses[0])
+        return numbers
+
+    def _keep_best(self, training: Training, loss: float) -> None:
+        patience = self.session.recipe.patience
+        if loss < self.best_loss:
+            self.best = state_dicts.copy(training.model.state_dict())
+            self.best_loss, self.best_iteration = loss, training.iteration
+            self.epochs_since_best = 0
+        elif training.iteration > 0:
+            self.epochs_since_best += 1
+        training.stopped = patience is not None and self.epochs_since_best >= patience
+
+    def write_predictions(self) -> None:
+        """Write who classified which validation example correctly, after every epoch.
+
+        Arrays `indices` (examples,), `steps/<model>` (epochs,) and `correct/<model>`
+        (epochs, examples).
+        """
+        if not self.correct or self.session.data.val is None or self.metrics is None:
+            return
+        indices = self.session.data.val.indices.numpy()
+        arrays = {"indices": indices}
+        for model, packed in self.correct.items():
+            bits = np.stack([bits.numpy() for bits in packed])
+            correct = np.unpackbits(bits, axis=1, count=len(indices)).astype(bool)
+            arrays |= {f"steps/{model}": np.array(self.steps[model]), f"correct/{model}": correct}
+        content = io.BytesIO()
+        np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+        write_bytes(self.metrics.path.with_name("predictions.npz"), content.getvalue())
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that is remembered from epoch to epoch."""
+        return {
+            "best": self.best,
+            "best_loss": self.best_loss,
+            "best_iteration": self.best_iteration,
+            "epochs_since_best": self.epochs_since_best,
+            "stopped": self.session.training.stopped,
+            "steps": self.steps,
+            "correct": self.correct,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on as remembered, after the session has been loaded."""
+        self._resumed_at = _examples_of_epoch(self.session.training)
+        self.best = {name: t.to(self.session.device) for name, t in state["best"].items()}
+        self.best_loss, self.best_iteration = state["best_loss"], state["best_iteration"]
+        self.epochs_since_best = state["epochs_since_best"]
+        self.session.training.stopped = state["stopped"]
+        self.steps, self.correct = state["steps"], state["correct"]
+        self.seconds = state["seconds"]
+
+
+def _examples_of_epoch(training: Training) -> int:
+    """Examples that were seen in an epoch before it goes on; 0 at its beginning."""
+    in_epoch = training.iteration % training.iterations_per_epoch > 0
+    return training.running.num_examples if in_epoch else 0
+
+
+MOST_LINES = 100  # of one training, but for its first and last
+SECONDS_BETWEEN_LINES = 10.0  # of one among many trainings, of which a line an epoch is too much
+
+
+class Progress:
+    """Shows a training's progress and its latest numbers.
+
+    Args:
+        training: what is shown.
+        end: its last iteration.
+        report: whose numbers are shown.
+        bar: whether to draw a bar where there is a terminal.
+        words: what is trained, where it is one of several; its lines come less often then.
+    """
+
+    def __init__(
+        self, training: Training, end: int, report: EpochReport, bar: bool, words: str = ""
+    ) -> None:
+        self.training, self.end, self.report, self.words = training, end, report, words
+        hidden = not bar or not sys.stderr.isatty()
+        self.bar = tqdm(
+            total=end, initial=training.iteration, unit="it", disable=hidden, desc=words or None
+        )
+        self._told = time.monotonic()
+
+    def callbacks(self) -> list[Callback]:
+        """Count every step, and tell the numbers of every epoch; of many, of a hundred of them."""
+        per_epoch = self.training.iterations_per_epoch
+        apart = per_epoch * math.ceil(self.end / per_epoch / MOST_LINES)
+        last = self.end - self.end % per_epoch
+        return [
+            Callback(loop.after_every_step, lambda _: self.advance()),
+            Callback(lambda step: step % apart == 0 or step == last, lambda _: self.tell()),
+        ]
+
+    def advance(self) -> None:
+        """Count an optimizer step."""
+        self.bar.update()
+
+    def tell(self) -> None:
+        """Show the numbers of the epoch that has ended."""
+        if not self.bar.disable:
+            self.bar.set_postfix_str(self.report.summary)
+            return
+        training, now = self.training, time.monotonic()
+        if self.words and training.iteration < self.end:
+            if now - self._told < SECONDS_BETWEEN_LINES:
+                return
+        self._told = now
+        step = steps.to_text(training.iteration, training.iterations_per_epoch)
+        log.info("%s%s  %s", f"{self.words}: " if self.words else "", step, self.report.summary)
+
+    def close(self) -> None:
+        """Tell of an end within an epoch, and leave the bar as it is."""
+        if self.training.iteration % self.training.iterations_per_epoch:
+            self.tell()
+        self.bar.close()
