@@ -7,7 +7,7 @@ import pytest
 from isthmus.averaging import options as averaging_options
 from isthmus.branching import options as branching_options
 from isthmus.config import schema as config_schema
-from isthmus.config import validation
+from isthmus.config import signatures, validation
 from isthmus.connectivity import options as connectivity_options
 from isthmus.training import options as training_options
 
@@ -271,7 +271,7 @@ def test_eval_needs_a_checkpoint():
 @pytest.mark.parametrize("schema", ["InterpolateLine", "InterpolatePlane"])
 def test_saved_networks_must_be_named(schema):
     needed = {"InterpolateLine": ["start", "end"], "InterpolatePlane": ["plane"]}[schema]
-    values = dataclasses.asdict(getattr(config_schema, schema)())
+    values = dataclasses.asdict(signatures.locate(config_schema.dotpath(schema))())
     assert validation.validation_errors(values, schema) == [
         f"{n}: needs a value, {n}=..." for n in needed
     ]

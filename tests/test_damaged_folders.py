@@ -79,6 +79,9 @@ RESULTS = {  # of runs without tables
 }
 
 
+WITH_TABLES = ["half", "no_text", "list", "nothing"]
+
+
 def without_tables(folder, content):
     """What is left of a run whose only file beside its options is its summary."""
     made.training(folder)
@@ -104,6 +107,9 @@ def drawn(tmp_path_factory):
     for name, content in (RESULTS | {"evaluated": '{"evaluation": {}}'}).items():
         without_tables(outputs / f"train_of_{name}" / "seed_1", content)
     shutil.rmtree(outputs / "train_of_half" / "seed_1" / ".hydra")
+    for name in WITH_TABLES:
+        folder = made.training(outputs / f"train_with_{name}" / "seed_1")
+        (folder / "result.json").write_text(RESULTS[name])
     (outputs / "notes" / "seed_1").mkdir(parents=True)
     for name, target in (("system", "os.system"), ("beside", "beside.Data")):
         node = {"_target_": target, "command": f"touch {root}/ran", "root": "data"}
@@ -153,6 +159,15 @@ def test_a_damaged_run_is_left_out_and_named_once_on_the_console_and_on_the_page
 def test_a_run_without_tables_or_readable_results_is_named_once(drawn, name):
     _, _, done, page = drawn
     file = f"outputs/train_of_{name}/seed_1/result.json"
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if file in line]
+    assert len(lines) == 1, lines
+    assert file in page
+
+
+@pytest.mark.parametrize("name", WITH_TABLES)
+def test_unreadable_results_beside_a_whole_table_are_named_once(drawn, name):
+    _, _, done, page = drawn
+    file = f"outputs/train_with_{name}/seed_1/result.json"
     lines = [line for line in (done.stdout + done.stderr).splitlines() if file in line]
     assert len(lines) == 1, lines
     assert file in page

@@ -6,7 +6,7 @@ import pytest
 
 from isthmus.averaging import options as averaging_options
 from isthmus.branching import options as branching_options
-from isthmus.config import naming, schema
+from isthmus.config import naming, schema, signatures
 from isthmus.connectivity import options as connectivity_options
 from isthmus.training import options as training_options
 
@@ -188,7 +188,7 @@ def test_parts_that_are_off_are_one_run(off):
 
 def test_null_in_place_of_a_default_is_not_the_default(sources):
     text = "class Train:\n    patience: int | None = 3"
-    sources({"schemas_of_training.py": text})
+    sources({"training/options.py": text})
     assert naming.identity({"patience": None}, "Train") == {"patience": None}
     assert naming.identity({"patience": 3}, "Train") == {}
 
@@ -320,7 +320,9 @@ def interpolated(mode: str = "InterpolateBranches", **changes: Any) -> str:
     if mode == "InterpolateBranches":
         own = dataclasses.asdict(connectivity_options.InterpolateBranches(k1=1, k2=5)) | train()
     else:
-        own = dataclasses.asdict(getattr(schema, mode)(contents=["01", "23", "45"]))
+        own = dataclasses.asdict(
+            signatures.locate(schema.dotpath(mode))(contents=["01", "23", "45"])
+        )
         own |= {"dataset": {"root": "data"}}
     for key, change in changes.items():
         merges = isinstance(change, dict) and isinstance(own[key], dict)

@@ -73,7 +73,7 @@ def test_weights_say_how_they_were_trained(tmp_path):
     assert set(metadata["config"]) == {
         field.name for field in dataclasses.fields(options.Train)
     } - {"runtime", "output_dir", "snapshots"}
-    assert metadata["config"]["model"] == own["model"]
+    assert metadata["config"]["model"] == own["model"] | {"_target_": "MLP"}
 
 
 def test_a_part_that_refuses_its_values_is_named_before_the_data_is_read(tmp_path, monkeypatch):
@@ -185,6 +185,6 @@ def test_the_parametrization_reaches_parent_and_children(tmp_path):
         for seed in (1, 2, 3):  # 1 is the parent's
             run = made.tree.child(step, seed)
             _, metadata = files.load_weights(run.weights(run.read_result()["iteration"]))
-            assert metadata["config"]["parametrization"] == part
+            assert metadata["config"]["parametrization"] == part | {"_target_": "IPLLR"}
             _, of_parent = files.load_weights(made.tree.parent.weights(0))
             assert metadata["first_lrs"] == of_parent["first_lrs"]

@@ -15,7 +15,7 @@ def test_the_saved_model_computes_what_the_network_does(turn):
             signs = -torch.ones(1, network.widths[number]).double()
             network = rewrite_units(network, number, signs, torch.ones_like(signs))
     node = stacks.model_node(network)
-    assert node["_target_"].endswith("SkipMLP" if turn else "mlp.MLP")
+    assert node["_target_"].endswith("SkipMLP" if turn else "MLP")
     model = rebuild.build_model(
         {"config": {"model": node}, "input_shape": [3], "num_classes": 2}
     ).double()

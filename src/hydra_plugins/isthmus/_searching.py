@@ -31,7 +31,7 @@ def search(sweeper: Any, arguments: Sequence[str]) -> None:
     """Make trials until the study has as many as asked for, then say what was found.
 
     Args:
-        sweeper: `sweepers.Study`, set up.
+        sweeper: `sweepers.OptunaStudy`, set up.
         arguments: overrides as they were typed.
 
     Raises:

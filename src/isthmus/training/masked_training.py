@@ -88,15 +88,19 @@ def read_mask(file: str | None) -> Mask | None:
     """The mask that saved weights were trained under; None where they all have a place.
 
     Args:
-        file: of weights; None for none.
+        file: of weights, as typed after `pretrain.weights=`; None for none.
 
     Raises:
         FileNotFoundError: it is not there, nor the mask that it names.
-        ValueError: the mask is another one than when the weights were saved, or they name a path.
+        ValueError: it is not a file of weights, the mask is another one than when the weights were
+            saved, or they name a path.
     """
     if file is None:
         return None
-    metadata = files.load_metadata(Path(file))
+    try:
+        metadata = files.load_metadata(Path(file))
+    except ValueError as error:
+        raise ValueError(f"pretrain.weights={error}") from error
     named = metadata.get("mask")
     if named is None:
         return None
