@@ -337,8 +337,8 @@ def test_a_plane_that_was_killed_goes_on_and_ends_as_an_uninterrupted_one(traine
             ["start={a}", "end={narrow}"],
             ["{narrow} is not of the architecture of {a}: model.width"],
         ),
-        (["plane=[{a},{b},{a}]"], ["plane: the three networks lie on one line, which spans no"]),
-        ([*TINY, "k1=2", "k2=1,2"], ["k1=2ep k2=2ep: 4ep lies after the end of the main branch"]),
+        (["plane=[{a},{b},{a}]"], ["plane: the three networks are on one line, which spans no"]),
+        ([*TINY, "k1=2", "k2=1,2"], ["k1=2ep k2=2ep: 4ep is after the end of the main branch"]),
         (
             [*TINY, "k1=1", "k2=1", "splits=[val]", "dataset.val_fraction=0"],
             ["splits=val: this data set has train, test"],

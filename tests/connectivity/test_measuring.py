@@ -99,9 +99,9 @@ def test_distance_and_cosine_are_of_the_parameters_without_running_statistics():
         np.concatenate([network[name].double().numpy().ravel() for name in names])
         for network in (both.start, both.given)
     )
-    assert both.apart["distance"] == pytest.approx(np.linalg.norm(one - other), rel=1e-6)
+    assert both.separation["distance"] == pytest.approx(np.linalg.norm(one - other), rel=1e-6)
     cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
-    assert both.apart["cosine"] == pytest.approx(cosine, rel=1e-9)
+    assert both.separation["cosine"] == pytest.approx(cosine, rel=1e-9)
 
 
 def test_an_aligned_line_is_the_line_to_the_permuted_network_and_no_longer(build):
@@ -118,7 +118,7 @@ def test_an_aligned_line_is_the_line_to_the_permuted_network_and_no_longer(build
         build, plain.start, by_hand, barriers.parse_alphas(3), toys.data(), "test", "reset"
     )
     torch.testing.assert_close(numbers(found["curves"]["test"]), naive, rtol=0, atol=1e-6)
-    assert found["distance"] <= plain.apart["distance"]
+    assert found["distance"] <= plain.separation["distance"]
 
 
 def test_what_is_known_is_not_evaluated_again():

@@ -170,7 +170,7 @@ def _errors_of_instability(own: dict[str, Any]) -> list[str]:
     for name in ("vary", "splits"):
         if not own[name]:
             found.append(f"instability.{name}=[]: must hold at least one value")
-    return found + [f"instability.{error}" for error in options.errors_of_alphas(own)]
+    return found + [f"instability.{error}" for error in options.alphas_errors(own)]
 
 
 def _is_default(value: Any, argument: signatures.Argument) -> bool:

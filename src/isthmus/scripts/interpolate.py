@@ -53,7 +53,11 @@ def between_branches(own: Values, run: store_files.Run, threads: Threads) -> boo
     """Lines from a main branch to those that left it k2 before; whether any was missing."""
     name = f"spawn_{naming.run_name(own, 'Spawn')}"  # the store of legs, common with spawn.py
     tree = SpawnTree(Path(own["output_dir"]).absolute() / name / f"seed_{own['global_seed']}")
-    seeds, request, store = options.child_seeds(own), LineRequest.of(own), LineRecords(run.folder)
+    seeds, request, store = (
+        options.child_seeds(own),
+        LineRequest.from_values(own),
+        LineRecords(run.folder),
+    )
     main_branch, pairs = tree.parent.read_result(), list[BranchPair]()
     if main_branch is not None:
         pairs = pairs_of(own, main_branch["iterations_per_epoch"], main_branch["end"])
@@ -76,7 +80,7 @@ def measure_branches(
     from isthmus.connectivity import line
 
     torch.set_num_threads(threads(tree.parent.read_result()))
-    seeds, request = options.child_seeds(own), LineRequest.of(own)
+    seeds, request = options.child_seeds(own), LineRequest.from_values(own)
     family = branching_family.build_family(own, tree)
     session = family.session
     session.evaluator.check_splits(request.splits)
@@ -104,7 +108,7 @@ def pairs_of(own: Values, iterations_per_epoch: int, end: int) -> list[BranchPai
 def between_saved(own: Values, run: store_files.Run, threads: Threads) -> bool:
     """The line between two saved networks; whether any of it was missing."""
     files = [existing(name, own[name]) for name in ("start", "end")]
-    request, store = LineRequest.of(own), LineRecords(run.folder)
+    request, store = LineRequest.from_values(own), LineRecords(run.folder)
     missing = not store.has([(None, None)], request)
     if missing:
         from isthmus.connectivity import line
@@ -129,7 +133,7 @@ def report(store: LineRecords, lines: Sequence[plan.Named], request: LineRequest
 def over_plane(own: Values, run: store_files.Run, threads: Threads) -> bool:
     """A grid of the plane through three saved networks; whether any point of it was missing."""
     three, others = ([existing(name, f) for f in own[name]] for name in ("plane", "project"))
-    request, files = plan.PlaneRequest.of(own), plan.PlaneFiles(run.folder)
+    request, files = plan.PlaneRequest.from_values(own), plan.PlaneFiles(run.folder)
     with run.locked():
         missing = not files.is_done(request, others)
         if missing:
