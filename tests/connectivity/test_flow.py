@@ -55,7 +55,7 @@ def test_a_module_that_makes_several_tensors_is_named():
 
 
 def test_an_unknown_function_is_named_with_its_module():
-    message = r"^model: cannot permute units through 'softmax' in its module '1' \(Block\): nothing"
+    message = r"^model: cannot permute units through 'softmax' in its module '1' \(Block.): unsupported"
     with pytest.raises(ValueError, match=message):
         permutation_spec.find_groups(nn.Sequential(nn.Conv2d(2, 4, 3), Block()), IMAGES)
 

@@ -82,7 +82,7 @@ def spawn(cfg: DictConfig, tree: SpawnTree, request: SpawnRequest, legs: Legs | 
 
 def report(tree: SpawnTree) -> None:
     """Put the tables of the whole tree together, and draw what they hold if it is new."""
-    with tree.tables_locked():
+    with tree.lock_tables():
         averages, distances = (
             results.sort_rows(results.collect_averages(tree)),
             results.collect_distances(tree),
