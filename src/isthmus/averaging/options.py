@@ -44,7 +44,7 @@ class Average:
     method: Literal["uniform", "weighted", "ema", "latest", "greedy_soup", "uniform_soup"] = (
         "uniform"
     )
-    weights: list[float] | None = None  # weighted: one a checkpoint
+    weights: list[float] | None = None  # weighted: one per checkpoint
     decay: float | None = None  # ema
     num: int | None = None  # latest
     bn: Literal["reset", "average", "keep"] = "reset"
