@@ -33,7 +33,7 @@ def main(cfg: DictConfig) -> None:
         with locks.shared(tree.folder):
             try:
                 if is_done(cfg, tree, request):
-                    log.info("done before: nothing to compute")
+                    log.info("results are complete; nothing to compute")
                     launch.compare_threads(cfg, tree.level(0).read_result())
                 else:
                     prune(cfg, tree, request)
@@ -162,7 +162,7 @@ def branch_of(cfg: DictConfig, study: "PruningStudy", folder: str) -> "Branch":
 def tabulate(cfg: DictConfig, tree: PruningTree) -> None:
     """Put the table of the whole tree together."""
     if tree.levels():
-        with tree.tables_locked():
+        with tree.lock_tables():
             store_files.write_csv(
                 tree.table,
                 results.LEVELS,
@@ -175,7 +175,7 @@ def tabulate(cfg: DictConfig, tree: PruningTree) -> None:
 
 def draw(tree: PruningTree, others: Sequence[Path]) -> None:
     """Draw what this study, its other seeds and the studies beside it hold, if that is new."""
-    with tree.tables_locked():
+    with tree.lock_tables():
         files = results.compare_studies(tree, others)
         of_pairs = results.collect_instability(files)
         tables = {os.path.relpath(path, tree.folder): path for path in [*files, *of_pairs]}
