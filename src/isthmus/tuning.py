@@ -24,7 +24,7 @@ from isthmus import sweeps
 from isthmus.store import locks
 from isthmus.store.files import write_csv
 
-# Optuna 2 needs SQLAlchemy 1.4, which else warns that there is a later one.
+# Optuna 2 needs SQLAlchemy 1.4, which would warn about newer versions.
 os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")
 
 

@@ -38,7 +38,7 @@ class LedgerLauncher:
         finally:
             sweeps.write_table(self.sweep)
         # Hydra would raise the error of a failed job, which the job has logged.
-        return [JobReturn(overrides=words, status=JobStatus.COMPLETED) for words in job_overrides]
+        return [JobReturn(overrides=each, status=JobStatus.COMPLETED) for each in job_overrides]
 
     def _launch(self, job_overrides: Sequence[Sequence[str]], first: int) -> None:
         if hasattr(self.launcher, "_EXECUTOR"):  # the launchers of hydra-submitit-launcher

@@ -13,7 +13,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.plugins.sweeper import Sweeper
 
-# A sampler is made, and so Optuna imported, before anything here is called.
+# Building a sampler imports Optuna, before anything here is called.
 os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")
 logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs its own set-up
 

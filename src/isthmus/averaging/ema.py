@@ -26,8 +26,8 @@ class EMA:
 
         Args:
             decay: per optimizer step, in [0, 1); several make several averaged models.
-            bn: whether the averaged batch-norm statistics are meant to be used as they are, or to
-                be re-estimated by whoever evaluates the average.
+            bn: whether evaluations use the averaged batch-norm statistics, or estimate them again
+                ("reset").
 
         Raises:
             ValueError: a value is not allowed, or appears twice.

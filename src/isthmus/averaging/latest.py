@@ -25,8 +25,8 @@ class Latest:
         Args:
             num: how many are averaged, at least 1; each takes as much memory as the model.
             every: time between two, at least one iteration.
-            bn: whether the averaged batch-norm statistics are meant to be used as they are, or to
-                be re-estimated by whoever evaluates the average.
+            bn: whether evaluations use the averaged batch-norm statistics, or estimate them again
+                ("reset").
 
         Raises:
             ValueError: a value is not allowed.

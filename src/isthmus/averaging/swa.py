@@ -29,8 +29,8 @@ class SWA:
             start: the first moment, in the paper after three quarters of the training, as 135
                 epochs are of 180; "0ep" is the state that `start` is called with.
             every: time between two moments, at least one iteration.
-            bn: whether the averaged batch-norm statistics are meant to be used as they are, or to
-                be re-estimated by whoever evaluates the average.
+            bn: whether evaluations use the averaged batch-norm statistics, or estimate them again
+                ("reset").
 
         Raises:
             ValueError: a value is not allowed.

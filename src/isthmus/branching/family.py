@@ -128,7 +128,7 @@ class BranchFamily:
 
         Args:
             plan: with the spawn steps.
-            snapshots: to keep besides.
+            snapshots: to keep in addition.
             to_its_end: whether its end is to be trained on from.
             option: the name of the option with the spawn steps, for the message.
 
@@ -154,16 +154,16 @@ class BranchFamily:
             )
 
     def train_children(self, plan: SpawnPlan) -> None:
-        """Train the children of all spawn steps to the length asked for."""
+        """Train the children of all spawn steps to the requested length."""
         missing = [
             (spawn_step, seed)
             for spawn_step in plan.spawn_steps
             for seed in plan.request.child_seeds
             if not self._is_complete(plan, spawn_step, seed)
         ]
-        self.do([partial(train_child, plan, *child) for child in missing])
+        self.run_tasks([partial(train_child, plan, *child) for child in missing])
 
-    def do(self, tasks: Sequence[Callable[["BranchFamily"], int]]) -> None:
+    def run_tasks(self, tasks: Sequence[Callable[["BranchFamily"], int]]) -> None:
         """Run tasks of a family, here or in parallel in the workers.
 
         Args:
@@ -251,7 +251,7 @@ def train_branch_pairs(
         family: of all of them.
         departures: each with a branch of every seed.
         seeds: of the branches.
-        snapshots: of the parent, to keep besides.
+        snapshots: of the parent, to keep in addition.
 
     Raises:
         ValueError: training stopped before a moment of comparison, or a branch would be the main

@@ -91,7 +91,7 @@ class SplitMerge:
 
 @dataclass
 class Spawn(Family):
-    """`spawn.py`."""
+    """Options of `spawn.py`."""
 
     spawn_steps: str | list[Step] | None = None
     spawn_step: Step | None = None  # only this one

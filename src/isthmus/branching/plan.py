@@ -71,7 +71,7 @@ class SpawnTree:
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
-    """Seeds as they stand in names and tables: "1-2-3"."""
+    """Seeds as text in names and tables: "1-2-3"."""
     return "-".join(map(str, seeds))
 
 
@@ -80,7 +80,7 @@ BACK_POWERS = {"back": (), "back_plus_one": (2,), "back_plus_three": (1, 2, 4)} 
 
 @dataclass(frozen=True, kw_only=True)
 class SpawnRequest:
-    """What a user asks of a tree, as typed; see `python spawn.py --help`."""
+    """The options of a tree, as typed; see `python spawn.py --help`."""
 
     spawn_steps: Snapshots
     child_seeds: list[int]
@@ -147,7 +147,7 @@ class SpawnPlan:
         return max([self.end, *(step + self.child_length for step in self.spawn_steps)])
 
     def text(self, iteration: int) -> Step:
-        """A moment as it stands in names of folders."""
+        """An iteration as text in names of folders."""
         return steps.to_text(iteration, self.iterations_per_epoch)
 
     def kept_by_child(self, spawn_step: int) -> list[int]:

@@ -425,7 +425,7 @@ def _branches(rows: list[Row]) -> str:
     names = [f"{kind} {number}".rstrip() for kind, number in kinds]
     head = ["spawned at", "compared at", *names]
     lines = [
-        f"mean {split} accuracy of {model} children, and of averages of so many networks "
+        f"mean {split} accuracy of {model} children, and of averages of as many networks "
         f"(bn={rows[0]['bn']})"
     ]
     lines.append("  ".join(head))

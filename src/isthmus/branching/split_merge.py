@@ -129,7 +129,9 @@ class MergeTrainer:
         if self.family.workers is None:  # with one session for all children of the leg
             self.family.num_steps += sum(self.train_child(leg, seed) for seed in missing)
         else:
-            self.family.do([partial(train_leg_child, self.legs, leg, seed) for seed in missing])
+            self.family.run_tasks(
+                [partial(train_leg_child, self.legs, leg, seed) for seed in missing]
+            )
 
     def train_child(self, leg: int, seed: int) -> int:
         """Train a child of a leg; returns how many optimizer steps were made."""

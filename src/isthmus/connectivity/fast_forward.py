@@ -118,7 +118,7 @@ _LAYERS: dict[type[nn.Module], type[nn.Module]] = {  # batch norms, by what can 
 
 
 class FoldedNetwork:
-    """One network in memory, to evaluate many sets of weights with, one after the other.
+    """A network with folded batch norm, to evaluate many sets of weights one after the other.
 
     `network` is its graph, which holds the weights loaded last.
 
@@ -147,7 +147,7 @@ class FoldedNetwork:
 
     @torch.no_grad()
     def load(self, weights: StateDict) -> None:
-        """Take on weights, under the names of the network as it was before folding."""
+        """Load weights, under the names that they have in the network before folding."""
         folded: dict[str, Tensor] = {}
         for layer, (norm, eps) in self._pairs.items():
             weight, bias = fold_layer(weights, layer, norm, eps)
@@ -158,8 +158,8 @@ class FoldedNetwork:
 
     def logits(self, inputs: Tensor) -> Tensor:
         """(1, batch, classes), of the weights loaded last."""
-        whole = len(inputs) == self._compile_size
-        return (self._compiled if whole else self.network)(inputs).unsqueeze(0)
+        is_full = len(inputs) == self._compile_size
+        return (self._compiled if is_full else self.network)(inputs).unsqueeze(0)
 
 
 def fold_batch_norms(graph: fx.GraphModule) -> dict[str, tuple[str, float]]:
@@ -221,7 +221,7 @@ def _foldable(layer: nn.Module, norm: _BatchNorm) -> bool:
 
 @dataclass(frozen=True)
 class Segment:
-    """From one batch-norm layer, or from the inputs of the network, to what the next one gets.
+    """The part of a network between two batch-norm layers, or from its inputs to the first.
 
     Args:
         ends: the next batch norm.
@@ -230,7 +230,7 @@ class Segment:
         spent: those that none of them needs.
         network: of what it takes, and of mean and variance for the batch norm it begins with;
             returns what it gives, and mean and variance of what the next one gets.
-        compiled: the same as compiled code, if that was asked for.
+        compiled: the same as compiled code, if requested; else `network`.
     """
 
     ends: fx.Node
@@ -243,7 +243,7 @@ class Segment:
     def run(
         self, values: dict[fx.Node, Any], statistics: Sequence[Tensor], as_compiled: bool
     ) -> ChannelStats:
-        """Moments of what the next batch norm gets.
+        """Run the segment; returns the moments of the inputs of the next batch norm.
 
         Args:
             values: what earlier segments gave of the same examples; here it is brought up to date.
@@ -276,7 +276,7 @@ def batch_norm_layers(graph: fx.GraphModule) -> dict[fx.Node, _BatchNorm]:
 
 
 def cut_segments(graph: fx.GraphModule, compiled: bool = False) -> list[Segment]:
-    """The segments that end with each batch norm; what follows the last is left out.
+    """Cut a network into segments between batch-norm layers; the rest after the last is left out.
 
     They hold the parameters of `graph` themselves.
 
@@ -394,8 +394,8 @@ class BatchNormEstimator:
         updated, statistics = dict(weights), list[Tensor]()
         for segment in self._segments:
             moments = [
-                segment.run(values, statistics, whole)
-                for values, whole in zip(parts, self._whole, strict=True)
+                segment.run(values, statistics, as_compiled)
+                for values, as_compiled in zip(parts, self._whole, strict=True)
             ]
             mean, variance, count = batch_norm.merge_stats(moments)
             unbiased = variance * (count / (count - 1))

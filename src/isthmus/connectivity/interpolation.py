@@ -83,7 +83,7 @@ class InterpolationEvaluator:
 
     `method` says which. "first layer": the network begins, flattening aside, with a linear layer,
     which is computed for the networks and combined for the points. "folded": batch norm is folded
-    into the layers before it, or compiling pays. "plain": any other network, each point by the
+    into the layers before it, or compiling is faster. "plain": any other network, each point by the
     evaluator. Batch-norm statistics are estimated in parts, if a single pass of the evaluator would
     do. First the logits that the mean of the networks makes of a few examples are also computed
     plainly, both in full precision; if they differ by more than rounding, all is done plainly.

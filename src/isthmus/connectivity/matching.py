@@ -86,16 +86,16 @@ def correlations(
     moments = [[_CrossMoments() for _ in group.inputs] for group in groups]
     for chunk in batches:
         first, second = (recorder.record(chunk) for recorder in both)
-        for group, places in zip(groups, moments, strict=True):
-            for axis, place in zip(group.inputs, places, strict=True):
+        for group, reads in zip(groups, moments, strict=True):
+            for axis, moment in zip(group.inputs, reads, strict=True):
                 # Channels are axis 1 of activations as they are of the weight that reads them.
                 for one, other in zip(first[axis.name], second[axis.name], strict=True):
-                    place.add(axis.rows(one), axis.rows(other))
+                    moment.add(axis.rows(one), axis.rows(other))
     matrices = []
-    for group, places in zip(groups, moments, strict=True):
+    for group, reads in zip(groups, moments, strict=True):
         total = torch.zeros(group.size, group.size, dtype=torch.float64)
-        for place in places:
-            total += place.correlations() / len(places)
+        for read in reads:
+            total += read.correlations() / len(reads)
         matrices.append(total)
     return matrices
 

@@ -1,4 +1,4 @@
-"""Which hidden units of a network can be permuted, found by following its graph; permuting them.
+"""Finds which hidden units of a network can be permuted, from its traced graph; permutes them.
 
 A permutation spec in the sense of Ainsworth et al., 2023 (git re-basin).
 """
@@ -140,7 +140,7 @@ class Flow:
         return units
 
     def _note(self, tensor: str, dim: int, units: list[int]) -> None:
-        """Let the indices on an axis belong to `units`, beside those that they belong to."""
+        """Join `units` with the units that the indices on an axis belong to."""
         self.units.join(self.axes.setdefault((self._names[tensor], dim), units), units)
 
     def _sum(self, node: fx.Node) -> list[int]:
@@ -216,7 +216,7 @@ class Units:
         self._num_blocks = 0
 
     def block(self, size: int) -> list[int]:
-        """A new block of `size` units."""
+        """Make a new block of `size` units."""
         first = len(self._parents)
         units = list(range(first, first + size))
         self._parents += units
@@ -225,13 +225,13 @@ class Units:
         return units
 
     def tie(self, units: list[int]) -> None:
-        """From now on these change places with each other only."""
+        """Restrict these units: they change places with each other only."""
         for unit in units:
             self._blocks[self.representative(unit)].append(self._num_blocks)
         self._num_blocks += 1
 
     def fix(self, units: list[int]) -> None:
-        """From now on these keep their places."""
+        """Fix these units: they keep their places."""
         for unit in units:
             self._blocks[self.representative(unit)].append(FIXED)
 
@@ -303,7 +303,7 @@ class PermutationGroup:
 
 
 def find_groups(model: nn.Module, inputs: Tensor) -> list[PermutationGroup]:
-    """Groups of interchangeable hidden units, read off the forward pass of a model.
+    """Find the groups of interchangeable hidden units, from the forward pass of a model.
 
     Inputs and logits keep their places. What is added shares a permutation, so a residual stream
     is one group. Where a shortcut pads with channels of zeros (option A of He et al., 2016), the

@@ -41,16 +41,16 @@ class BranchPair:
 
     @property
     def total(self) -> int:
-        """Where they are compared, counted from the beginning."""
+        """The iteration at which they are compared, from the beginning of training."""
         return self.k1 + self.k2
 
     def text(self, iteration: int) -> steps.Step:
-        """A moment as it stands in names of files."""
+        """An iteration as text in names of files."""
         return steps.to_text(iteration, self.iterations_per_epoch)
 
     @property
     def name(self) -> str:
-        """Of the pair, such as "k1_1ep_k2_5ep"."""
+        """Name of the pair, such as "k1_1ep_k2_5ep"."""
         return f"k1_{self.text(self.k1)}_k2_{self.text(self.k2)}"
 
     def moments(self) -> dict[str, float | int]:
@@ -103,7 +103,7 @@ class LineGrid:
     """The points at which a line is evaluated: equal grids are equal however they were typed."""
 
     alphas: int | tuple[float, ...]  # their number, if evenly spaced; or the alphas
-    refine: int | None  # so many more, around the largest excess of each line
+    refine: int | None  # number of further alphas around the largest excess of each line
 
     @classmethod
     def from_alphas(cls, alphas: int | Sequence[float], refine: int | None) -> "LineGrid":
@@ -229,7 +229,7 @@ class LineStudy:
 
     @property
     def branches(self) -> list[LineRecords]:
-        """Those with lines, in order of their seeds."""
+        """Main branches with measured lines, in order of their seeds."""
         branches = [LineRecords(path) for path in self.folder.glob(f"{SEED}*")]
         with_lines = [records for records in branches if records.seed is not None and records.files]
         return sorted(with_lines, key=lambda records: records.seed or 0)

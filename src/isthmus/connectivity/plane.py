@@ -178,7 +178,7 @@ class Surface:
             bn: as in `InterpolationEvaluator.evaluate`.
             splits: on which to evaluate.
             progress: whether to show a bar where there is a terminal.
-            older: points each way of the whole grid of a table that does not say it.
+            older: points each way of the complete grid in a table without a column for it.
 
         Returns:
             How many points were evaluated.
@@ -214,8 +214,8 @@ class Surface:
     def _read(self, table: Path, older: int | None) -> list[Row]:
         """The rows of a table; of one of an older version, those with the treatment of today.
 
-        There the three networks kept their own batch-norm statistics. A grid without their places
-        is not whole.
+        There the three networks kept their own batch-norm statistics. Without their points a
+        grid is not complete.
         """
         rows = read_surface(table)
         treated = [row for row in rows if row[0] is not None or not self._is_corner(row[1])]
@@ -282,7 +282,7 @@ def networks_table(
 
     Args:
         plane: through the first three.
-        networks: by name; each is made, or read, when its turn comes.
+        networks: names, and functions that load them, called one after the other.
         points: with the data.
         splits: on which to evaluate.
         bn: as in `InterpolationEvaluator.evaluate`.

@@ -246,7 +246,7 @@ class ExtractRuntime:
 
 @dataclass
 class Extract:
-    """`extract.py`."""
+    """Options of `extract.py`."""
 
     teacher: str | None = MISSING  # a weights file, or "synthetic"; null: datagen=file has outputs
     fingerprint: str | None = None  # of that file, by which a run is named

@@ -32,7 +32,7 @@ HELD_OUT = 10_000  # largest number of held-out inputs of a source
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """Inputs, flattened.
+    """Flattened inputs of a teacher, with outputs and labels where these are known.
 
     Args:
         inputs: (batch, features), to train on.

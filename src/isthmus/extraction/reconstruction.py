@@ -90,7 +90,7 @@ def fold_signs(network: Stack, inputs: Tensor) -> SignFolding:
 
 
 def share_of_path(network: Stack, number: int, inputs: Tensor) -> float:
-    """Variance of what comes by the affine path around a layer, over that of all that is read."""
+    """Share of the affine path around a layer in the variance of what the next layer reads."""
     reader, sources = network.layers[number + 1], network.sources([inputs], number + 1)
     if len(reader.blocks) == 1:
         return 0.0

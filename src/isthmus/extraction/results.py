@@ -191,13 +191,13 @@ def summarize(
         {"layer": number} | summarize_clustering(level, left)
         for number, (level, left) in enumerate(zip(result.levels, result.left, strict=True), 1)
     ]
-    whole = _measure_network(task, result, result.network, beta)
-    for level, layer in zip(levels, whole.pop("layers", []), strict=False):
+    tuned = _measure_network(task, result, result.network, beta)
+    for level, layer in zip(levels, tuned.pop("layers", []), strict=False):
         level.update(layer)
     before = _measure_network(task, result, result.before, beta)
     before.pop("layers", None)
     return {
-        **whole,
+        **tuned,
         "num_units": [level.clustering.num_kept for level in result.levels],
         "num_inputs_compared": None if result.kept is None else int(result.kept.sum()),
         "before_finetuning": before,

@@ -135,7 +135,7 @@ class Children:
     """Trains the missing children of levels (Frankle et al., 2020).
 
     A child begins exactly as its level does; a child of the dense level begins at the rewind step.
-    A child whose streams of chance all have the study's seeds is its level once more.
+    A child whose streams of chance all have the study's seeds repeats its level.
 
     Args:
         study: whose levels are trained.

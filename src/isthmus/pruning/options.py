@@ -231,7 +231,7 @@ class Instability:
 
 @dataclass
 class Prune(Train):
-    """`prune.py`."""
+    """Options of `prune.py`."""
 
     pruning: Any = MISSING
     pretrain: Pretrain = field(default_factory=Pretrain)

@@ -96,7 +96,7 @@ def sparsity_file(run: Run) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class PruneRequest:
-    """What a user asks of a study, as typed; see `python prune.py --help`.
+    """The options of a study, as typed; see `python prune.py --help`.
 
     `start` is the length of the pretraining, "0" if there is none; `branch` is the name of the
     requested branch's folder in that of each level.
