@@ -124,12 +124,12 @@ class BranchFamily:
         to_its_end: bool = False,
         option: str = "spawn_steps",
     ) -> None:
-        """Train the parent to its end, keeping every spawn step.
+        """Train the parent to its end, with a snapshot at every spawn step.
 
         Args:
             plan: with the spawn steps.
             snapshots: to keep in addition.
-            to_its_end: whether its end is to be trained on from.
+            to_its_end: whether to keep a snapshot at its end, to continue from.
             option: the name of the option with the spawn steps, for the message.
 
         Raises:

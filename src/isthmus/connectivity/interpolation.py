@@ -20,11 +20,11 @@ from isthmus.training.recipe import should_compile
 
 
 def combine(networks: Sequence[StateDict], shares: Tensor) -> dict[str, Tensor]:
-    """The sum of networks, each times its share, where the shares add up to 1.
+    """The weighted sum of networks, with shares that add up to 1.
 
-    It is computed from the network of the largest share on (the first of those, if several have
-    it), as that plus each other's share of the difference from it: so a network itself, and any
-    combination of equal networks, comes out exactly. Integers are those of that network.
+    It is computed as the network of the largest share (the first if several have it), plus the
+    share of each other network times its difference from that one: so a network itself, and any
+    combination of equal networks, is exact. Integers are those of the network of largest share.
 
     Args:
         networks: state dicts of one architecture, on one device.
@@ -81,12 +81,13 @@ class Curve:
 class InterpolationEvaluator:
     """Evaluates affine combinations of networks in the fastest way that suits the architecture.
 
-    `method` says which. "first layer": the network begins, flattening aside, with a linear layer,
-    which is computed for the networks and combined for the points. "folded": batch norm is folded
-    into the layers before it, or compiling is faster. "plain": any other network, each point by the
-    evaluator. Batch-norm statistics are estimated in parts, if a single pass of the evaluator would
-    do. First the logits that the mean of the networks makes of a few examples are also computed
-    plainly, both in full precision; if they differ by more than rounding, all is done plainly.
+    `method` says which. "first layer": the network begins, after flattening if any, with a linear
+    layer, whose outputs are computed for the networks and combined for the points. "folded": batch
+    norm is folded into the layers before it, or compiling is faster. "plain": the evaluator
+    evaluates each point of any other network. Batch-norm statistics that the evaluator would
+    estimate in a single pass are estimated in parts. At first use, logits of the mean of the
+    networks on a few examples are computed by the fast and by the plain method, in full precision;
+    if they differ by more than rounding, all points are evaluated plainly.
 
     Args:
         evaluator: of the networks by themselves, with the data.

@@ -169,9 +169,10 @@ class Surface:
     ) -> int:
         """Evaluate what a table lacks of this grid, and write it after every point.
 
-        Points that this grid has in common with others of the table are taken from there. Where the
-        first layer is computed for many points at once (see `InterpolationEvaluator`) it is written
-        after every row of the grid, which takes less than a point of other networks.
+        Points that other grids of the table have in common with this one are not evaluated again.
+        Where the first layer is computed for many points at once (see `InterpolationEvaluator`) the
+        table is written after every row of the grid, which is faster than a point of other
+        networks.
 
         Args:
             table: of grids of this plane, with batch-norm statistics of this sort.
