@@ -60,7 +60,7 @@ def test_again_is_done_and_another_gamma_uses_the_same_students(extracted):
     folder, output = extracted
     before = {path: path.stat().st_mtime_ns for path in files(folder) if ".hydra" not in path.parts}
     again = run("extract.py", *SYNTHETIC, cwd=folder)
-    assert "done before" in again.stdout
+    assert "results are complete" in again.stdout
     assert again.stdout.splitlines()[1:] == output.splitlines()[-5:]
     assert {path: path.stat().st_mtime_ns for path in before} == before
     run("extract.py", *SYNTHETIC, "extraction.gamma=1.0", cwd=folder)
@@ -78,7 +78,7 @@ def test_an_extraction_that_was_killed_goes_on_bit_for_bit(extracted, tmp_path):
         process.kill()
     assert not list(tmp_path.rglob("students.csv")), "killed too late to prove anything"
     done = run("extract.py", *SYNTHETIC, cwd=tmp_path)
-    assert "4 students: going on from epoch" in done.stdout
+    assert "4 students: resuming from epoch" in done.stdout
     whole, parted = (only(folder, "outputs/*/*") for folder in (extracted[0], tmp_path))
     assert (whole / "losses.csv").read_bytes() == (parted / "losses.csv").read_bytes()
     (clustering,) = (path.name for path in parted.glob("clustering_*"))

@@ -100,7 +100,7 @@ def test_a_grid_that_is_there_is_done_at_once(grid):
     folder, _ = grid
     before = contents(folder)
     again = run("interpolate.py", *GRID, cwd=folder).stdout
-    assert again.count("done before: nothing to compute") == 4
+    assert again.count("results are complete; nothing to compute") == 4
     assert "optimizer steps" not in again
     assert contents(folder) == before
 
@@ -217,7 +217,7 @@ def test_two_trained_networks_are_aligned_and_come_closer(trained, tmp_path):
         assert float(row["distance"]) < state_dicts.distance(start, end, start)
         assert float(row["cosine"]) > state_dicts.cosine(start, end, start)
     assert len(read(study / "lines.csv")) == 2 * (25 + 3)
-    assert "done before" in line_between(first, second, cwd=tmp_path, **asked)
+    assert "results are complete" in line_between(first, second, cwd=tmp_path, **asked)
 
 
 def test_a_line_along_which_nothing_changes_is_flat_and_says_what_its_ends_are(tmp_path):
@@ -305,7 +305,7 @@ def test_a_plane_that_was_killed_goes_on_and_ends_as_an_uninterrupted_one(traine
     run("interpolate.py", *arguments, cwd=tmp_path)
     assert table.read_text().replace("123.0", known[0]["loss"], 1) == whole.read_text()
     assert read(table)[0]["loss"] == "123.0"
-    assert "done before" in run("interpolate.py", *arguments, cwd=tmp_path).stdout
+    assert "results are complete" in run("interpolate.py", *arguments, cwd=tmp_path).stdout
     networks = read(only(tmp_path, "parts/*/plane_networks.csv"))
     names = [row["name"] for row in networks if row["split"] == "test"]
     assert names == ["A", "B", "C"]
@@ -337,8 +337,8 @@ def test_a_plane_that_was_killed_goes_on_and_ends_as_an_uninterrupted_one(traine
             ["start={a}", "end={narrow}"],
             ["{narrow} is not of the architecture of {a}: model.width"],
         ),
-        (["plane=[{a},{b},{a}]"], ["plane: the three networks lie on one line, which spans no"]),
-        ([*TINY, "k1=2", "k2=1,2"], ["k1=2ep k2=2ep: 4ep lies after the end of the main branch"]),
+        (["plane=[{a},{b},{a}]"], ["plane: the three networks are on one line, which spans no"]),
+        ([*TINY, "k1=2", "k2=1,2"], ["k1=2ep k2=2ep: 4ep is after the end of the main branch"]),
         (
             [*TINY, "k1=1", "k2=1", "splits=[val]", "dataset.val_fraction=0"],
             ["splits=val: this data set has train, test"],

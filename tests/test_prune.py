@@ -100,7 +100,7 @@ def test_pruned_weights_are_0_at_every_point_of_every_line(made):
             assert_sparse(interpolation.combine(pair, shares), kept)
     points = InterpolationEvaluator(small.evaluator(model), ["test"])
     repaired = RepairedLine(points, *some[:2])
-    assert_sparse(repaired._at(0.5), kept)
+    assert_sparse(repaired._network_at(0.5), kept)
     ends = LineEnds(points, *some[:2], "none")
     assert ends.end is some[1]
 

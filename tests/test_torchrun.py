@@ -71,7 +71,7 @@ def test_two_processes_train_what_one_trains_and_go_on_after_a_kill(alone, tmp_p
     for one, other in zip(*map(early, (alone, folder)), strict=True):
         assert one[:5] == other[:5] and float(one[5]) == pytest.approx(float(other[5]), rel=1e-3)
     again = run("train.py", *SMALL, LENGTH, cwd=tmp_path)
-    assert "done before" in again.stdout
+    assert "results are complete" in again.stdout
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The ledger of a sweep, and the Hydra callback that keeps it.
 
-Each job leaves what it knows in `jobs/<number>.json`, as jobs may run in processes of their own and
-on other machines and may die at any moment; these files are put together as `sweep.csv`.
+Each job writes its status to `jobs/<number>.json`, as jobs may run in separate processes and on
+other machines and may be killed at any moment; `sweep.csv` is made of these files.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from isthmus.store import reading
 from isthmus.store.files import write_csv, write_json
 
 LEDGER_COLUMNS = ("job", "status", "seconds", "folder", "overrides", "error")
-# How a job stands. The first two are of a sweep that goes on, or was itself killed.
+# Status of a job. The first two are of a sweep that is running, or was itself killed.
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 NOT_STARTED, KILLED, DIVERGED = "not started", "killed", "diverged"
 REASONS = {
@@ -31,19 +31,19 @@ REASONS = {
 
 
 def plan_jobs(sweep: Path, first: int, overrides: Sequence[Sequence[str]]) -> None:
-    """Write down jobs that are about to be launched, numbered from `first` on."""
-    for number, words in enumerate(overrides, first):
-        note_job(sweep, {"job": number, "overrides": list(words), "status": WAITING})
+    """Record jobs that are about to be launched, numbered from `first` on."""
+    for number, job_overrides in enumerate(overrides, first):
+        note_job(sweep, {"job": number, "overrides": list(job_overrides), "status": WAITING})
     write_table(sweep)
 
 
 def note_job(sweep: Path, job: dict[str, Any]) -> None:
-    """Write down all that is known of one job."""
+    """Write the record of one job."""
     write_json(sweep / "jobs" / f"{job['job']}.json", job)
 
 
 def read_jobs(sweep: Path, is_over: bool = False) -> list[dict[str, Any]]:
-    """All jobs of a sweep by number, as they stand.
+    """The records of all jobs of a sweep, by number.
 
     Args:
         sweep: its folder.
@@ -54,7 +54,7 @@ def read_jobs(sweep: Path, is_over: bool = False) -> list[dict[str, Any]]:
 
 
 def finalize(job: dict[str, Any]) -> dict[str, Any]:
-    """A job of which nothing more will be heard."""
+    """The final record of a job: one that has not ended never began, or was killed."""
     status = {WAITING: NOT_STARTED, RUNNING: KILLED}.get(job["status"], job["status"])
     return {**job, "status": status, "error": REASONS.get(status, job.get("error"))}
 
@@ -66,9 +66,9 @@ def has_ended(sweep: Path, number: int) -> bool:
 
 
 def write_table(sweep: Path, is_over: bool = False) -> list[dict[str, Any]]:
-    """Put the ledger together as `sweep.csv`: a row a job.
+    """Write the ledger as `sweep.csv`: one row per job.
 
-    What jobs differ in has a column for each override, and each final loss and accuracy has one.
+    Each override in which jobs differ has a column, and each final loss and accuracy has one.
 
     Args:
         sweep: its folder.
@@ -78,9 +78,9 @@ def write_table(sweep: Path, is_over: bool = False) -> list[dict[str, Any]]:
         The jobs.
     """
     jobs = read_jobs(sweep, is_over)
-    columns = [*LEDGER_COLUMNS, *_varied(jobs)]
+    columns = [*LEDGER_COLUMNS, *_varied_overrides(jobs)]
     rows = [_row(job) for job in jobs]
-    columns += sorted({name for row in rows for name in row} - {*columns, *_overridden(jobs)})
+    columns += sorted({name for row in rows for name in row} - {*columns, *_override_names(jobs)})
     write_csv(sweep / "sweep.csv", columns, [[row.get(name) for name in columns] for row in rows])
     return jobs
 
@@ -88,8 +88,8 @@ def write_table(sweep: Path, is_over: bool = False) -> list[dict[str, Any]]:
 def _row(job: dict[str, Any]) -> dict[str, Any]:
     known = {name: job.get(name) for name in LEDGER_COLUMNS}
     metrics = _metrics(Path(job["folder"])) if job["status"] == DONE else {}
-    words = {"overrides": " ".join(job["overrides"]), "error": _line(job.get("error"))}
-    return {**_split(job), **metrics, **known, **words}
+    texts = {"overrides": " ".join(job["overrides"]), "error": _line(job.get("error"))}
+    return {**_split(job), **metrics, **known, **texts}
 
 
 def _metrics(folder: Path) -> dict[str, float]:
@@ -99,23 +99,23 @@ def _metrics(folder: Path) -> dict[str, float]:
     return {
         f"{model} {split} {metric}": value
         for model, row in summary.get("evaluation", {}).items()
-        if "/" not in model  # a file that the job was given
+        if "/" not in model  # a file that was typed
         for split, cell in row.items()
         for metric, value in cell.items()
     }
 
 
-def _varied(jobs: Iterable[dict[str, Any]]) -> list[str]:
+def _varied_overrides(jobs: Iterable[dict[str, Any]]) -> list[str]:
     """Overrides in which the jobs differ, in the order in which they were typed."""
-    values: dict[str, set[str | None]] = {name: set() for name in _overridden(jobs)}
+    values: dict[str, set[str | None]] = {name: set() for name in _override_names(jobs)}
     for job in jobs:
-        given = _split(job)
+        overrides = _split(job)
         for name, seen in values.items():
-            seen.add(given.get(name))
+            seen.add(overrides.get(name))
     return [name for name, seen in values.items() if len(seen) > 1 and name not in LEDGER_COLUMNS]
 
 
-def _overridden(jobs: Iterable[dict[str, Any]]) -> list[str]:
+def _override_names(jobs: Iterable[dict[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for job in jobs for name in _split(job)))
 
 
@@ -136,13 +136,13 @@ PROBE = 2**16  # bytes: more than the configuration that Hydra writes
 
 
 class Sweep:
-    """Notes how each job of a multirun stands, and says at the end how all of them ended.
+    """Records the status of each job of a multirun, and prints at the end how all of them ended.
 
     Args:
         at_end: dotpath of a function that takes the folder of a run; called then for each folder
             in which a job was done, once.
-        is_tolerant: whether a sweep in which jobs failed has gone well, as a search may that
-            tries values that cannot be trained with.
+        is_tolerant: whether a sweep succeeds although jobs failed, as in a search that may try
+            values that cannot be trained with.
         of_all: dotpath of a function that makes one table of all jobs, as the ledger has them, in
             the folder of the sweep. A training that diverged is an entry there, no failure.
     """
@@ -167,7 +167,7 @@ class Sweep:
                 probe.unlink()
 
     def on_multirun_start(self, config: Any, **_: Any) -> None:
-        """Refuse what cannot be swept over."""
+        """Refuse a sweep under torchrun, in a read-only folder, or over experiments with sweeps."""
         if machine.is_distributed():
             print("--multirun: torchrun trains one network at a time", file=sys.stderr)
             sys.exit(1)
@@ -184,26 +184,26 @@ class Sweep:
             sys.exit(1)
 
     def on_job_start(self, config: Any, **_: Any) -> None:
-        """Write down that a job has begun."""
+        """Record that a job has begun."""
         if config.hydra.mode.name != "MULTIRUN":
             return
         self.began = time.monotonic()
-        job = {**_of(config), "overrides": list(config.hydra.overrides.task)}
+        job = {**_job_id(config), "overrides": list(config.hydra.overrides.task)}
         note_job(_folder(config), {**job, "status": RUNNING})
 
     def on_job_end(self, config: Any, job_return: Any, **_: Any) -> None:
-        """Write down how one job ended; a failure must not end the sweep."""
+        """Record how one job ended; a failure must not end the sweep."""
         if config.hydra.mode.name != "MULTIRUN":
             return
         status = type(job_return.status)
         failed = job_return.status == status.FAILED
         returned = job_return._return_value
         diverged = failed and self.of_all is not None and _has_diverged(returned)
-        ended = DIVERGED if diverged else FAILED if failed else DONE
+        outcome = DIVERGED if diverged else FAILED if failed else DONE
         job = {
-            **_of(config),
+            **_job_id(config),
             "overrides": list(job_return.overrides),
-            "status": ended,
+            "status": outcome,
             "seconds": round(time.monotonic() - self.began, 3),
             "error": f"{type(returned).__name__}: {returned}" if failed else None,
             "value": returned if isinstance(returned, float) else None,
@@ -218,7 +218,7 @@ class Sweep:
             job_return.status, job_return.return_value = status.COMPLETED, None
 
     def on_multirun_end(self, config: Any, **_: Any) -> None:
-        """Say how many jobs are done, and which are not and why; exit with 1 if any is not."""
+        """Print how many jobs are done, and which are not and why; exit with 1 if any is not."""
         jobs = write_table(_folder(config), is_over=True)
         is_finished = self._finish({job["folder"] for job in jobs if job["status"] == DONE})
         is_finished &= self._finish_all(jobs, _folder(config))
@@ -233,7 +233,7 @@ class Sweep:
             sys.exit(1)
 
     def _finish(self, folders: set[str]) -> bool:
-        """Call `at_end` for each folder; whether it did what it does in all of them."""
+        """Call `at_end` for each folder; returns whether it succeeded in all of them."""
         if self.at_end is None:
             return True
         is_finished = True
@@ -241,13 +241,13 @@ class Sweep:
             try:
                 finish: Any = pydoc.locate(self.at_end)
                 finish(Path(folder))
-            except Exception:  # Hydra would make a warning of it, and forget which jobs failed
+            except Exception:  # Hydra would only warn, and forget which jobs failed
                 log.exception("%s failed in %s", self.at_end, folder)
                 is_finished = False
         return is_finished
 
     def _finish_all(self, jobs: list[dict[str, Any]], folder: Path) -> bool:
-        """Call `of_all`, if any job was done; whether it did what it does."""
+        """Call `of_all`, if any job was done; returns whether it succeeded."""
         if self.of_all is None or all(job["status"] not in (DONE, DIVERGED) for job in jobs):
             return True
         try:
@@ -259,7 +259,7 @@ class Sweep:
         return True
 
     def __getattr__(self, name: str) -> Any:
-        """Hydra's other moments pass by."""
+        """Ignore Hydra's other events."""
         if name.startswith("on_"):
             return lambda **_: None
         raise AttributeError(name)
@@ -269,8 +269,8 @@ def _folder(config: Any) -> Path:
     return Path(config.hydra.sweep.dir)
 
 
-def _of(config: Any) -> dict[str, Any]:
-    """Which job it is, and where it works."""
+def _job_id(config: Any) -> dict[str, Any]:
+    """Number and folder of a job."""
     return {"job": config.hydra.job.num, "folder": config.hydra.runtime.output_dir}
 
 
@@ -282,5 +282,5 @@ def _has_diverged(error: Exception | None) -> bool:
 
 
 def _trace(error: Exception | None) -> Exception | None:
-    """The traceback of an error that is not the user's to mend."""
+    """The error, to log its traceback, unless the user can correct it."""
     return None if type(error).__name__ == "ConfigError" else error

@@ -10,27 +10,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna  # noqa: E402
+import optuna
 from filelock import FileLock, Timeout
-from optuna import Study  # noqa: E402
-from optuna.distributions import BaseDistribution  # noqa: E402
-from optuna.importance import (  # noqa: E402
+from optuna import Study
+from optuna.distributions import BaseDistribution
+from optuna.importance import (
     MeanDecreaseImpurityImportanceEvaluator,
     get_param_importances,
 )
-from optuna.trial import FrozenTrial, TrialState  # noqa: E402
+from optuna.trial import FrozenTrial, TrialState
 
 from isthmus import sweeps
 from isthmus.store import locks
 from isthmus.store.files import write_csv
 
-# Optuna 2 needs SQLAlchemy 1.4, which else warns that there is a later one.
+# Optuna 2 needs SQLAlchemy 1.4, which would warn about newer versions.
 os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")
 
-
-# noqa: E402
-# noqa: E402
-# noqa: E402
 
 TRIAL_COLUMNS = ("number", "state", "value", "seconds", "folder", "error")
 IMPORTANCE = ("option", "importance")
@@ -38,7 +34,7 @@ ENDED = {TrialState.COMPLETE: "complete", TrialState.FAIL: "failed"}
 
 
 def trial_state(trial: FrozenTrial) -> str:
-    """Complete, failed, or open: one that runs, or whose worker is gone."""
+    """State of a trial: complete, failed, or open (it is running, or its worker is gone)."""
     return ENDED.get(trial.state, "open")
 
 
@@ -48,10 +44,10 @@ def best_trial(study: Study) -> FrozenTrial | None:
 
 
 def write_trials(study: Study, path: Path) -> None:
-    """Write all trials, one a row, with a column for each option that was tried.
+    """Write all trials, one per row, with a column for each searched option.
 
     Args:
-        study: whose workers may still be at work.
+        study: whose workers may still be running.
         path: of the CSV file.
     """
     trials = study.get_trials(deepcopy=False)
@@ -60,7 +56,7 @@ def write_trials(study: Study, path: Path) -> None:
 
 
 def write_importance(study: Study, path: Path, seed: int = 0) -> None:
-    """Write which part of the differences in value each option accounts for.
+    """Write the importance of each option: the share of differences in value that it explains.
 
     By mean decrease in impurity of a random forest; Optuna 2's other evaluator, fANOVA, fails with
     the present scikit-learn. The table is empty where no two values differ.
@@ -92,13 +88,13 @@ def _row(trial: FrozenTrial, options: Sequence[str]) -> list[Any]:
     return [row.get(name) for name in TRIAL_COLUMNS] + [trial.params.get(name) for name in options]
 
 
-PATIENCE = 60  # seconds that a worker waits for the others to leave an SQLite file alone
+PATIENCE = 60  # seconds that a worker waits for the others to release an SQLite file
 UNSEEN = "killed before its values were chosen"
 
 
 @dataclass(frozen=True)
 class Claim:
-    """A trial that a worker is to make."""
+    """A trial that a worker is to run."""
 
     number: int
     values: dict[str, Any]
@@ -107,8 +103,8 @@ class Claim:
 class SharedStudy:
     """A study in a database, and this process as one of its workers.
 
-    A trial of a worker that is gone is made again by the next one to ask, with the same values: its
-    training goes on where it was. Workers know each other by locks in a folder that they share.
+    A trial of a worker that is gone is taken over by the next worker that claims one, with the same
+    values: its training resumes. Workers detect each other by locks in a shared folder.
 
     Args:
         name: of the study in the database.
@@ -130,7 +126,7 @@ class SharedStudy:
         self.name = f"{platform.node()}_{os.getpid()}_{time.time_ns()}"
         self.presence = FileLock(self.workers / f"{self.name}.lock")
         self.presence.acquire()
-        with self.locked():
+        with self.lock():
             try:
                 self.study = optuna.create_study(
                     study_name=name,
@@ -139,23 +135,23 @@ class SharedStudy:
                     direction=direction,
                     load_if_exists=True,
                 )
-            except Exception as error:  # any of those of any database
+            except Exception as error:  # any error of any database
                 reason = (str(error).splitlines() or [type(error).__name__])[0]
                 raise ValueError(f"hydra.sweeper.storage={storage}: {reason}") from error
 
     def claim(
         self, most: int, total: int, distributions: Mapping[str, BaseDistribution]
     ) -> list[Claim]:
-        """Trials that this worker is to make now: those left behind, then new ones.
+        """Claim trials for this worker to run now: abandoned ones first, then new ones.
 
         Args:
-            most: of them.
+            most: largest number of them.
             total: trials of the study, of all its workers.
             distributions: from which new values are chosen, by name.
         """
-        with self.locked():
+        with self.lock():
             claims = []
-            for trial in self._left_behind(distributions)[:most]:
+            for trial in self._abandoned_trials(distributions)[:most]:
                 self._set(trial._trial_id, worker=self.name)
                 claims.append(Claim(trial.number, dict(trial.params)))
             begun = [
@@ -168,11 +164,11 @@ class SharedStudy:
             return claims
 
     def tell(self, number: int, job: Mapping[str, Any]) -> None:
-        """Enter how a trial ended; one that did not end stays open, for the next worker.
+        """Record how a trial ended; one that did not end stays open, for the next worker.
 
         Args:
             number: of the trial.
-            job: as it stands in the ledger, with the `value` that it came to.
+            job: its record in the ledger, with its `value`.
         """
         value, error = job.get("value"), job.get("error")
         if job["status"] not in (sweeps.DONE, sweeps.FAILED):
@@ -181,15 +177,15 @@ class SharedStudy:
             value = None
         elif value is None or not math.isfinite(value):
             value, error = None, f"its value is {value}"
-        with self.locked():
+        with self.lock():
             trial = self.study.get_trials(deepcopy=False)[number]
             known = {"folder": job["folder"], "seconds": job["seconds"], "error": error}
             self._set(trial._trial_id, **known)
             self._tell(number, value)
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Be the only worker that reads and writes the study."""
+    def lock(self) -> Iterator[None]:
+        """Hold the lock of the study: no other worker reads or writes it."""
         with locks.hold(self.workers / "study.lock"):
             yield
 
@@ -198,24 +194,26 @@ class SharedStudy:
         try:
             self.study.tell(number, value, state)
         except RuntimeError as error:
-            if "Study.stop" not in str(error):  # by a grid of which all is done; it is entered
+            if "Study.stop" not in str(
+                error
+            ):  # from a grid that is complete; the value is recorded
                 raise
 
-    def _left_behind(self, distributions: Mapping[str, BaseDistribution]) -> list[FrozenTrial]:
+    def _abandoned_trials(self, distributions: Mapping[str, BaseDistribution]) -> list[FrozenTrial]:
         """Open trials whose workers are gone; one without all of its values is a failure."""
-        left = []
+        abandoned = []
         for trial in self.study.get_trials(deepcopy=False):
-            if trial.state == TrialState.RUNNING and self._is_left(trial):
+            if trial.state == TrialState.RUNNING and self._is_abandoned(trial):
                 if distributions.keys() <= trial.params.keys():
-                    left.append(trial)
+                    abandoned.append(trial)
                 else:
                     self._set(trial._trial_id, error=UNSEEN)
                     self._tell(trial.number, None)
-        return left
+        return abandoned
 
-    def _is_left(self, trial: FrozenTrial) -> bool:
+    def _is_abandoned(self, trial: FrozenTrial) -> bool:
         worker = trial.user_attrs.get("worker")
-        if worker is None:  # killed while it held the study, which is now held here
+        if worker is None:  # killed while it held the lock of the study, which is held here now
             return True
         path = self.workers / f"{worker}.lock"
         if worker == self.name or not path.exists():  # of a folder that is not shared
@@ -233,7 +231,7 @@ class SharedStudy:
 
 
 def _open(storage: str | None) -> Any:
-    """The database of a URL; an SQLite file is made with its folder."""
+    """Open the database of a URL; the folder of an SQLite file is created."""
     from sqlalchemy.engine.url import make_url
 
     if storage is None:

@@ -90,7 +90,7 @@ def test_resumed_is_uninterrupted_bit_for_bit(stop):
 
 
 def test_a_start_past_the_end_is_refused():
-    message = r"^start: 6ep \(30 iterations\) lies after the end of training, 5ep \(25 iterations\)"
+    message = r"^start: 6ep \(30 iterations\) is after the end of training, 5ep \(25 iterations\)"
     with pytest.raises(ValueError, match=message):
         started(SWA("6ep"), net())
 

@@ -21,7 +21,7 @@ def floating(model):
 def test_a_copy_has_every_floating_tensor_in_float32(dtype):
     model = network(dtype)
     live = LiveTensors(model)
-    copied = live.by_name(live.copy())
+    copied = live.named_tensors(live.copy())
     assert copied.keys() == floating(model).keys()
     for name, tensor in floating(model).items():
         assert copied[name].dtype == torch.float32
@@ -35,8 +35,8 @@ def test_values_are_read_anew_and_copies_stay():
     with torch.no_grad():
         for tensor in floating(model).values():
             tensor += 1
-    now = live.by_name(live.read())
-    for name, old in live.by_name(before).items():
+    now = live.named_tensors(live.read())
+    for name, old in live.named_tensors(before).items():
         torch.testing.assert_close(now[name], old + 1)
 
 
@@ -54,10 +54,10 @@ def test_a_state_dict_has_the_types_and_memory_format_of_the_model():
 
 def test_loading_overwrites_values_by_what_was_saved():
     live = LiveTensors(network())
-    saved = {name: tensor + 2 for name, tensor in live.by_name(live.copy()).items()}
+    saved = {name: tensor + 2 for name, tensor in live.named_tensors(live.copy()).items()}
     values = live.copy()
     live.load(values, saved)
-    for name, tensor in live.by_name(values).items():
+    for name, tensor in live.named_tensors(values).items():
         assert torch.equal(tensor, saved[name])
 
 

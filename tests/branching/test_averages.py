@@ -262,9 +262,9 @@ def test_one_can_train_on_from_a_saved_average_with_the_mean_momentum(study, run
     tree = study.tree
     child = tree.child("1ep1it", 2)
     files = [tree.child("1ep1it", 1).snapshot_state(10), child.snapshot_state(10)]
-    saved = tree.across("1ep1it", [1, 2])
+    saved = tree.average_across("1ep1it", [1, 2])
     if run == "back":
-        files, saved = [tree.parent.snapshot_state(4), files[1]], tree.back("1ep1it", 2)
+        files, saved = [tree.parent.snapshot_state(4), files[1]], tree.average_back("1ep1it", 2)
     first, second = (momenta(store_files.load_state(file)) for file in files)
 
     made = Session(toys.recipe(), toys.data(), toys.SEEDS, toys.RUNTIME)
@@ -284,7 +284,7 @@ def test_one_can_train_on_from_a_saved_average_with_the_mean_momentum(study, run
 def test_a_parent_that_has_not_begun_is_left_out_of_the_mean_of_momentum(tmp_path):
     made = family(tmp_path)
     grown(made, save=True, child_steps=["1ep"], child_length="1ep", averages=["back", "back_all"])
-    child, back = made.tree.child("0ep", 1), made.tree.back("0ep", 1)
+    child, back = made.tree.child("0ep", 1), made.tree.average_back("0ep", 1)
     own, found = (momenta(store_files.load_state(run.snapshot_state(3))) for run in (child, back))
     torch.testing.assert_close(own, found, rtol=0, atol=0)
     states = [momenta(store_files.load_state(child.snapshot_state(i))) for i in (1, 2, 3)]
@@ -324,7 +324,7 @@ def test_saving_averages_later_changes_no_number_and_evaluates_nothing(tmp_path,
     _, evaluated = grown(made, save=True, child_length="1ep", bn=bn)
     assert evaluations == []
     assert results.collect_averages(made.tree) == before
-    run = made.tree.across("0ep", [1, 2])
+    run = made.tree.average_across("0ep", [1, 2])
     assert run.snapshots() == ([1, 2, 3] if bn == "reset" else [])  # to train on from
     files = saved_in(tmp_path / "avg_across") + saved_in(tmp_path / "avg_back")
     assert evaluated.num_evaluated == len(files) == 3 * 3 * len(MODELS)  # worked on, all the same

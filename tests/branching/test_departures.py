@@ -102,7 +102,7 @@ def test_a_training_that_stopped_before_a_comparison_is_refused(tmp_path):
 
 
 def test_a_main_branch_that_stopped_before_a_departure_is_refused_naming_k1(tmp_path):
-    message = r"^k1: 48ep lies after the early stop of the parent \(hparams.patience=2\)$"
+    message = r"^k1: 48ep is after the early stop of the parent \(hparams.patience=2\)$"
     with pytest.raises(ValueError, match=message):
         departed(tmp_path, [(0, 3), (144, 3)], recipe=restless())
 

@@ -83,8 +83,10 @@ def test_each_stream_makes_children_of_their_own(tmp_path, stream):
 
 def test_every_child_of_the_initialization_begins_from_that_of_the_parent(tmp_path):
     made = family(tmp_path)
-    assert made.origins.of_child(5) == training_recipe.Seeds(1, 5, 5, 5)
-    assert replace(made.origins, vary=["dropout"]).of_child(5) == training_recipe.Seeds(1, 1, 1, 5)
+    assert made.origins.seeds_of_child(5) == training_recipe.Seeds(1, 5, 5, 5)
+    assert replace(made.origins, vary=["dropout"]).seeds_of_child(5) == training_recipe.Seeds(
+        1, 1, 1, 5
+    )
 
 
 def test_neighbours_do_not_change_a_child(tmp_path):
@@ -336,7 +338,7 @@ def test_a_spawn_step_after_the_early_stop_of_the_parent_is_refused(tmp_path):
     made = family(tmp_path, toys.recipe(**RESTLESS))
     plan = made.plan(asked(spawn_steps=["1ep", "48ep", "49ep2it"], child_length="1it"))
     message = (
-        r"^spawn_steps: 48ep, 49ep2it lies after the early stop of the parent "
+        r"^spawn_steps: 48ep, 49ep2it is after the early stop of the parent "
         r"\(hparams.patience=2\)$"
     )
     for _ in range(2):

@@ -418,8 +418,10 @@ def test_children_past_the_end_of_the_schedule_are_refused_before_any_work(
 
 
 def test_a_scaled_optimizer_keeps_its_rate_when_state_is_loaded():
-    recipe = LegChanges(16, lr_factor=0.25).of(toys.recipe())
+    recipe = LegChanges(16, lr_factor=0.25).apply_to(toys.recipe())
     parameter = torch.nn.Parameter(torch.zeros(2))
     optimizer = recipe.optimizer([parameter])
     assert [group["lr"] for group in optimizer.param_groups] == [0.0125]
-    assert LegChanges(16).of(toys.recipe()).optimizer([parameter]).param_groups[0]["lr"] == 0.05
+    assert (
+        LegChanges(16).apply_to(toys.recipe()).optimizer([parameter]).param_groups[0]["lr"] == 0.05
+    )

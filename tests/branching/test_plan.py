@@ -97,7 +97,7 @@ def test_the_parent_keeps_its_initialization_and_every_spawn_step():
 @pytest.mark.parametrize("kind", ["back", "back_plus_one", "back_plus_three", "back_all"])
 def test_children_keep_whatever_their_averages_are_made_of(kind):
     made = plan(averages=[kind], child_steps=["0", "7it", "3ep"])
-    kept = {4 + step for member in made.of_child(1) for _, step in member.members if step}
+    kept = {4 + step for member in made.child_averages(1) for _, step in member.members if step}
     assert made.kept_by_child(4) == sorted(kept)
     assert {11, 13} <= kept
 
@@ -108,7 +108,7 @@ def test_children_that_are_not_averaged_over_their_past_keep_their_own_steps_alo
 
 def test_a_child_comes_alone_and_with_its_past_at_each_child_step():
     made = plan(averages=["across", "back", "back_plus_one"], child_steps=["0", "4it"])
-    assert made.of_child(5) == [
+    assert made.child_averages(5) == [
         PlannedAverage("child", 0, (5,), ((5, 0),)),
         PlannedAverage("child", 4, (5,), ((5, 4),)),
         PlannedAverage("back", 4, (5,), ((5, 0), (5, 4))),
@@ -118,17 +118,17 @@ def test_a_child_comes_alone_and_with_its_past_at_each_child_step():
 
 def test_averages_across_take_the_first_children_where_they_differ():
     made = plan(child_seeds=[3, 1, 2], child_steps=["0", "4it"])
-    assert made.across() == [
+    assert made.across_averages() == [
         PlannedAverage("across", 4, (1, 3), ((1, 4), (3, 4))),
         PlannedAverage("across", 4, (1, 2, 3), ((1, 4), (2, 4), (3, 4))),
     ]
     three = plan(child_seeds=[3, 1, 2], child_steps=["0", "4it"], num_children=[3])
-    assert [average.seeds for average in three.across()] == [(1, 2, 3)]
+    assert [average.seeds for average in three.across_averages()] == [(1, 2, 3)]
 
 
 def test_an_only_child_has_no_average_across():
-    assert plan(child_seeds=[1]).across() == []
-    assert plan(averages=["back"]).across() == []
+    assert plan(child_seeds=[1]).across_averages() == []
+    assert plan(averages=["back"]).across_averages() == []
 
 
 @pytest.mark.parametrize(

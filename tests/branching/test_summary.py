@@ -51,7 +51,7 @@ def test_each_spawn_step_has_its_mean_child_and_mean_averages_at_the_last_child_
     )
     first, head, lines = table(tree)
     assert first == (
-        "mean test accuracy of plain children, and of averages of so many networks (bn=reset)"
+        "mean test accuracy of plain children, and of averages of as many networks (bn=reset)"
     )
     assert head.split("  ") == ["spawned at", "compared at", "child", "across 2", "across 3"] + [
         "back 2"

@@ -10,8 +10,8 @@ def test_a_tree_has_one_folder_a_training_and_one_a_set_of_averages():
         "parent": made.parent,
         "pretrain": made.pretrain,
         "children/1ep/seed_2": made.child("1ep", 2),
-        "avg_back/1ep/seed_2": made.back("1ep", 2),
-        "avg_across/1ep2it/seeds_3-1-2": made.across("1ep2it", [3, 1, 2]),
+        "avg_back/1ep/seed_2": made.average_back("1ep", 2),
+        "avg_across/1ep2it/seeds_3-1-2": made.average_across("1ep2it", [3, 1, 2]),
     }
     assert {run.folder.relative_to("t").as_posix() for run in folders.values()} == set(folders)
     assert made.averages == Path("t/averages.csv")
@@ -22,8 +22,13 @@ def test_a_tree_has_one_folder_a_training_and_one_a_set_of_averages():
 
 def test_the_lock_of_the_tables_is_not_that_of_any_training(tmp_path):
     made = SpawnTree(tmp_path)
-    with made.tables_locked():
-        for run in (made.parent, made.pretrain, made.child("0ep", 1), made.across("0ep", [1, 2])):
+    with made.lock_tables():
+        for run in (
+            made.parent,
+            made.pretrain,
+            made.child("0ep", 1),
+            made.average_across("0ep", [1, 2]),
+        ):
             with run.locked():
                 pass
         assert Path(tmp_path / "distance" / "run.lock").exists()
@@ -35,7 +40,7 @@ def test_whoever_holds_the_tables_removes_what_a_killed_job_left(tmp_path):
     left = [tmp_path / ".averages.csv.a_1.tmp", made.figures / ".x.png.a_1.tmp"]
     for path in left:
         path.write_text("half")
-    with made.tables_locked():
+    with made.lock_tables():
         assert not any(path.exists() for path in left)
 
 

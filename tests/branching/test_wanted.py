@@ -223,7 +223,7 @@ def test_an_average_killed_between_its_weights_and_its_state_is_saved_again(tree
     asked = plan(bn=bn)
     evaluated(tree, asked)
     average = PlannedAverage("across", 2, (1, 2), ((1, 2), (2, 2)))
-    run = tree.across("1ep", [1, 2])
+    run = tree.average_across("1ep", [1, 2])
     for model in MODELS:
         store_files.write_bytes(results.weights_file(run, average, 5, model, bn), b"")
     (cell,) = results.missing_averages(tree, asked, SPAWNED, run, [average], save=True)
@@ -237,7 +237,7 @@ def test_an_average_killed_between_its_weights_and_its_state_is_saved_again(tree
 def test_an_average_saved_under_one_treatment_is_not_saved_under_another(tree, saved, bn):
     evaluated(tree, plan(bn=bn))
     average = PlannedAverage("across", 2, (1, 2), ((1, 2), (2, 2)))
-    run = tree.across("1ep", [1, 2])
+    run = tree.average_across("1ep", [1, 2])
     for model in MODELS:
         store_files.write_bytes(results.weights_file(run, average, 5, model, saved), b"")
     store_files.write_bytes(results.state_file(run, average, 5, saved), b"")
@@ -254,7 +254,7 @@ def test_members_lie_with_their_child_and_at_the_spawn_step_with_the_parent(tmp_
 
 
 def test_kinds_and_treatments_in_one_folder_have_files_of_their_own(tmp_path):
-    run, member = SpawnTree(tmp_path).back("1ep", 1), (1, 2)
+    run, member = SpawnTree(tmp_path).average_back("1ep", 1), (1, 2)
     kinds = [kind for kind in results.KINDS if kind.startswith("back")]
     some = [PlannedAverage(kind, 2, (1,), ((1, 0), member)) for kind in kinds]
     files = []

@@ -23,7 +23,7 @@ class Known:
         resets: whether there is batch norm, whose statistics are estimated anew.
     """
 
-    apart = {"distance": 2.5, "cosine": 0.25}
+    separation = {"distance": 2.5, "cosine": 0.25}
 
     def __init__(self, curves, resets=False):
         self.curves, self.resets = curves, resets

@@ -10,7 +10,7 @@ from isthmus.connectivity.barriers import (
     excess,
     interval,
     midpoint_gap,
-    refined,
+    refine_alphas,
 )
 
 ALPHAS = torch.linspace(0, 1, 9, dtype=torch.float64)
@@ -125,7 +125,7 @@ def test_an_interval_of_no_seed_or_no_confidence_is_refused():
 
 def test_refined_alphas_lie_on_either_side_of_the_highest():
     values = SLOPE + BUMP  # highest above the chord at alpha = 1/2, though largest beyond it
-    found = refined(ALPHAS, values, 4)
+    found = refine_alphas(ALPHAS, values, 4)
     third = 0.125 / 3
     expected = [0.375 + third, 0.375 + 2 * third, 0.5 + third, 0.5 + 2 * third]
     torch.testing.assert_close(found, number(expected))
@@ -134,8 +134,8 @@ def test_refined_alphas_lie_on_either_side_of_the_highest():
 def test_the_odd_refined_alpha_lies_on_the_higher_side():
     values = torch.zeros(9, dtype=torch.float64)
     values[4], values[3], values[5] = 1.0, 0.2, 0.5
-    assert refined(ALPHAS, values, 1).tolist() == [0.5625]
-    assert refined(ALPHAS, values.flip(0), 1).tolist() == [0.4375]
+    assert refine_alphas(ALPHAS, values, 1).tolist() == [0.5625]
+    assert refine_alphas(ALPHAS, values.flip(0), 1).tolist() == [0.4375]
 
 
 @pytest.mark.parametrize("num", [1, 2, 3, 10])
@@ -143,10 +143,10 @@ def test_the_odd_refined_alpha_lies_on_the_higher_side():
 def test_refined_alphas_are_new_and_strictly_between_the_neighbours(num, peak):
     values = torch.zeros(9)
     values[peak] = 1
-    found = refined(ALPHAS, values, num)
+    found = refine_alphas(ALPHAS, values, num)
     assert len(found) == num and (found.diff() > 0).all()
     assert not set(found.tolist()) & set(ALPHAS.tolist())
-    assert found.equal(refined(ALPHAS, values, num))
+    assert found.equal(refine_alphas(ALPHAS, values, num))
     if 0 < peak < 8:
         assert ALPHAS[peak - 1] < found.min() and found.max() < ALPHAS[peak + 1]
 
@@ -155,16 +155,16 @@ def test_refining_a_bump_between_alphas_finds_more_of_its_height():
     def curve(alphas):
         return torch.exp(-(((alphas - 0.44) / 0.05) ** 2))
 
-    more = torch.cat([ALPHAS, refined(ALPHAS, curve(ALPHAS), 6)]).sort().values
+    more = torch.cat([ALPHAS, refine_alphas(ALPHAS, curve(ALPHAS), 6)]).sort().values
     assert barrier(curve(ALPHAS), ALPHAS) < 0.3
     assert barrier(curve(more), more) > 0.9
 
 
 def test_two_alphas_are_refined_evenly():
-    found = refined(number([0.0, 1.0]), number([1.0, 2.0]), 3)
+    found = refine_alphas(number([0.0, 1.0]), number([1.0, 2.0]), 3)
     assert found.tolist() == [0.25, 0.5, 0.75]
 
 
 def test_refining_by_none_is_refused():
     with pytest.raises(ValueError, match="^refine: must be at least 1, got 0$"):
-        refined(ALPHAS, SLOPE, 0)
+        refine_alphas(ALPHAS, SLOPE, 0)

@@ -42,7 +42,7 @@ def test_an_unknown_module_is_named(module, shape):
     model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.Sequential(module))
     message = (
         "model: cannot permute units through its module '1.0': "
-        f"nothing is known of {module} on values of shape {shape}"
+        f"unsupported: {module} on values of shape {shape}"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         permutation_spec.find_groups(model, IMAGES)
@@ -50,12 +50,14 @@ def test_an_unknown_module_is_named(module, shape):
 
 def test_a_module_that_makes_several_tensors_is_named():
     model = nn.Sequential(nn.Linear(3, 4), nn.LSTM(4, 5))
-    with pytest.raises(ValueError, match="through its module '1': nothing is known of LSTM"):
+    with pytest.raises(ValueError, match="through its module '1': unsupported: LSTM"):
         permutation_spec.find_groups(model, torch.zeros(1, 3))
 
 
 def test_an_unknown_function_is_named_with_its_module():
-    message = r"^model: cannot permute units through 'softmax' in its module '1' \(Block\): nothing"
+    message = (
+        r"^model: cannot permute units through 'softmax' in its module '1' \(Block\): unsupported"
+    )
     with pytest.raises(ValueError, match=message):
         permutation_spec.find_groups(nn.Sequential(nn.Conv2d(2, 4, 3), Block()), IMAGES)
 
@@ -63,8 +65,8 @@ def test_an_unknown_function_is_named_with_its_module():
 @pytest.mark.parametrize(
     ("forward", "message"),
     [
-        (lambda self, x: torch.cat([x, x], 1), "'cat' in its own forward: nothing is known of it"),
-        (lambda self, x: x.movedim(1, -1), "'movedim' in its own forward: nothing is known"),
+        (lambda self, x: torch.cat([x, x], 1), "'cat' in its own forward: unsupported operation"),
+        (lambda self, x: x.movedim(1, -1), "'movedim' in its own forward: unsupported"),
         (lambda self, x: x + self.scale, "it reads 'scale', which has no units"),
         (lambda self, x: x + x.mean((2, 3)), "it adds values of shapes [(1, 4, 4, 4), (1, 4)]"),
         (lambda self, x: x.mean(1), "'mean' in its own forward: it averages over [1]"),
@@ -74,7 +76,10 @@ def test_an_unknown_function_is_named_with_its_module():
         (lambda self, x: x[0], "its index is 0"),
         (lambda self, x: x.flatten(), "it makes (64,) of (1, 4, 4, 4)"),
         (lambda self, x: x.view(-1, 4), "it makes (16, 4) of (1, 4, 4, 4)"),
-        (lambda self, x: functional.layer_norm(x, [4]), "'layer_norm' in its own forward: nothing"),
+        (
+            lambda self, x: functional.layer_norm(x, [4]),
+            "'layer_norm' in its own forward: unsupported",
+        ),
         (lambda self, x: (x, x), "model: must return one tensor, returns (conv, conv)"),
     ],
 )

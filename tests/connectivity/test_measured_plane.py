@@ -142,7 +142,7 @@ def test_three_networks_on_a_line_are_refused_and_leave_nothing(files, tmp_path)
     a, b = (store_files.load_weights(file)[0] for file in files[:2])
     middle = {name: tensor.lerp(b[name], 0.25) for name, tensor in a.items()}
     (between,) = saved(tmp_path / "middle", middle)
-    with pytest.raises(ValueError, match="^plane: the three networks lie on one line, which spans"):
+    with pytest.raises(ValueError, match="^plane: the three networks are on one line, which spans"):
         measured(tmp_path / "run", [*files[:2], between])
     assert not (tmp_path / "run").exists()
 

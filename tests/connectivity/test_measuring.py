@@ -63,7 +63,7 @@ def test_alpha_0_and_1_are_the_networks_treated_as_all_points_and_as_trained(bui
     found = measure_line(both, None, LineRequest(alphas=3, bn=bn, align=align), None)
     is_reset = build is BUILDS["batch norm"] and bn in ("reset", "repair")
     assert found["ends"] == ("reset" if is_reset else "as_trained")
-    two = {"start": both.start, "end": both.given}
+    two = {"start": both.start, "end": both.saved_end}
     treated = {n: small.as_points(build, two[n], bn, toys.data()) for n in two}
     as_trained, table = (small.evaluator(build()).table(some) for some in (two, treated))
     for split, curve in found["curves"].items():
@@ -84,7 +84,7 @@ def test_alpha_0_and_1_are_the_networks_treated_as_all_points_and_as_trained(bui
 @pytest.mark.parametrize("align", ["none", "weights", "activations"])
 def test_a_network_and_itself_are_the_same_everywhere_between(build, bn, align):
     both = ends(build, align, same=True)
-    assert both.start is not both.given
+    assert both.start is not both.saved_end
     found = measure_line(both, None, LineRequest(alphas=5, refine=3, bn=bn, align=align), None)
     assert (found["distance"], found["cosine"]) == (0, pytest.approx(1))
     for curve in found["curves"].values():
@@ -97,11 +97,11 @@ def test_distance_and_cosine_are_of_the_parameters_without_running_statistics():
     names = [name for name in both.start if "running" not in name and "num_batches" not in name]
     one, other = (
         np.concatenate([network[name].double().numpy().ravel() for name in names])
-        for network in (both.start, both.given)
+        for network in (both.start, both.saved_end)
     )
-    assert both.apart["distance"] == pytest.approx(np.linalg.norm(one - other), rel=1e-6)
+    assert both.separation["distance"] == pytest.approx(np.linalg.norm(one - other), rel=1e-6)
     cosine = one @ other / np.linalg.norm(one) / np.linalg.norm(other)
-    assert both.apart["cosine"] == pytest.approx(cosine, rel=1e-9)
+    assert both.separation["cosine"] == pytest.approx(cosine, rel=1e-9)
 
 
 def test_an_aligned_line_is_the_line_to_the_permuted_network_and_no_longer(build):
@@ -109,7 +109,7 @@ def test_an_aligned_line_is_the_line_to_the_permuted_network_and_no_longer(build
     evaluator = aligned.points.evaluator
     inputs = evaluator.calibration
     by_hand = matching.align_network(
-        evaluator.model, aligned.start, aligned.given, "weights", inputs
+        evaluator.model, aligned.start, aligned.saved_end, "weights", inputs
     )
     assert toys.equal(dict(aligned.end), dict(by_hand))
     request = LineRequest(alphas=3, align="weights", splits=["test"])
@@ -118,7 +118,7 @@ def test_an_aligned_line_is_the_line_to_the_permuted_network_and_no_longer(build
         build, plain.start, by_hand, barriers.parse_alphas(3), toys.data(), "test", "reset"
     )
     torch.testing.assert_close(numbers(found["curves"]["test"]), naive, rtol=0, atol=1e-6)
-    assert found["distance"] <= plain.apart["distance"]
+    assert found["distance"] <= plain.separation["distance"]
 
 
 def test_what_is_known_is_not_evaluated_again():

@@ -96,7 +96,7 @@ def test_drawn_permutations_depend_on_the_seed():
 def test_what_does_not_fit_the_groups_is_refused():
     model, inputs = networks.made("mlp")
     found, state_dict = permutation_spec.find_groups(model, inputs), model.state_dict()
-    with pytest.raises(ValueError, match="^permutations: one a group, got 1 for 3$"):
+    with pytest.raises(ValueError, match="^permutations: must be one per group, got 1 for 3$"):
         permute(state_dict, found, [torch.arange(8)])
     for wrong in ([0, 0, 1, 2, 3, 4, 5], [0, 1], [1, 2, 3, 4, 5, 6, 7]):
         permutations = identity_permutations(found)

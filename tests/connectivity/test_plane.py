@@ -131,7 +131,7 @@ def test_three_networks_on_one_line_are_refused(which):
     else:
         shares = torch.tensor([1 - share, share], dtype=torch.float64)
         three = [a, b, interpolation.combine([a, b], shares)]
-    with pytest.raises(ValueError, match="^plane: the three networks lie on one line, which spans"):
+    with pytest.raises(ValueError, match="^plane: the three networks are on one line, which spans"):
         Plane(three, NAMES)
 
 

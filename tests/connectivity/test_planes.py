@@ -29,7 +29,7 @@ def weights(tmp_path):
 
 def test_a_request_is_read_from_the_values_of_a_configuration():
     values = {"points": 5, "margin": 0.1, "align": "weights", "bn": "keep", "splits": ["val"]}
-    assert PlaneRequest.of(values | {"plane": ["a", "b", "c"]}) == PlaneRequest(**values)
+    assert PlaneRequest.from_values(values | {"plane": ["a", "b", "c"]}) == PlaneRequest(**values)
 
 
 def test_a_folder_that_is_not_there_is_not_done(tmp_path):

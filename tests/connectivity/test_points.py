@@ -43,9 +43,9 @@ def two(build):
 def test_the_way_follows_from_the_architecture_and_stands_the_check(way):
     evaluator = small.evaluator(BUILDS[way]())
     found = InterpolationEvaluator(evaluator, ["test"])
-    assert found.way == way
+    assert found.method == way
     found.evaluate(two(BUILDS[way]), line.end_shares(ALPHAS), "reset")
-    assert found.way == way
+    assert found.method == way
 
 
 def test_a_convolution_without_batch_norm_is_compiled_or_plain(monkeypatch):
@@ -57,7 +57,7 @@ def test_a_convolution_without_batch_norm_is_compiled_or_plain(monkeypatch):
         ("auto", 6006, "folded"),
     ):
         evaluator = small.evaluator(model, compile=request)
-        assert InterpolationEvaluator(evaluator, ["test"], num_points).way == way
+        assert InterpolationEvaluator(evaluator, ["test"], num_points).method == way
 
 
 @pytest.mark.parametrize("way", BUILDS)
@@ -143,7 +143,7 @@ def test_a_fast_way_that_makes_other_logits_is_given_up(monkeypatch):
     )
     wrong = InterpolationEvaluator(evaluator, ["test"])
     found = wrong.evaluate(ends, shares, "average")["test"]
-    assert wrong.way == "plain"
+    assert wrong.method == "plain"
     torch.testing.assert_close(found.loss, right.loss, rtol=0, atol=1e-6)
 
 
@@ -217,10 +217,10 @@ def test_every_model_has_its_way_and_keeps_it(name):
     split = Split(inputs, torch.arange(8) % 3, torch.arange(8))
     data = DataSet(split, None, split, ("a", "b", "c"), Normalization((0.5,), (0.25,)))
     found = InterpolationEvaluator(small.evaluator(models[0], data), ["test"])
-    assert found.way == WAYS[name]
+    assert found.method == WAYS[name]
     ends = [model.state_dict() for model in models]
     found.evaluate(ends, torch.tensor([[0.5, 0.5]], dtype=torch.float64), "average")
-    assert found.way == WAYS[name]
+    assert found.method == WAYS[name]
 
 
 def test_a_split_that_is_not_there_is_refused():

@@ -40,7 +40,7 @@ def test_pairs_are_all_of_shared_with_further_training_in_order():
 def test_a_pair_may_reach_the_end_of_the_main_branch_and_no_further():
     assert plan.all_pairs(["2ep"], ["1ep"], 3, end=9)[0].total == 9
     message = (
-        r"^k1=2ep k2=4it: 3ep1it lies after the end of the main branch, 3ep; hparams.epochs or "
+        r"^k1=2ep k2=4it: 3ep1it is after the end of the main branch, 3ep; hparams.epochs or "
         r"hparams.steps says how long it is$"
     )
     with pytest.raises(ValueError, match=message):
@@ -49,9 +49,9 @@ def test_a_pair_may_reach_the_end_of_the_main_branch_and_no_further():
 
 def test_a_request_is_read_from_the_values_of_a_configuration():
     values = {"alphas": [0, 1], "refine": 3, "align": "weights", "bn": "keep", "splits": ["val"]}
-    assert LineRequest.of(values | {"k1": 3}) == LineRequest(**values)
+    assert LineRequest.from_values(values | {"k1": 3}) == LineRequest(**values)
     assert LineRequest().num_alphas == 25
-    assert LineRequest.of(values).num_alphas == 2 + 3
+    assert LineRequest.from_values(values).num_alphas == 2 + 3
 
 
 def test_a_request_is_met_by_a_line_that_has_it_on_every_split():

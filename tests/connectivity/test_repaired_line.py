@@ -88,7 +88,7 @@ def test_a_line_repairs_what_averaging_takes_from_the_variance_of_hidden_units()
     build = BUILDS["mlp"]
     start, end = (small.make(build, seed).state_dict() for seed in (0, 1))
     repaired_line = along(build, start, end)
-    network = repaired_line._at(0.5)
+    network = repaired_line._network_at(0.5)
     inputs = small.normalized(toys.data().train)
     of_ends, of_middle = (
         [repair.pre_activation_stats(build(), each, inputs) for each in some]

@@ -167,7 +167,7 @@ def test_an_interrupted_surface_goes_on_at_the_next_point(build, until, tmp_path
         counted(patch, until)
         made(build).measure(parted, "reset", SPLITS)
     one = made(build)
-    size = 3 if one.points.way == "first layer" else 1  # points in one write
+    size = 3 if one.points.method == "first layer" else 1  # points in one write
     calls = counted(monkeypatch)
     assert one.measure(parted, "reset", SPLITS) == 9 - until * size
     assert sum(number for number, _ in calls) == 9 - until * size

@@ -63,7 +63,7 @@ def _more_units(stack: Stack, number: int, generator: torch.Generator) -> Stack:
     bias = torch.cat([bias, torch.randn(shape[:2], generator=generator).double()], dim=1)
     orders = torch.stack([torch.randperm(width + 3, generator=generator) for _ in range(len(bias))])
     rows = torch.arange(num_students).unsqueeze(1)
-    result = stack.replaced(
+    result = stack.with_layer(
         number, StackLayer(tuple(b[rows, orders] for b in blocks), bias[rows, orders])
     )
     for later in range(number + 1, len(stack.layers)):
@@ -75,5 +75,5 @@ def _more_units(stack: Stack, number: int, generator: torch.Generator) -> Stack:
             parts = [block * shares, 0.7 * block[:, :, :1], torch.zeros_like(block[:, :, :2])]
             wide = torch.cat(parts, dim=2)[rows, :, orders].transpose(1, 2)
             blocks = [*reader.blocks[:place], wide, *reader.blocks[place + 1 :]]
-            result = result.replaced(later, StackLayer(tuple(blocks), reader.bias))
+            result = result.with_layer(later, StackLayer(tuple(blocks), reader.bias))
     return result

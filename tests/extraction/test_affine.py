@@ -34,7 +34,7 @@ def test_a_path_that_no_signs_explain_stays():
     _, other = turned("gelu")
     first, last = other.layers[1], other.layers[2]
     odd = random_stack("gelu", [3, 3, 2], 1, seed=9).layers[0].blocks[0]
-    other = other.replaced(1, StackLayer((first.blocks[0], first.blocks[1] + odd), first.bias))
+    other = other.with_layer(1, StackLayer((first.blocks[0], first.blocks[1] + odd), first.bias))
     folded = reconstruction.fold_signs(other, INPUTS)
     torch.testing.assert_close(folded.network.outputs([INPUTS]), other.outputs([INPUTS]))
     assert folded.left[0] == pytest.approx(reconstruction.share_of_path(folded.network, 0, INPUTS))
@@ -48,7 +48,7 @@ def test_a_path_that_no_signs_explain_stays():
 def test_the_share_of_a_path_is_that_of_the_variance():
     network = random_stack("gelu", [3, 4, 2], 1)
     reader, path = network.layers[1], torch.randn(1, 2, 3, dtype=torch.float64)
-    network = network.replaced(1, StackLayer((reader.blocks[0], path), reader.bias))
+    network = network.with_layer(1, StackLayer((reader.blocks[0], path), reader.bias))
     ours = (INPUTS @ path[0].T).var(dim=0).sum()
     whole = network.outputs([INPUTS])[0].var(dim=0).sum()
     assert reconstruction.share_of_path(network, 0, INPUTS) == pytest.approx(float(ours / whole))
@@ -72,9 +72,9 @@ def test_least_squares_finds_the_path_or_the_bias(name, blocks, monkeypatch):
     )
     if blocks == 2:
         torch.testing.assert_close(found.blocks[1], path)
-        again = reconstruction.fit_affine_layer(upper.replaced(0, found), sources, targets).layers[
-            0
-        ]
+        again = reconstruction.fit_affine_layer(
+            upper.with_layer(0, found), sources, targets
+        ).layers[0]
         torch.testing.assert_close(again.blocks[1], path)
 
 

@@ -23,7 +23,7 @@ def test_each_unit_is_the_best_students_and_what_was_split_is_summed():
         assert found.winners == (1, 1, 1)
         below = [INPUTS, students.sources([INPUTS], 1)[-1]]
         assert found.common.bias.shape == (1, 3)
-        made = reconstruction._above(found.common, found.upper, [INPUTS])
+        made = reconstruction._extend_sources(found.common, found.upper, [INPUTS])
         outputs = found.upper.outputs(made)
         torch.testing.assert_close(
             outputs, students.layers[1].pre_activations(below), atol=1e-6, rtol=0

@@ -24,7 +24,7 @@ def recovered(name, widths, num_students=8):
 def test_a_recovered_teacher_has_all_units_and_no_others(name, widths):
     teacher, found = recovered(name, widths)
     aligned = comparison.align_units(found, teacher, BETA, INPUTS)
-    torch.testing.assert_close(aligned.found.outputs([INPUTS]), found.outputs([INPUTS]))
+    torch.testing.assert_close(aligned.reconstruction.outputs([INPUTS]), found.outputs([INPUTS]))
     torch.testing.assert_close(aligned.teacher.outputs([INPUTS]), teacher.outputs([INPUTS]))
     rows = comparison.teacher_rows(aligned, INPUTS, None)
     assert [row[:2] for row in rows] == [
@@ -39,14 +39,14 @@ def test_a_recovered_teacher_has_all_units_and_no_others(name, widths):
         assert summary["num_teacher"] == summary["num_found"] == width
         assert summary["num_missing"] == summary["num_excess"] == 0
         assert summary["mse"] < 1e-6
-    for one, other in zip(aligned.found.tensors(), teacher.tensors(), strict=True):
+    for one, other in zip(aligned.reconstruction.tensors(), teacher.tensors(), strict=True):
         torch.testing.assert_close(one, other, atol=2e-3, rtol=0)
 
 
 def without(network, unit):
     """A network that lacks one unit of its first layer."""
     rest = [place for place in range(network.widths[0]) if place != unit]
-    return comparison._arranged(network, 0, rest)
+    return comparison._reorder_units(network, 0, rest)
 
 
 @pytest.mark.parametrize("widths", [[4], [4, 3]])
@@ -57,7 +57,7 @@ def test_missing_and_excess_units_are_told_and_both_networks_stay(widths):
         aligned = comparison.align_units(one, other, BETA, INPUTS)
         assert len(aligned.excess[0]) == excess
         assert aligned.partners[0].count(-1) == missing
-        torch.testing.assert_close(aligned.found.outputs([INPUTS]), one.outputs([INPUTS]))
+        torch.testing.assert_close(aligned.reconstruction.outputs([INPUTS]), one.outputs([INPUTS]))
         torch.testing.assert_close(aligned.teacher.outputs([INPUTS]), other.outputs([INPUTS]))
         first = comparison.summarize_layers(
             aligned, comparison.teacher_rows(aligned, INPUTS, None), INPUTS

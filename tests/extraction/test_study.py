@@ -27,7 +27,7 @@ def options(**changes):
 def asked(sizes=(3, 2, 2, 1), activation="gelu"):
     teacher = queries.synthetic_teacher(sizes, activation, seed=1)
     found = queries.collect_queries(Sources(["gaussian"], 200, 3.0, None, ""), sizes[0], seed=1)
-    return study.task(teacher, found, None, CPU)
+    return study.make_task(teacher, found, None, CPU)
 
 
 def recovered(task, folder, **changes):
@@ -52,7 +52,7 @@ def test_a_deep_teacher_is_put_together_and_told_of(affine, tmp_path):
         assert 0 <= layer["num_silent"] <= layer["num_in_no_cluster"]
     assert result["num_found"] == sum(layer["num_found"] for layer in result["layers"])
     assert result["mse"] <= result["before_finetuning"]["mse"]
-    outputs = aligned.found.outputs([task.held_out])[0]
+    outputs = aligned.reconstruction.outputs([task.held_out])[0]
     error = (outputs - task.held_out_targets).double().square().mean()
     assert result["mse"] == pytest.approx(float(error), rel=1e-3)
     paths = [layer["affine_path"] for layer in result["layers"]]
@@ -61,7 +61,7 @@ def test_a_deep_teacher_is_put_together_and_told_of(affine, tmp_path):
     if affine == "skip":
         assert blocks == [1, 2, 3]
     path = tmp_path / "network.safetensors"
-    study.save(task, found.network, path)
+    study.save_network(task, found.network, path)
     weights, metadata = files.load_weights(path)
     model = rebuild.build_model(metadata)
     model.load_state_dict(weights)
@@ -87,8 +87,8 @@ def test_pairs_need_no_teacher(tmp_path):
     found = queries.collect_queries(
         Sources(["file"], None, 3.0, str(tmp_path / "a.npz"), ""), None, 1
     )
-    task = study.task(None, found, "tanh", CPU)
-    assert study.sizes(task, options(width=[5, 4])) == [3, 5, 4, 1]
+    task = study.make_task(None, found, "tanh", CPU)
+    assert study.layer_sizes(task, options(width=[5, 4])) == [3, 5, 4, 1]
     students, found = recovered(task, tmp_path, width=6)
     assert results.write_comparison(task, found, 1.5, tmp_path / "c") is None
     result = results.summarize(task, students, found, 1.5)
@@ -98,15 +98,15 @@ def test_pairs_need_no_teacher(tmp_path):
         Sources(["file"], None, 3.0, str(tmp_path / "a.npz"), ""), None, 1
     )
     with pytest.raises(ValueError, match="^extraction.file: has no outputs, and teacher=null has"):
-        study.task(None, found, "tanh", CPU)
+        study.make_task(None, found, "tanh", CPU)
 
 
 def test_students_have_the_teachers_layers():
     task = asked((3, 2, 4, 1))
-    assert study.sizes(task, options()) == [3, 8, 16, 1]
-    assert study.sizes(task, options(width=5)) == [3, 5, 5, 1]
+    assert study.layer_sizes(task, options()) == [3, 8, 16, 1]
+    assert study.layer_sizes(task, options(width=5)) == [3, 5, 5, 1]
     with pytest.raises(ValueError, match=r"^extraction.width=\[5\]: 1 hidden layers, and the teac"):
-        study.sizes(task, options(width=[5]))
+        study.layer_sizes(task, options(width=[5]))
 
 
 def test_a_small_step_is_one_that_a_second_thread_does_not_help():
@@ -120,7 +120,7 @@ def test_of_many_units_some_are_shown(tmp_path, monkeypatch):
     monkeypatch.setattr(results, "MOST_LEAVES", 7)
     monkeypatch.setattr(results, "MOST_ROWS", 5)
     (level,) = found.levels
-    count = int(level.clustering.heard.sum())
+    count = int(level.clustering.active.sum())
     merges = results.merge_rows(1, level, found.network.symmetry)
     assert len(merges) == 6 and {row[-2:] for row in merges} == {(7, count)}
     matrix = results.matrix_rows(1, level, found.network.symmetry)

@@ -33,7 +33,7 @@ def hydra():
 )
 def test_the_command_gives_the_run_of_the_trial_but_for_the_test_set(overrides):
     cfg = compose("tune", overrides=overrides, return_hydra_config=True)
-    command = _commands.training(GlobalHydra.instance().config_loader(), cfg)
+    command = _commands.train_command(GlobalHydra.instance().config_loader(), cfg)
     program, script, *words = shlex.split(command)
     assert (program, script) == ("python", "train.py")
     train = launch.option_values(compose("train", overrides=words), "Train")
@@ -48,7 +48,7 @@ def test_the_command_gives_the_run_of_the_trial_but_for_the_test_set(overrides):
 
 def test_what_is_the_default_is_not_in_the_command():
     cfg = compose("tune", overrides=["dataset.val_fraction=0.1"], return_hydra_config=True)
-    command = _commands.training(GlobalHydra.instance().config_loader(), cfg)
+    command = _commands.train_command(GlobalHydra.instance().config_loader(), cfg)
     assert command == "python train.py"
 
 
@@ -65,4 +65,4 @@ def test_what_is_the_default_is_not_in_the_command():
     ],
 )
 def test_a_value_is_written_as_one_types_it(value, typed):
-    assert _commands.text(value) == typed
+    assert _commands.option_text(value) == typed

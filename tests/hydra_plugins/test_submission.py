@@ -24,14 +24,14 @@ def squeue(tmp_path, monkeypatch):
 
 def test_the_queue_has_jobs_and_members_of_arrays(squeue):
     squeue("12 0", "12 3", "15 N/A")
-    assert _submission.queued() == {"12_0", "12_3", "15"}
+    assert _submission.queued_jobs() == {"12_0", "12_3", "15"}
 
 
 def test_an_empty_queue_is_one_and_no_answer_is_none(squeue, caplog):
     squeue("")
-    assert _submission.queued() == set()
+    assert _submission.queued_jobs() == set()
     squeue("", status=1)
-    assert _submission.queued() is None
+    assert _submission.queued_jobs() is None
     assert "squeue does not answer" in caplog.text
 
 

@@ -174,9 +174,7 @@ def test_a_level_is_retrained_on_other_classes_with_a_fresh_output_layer(made):
 
 
 def test_retraining_that_would_begin_after_its_end_is_refused(made):
-    message = (
-        "^retrain: begins at 1ep1it, where levels are rewound to, .* before its end, 1ep; retr"
-    )
+    message = "^retrain: begins at 1ep1it, the rewind step of levels, .* before its end, 1ep; retr"
     with pytest.raises(ValueError, match=message):
         branched(made, "retrain", other_session(epochs=1), folder="retrain_c")
 

@@ -45,12 +45,12 @@ def test_branches_are_of_all_sparse_levels_or_of_those_asked_for():
     [
         (
             {"rewind_step": "5ep"},
-            r"^rewind_step=5ep: must lie before the end of training, 4ep \(40 iterations\)$",
+            r"^rewind_step=5ep: must be before the end of training, 4ep \(40 iterations\)$",
         ),
-        ({"rewind_step": "40it"}, "^rewind_step=40it: must lie before the end"),
+        ({"rewind_step": "40it"}, "^rewind_step=40it: must be before the end"),
         (
             {"rewind_step": "5it", "start": "1ep"},
-            "^rewind_step=5it: must lie from 1ep, the end of pretraining, before the end of trai",
+            "^rewind_step=5it: must be from 1ep, the end of pretraining, before the end of trai",
         ),
         (
             {"start": "4ep"},

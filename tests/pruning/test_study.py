@@ -294,7 +294,7 @@ def test_one_shot_is_one_level_of_that_sparsity(tmp_path):
     strategy = SparseGlobal(0.9, ignore=[])
     made = grown(study(tmp_path, strategy=strategy, one_shot=0.9, levels=1))
     assert sum(masks.num_kept(mask(made.tree.level(1))).values()) == 26  # 264 - round(237.6)
-    assert made.words_of_fraction() == "one_shot=0.9"
+    assert made.fraction_text() == "one_shot=0.9"
 
 
 def test_random_levels_depend_on_the_seed_of_the_study(tmp_path):
@@ -323,7 +323,7 @@ def test_rewinding_to_what_was_never_reached_is_refused(tmp_path):
         "patience": 1,
         "optimizer": lambda parameters: adam(parameters, lr=0.3),
     }
-    message = r"^rewind_step=49ep: lies after the early stop of level 0 \(hparams.patience=1\)$"
+    message = r"^rewind_step=49ep: is after the early stop of level 0 \(hparams.patience=1\)$"
     with pytest.raises(ValueError, match=message):
         grown(study(tmp_path, toys.recipe(**restless), rewind_step="49ep"))
 

@@ -40,7 +40,7 @@ def test_three_runs_are_averaged_from_another_folder_and_again_and_evaluated(tra
 
     before = {path: path.stat().st_mtime_ns for path in files(folder) if ".hydra" not in path.parts}
     again = averaged(pattern, cwd=tmp_path)
-    assert "done before" in again.stdout
+    assert "results are complete" in again.stdout
     assert again.stdout.endswith(done.stdout)
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
@@ -59,7 +59,10 @@ def test_an_average_of_files_that_have_changed_is_made_anew(trained, tmp_path):
     copy.write_bytes(first.read_bytes())
     averaged("checkpoints=[copy.safetensors]", cwd=tmp_path)
     copy.write_bytes(second.read_bytes())
-    assert "done before" not in averaged("checkpoints=[copy.safetensors]", cwd=tmp_path).stdout
+    assert (
+        "results are complete"
+        not in averaged("checkpoints=[copy.safetensors]", cwd=tmp_path).stdout
+    )
     found = load_file(only(tmp_path, "outputs/average_*/weights.safetensors"))
     assert all(tensor.equal(load_file(second)[name]) for name, tensor in found.items())
 

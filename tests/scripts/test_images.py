@@ -145,7 +145,7 @@ def test_what_is_not_read_changes_no_name(small, tmp_path):
         (small / name).write_text("no image")
     (small / "train/left/.ipynb_checkpoints").mkdir()
     (small / "train/left/.ipynb_checkpoints/00.png").write_bytes(b"an image")
-    assert "done before" in run("train.py", *typed, cwd=small).stdout
+    assert "results are complete" in run("train.py", *typed, cwd=small).stdout
     checkpoint = only(small, "outputs/train_*/seed_1/weights/step_*.safetensors")
     typed = [f"checkpoint={checkpoint}", "dataset.root=.", "output_dir=evals", *QUIET[1:]]
     said = run("eval.py", *typed, cwd=small)

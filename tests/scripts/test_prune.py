@@ -82,7 +82,7 @@ def test_levels_and_branches_are_added_later(tickets, tmp_path):
     shutil.copytree(tickets[0].parent, tmp_path / "outputs" / tickets[0].parent.name)
     tree = only(tmp_path, "outputs/prune_*/seed_1")
     before = contents(tree)
-    assert "done before: nothing to compute" in prune(*ASKED, cwd=tmp_path)
+    assert "results are complete; nothing to compute" in prune(*ASKED, cwd=tmp_path)
     assert contents(tree) == before
     asked = ["levels=3", "rewind_step=3it", "branch=randomly_prune", "branch_levels=[1,3]"]
     output = prune(*asked, "compare=[outputs/prune_*]", cwd=tmp_path)
@@ -121,7 +121,7 @@ def test_children_of_levels_are_compared(tickets, tmp_path):
     again = subprocess.run(
         [*command, "instability.alphas=3"], cwd=tmp_path, capture_output=True, text=True
     )
-    assert "done before: nothing to compute" in again.stdout
+    assert "results are complete; nothing to compute" in again.stdout
     assert "isthmus.pruning.results" in again.stderr and "| torch\n" not in again.stderr
     assert contents(tree) == before
 
@@ -148,7 +148,7 @@ def test_every_script_takes_a_ticket_as_it_is(tickets, tmp_path):
     ("arguments", "message"),
     [
         (["pruning.fraction=1.2"], "pruning.fraction: must be in (0, 1), got 1.2"),
-        (["rewind_step=9ep"], "rewind_step=9ep: must lie before the end of training, 2ep"),
+        (["rewind_step=9ep"], "rewind_step=9ep: must be before the end of training, 2ep"),
         (
             ["pruning.fractions=1"],
             "pruning.fractions=1: no such option; pruning takes fraction, ig",

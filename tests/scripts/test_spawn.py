@@ -49,7 +49,7 @@ def test_spawn_makes_a_tree_and_adds_what_is_asked_for_later(tmp_path):
         assert len(list(csv.DictReader(file))) == 2 * 3 * 2  # spawn steps, child steps, children
 
     before = contents(tree)
-    assert "done before: nothing to compute" in spawn(*asked, cwd=tmp_path)
+    assert "results are complete; nothing to compute" in spawn(*asked, cwd=tmp_path)
     assert contents(tree) == before
 
     more = ["spawn_steps=[0ep,1ep]", "child_seeds=[1,2,3]"]
@@ -92,7 +92,7 @@ def test_legs_of_splitting_and_merging_are_added_to(tmp_path):
     first = spawn(*asked, "split_merge.num_legs=1", cwd=tmp_path)
     assert steps_made(first) == 2 * 11 + 2 * 11
     assert steps_made(spawn(*asked, "split_merge.num_legs=2", cwd=tmp_path)) == 2 * 11 + 2 * 11
-    assert "done before" in spawn(*asked, "split_merge.num_legs=2", cwd=tmp_path)
+    assert "results are complete" in spawn(*asked, "split_merge.num_legs=2", cwd=tmp_path)
     with only(tmp_path, "outputs/spawn_*/seed_1/legs/decrease_lr_*/legs.csv").open() as file:
         rows = list(csv.DictReader(file))
     roles = {(row["leg"], row["role"], row["seeds"]) for row in rows}
@@ -113,7 +113,7 @@ def test_a_parent_begins_from_its_pretraining_or_from_a_file(tmp_path):
     spawn(*asked, f"pretrain.weights={file}", "output_dir=given", cwd=tmp_path)
     (tmp_path / "moved.safetensors").write_bytes(file.read_bytes())
     moved = ["pretrain.weights=moved.safetensors", "output_dir=given"]
-    assert "done before" in spawn(*asked, *moved, cwd=tmp_path)  # the same weights
+    assert "results are complete" in spawn(*asked, *moved, cwd=tmp_path)  # the same weights
     parent = load_file(only(tmp_path, "given/spawn_*/seed_1/parent/weights/step_0.safetensors"))
     assert all(tensor.equal(parent[name]) for name, tensor in load_file(file).items())
 
@@ -216,7 +216,7 @@ def test_two_jobs_at_once_train_each_leg_once(tmp_path):
             job.join(SECONDS)
             assert job.exitcode == 0
     outputs = [log.read_text() for log in logs]
-    counted = [0 if "done before" in output else steps_made(output) for output in outputs]
+    counted = [0 if "results are complete" in output else steps_made(output) for output in outputs]
     assert sum(counted) == 2 * 11 + 4 * 11
 
 

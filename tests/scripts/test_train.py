@@ -18,7 +18,7 @@ def test_train_then_again_then_eval(tmp_path):
     before = {path: path.read_bytes() for path in files(folder)}
 
     again = run("train.py", *SMALL, cwd=tmp_path)
-    assert "done before" in again.stdout
+    assert "results are complete" in again.stdout
     changed = {path for path, content in before.items() if path.read_bytes() != content}
     assert all(".hydra" in path.parts for path in changed)
 
@@ -59,7 +59,7 @@ def test_a_sweep_runs_all_its_jobs_and_says_which_failed(tmp_path):
     before = {path: path.stat().st_mtime_ns for path in results}
     arguments[arguments.index("averaged.decay=0.9,1.5")] = "averaged.decay=0.9,0.99"
     again = run("train.py", *arguments, cwd=tmp_path)
-    assert again.stdout.count("done before: nothing to compute") == 2
+    assert again.stdout.count("results are complete; nothing to compute") == 2
     assert "4 jobs: 4 done, 0 failed" in again.stdout
     assert {path: path.stat().st_mtime_ns for path in results} == before
 
@@ -233,10 +233,10 @@ def test_what_a_finished_run_has_lost_is_made_again(tmp_path):
     for path in before:
         path.unlink()
     done = run("train.py", *typed, cwd=tmp_path)
-    assert "done before" not in done.stdout
+    assert "results are complete" not in done.stdout
     assert "metrics.csv" in done.stdout and "weights/" in done.stdout
     assert {path: path.read_bytes() for path in before} == before
-    assert "done before" in run("train.py", *typed, cwd=tmp_path).stdout
+    assert "results are complete" in run("train.py", *typed, cwd=tmp_path).stdout
 
 
 def test_threads_are_those_of_the_environment_and_then_of_the_folder(tmp_path, monkeypatch):
@@ -248,7 +248,7 @@ def test_threads_are_those_of_the_environment_and_then_of_the_folder(tmp_path, m
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     run("train.py", *typed, "snapshots=[1ep]", cwd=tmp_path)  # replayed, so with one thread
     again = run("train.py", *typed, "runtime.num_threads=2", cwd=tmp_path)
-    assert "done before" in again.stdout
+    assert "results are complete" in again.stdout
     assert "runtime.num_threads=2" in again.stdout + again.stderr
     other = [*typed, "global_seed=2"]
     run("train.py", *other, cwd=tmp_path)

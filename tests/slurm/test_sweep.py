@@ -111,7 +111,7 @@ def test_cancelled_and_requeued_jobs_go_on_and_the_sweep_equals_one_without_slur
         local.communicate(timeout=LIMIT)
     assert (again.returncode, local.returncode) == (0, 0), said
     assert "going on from" in (cancelled / "train.log").read_text()
-    assert "done before" in (requeued / "train.log").read_text()
+    assert "results are complete" in (requeued / "train.log").read_text()
     assert results(there) == results(here)
     compared = [
         [{k: v for k, v in row.items() if k not in ("seconds", "folder")} for row in ledger(folder)]

@@ -1,4 +1,4 @@
-"""The command line that trains with given values."""
+"""Writes the command line that trains with the values of a trial."""
 
 import re
 import shlex
@@ -14,8 +14,8 @@ GROUPS = ("hparams", *schema.SUPPLIED)
 PLAIN = re.compile(r"[\w.+/-]+")
 
 
-def training(loader: Any, cfg: Any) -> str:
-    """What to type to train as a configuration says, and be evaluated on the test set too.
+def train_command(loader: Any, cfg: Any) -> str:
+    """The command that trains as a configuration says, and evaluates on the test set too.
 
     Args:
         loader: Hydra's, of configurations.
@@ -31,18 +31,18 @@ def training(loader: Any, cfg: Any) -> str:
     ]
     base = loader.load_configuration("train", groups, RunMode.RUN)
     options = [
-        f"{name}={text(value)}"
+        f"{name}={option_text(value)}"
         for name, value in _flat(cfg, "").items()
         if name.partition(".")[0] in fields and value != _flat(base, "").get(name)
     ]
-    given = [option for option in options if not option.startswith("dataset.test=")]
-    return shlex.join(["python", "train.py", *groups, *given])
+    searched = [option for option in options if not option.startswith("dataset.test=")]
+    return shlex.join(["python", "train.py", *groups, *searched])
 
 
-def text(value: Any) -> str:
+def option_text(value: Any) -> str:
     """A value as one would type it."""
     if isinstance(value, list):
-        return f"[{','.join(map(text, value))}]"
+        return f"[{','.join(map(option_text, value))}]"
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, str) and not PLAIN.fullmatch(value):
@@ -51,7 +51,7 @@ def text(value: Any) -> str:
 
 
 def _flat(node: Any, prefix: str) -> dict[str, Any]:
-    """Values by their full names, but for what follows from others and what changes no result."""
+    """Values by their full names, without interpolations and options that change no result."""
     flat: dict[str, Any] = {}
     for key in node:
         name = f"{prefix}{key}"

@@ -1,8 +1,8 @@
-"""Jobs that submitit starts, in a cluster or as processes of their own, and waiting for them.
+"""Submits jobs with submitit, to a cluster or as local processes, and waits for them.
 
-The launcher of hydra-submitit-launcher 1.2 gives up at the first job that was cancelled while the
-others go on, and where SLURM keeps no accounts (`sacct`) it waits for that job for ever. Here a
-job has ended when the ledger says so, or when it is gone from the queue.
+The launcher of hydra-submitit-launcher 1.2 stops at the first cancelled job although others still
+run, and without SLURM accounting (`sacct`) it waits for that job for ever. Here a job has ended
+when the ledger says so, or when it is gone from the queue.
 """
 
 import getpass
@@ -20,8 +20,8 @@ from isthmus import sweeps
 
 log = logging.getLogger(__name__)
 
-SHORTEST, LONGEST = 0.5, 30.0  # seconds between two looks
-INIT = ("submitit_folder", "max_num_timeout")  # what the executor itself takes
+SHORTEST, LONGEST = 0.5, 30.0  # seconds between two polls
+INIT = ("submitit_folder", "max_num_timeout")  # parameters of the executor itself
 
 
 def submit_and_wait(
@@ -53,45 +53,51 @@ def wait(jobs: Mapping[int, Any], sweep: Path, is_in_slurm: bool) -> None:
     Args:
         jobs: of submitit, by their number in the sweep.
         sweep: folder of their ledger.
-        is_in_slurm: else they are processes of this machine.
+        is_in_slurm: whether SLURM runs them; else they are processes of this machine.
     """
     waited, missed, pause = dict(jobs), set[int](), SHORTEST
     while waited:
-        queue = queued() if is_in_slurm else None
+        queue = queued_jobs() if is_in_slurm else None
         for number, job in list(waited.items()):
-            gone = job.done() if not is_in_slurm else queue is not None and job.job_id not in queue
-            # A file of another machine can come later than the news that the job is over.
-            if sweeps.has_ended(sweep, number) or (gone and number in missed):
+            is_gone = (
+                job.done() if not is_in_slurm else queue is not None and job.job_id not in queue
+            )
+            # A file from another machine may be visible only after the job has left the queue.
+            if sweeps.has_ended(sweep, number) or (is_gone and number in missed):
                 del waited[number]
-            elif gone:
+            elif is_gone:
                 missed.add(number)
         time.sleep(pause if waited else 0)
         pause = min(LONGEST, pause * 1.1)
 
 
-def queued() -> set[str] | None:
-    """Own jobs in SLURM's queue: 12, or 12_3 in an array. None where it does not answer."""
+def queued_jobs() -> set[str] | None:
+    """This user's jobs in SLURM's queue: 12, or 12_3 in an array. None if it does not answer."""
     command = ["squeue", "--noheader", "--array", "--user", getpass.getuser(), "--format=%F %K"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        log.warning("squeue does not answer: %s", done.stderr.strip())
+    answer = subprocess.run(command, capture_output=True, text=True)
+    if answer.returncode:
+        log.warning("squeue does not answer: %s", answer.stderr.strip())
         return None
-    lines = [line.split() for line in done.stdout.splitlines() if line.strip()]
+    lines = [line.split() for line in answer.stdout.splitlines() if line.strip()]
     return {job if index == "N/A" else f"{job}_{index}" for job, index in lines}
 
 
 def _executor(launcher: Any) -> Any:
-    """What submits, with the launcher's parameters."""
+    """A submitit executor with the launcher's parameters."""
     import submitit
     from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf
 
-    shared, own = set(BaseQueueConf.__dataclass_fields__), f"{launcher._EXECUTOR}_"
-    given = launcher.params
-    timeouts = {f"{own}max_num_timeout": given[key] for key in ("max_num_timeout",) if key in given}
+    shared, prefix = set(BaseQueueConf.__dataclass_fields__), f"{launcher._EXECUTOR}_"
+    options = launcher.params
+    timeouts = {f"{prefix}{key}": options[key] for key in ("max_num_timeout",) if key in options}
     executor = submitit.AutoExecutor(
-        folder=given["submitit_folder"], cluster=launcher._EXECUTOR, **timeouts
+        folder=options["submitit_folder"], cluster=launcher._EXECUTOR, **timeouts
     )
     executor.update_parameters(
-        **{key if key in shared else own + key: v for key, v in given.items() if key not in INIT}
+        **{
+            key if key in shared else prefix + key: v
+            for key, v in options.items()
+            if key not in INIT
+        }
     )
     return executor

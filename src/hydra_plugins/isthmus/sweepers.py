@@ -1,7 +1,7 @@
-"""Hydra's sweepers with every job in the ledger.
+"""Sweepers for Hydra that write every job into the ledger.
 
 Hydra takes plugins from the package `hydra_plugins` only. For every command it imports all modules
-there whose names begin with a letter, so what takes time is in those that begin with a `_`.
+there whose names begin with a letter, so slow imports are in modules that begin with a `_`.
 """
 
 import logging
@@ -13,16 +13,16 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.plugins.sweeper import Sweeper
 
-# A sampler is made, and so Optuna imported, before anything here is called.
+# Building a sampler imports Optuna, before anything here is called.
 os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")
-logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of its own set-up
+logging.getLogger("alembic").setLevel(logging.WARNING)  # it logs its own set-up
 
 
 class Grid(BasicSweeper):
-    """All combinations of what is typed, by any launcher."""
+    """All combinations of the typed values, by any launcher."""
 
     def setup(self, *, config: Any, **context: Any) -> None:
-        from hydra_plugins.isthmus._launching import LedgerLauncher
+        from hydra_plugins.isthmus._launcher import LedgerLauncher
 
         super().setup(config=config, **context)
         self.launcher: Any = LedgerLauncher(self.launcher, Path(config.hydra.sweep.dir))
@@ -31,11 +31,11 @@ class Grid(BasicSweeper):
 class OptunaStudy(Sweeper):
     """A search with Optuna, by any launcher, in a study that outlives this process.
 
-    Args are those of `OptunaSweeper`, whose values, samplers and overrides this takes. Its loop is
-    another one, because in that of hydra-optuna-sweeper 1.3
-      - n_trials are made at every start, where they are wanted in all, by all workers;
+    Args are those of `OptunaSweeper`, whose values, samplers and overrides this takes. It has its
+    own loop, because in that of hydra-optuna-sweeper 1.3
+      - n_trials are run at every start, and not in total by all workers;
       - a trial whose worker was killed stays "running" for ever;
-      - the reason of a failure is lost, and one of non-finite value ends the search.
+      - the reason of a failure is lost, and a trial of non-finite value ends the search.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class OptunaStudy(Sweeper):
     def setup(self, *, hydra_context: Any, task_function: Any, config: Any) -> None:
         from hydra.core.plugins import Plugins
 
-        from hydra_plugins.isthmus._launching import LedgerLauncher
+        from hydra_plugins.isthmus._launcher import LedgerLauncher
 
         self.hydra_context, self.config = hydra_context, config
         launcher = Plugins.instance().instantiate_launcher(
@@ -65,6 +65,6 @@ class OptunaStudy(Sweeper):
         self.launcher: Any = LedgerLauncher(launcher, Path(config.hydra.sweep.dir))
 
     def sweep(self, arguments: Sequence[str]) -> None:
-        from hydra_plugins.isthmus import _searching
+        from hydra_plugins.isthmus import _search
 
-        _searching.search(self, arguments)
+        _search.search(self, arguments)

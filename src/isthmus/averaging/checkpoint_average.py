@@ -1,4 +1,4 @@
-"""The average of several checkpoints, by each method of `average.py`."""
+"""Averages several checkpoints, by each method of `average.py`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -35,10 +35,10 @@ def greedy_soup(
 
     In order of decreasing score, the earlier of two equal ones first, each ingredient is kept if
     the mean with it scores no worse than the one without, so the soup never ends below its best
-    ingredient. Memory: the sum of those kept and one network.
+    ingredient. Memory: the sum of the kept networks, and one network.
 
     Args:
-        load: the network at a position, read anew at each call.
+        load: the network at a position, read again at each call.
         score: of a mean and the position of its last ingredient, the higher the better.
         scores: (models,), of each ingredient alone.
 
@@ -62,19 +62,19 @@ def greedy_soup(
     return kept
 
 
-NAME = "average"  # of the result, among the names of its ingredients
+NAME = "average"  # of the averaged network, beside the names of its ingredients
 
 
 @dataclass(frozen=True)
 class EvaluatedAverage:
-    """An average, and how good it and its ingredients are."""
+    """An average of checkpoints, with the evaluation of it and of its ingredients."""
 
     weights: StateDict
     shares: list[float]  # of each ingredient, in the order given; 0 for one that was not kept
     evaluation: dict[str, dict[str, dict[str, float]]]  # by file and NAME, split, metric
 
     def parts(self, files: Sequence[Path], digests: Sequence[str]) -> list[dict[str, Any]]:
-        """What is written down of each ingredient."""
+        """What `result.json` holds of each ingredient."""
         return [
             {"checkpoint": str(file), "digest": digest, "share": share, "kept": share != 0}
             for file, digest, share in zip(files, digests, self.shares, strict=True)
@@ -91,15 +91,15 @@ class EvaluatedAverage:
 
 
 class Checkpoints:
-    """Files of weights of one architecture, read when they are asked for and never held.
+    """Files of weights of one architecture, read when needed and not kept in memory.
 
-    All are read once at first, to see that they fit the model.
+    All are read once at first, to check that they fit the model.
 
     Args:
-        files: that `ingredients.check` has seen.
+        files: that `check_architectures` accepts.
         evaluator: of their architecture.
-        bn: what becomes of the batch-norm statistics of a mean: "reset", "average", or "keep",
-            which takes those of its last ingredient.
+        bn: batch-norm statistics of a mean: "reset", "average", or "keep", which takes those of
+            its last ingredient.
 
     Raises:
         ValueError: a file does not fit the model, see `weight_files.fit`.
@@ -140,20 +140,20 @@ class Checkpoints:
             accuracies = [evaluation[str(file)]["val"]["accuracy"] for file in self.files]
             weights, shares = self._greedy(accuracies)
         else:
-            own = _weights(method, len(self.files), options)
-            shares = [weight / sum(own) for weight in own]
-            mean = state_dicts.mean(map(self.load, range(len(self.files))), own)
+            factors = _weights(method, len(self.files), options)
+            shares = [factor / sum(factors) for factor in factors]
+            mean = state_dicts.mean(map(self.load, range(len(self.files))), factors)
             weights = self._finish(mean, len(self.files) - 1)
         return EvaluatedAverage(
             weights, shares, evaluation | self.evaluator.table({NAME: weights}, splits)
         )
 
     def _with_validation(self, splits: list[str] | None) -> list[str] | None:
-        there = list(self.evaluator.data.splits)
-        if "val" not in there:
+        available = list(self.evaluator.data.splits)
+        if "val" not in available:
             raise ValueError(
                 f"method=greedy_soup: needs a validation split; this data set has "
-                f"{', '.join(there)} (dataset.val_fraction holds one out)"
+                f"{', '.join(available)} (dataset.val_fraction holds one out)"
             )
         return splits if splits is None or "val" in splits else [*splits, "val"]
 

@@ -1,4 +1,4 @@
-"""The checkpoints that `average.py` takes: found, checked to be of one architecture, and named."""
+"""Finds the checkpoints that `average.py` takes, and checks that they are of one architecture."""
 
 import glob
 import hashlib
@@ -26,7 +26,7 @@ def find_files(
     Args:
         checkpoints: files or globs.
         run: folder of a training, instead of them.
-        requested: moments of that training, or None for all that were kept.
+        requested: steps of that training, or None for all that were kept.
 
     Raises:
         FileNotFoundError: a file is not there, naming what is; a glob matches nothing.
@@ -38,9 +38,9 @@ def find_files(
     if run is None and requested is not None:
         raise ValueError(f"steps=[{','.join(map(str, requested))}]: only run=DIR takes them")
     if run is not None:
-        files = _of_run(Run(Path(run)), requested)
+        files = _files_of_run(Run(Path(run)), requested)
     else:
-        files = [file for text in checkpoints or [] for file in _of_text(text)]
+        files = [file for text in checkpoints or [] for file in _expand_glob(text)]
     if not files:
         raise ValueError(f"{'checkpoints' if run is None else 'steps'}=[]: nothing to average")
     for file in files:
@@ -69,7 +69,7 @@ def select_files(files: Sequence[Path], method: str, options: Mapping[str, Any])
     weights, decay, num = (options[name] for name in TAKEN_BY)
     if weights is not None and len(weights) != len(files):
         raise ValueError(
-            f"weights={weights}: must be one a checkpoint, got {len(weights)} for {len(files)}"
+            f"weights={weights}: must be one per checkpoint, got {len(weights)} for {len(files)}"
         )
     if weights is not None and not 0 < sum(weights) < math.inf:
         raise ValueError(f"weights={weights}: their sum must be positive, got {sum(weights):g}")
@@ -81,7 +81,7 @@ def select_files(files: Sequence[Path], method: str, options: Mapping[str, Any])
 
 
 def check_architectures(files: Sequence[Path]) -> dict[str, Any]:
-    """Metadata of the first file, once all are seen to be of one architecture by theirs.
+    """Metadata of the first file, once theirs show that all are of one architecture.
 
     Raises:
         ValueError: naming the file, and the first key that differs.
@@ -93,11 +93,11 @@ def check_architectures(files: Sequence[Path]) -> dict[str, Any]:
 
 
 def file_digests(files: Sequence[Path]) -> list[str]:
-    """What each file holds, as 32 hexadecimal digits."""
-    found = {
+    """A digest of the contents of each file, 32 hexadecimal digits."""
+    digests = {
         file: hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest() for file in set(files)
     }
-    return [found[file] for file in files]
+    return [digests[file] for file in files]
 
 
 def is_done(run: Run, digests: Sequence[str]) -> bool:
@@ -106,25 +106,25 @@ def is_done(run: Run, digests: Sequence[str]) -> bool:
     return result is not None and [i["digest"] for i in result["ingredients"]] == digests
 
 
-def _of_text(text: str) -> list[Path]:
+def _expand_glob(text: str) -> list[Path]:
     if Path(text).is_file() or not glob.has_magic(text):
         return [Path(text)]
-    found = [Path(name) for name in glob.glob(text, recursive=True) if Path(name).is_file()]
-    if not found:
+    matches = [Path(name) for name in glob.glob(text, recursive=True) if Path(name).is_file()]
+    if not matches:
         raise FileNotFoundError(f"checkpoints={text}: no file matches")
-    return sorted(found, key=_natural)
+    return sorted(matches, key=_natural_order)
 
 
-def _natural(path: Path) -> list[Any]:
+def _natural_order(path: Path) -> list[Any]:
     """A key that sorts step_20 before step_100."""
     parts = re.split(r"(\d+)", str(path))
     return [int(part) if position % 2 else part for position, part in enumerate(parts)]
 
 
-def _of_run(run: Run, requested: Sequence[Step] | None) -> list[Path]:
+def _files_of_run(run: Run, requested: Sequence[Step] | None) -> list[Path]:
     kept = [
         file
-        for file in sorted((run.folder / "weights").glob("step_*.safetensors"), key=_natural)
+        for file in sorted((run.folder / "weights").glob("step_*.safetensors"), key=_natural_order)
         if re.fullmatch(r"step_\d+", file.stem)
     ]
     if not kept:

@@ -11,11 +11,11 @@ from isthmus.state_dicts import StateDict
 
 
 class EMA:
-    """Exponential moving averages with one or several decays, of one and the same training.
+    """Exponential moving averages of one training, with one or several decays.
 
     After every optimizer step `average <- decay * average + (1 - decay) * weights`, from the
-    weights at `start` on, with no bias correction and no warm-up (timm's `ModelEmaV2`); batch-norm
-    statistics likewise. A decay among several gives bit for bit what it gives alone. Held in
+    weights at `start` on, with no bias correction and no warm-up (timm's `ModelEmaV2`); the same
+    for batch-norm statistics. A decay among several gives bit for bit what it gives alone. Held in
     float32; nothing waits for the device.
     """
 
@@ -26,8 +26,8 @@ class EMA:
 
         Args:
             decay: per optimizer step, in [0, 1); several make several averaged models.
-            bn: whether the averaged batch-norm statistics are meant to be used as they are, or to
-                be re-estimated by whoever evaluates the average.
+            bn: whether evaluations use the averaged batch-norm statistics, or estimate them again
+                ("reset").
 
         Raises:
             ValueError: a value is not allowed, or appears twice.
@@ -69,12 +69,12 @@ class EMA:
     def state_dict(self) -> dict[str, Any]:
         """Copies of the averages, in float32."""
         return {
-            name: state_dicts.copy(self._tensors.by_name(average))
+            name: state_dicts.copy(self._tensors.named_tensors(average))
             for name, average in self._averages.items()
         }
 
     def load_state_dict(self, state: dict[str, StateDict]) -> None:
-        """Go on, after `start`, from what `state_dict` returned.
+        """Resume, after `start`, from what `state_dict` returned.
 
         Raises:
             ValueError: it holds averages with other decays.

@@ -14,7 +14,7 @@ class Latest:
     """The mean of the last `num` snapshots of the weights (LAWA; Kaddour, 2022).
 
     Snapshots are taken at `every`, 2 `every`, ..., never of the initialization; while there are
-    fewer than `num` it is the mean of those. Batch-norm statistics likewise. Held in float32.
+    fewer than `num` it is the mean of those. The same for batch-norm statistics. Held in float32.
     """
 
     def __init__(
@@ -25,8 +25,8 @@ class Latest:
         Args:
             num: how many are averaged, at least 1; each takes as much memory as the model.
             every: time between two, at least one iteration.
-            bn: whether the averaged batch-norm statistics are meant to be used as they are, or to
-                be re-estimated by whoever evaluates the average.
+            bn: whether evaluations use the averaged batch-norm statistics, or estimate them again
+                ("reset").
 
         Raises:
             ValueError: a value is not allowed.
@@ -54,14 +54,14 @@ class Latest:
         self._every = to_iteration(self._every_step, iterations_per_epoch)
         if self._every > iterations:
             raise ValueError(
-                f"every: {self._every_step} ({self._every} iterations) lies after the end of "
+                f"every: {self._every_step} ({self._every} iterations) is after the end of "
                 f"training, {to_text(iterations, iterations_per_epoch)} ({iterations} iterations)"
             )
         self._tensors = LiveTensors(model)
         self._snapshots: list[list[Tensor]] = []  # the oldest one first
 
     def update(self, iteration: int) -> None:
-        """Take in the weights after optimizer step number `iteration`, if it is a moment for it."""
+        """Take in the weights after optimizer step `iteration`, if they are due."""
         if iteration % self._every:
             return
         if len(self._snapshots) < self._num:
@@ -82,11 +82,11 @@ class Latest:
 
     def state_dict(self) -> dict[str, Any]:
         """Copies of the snapshots, in float32, the oldest one first."""
-        named = [self._tensors.by_name(snapshot) for snapshot in self._snapshots]
-        return {"snapshots": [state_dicts.copy(snapshot) for snapshot in named]}
+        snapshots = [self._tensors.named_tensors(snapshot) for snapshot in self._snapshots]
+        return {"snapshots": [state_dicts.copy(snapshot) for snapshot in snapshots]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on, after `start`, from what `state_dict` returned.
+        """Resume, after `start`, from what `state_dict` returned.
 
         Raises:
             ValueError: it holds more snapshots than are averaged.

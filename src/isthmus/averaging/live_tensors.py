@@ -1,4 +1,4 @@
-"""The tensors of a network in training, as lists on which one call of torch does an update."""
+"""The tensors of a network in training, as lists that one call of torch updates."""
 
 from collections.abc import Mapping
 
@@ -51,7 +51,7 @@ class LiveTensors:
         """The values now, in memory of their own."""
         return [tensor.clone() for tensor in self.read()]
 
-    def by_name(self, values: list[Tensor]) -> dict[str, Tensor]:
+    def named_tensors(self, values: list[Tensor]) -> dict[str, Tensor]:
         """Each tensor of `values` under its name in the state dict, in the same memory."""
         named = dict(zip(self._large_names, values, strict=False))
         if self._small:
@@ -61,8 +61,8 @@ class LiveTensors:
         return named
 
     def load(self, values: list[Tensor], saved: Mapping[str, Tensor]) -> None:
-        """Overwrite `values` by what a copy of `by_name` of them once held."""
-        for name, tensor in self.by_name(values).items():
+        """Overwrite `values` by what a copy of `named_tensors` of them once held."""
+        for name, tensor in self.named_tensors(values).items():
             tensor.copy_(saved[name])
 
     def state_dict(self, values: list[Tensor]) -> dict[str, Tensor]:
@@ -75,7 +75,7 @@ class LiveTensors:
         Raises:
             RuntimeError: the model's tensors are no longer those that were averaged.
         """
-        named = self.by_name(values)
+        named = self.named_tensors(values)
         result = {}
         for name, tensor in self._model.state_dict().items():
             if tensor.data_ptr() != self._addresses.get(name, tensor.data_ptr()):

@@ -9,7 +9,7 @@ from isthmus.training.options import MISSING, Runtime
 
 @dataclass
 class SavedOptions:
-    """How saved weights are evaluated."""
+    """Options of scripts that evaluate saved weights."""
 
     dataset: Any = None  # null: the data set that the first weights were trained on
     dataset_typed: list[str] = field(default_factory=list)  # its options that were typed
@@ -21,7 +21,7 @@ class SavedOptions:
 
 @dataclass
 class Eval:
-    """`eval.py`."""
+    """Options of `eval.py`."""
 
     checkpoint: str = MISSING
     splits: list[Literal["train", "val", "test"]] | None = None  # null: all that there are
@@ -36,7 +36,7 @@ class Eval:
 
 @dataclass
 class Average:
-    """`average.py`."""
+    """Options of `average.py`."""
 
     checkpoints: list[str] | None = None  # files or globs
     run: str | None = None  # folder of a training, instead of `checkpoints`
@@ -44,7 +44,7 @@ class Average:
     method: Literal["uniform", "weighted", "ema", "latest", "greedy_soup", "uniform_soup"] = (
         "uniform"
     )
-    weights: list[float] | None = None  # weighted: one a checkpoint
+    weights: list[float] | None = None  # weighted: one per checkpoint
     decay: float | None = None  # ema
     num: int | None = None  # latest
     bn: Literal["reset", "average", "keep"] = "reset"

@@ -13,8 +13,8 @@ from isthmus.steps import Step, parse, to_iteration, to_text
 class SWA:
     """The mean of the weights at `start`, `start + every`, ... (Izmailov et al., 2018).
 
-    All count alike; batch-norm statistics likewise. There is no averaged model before `start`.
-    Held in float32.
+    All count equally; the same for batch-norm statistics. There is no averaged model before
+    `start`. Held in float32.
     """
 
     def __init__(
@@ -23,14 +23,14 @@ class SWA:
         every: Step = "1ep",
         bn: Literal["average", "reset"] = "average",
     ) -> None:
-        """Choose the moments.
+        """Choose the steps whose weights are averaged.
 
         Args:
             start: the first moment, in the paper after three quarters of the training, as 135
                 epochs are of 180; "0ep" is the state that `start` is called with.
             every: time between two moments, at least one iteration.
-            bn: whether the averaged batch-norm statistics are meant to be used as they are, or to
-                be re-estimated by whoever evaluates the average.
+            bn: whether evaluations use the averaged batch-norm statistics, or estimate them again
+                ("reset").
 
         Raises:
             ValueError: a value is not allowed.
@@ -58,7 +58,7 @@ class SWA:
         self._every = to_iteration(self._every_step, iterations_per_epoch)
         if self._first > iterations:
             raise ValueError(
-                f"start: {self._start_step} ({self._first} iterations) lies after the end of "
+                f"start: {self._start_step} ({self._first} iterations) is after the end of "
                 f"training, {to_text(iterations, iterations_per_epoch)} ({iterations} iterations)"
             )
         self._tensors = LiveTensors(model)
@@ -66,7 +66,7 @@ class SWA:
         self._num = 1 if self._first == 0 else 0
 
     def update(self, iteration: int) -> None:
-        """Take in the weights after optimizer step number `iteration`, if it is a moment for it."""
+        """Take in the weights after optimizer step `iteration`, if they are due."""
         if iteration < self._first or (iteration - self._first) % self._every:
             return
         self._num += 1
@@ -79,9 +79,9 @@ class SWA:
 
     def state_dict(self) -> dict[str, Any]:
         """A copy of the mean, in float32, and the number of weights in it."""
-        return {"num": self._num, "mean": state_dicts.copy(self._tensors.by_name(self._mean))}
+        return {"num": self._num, "mean": state_dicts.copy(self._tensors.named_tensors(self._mean))}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on, after `start`, from what `state_dict` returned."""
+        """Resume, after `start`, from what `state_dict` returned."""
         self._num = state["num"]
         self._tensors.load(self._mean, state["mean"])

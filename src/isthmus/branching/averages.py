@@ -28,11 +28,11 @@ from isthmus.training.evaluator import Evaluator
 
 
 def save_mean_state(path: Path, files: Sequence[Path]) -> None:
-    """Write the mean of snapshots' states.
+    """Write the mean of the training states of several snapshots.
 
     Args:
         path: of the mean.
-        files: states of trainings of one recipe; the last one lends what cannot be averaged.
+        files: states of trainings of one recipe; what cannot be averaged is that of the last.
     """
     save_state(path, mean_state([load_state(file) for file in files]))
 
@@ -55,15 +55,15 @@ def mean_state(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _mean_of_buffers(states: list[dict[int, dict[str, Any]]]) -> dict[int, dict[str, Any]]:
-    """By parameter and name of the buffer, over those that have it."""
-    found: dict[int, dict[str, list[Any]]] = {}
+    """Mean buffers by parameter and name, each over the trainings that have it."""
+    buffers_of: dict[int, dict[str, list[Any]]] = {}
     for state in states:
         for parameter, buffers in state.items():
             for name, value in buffers.items():
-                found.setdefault(parameter, {}).setdefault(name, []).append(value)
+                buffers_of.setdefault(parameter, {}).setdefault(name, []).append(value)
     return {
         parameter: {name: _mean(values) for name, values in buffers.items()}
-        for parameter, buffers in found.items()
+        for parameter, buffers in buffers_of.items()
     }
 
 
@@ -81,8 +81,8 @@ def _mean(values: Sequence[Any]) -> Any:
 
 log = logging.getLogger(__name__)
 
-# Networks evaluated in one go through the data, and before each write of a table: fewer than are
-# evaluated side by side, because there the last digits would depend on who is beside whom.
+# Networks evaluated in one pass over the data, and before each write of a table: fewer than are
+# stacked, because in a stack the last digits would depend on the other networks in it.
 AT_ONCE = MANY - 1
 
 
@@ -93,8 +93,8 @@ class AverageEvaluator:
     """Evaluates the children of a tree, and makes and evaluates their averages.
 
     Args:
-        tree: where they lie.
-        plan: what is asked for.
+        tree: their folder.
+        plan: which averages to make.
         evaluator: of their architecture, on their data.
         save: whether to keep averages as weights.
     """
@@ -103,10 +103,10 @@ class AverageEvaluator:
         self.tree, self.plan, self.evaluator, self.save = tree, plan, evaluator, save
         self.num_evaluated = 0
         self._has_batch_norm = batch_norm.has_batch_norm(evaluator.model)
-        self._common: dict[tuple[Any, ...], Table] = {}  # see `_of_all`
+        self._common: dict[tuple[Any, ...], Table] = {}  # see `_cache_key`
 
     def evaluate(self, spawn_step: int) -> None:
-        """Evaluate all that is asked for of one spawn step, whose children are trained."""
+        """Evaluate all requested averages of one spawn step, whose children are trained."""
         folders = results.cells_by_folder(self.tree, self.plan, spawn_step)
         for run, averages in folders.items():
             if results.missing_averages(self.tree, self.plan, spawn_step, run, averages, self.save):
@@ -120,9 +120,9 @@ class AverageEvaluator:
         self.num_evaluated += len(left)
         for first in range(0, len(left), AT_ONCE):
             some = left[first : first + AT_ONCE]
-            made = [self._make(spawn_step, cell) for cell in some]
+            networks = [self._make(spawn_step, cell) for cell in some]
             rows = results.read_averages(run.folder / results.TABLE_NAME)
-            tables = self._tables(spawn_step, some, made)
+            tables = self._tables(spawn_step, some, networks)
             for cell, table in zip(some, tables, strict=True):
                 for split in cell.splits:
                     how = {"model": cell.model, "bn": cell.bn, "split": split}
@@ -136,48 +136,55 @@ class AverageEvaluator:
                 results.sort_rows(rows.values()),
             )
             if self.save:
-                for cell, weights in zip(some, made, strict=True):
+                for cell, weights in zip(some, networks, strict=True):
                     self._save(spawn_step, run, cell, weights)
 
     def _tables(
-        self, spawn_step: int, some: Sequence[Cell], made: Sequence[StateDict]
+        self, spawn_step: int, some: Sequence[Cell], networks: Sequence[StateDict]
     ) -> list[Table]:
         """Loss and accuracy by split of every cell; what is the same is evaluated once."""
         for splits in dict.fromkeys(tuple(cell.splits) for cell in some if cell.splits):
             left = {
-                self._of_all(spawn_step, cell): weights
-                for cell, weights in zip(some, made, strict=True)
-                if tuple(cell.splits) == splits and self._known(spawn_step, cell) is None
+                self._cache_key(spawn_step, cell): weights
+                for cell, weights in zip(some, networks, strict=True)
+                if tuple(cell.splits) == splits and self._known_table(spawn_step, cell) is None
             }
             models = {str(position): weights for position, weights in enumerate(left.values())}
             tables = self.evaluator.table(models, list(splits)) if models else {}
             for key, table in zip(left, tables.values(), strict=True):
                 self._common[key] = self._common.get(key, {}) | table
-        return [self._known(spawn_step, cell) or {} for cell in some]
+        return [self._known_table(spawn_step, cell) or {} for cell in some]
 
-    def _known(self, spawn_step: int, cell: Cell) -> Table | None:
-        """What has been evaluated, here or when a child was done."""
+    def _known_table(self, spawn_step: int, cell: Cell) -> Table | None:
+        """The numbers of a cell that was evaluated, here or at the end of a training; else None."""
         average = cell.average
-        found: Table = self._common.get(self._of_all(spawn_step, cell), {})
-        if average.kind == "child" and average.child_step and self._treated(cell) == "keep":
+        table: Table = self._common.get(self._cache_key(spawn_step, cell), {})
+        if average.kind == "child" and average.child_step and self._effective_bn(cell) == "keep":
             ((run, iteration),) = results.member_snapshots(
                 self.tree, self.plan, spawn_step, average
             )
             result = run.read_result()
             if result and result["iteration"] == iteration and len(result["evaluation"]) < MANY:
-                found = result["evaluation"].get(cell.model, {})
-        return found if set(cell.splits) <= set(found) else None
+                table = result["evaluation"].get(cell.model, {})
+        return table if set(cell.splits) <= set(table) else None
 
-    def _of_all(self, spawn_step: int, cell: Cell) -> tuple[Any, ...]:
-        """What a child's numbers depend on: at the spawn step all children are one."""
+    def _cache_key(self, spawn_step: int, cell: Cell) -> tuple[Any, ...]:
+        """What the numbers of a cell depend on: at the spawn step all children are equal."""
         average = cell.average
         seeds = average.seeds if average.child_step or average.kind != "child" else ()
-        return spawn_step, average.kind, average.child_step, seeds, cell.model, self._treated(cell)
+        return (
+            spawn_step,
+            average.kind,
+            average.child_step,
+            seeds,
+            cell.model,
+            self._effective_bn(cell),
+        )
 
-    def _treated(self, cell: Cell) -> str:
-        """What becomes of a network's statistics in effect."""
-        alone = cell.average.kind == "child"
-        if alone and (cell.bn == "average" or not self._has_batch_norm):
+    def _effective_bn(self, cell: Cell) -> str:
+        """The treatment of batch-norm statistics that makes the same numbers as `bn` of a cell."""
+        is_child = cell.average.kind == "child"
+        if is_child and (cell.bn == "average" or not self._has_batch_norm):
             return "keep"
         return cell.bn
 
@@ -206,31 +213,31 @@ class AverageEvaluator:
         return state_dicts.mean(networks(), [1.0] * len(average.members)), last
 
     def _save(self, spawn_step: int, run: Run, cell: Cell, weights: StateDict) -> None:
-        """Write an average as weights, and beside the plain one the average optimizer state."""
+        """Write an average as weights; with the plain one also the average optimizer state."""
         average = cell.average
         if average.kind == "child":
             return
-        places = results.member_snapshots(self.tree, self.plan, spawn_step, average)
-        last_run, iteration = places[-1]
+        snapshots = results.member_snapshots(self.tree, self.plan, spawn_step, average)
+        last_run, iteration = snapshots[-1]
         metadata = load_metadata(last_run.weights(iteration, cell.model))
-        own = {"average": average.kind, "members": [list(m) for m in average.members]}
-        metadata |= own | {"bn": cell.bn, "spawn_step": spawn_step}
+        origin = {"average": average.kind, "members": [list(m) for m in average.members]}
+        metadata |= origin | {"bn": cell.bn, "spawn_step": spawn_step}
         metadata.pop("child_seed", None)  # of the last one of them
         save_weights(
             results.weights_file(run, average, iteration, cell.model, cell.bn), weights, metadata
         )
         if cell.model == "plain":
             path = results.state_file(run, average, iteration, cell.bn)
-            save_mean_state(path, [r.snapshot_state(i) for r, i in places])
+            save_mean_state(path, [r.snapshot_state(i) for r, i in snapshots])
 
 
 def measure_distances(
     tree: SpawnTree, plan: SpawnPlan, spawn_step: int, names: Sequence[str]
 ) -> None:
-    """Write the distances of the children of one spawn step that are not in its table yet.
+    """Measure and write the distances of one spawn step's children that its table lacks.
 
     Args:
-        tree: where the children lie, trained.
+        tree: with the trained children.
         plan: which of them at which child steps.
         spawn_step: an iteration of the parent.
         names: of the parameters, without running statistics.
@@ -244,17 +251,17 @@ def measure_distances(
         start, initial = (load_weights(tree.parent.weights(i))[0] for i in (spawn_step, 0))
         for child_step in sorted({int(step) for step, _, _ in wanted}):
             here = [key for key in wanted if key[0] == str(child_step)]
-            children = _children(tree, plan, spawn_step, child_step, here, start)
+            children = _load_children(tree, plan, spawn_step, child_step, here, start)
             networks = {"initialization": initial, "parent": start, **children}
             moment = _moment(plan, spawn_step, child_step)
             for key in here:
-                values = (*moment, *key[1:], *_between(networks, *key[1:], names))
+                values = (*moment, *key[1:], *_distance_cells(networks, *key[1:], names))
                 rows[key] = dict(zip(results.PAIRS, values, strict=True))
         ordered = sorted(rows.values(), key=results.pair_order)
         write_csv(path, results.PAIRS, [[row[name] for name in results.PAIRS] for row in ordered])
 
 
-def _children(
+def _load_children(
     tree: SpawnTree,
     plan: SpawnPlan,
     spawn_step: int,
@@ -262,7 +269,7 @@ def _children(
     wanted: Sequence[tuple[str, str, str]],
     start: StateDict,
 ) -> dict[str, StateDict]:
-    """The children that are measured at one child step, by their seeds."""
+    """Weights of the children that are measured at one child step, by their seeds."""
     seeds = {seed for _, *pair in wanted for seed in pair if seed not in results.ALONE}
     if child_step == 0:
         return dict.fromkeys(seeds, start)
@@ -271,10 +278,10 @@ def _children(
     return {seed: load_weights(run.weights(iteration))[0] for seed, run in runs.items()}
 
 
-def _between(
+def _distance_cells(
     networks: Mapping[str, StateDict], seed: str, other: str, names: Sequence[str]
 ) -> tuple[str, str]:
-    """L2 distance and cosine, which there is none of to the origin."""
+    """L2 distance and cosine as text; the cosine to the origin is empty."""
     if other == "origin":
         return repr(state_dicts.norm(networks[seed], names).item()), ""
     pair = networks[seed], networks[other]

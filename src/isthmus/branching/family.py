@@ -25,14 +25,14 @@ from isthmus.training.workers import Workers
 
 @dataclass(frozen=True)
 class FamilyConfig:
-    """What makes the members of a family what they are.
+    """What determines the members of a family: recipe, data, seeds and first weights.
 
     Args:
         recipe: how the parent and its children are trained.
-        data: what on.
+        data: the data they are trained on.
         seeds: of the parent's streams of chance.
         vary: streams of a child that its own seed feeds, in place of the parent's.
-        weights: makes what the parent begins from, of fresh weights; None for these themselves.
+        weights: makes the weights that the parent begins from out of fresh ones; None: fresh ones.
     """
 
     recipe: Recipe
@@ -41,20 +41,20 @@ class FamilyConfig:
     vary: Sequence[str] = ("data_order", "augmentation", "dropout")
     weights: Callable[[StateDict], StateDict] | None = None
 
-    def of_child(self, child_seed: int) -> Seeds:
+    def seeds_of_child(self, child_seed: int) -> Seeds:
         """The seeds of a child."""
         return replace(self.seeds, **dict.fromkeys(self.vary, child_seed))
 
 
 class BranchFamily:
-    """Trains the members of a tree that are not there, each once, whoever asks for it.
+    """Trains the missing members of a tree, each once, whichever job needs it.
 
     Args:
-        tree: where they lie.
-        origins: what they are.
+        tree: their folder.
+        origins: what determines them.
         runtime: how they run.
         save_predictions: whether to keep correctness per validation example.
-        workers: processes that train children, each with a family of its own; None for this one.
+        workers: processes that train children, each with its own family; None: this process does.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class BranchFamily:
         """A request in iterations.
 
         Raises:
-            ValueError: a step lies after the end of the parent, of the children or of the schedule;
+            ValueError: a step is after the end of the parent, of the children or of the schedule;
                 or the data set lacks a split.
         """
         session = self.session
@@ -93,7 +93,7 @@ class BranchFamily:
         return plan
 
     def check_schedule(self, start: int, length: int) -> None:
-        """Refuse children that the schedule of the parent does not provide for.
+        """Refuse children that would outlast the schedule of the parent.
 
         Args:
             start: the latest iteration at which they begin.
@@ -124,13 +124,13 @@ class BranchFamily:
         to_its_end: bool = False,
         option: str = "spawn_steps",
     ) -> None:
-        """Train the parent to its end, keeping every spawn step.
+        """Train the parent to its end, with a snapshot at every spawn step.
 
         Args:
             plan: with the spawn steps.
-            snapshots: to keep besides.
-            to_its_end: whether its end is to be trained on from.
-            option: that the spawn steps were typed as, for the message.
+            snapshots: to keep in addition.
+            to_its_end: whether to keep a snapshot at its end, to continue from.
+            option: the name of the option with the spawn steps, for the message.
 
         Raises:
             ValueError: the parent stopped early, before a spawn step.
@@ -149,22 +149,22 @@ class BranchFamily:
         late = [step for step in plan.spawn_steps if not run.snapshot_state(step).exists()]
         if late:
             raise ValueError(
-                f"{option}: {', '.join(map(plan.text, late))} lies after the early stop of the "
+                f"{option}: {', '.join(map(plan.text, late))} is after the early stop of the "
                 f"parent (hparams.patience={self.origins.recipe.patience})"
             )
 
     def train_children(self, plan: SpawnPlan) -> None:
-        """Train the children of all spawn steps to the length asked for."""
+        """Train the children of all spawn steps to the requested length."""
         missing = [
             (spawn_step, seed)
             for spawn_step in plan.spawn_steps
             for seed in plan.request.child_seeds
             if not self._is_complete(plan, spawn_step, seed)
         ]
-        self.do([partial(train_child, plan, *child) for child in missing])
+        self.run_tasks([partial(train_child, plan, *child) for child in missing])
 
-    def do(self, tasks: Sequence[Callable[["BranchFamily"], int]]) -> None:
-        """Do tasks of a family, here or in the workers, side by side.
+    def run_tasks(self, tasks: Sequence[Callable[["BranchFamily"], int]]) -> None:
+        """Run tasks of a family, here or in parallel in the workers.
 
         Args:
             tasks: functions that train what does not depend on the other tasks, and return how
@@ -176,7 +176,7 @@ class BranchFamily:
             self.num_steps += sum(self.workers.run(tasks))
 
     def train_child(self, plan: SpawnPlan, spawn_step: int, seed: int) -> int:
-        """Train a child where that has not been done; returns how many optimizer steps were made.
+        """Train a child unless it is complete; returns the number of optimizer steps made.
 
         Raises:
             ValueError: an older version trained it in a stack with others.
@@ -209,21 +209,21 @@ class BranchFamily:
     def _begin_child(self, plan: SpawnPlan, spawn_step: int, seed: int) -> Session:
         origin = {"spawn_step": spawn_step, "child_seed": seed, "vary": list(self.origins.vary)}
         end = spawn_step + plan.child_length
-        self.session.restart(self.origins.of_child(seed), self._initial, end, origin)
+        self.session.restart(self.origins.seeds_of_child(seed), self._initial, end, origin)
         self.session.load_snapshot(self.tree.parent, spawn_step)
         return self.session
 
 
 def train_child(plan: SpawnPlan, spawn_step: int, seed: int, family: BranchFamily) -> int:
-    """A task of a family: train one of its children, see `Family.train_child`."""
+    """A task of a family: train one of its children, see `BranchFamily.train_child`."""
     return family.train_child(plan, spawn_step, seed)
 
 
 def _check_alone(run: Run) -> None:
-    """Refuse to go on with a child whose numbers depend on those that it was trained with.
+    """Refuse to resume a child whose numbers depend on others that it was trained with.
 
     Raises:
-        ValueError: naming them and its folder.
+        ValueError: naming these others and its folder.
     """
     others = (run.read_result() or {}).get("together")
     if others is not None:
@@ -251,7 +251,7 @@ def train_branch_pairs(
         family: of all of them.
         departures: each with a branch of every seed.
         seeds: of the branches.
-        snapshots: of the parent, to keep besides.
+        snapshots: of the parent, to keep in addition.
 
     Raises:
         ValueError: training stopped before a moment of comparison, or a branch would be the main
@@ -305,7 +305,7 @@ log = logging.getLogger(__name__)
 
 
 def build_family(values: dict[str, Any], tree: SpawnTree) -> BranchFamily:
-    """The parent and the children of a tree, trained or not yet.
+    """Build the family of a tree, whose parent and children are trained or not yet.
 
     Those of a ticket, `pretrain.weights` with a mask, keep its pruned weights at 0.
 
@@ -314,30 +314,30 @@ def build_family(values: dict[str, Any], tree: SpawnTree) -> BranchFamily:
 
     Args:
         values: of the schema `Family`, as plain Python.
-        tree: where they lie.
+        tree: their folder.
 
     Raises:
         ValueError: a part refuses its values, the pretraining has inputs of another shape, there
             is no such device, or the seeds of children would change nothing.
         FileNotFoundError: the weights to begin with, or the data, are not there.
     """
-    made, num_jobs = _make(values, tree), values["runtime"]["num_jobs"]
+    family, num_jobs = _make(values, tree), values["runtime"]["num_jobs"]
     if values["vary"]:
-        check_variation(made.session, values["vary"])
-    _say_threads(made.session.device, values["runtime"])
+        check_variation(family.session, values["vary"])
+    _log_threads(family.session.device, values["runtime"])
     if num_jobs > 1:
         make = partial(_make_in_worker, values, tree, torch.get_num_threads())
-        made.workers = Workers(num_jobs, make)
-    return made
+        family.workers = Workers(num_jobs, make)
+    return family
 
 
-def _say_threads(device: torch.device, runtime: dict[str, Any]) -> None:
-    """Say how more cores can be used, if a study that was not told leaves some alone."""
+def _log_threads(device: torch.device, runtime: dict[str, Any]) -> None:
+    """Log how more cores can be used, if neither threads nor jobs were chosen and some idle."""
     threads, num_cores = torch.get_num_threads(), machine.share_of_cores(1)
-    untold = runtime["num_threads"] is None and runtime["num_jobs"] == 1
-    if untold and device.type == "cpu" and threads < num_cores:
+    is_default = runtime["num_threads"] is None and runtime["num_jobs"] == 1
+    if is_default and device.type == "cpu" and threads < num_cores:
         log.info(
-            "%d of %d cores in use: runtime.num_jobs=%d trains so many children side by side, with "
+            "%d of %d cores in use: runtime.num_jobs=%d trains as many children in parallel, with "
             "the same numbers; for large networks, runtime.num_threads=%d",
             *(threads, num_cores, num_cores, num_cores),
         )

@@ -12,52 +12,52 @@ STREAMS = ("data_order", "augmentation", "dropout")
 
 
 def errors(values: dict[str, Any]) -> list[str]:
-    """What is wrong, one line each.
+    """Validation errors, one line each.
 
     Args:
         values: a configuration of `spawn.py` whose values are of the right types.
     """
-    found = []
+    messages = []
     for name in ("spawn_steps", "child_seeds", "child_steps", "num_children", "models"):
         if values[name] == []:
-            found.append(f"{name}=[]: must hold at least one value")
+            messages.append(f"{name}=[]: must hold at least one value")
     for name in ("spawn_steps", "child_seeds", "averages", "num_children", "models", "vary"):
         value = values[name]
         if isinstance(value, list) and len(set(map(str, value))) < len(value):
-            found.append(f"{name}={format_value(value)}: must not repeat a value")
+            messages.append(f"{name}={format_value(value)}: must not repeat a value")
     if any(seed < 0 for seed in values["child_seeds"]):  # "1-2" names two of them
-        found.append(f"child_seeds={format_value(values['child_seeds'])}: must not be negative")
+        messages.append(f"child_seeds={format_value(values['child_seeds'])}: must not be negative")
     num_children = len(values["child_seeds"])
     if values["vary"] == [] and num_children > 1:
-        found.append(
+        messages.append(
             f"vary=[]: nothing varies, all children would be one network; name one of "
             f"{', '.join(STREAMS)}"
         )
     for num in values["num_children"] or []:
         if not 2 <= num <= num_children:
-            found.append(
+            messages.append(
                 f"num_children={format_value(values['num_children'])}: must be from 2 to the "
                 f"number of child_seeds, {num_children}, got {num}"
             )
     if values["num_children"] is not None and "across" not in values["averages"]:
-        found.append(
+        messages.append(
             f"num_children={format_value(values['num_children'])}: needs averages=[across]"
         )
     if values["models"] == ["averaged"] and "_target_" not in (values["averaged"] or {}):
-        found.append("models=[averaged]: there are none with averaged=none")
+        messages.append("models=[averaged]: there are none with averaged=none")
     if values["only"] is not None and values["spawn_step"] is not None:
-        found.append("only and spawn_step both choose one spawn step: give one of them")
+        messages.append("only and spawn_step both choose one spawn step: give one of them")
     steps_given = values["spawn_steps"]
     if (steps_given, values["spawn_step"], values["split_merge"]["num_legs"]) == (None, None, None):
-        found.append("spawn_steps: needs a value, spawn_steps=...")
+        messages.append("spawn_steps: needs a value, spawn_steps=...")
     if values["only"] is not None and steps_given is None:
-        found.append(f"only={values['only']}: chooses one of spawn_steps, which needs a value")
+        messages.append(f"only={values['only']}: chooses one of spawn_steps, which needs a value")
     if values["only"] is not None and isinstance(steps_given, list):
         if not 0 <= values["only"] < len(steps_given):
-            found.append(f"only={values['only']}: must be from 0 to {len(steps_given) - 1}")
+            messages.append(f"only={values['only']}: must be from 0 to {len(steps_given) - 1}")
     if values["child_length"] is not None and steps.parse(values["child_length"]) == (0, 0):
-        found.append(f"child_length={values['child_length']}: must be positive")
-    return found + _errors_of_legs(values)
+        messages.append(f"child_length={values['child_length']}: must be positive")
+    return messages + _errors_of_legs(values)
 
 
 def _errors_of_legs(values: dict[str, Any]) -> list[str]:
@@ -91,7 +91,7 @@ class SplitMerge:
 
 @dataclass
 class Spawn(Family):
-    """`spawn.py`."""
+    """Options of `spawn.py`."""
 
     spawn_steps: str | list[Step] | None = None
     spawn_step: Step | None = None  # only this one

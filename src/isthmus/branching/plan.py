@@ -1,4 +1,4 @@
-"""What `spawn.py` is asked for, in iterations, and where the files of a study of branches are.
+"""Requests of `spawn.py` in iterations, and the folders and files of a study of branches.
 
 Imports no torch.
 """
@@ -44,20 +44,20 @@ class SpawnTree:
     def figures(self) -> Path:
         return self.folder / "figures"
 
-    def tables_locked(self) -> AbstractContextManager[None]:
-        """Hold the tables of the whole tree, and their figures, to put them together."""
+    def lock_tables(self) -> AbstractContextManager[None]:
+        """Hold the tables of the whole tree, and their figures, to write them."""
         folder = self.distances.parent
         return locks.exclusive(folder, [folder, self.folder, self.figures])
 
     def child(self, spawn_step: Step, seed: int) -> Run:
-        """One child, of which each moment is counted from the beginning of its parent."""
+        """One child, whose steps are counted from the beginning of its parent."""
         return Run(self.folder / "children" / spawn_step / f"seed_{seed}")
 
-    def back(self, spawn_step: Step, seed: int) -> Run:
+    def average_back(self, spawn_step: Step, seed: int) -> Run:
         """Averages of one child with earlier states of itself."""
         return Run(self.folder / "avg_back" / spawn_step / f"seed_{seed}")
 
-    def across(self, spawn_step: Step, seeds: Sequence[int]) -> Run:
+    def average_across(self, spawn_step: Step, seeds: Sequence[int]) -> Run:
         """Averages of several children of one spawn step."""
         return Run(self.folder / "avg_across" / spawn_step / f"seeds_{seeds_text(seeds)}")
 
@@ -71,7 +71,7 @@ class SpawnTree:
 
 
 def seeds_text(seeds: Sequence[int]) -> str:
-    """Seeds as they stand in names and tables: "1-2-3"."""
+    """Seeds as text in names and tables: "1-2-3"."""
     return "-".join(map(str, seeds))
 
 
@@ -80,7 +80,7 @@ BACK_POWERS = {"back": (), "back_plus_one": (2,), "back_plus_three": (1, 2, 4)} 
 
 @dataclass(frozen=True, kw_only=True)
 class SpawnRequest:
-    """What a user asks of a tree, as typed; see `python spawn.py --help`."""
+    """The options of a tree, as typed; see `python spawn.py --help`."""
 
     spawn_steps: Snapshots
     child_seeds: list[int]
@@ -100,7 +100,7 @@ class PlannedAverage:
     """A child, or a mean of networks, at one child step.
 
     `members` are pairs of a child's seed and a child step; child step 0 is the parent at the spawn
-    step. The last one lends what cannot be averaged.
+    step. What cannot be averaged is that of the last one.
     """
 
     kind: str
@@ -113,28 +113,28 @@ class SpawnPlan:
     """A request in iterations of a parent.
 
     Args:
-        request: what is asked for.
+        request: as typed.
         iterations_per_epoch: optimizer steps in one epoch.
         end: last iteration of the parent, as planned.
 
     Raises:
-        ValueError: a step lies after the end of the parent or of the children, or there is no
-            spawn step at the index asked for.
+        ValueError: a step is after the end of the parent or of the children, or there is no
+            spawn step at the index `only`.
     """
 
     def __init__(self, request: SpawnRequest, iterations_per_epoch: int, end: int) -> None:
         self.request, self.iterations_per_epoch, self.end = request, iterations_per_epoch, end
-        asked = _iterations("spawn_steps", request.spawn_steps, iterations_per_epoch, end)
-        self.spawn_steps = asked
+        all_steps = _iterations("spawn_steps", request.spawn_steps, iterations_per_epoch, end)
+        self.spawn_steps = all_steps
         if request.spawn_step is not None:
             self.spawn_steps = _iterations(
                 "spawn_step", [request.spawn_step], iterations_per_epoch, end
             )
         elif request.only is not None:
-            if not 0 <= request.only < len(asked):
-                raise ValueError(f"only={request.only}: must be from 0 to {len(asked) - 1}")
-            self.spawn_steps = [asked[request.only]]
-        self.kept_by_parent = sorted({0, *asked, *self.spawn_steps})
+            if not 0 <= request.only < len(all_steps):
+                raise ValueError(f"only={request.only}: must be from 0 to {len(all_steps) - 1}")
+            self.spawn_steps = [all_steps[request.only]]
+        self.kept_by_parent = sorted({0, *all_steps, *self.spawn_steps})
         length = request.child_length
         self.child_length = steps.to_iteration(length, iterations_per_epoch) if length else end
         self.child_steps = _iterations(
@@ -143,20 +143,20 @@ class SpawnPlan:
 
     @property
     def last(self) -> int:
-        """The last iteration that the parent, or a child, comes to."""
+        """The last iteration that the parent or a child reaches."""
         return max([self.end, *(step + self.child_length for step in self.spawn_steps)])
 
     def text(self, iteration: int) -> Step:
-        """A moment as it stands in names of folders."""
+        """An iteration as text in names of folders."""
         return steps.to_text(iteration, self.iterations_per_epoch)
 
     def kept_by_child(self, spawn_step: int) -> list[int]:
         """Iterations, counted from the beginning of the parent, that children keep."""
-        needed = {step for average in self.of_child(0) for _, step in average.members}
+        needed = {step for average in self.child_averages(0) for _, step in average.members}
         return sorted(spawn_step + step for step in needed if step > 0)
 
-    def of_child(self, seed: int) -> list[PlannedAverage]:
-        """One child alone, and with earlier states of itself, at each child step."""
+    def child_averages(self, seed: int) -> list[PlannedAverage]:
+        """One child, and its averages with earlier states of itself, at each child step."""
         averages = []
         for step in self.child_steps:
             averages.append(PlannedAverage("child", step, (seed,), ((seed, step),)))
@@ -166,8 +166,8 @@ class SpawnPlan:
                     averages.append(PlannedAverage(kind, step, (seed,), members))
         return averages
 
-    def across(self) -> list[PlannedAverage]:
-        """Several children of one spawn step, at each child step at which they differ."""
+    def across_averages(self) -> list[PlannedAverage]:
+        """Averages of several children of one spawn step, at each child step where they differ."""
         if "across" not in self.request.averages:
             return []
         seeds = self.request.child_seeds
@@ -182,7 +182,7 @@ class SpawnPlan:
 
 
 def back_steps(kind: str, child_step: int) -> list[int]:
-    """Child steps of a mean over one child's past, in order, each once; its own comes last.
+    """Child steps of a mean over one child's past, in order, each once; `child_step` comes last.
 
     `child_step` counts as a power of sqrt(2) if it is one rounded, so that on the grid of
     `steps.log_grid` every earlier point is a point of that grid; 0 is the spawn step.

@@ -52,7 +52,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def sort_rows(rows: Iterable[Row]) -> list[list[str]]:
-    """What a table holds, in an order that does not depend on when its rows were added."""
+    """The rows of a table as lists, in an order independent of when they were added."""
     return [[row[name] for name in AVERAGE_COLUMNS] for row in sorted(rows, key=_row_order)]
 
 
@@ -63,7 +63,7 @@ def average_row(
     how: Mapping[str, Any],
     cell: Mapping[str, float],
 ) -> Row:
-    """One row.
+    """One row of a table of averages.
 
     Args:
         plan: for its epochs.
@@ -88,28 +88,28 @@ def average_row(
 
 
 def row_key(average: PlannedAverage, model: str, bn: str, split: str) -> tuple[str, ...]:
-    """Of one row within its folder."""
+    """The key of one row within its folder."""
     return (str(average.child_step), average.kind, model, bn, split)
 
 
 def bn_modes(average: PlannedAverage, bn: str) -> list[str]:
-    """What becomes of batch-norm statistics: a child is evaluated with its own ones too.
+    """Treatments of batch-norm statistics: a child is evaluated with its own ones too.
 
-    An average with statistics that were estimated anew is to be held against children with such.
+    An average whose statistics are estimated again is compared with children treated in this way.
     """
     return list(dict.fromkeys(["keep", bn])) if average.kind == "child" else [bn]
 
 
 def average_folder(tree: SpawnTree, spawn_step: str, average: PlannedAverage) -> Run:
-    """Where an average lies, and its row in a table."""
+    """The folder of an average, and of the table with its row."""
     if average.kind == "across":
-        return tree.across(spawn_step, average.seeds)
+        return tree.average_across(spawn_step, average.seeds)
     (seed,) = average.seeds
-    return (tree.child if average.kind == "child" else tree.back)(spawn_step, seed)
+    return (tree.child if average.kind == "child" else tree.average_back)(spawn_step, seed)
 
 
 def collect_averages(tree: SpawnTree) -> list[Row]:
-    """The rows of all folders of a tree, whoever asked for them."""
+    """The rows of all folders of a tree, whichever job wrote them."""
     # Children last: those of an average that another job has just written are there then.
     patterns = ("avg_across/*/seeds_*", "avg_back/*/seed_*", "children/*/seed_*")
     return [
@@ -133,7 +133,7 @@ def _row_order(row: Row) -> tuple[Any, ...]:
 
 
 PAIRS = ("spawn_step", "child_step", "spawn_epoch", "child_epoch", "seed", "other", "l2", "cosine")
-ALONE = ("origin", "initialization", "parent")  # what a child is held against, besides siblings
+ALONE = ("origin", "initialization", "parent")  # what a child is compared with, besides siblings
 DISTANCE_COLUMNS = (
     *PAIRS[:5],
     *(f"l2_{other}" for other in (*ALONE, "siblings")),
@@ -144,12 +144,12 @@ DISTANCE_COLUMNS = (
 def missing_distances(
     tree: SpawnTree, plan: SpawnPlan, spawn_step: int
 ) -> list[tuple[str, str, str]]:
-    """Child step, seed and what it is held against, of each distance that is not in the table.
+    """Child step, seed and what it is compared with, of each distance that the table lacks.
 
-    A pair of siblings stands there once, the smaller seed first.
+    A pair of siblings is there once, the smaller seed first.
     """
     step_text = plan.text(spawn_step)
-    there = {pair_key(row) for row in read_rows(tree.distance(step_text))}
+    known = {pair_key(row) for row in read_rows(tree.distance(step_text))}
     wanted = []
     for child_step in plan.child_steps:
         seeds = [
@@ -161,11 +161,11 @@ def missing_distances(
         for position, seed in enumerate(seeds):
             others = [*ALONE, *map(str, seeds[position + 1 :])]
             wanted += [(str(child_step), str(seed), other) for other in others]
-    return [key for key in wanted if key not in there]
+    return [key for key in wanted if key not in known]
 
 
 def collect_distances(tree: SpawnTree) -> list[list[Any]]:
-    """One row a child and child step, of all spawn steps that were measured.
+    """One row per child and child step, of all spawn steps that were measured.
 
     The distance to siblings is the mean over all of them; an only child has none.
     """
@@ -214,7 +214,7 @@ class Legs:
         strategy: what changes from leg to leg, or None.
         child_seeds: one child each.
         child_length: from the end of the parent on; None for the length of the parent.
-        bn: what becomes of batch-norm statistics of the averages.
+        bn: treatment of the averages' batch-norm statistics: reset, average or keep.
     """
 
     tree: SpawnTree
@@ -252,13 +252,13 @@ class Legs:
             return parent_length
         return steps.to_iteration(self.child_length, iterations_per_epoch)
 
-    def done(self) -> set[int]:
+    def measured_legs(self) -> set[int]:
         """Legs that the table has."""
         return {int(row["leg"]) for row in read_rows(self.table)}
 
     def are_done(self) -> bool:
         """Whether the table has all legs."""
-        return set(range(self.num_legs)) <= self.done()
+        return set(range(self.num_legs)) <= self.measured_legs()
 
 
 def leg_rows(
@@ -274,7 +274,7 @@ def leg_rows(
         leg: counted from 0.
         member: its role, which is parent, child or average, and its seeds as text.
         batch_size: that it was trained with; empty for an average.
-        bn: what became of batch-norm statistics; keep: as they were trained.
+        bn: treatment of batch-norm statistics; keep: as they were trained.
         table: loss and accuracy by split.
     """
     numbers = {split: (repr(cell["loss"]), repr(cell["accuracy"])) for split, cell in table.items()}
@@ -288,15 +288,15 @@ class Cell:
     average: PlannedAverage
     model: str
     bn: str
-    splits: list[str]  # of which nothing is known yet; none if the weights alone are missing
+    splits: list[str]  # that are not measured; none if only the weights are missing
 
 
 def is_complete(tree: SpawnTree, plan: SpawnPlan, save: bool) -> bool:
-    """Whether a tree has all that is asked for, but for the tables of the whole.
+    """Whether a tree has all that is requested, except the tables of the whole.
 
     Args:
         tree: of which the parent is done.
-        plan: what is asked for.
+        plan: what is requested.
         save: whether averages are to be kept as weights.
     """
     if not tree.parent.is_complete(plan.kept_by_parent):
@@ -317,10 +317,10 @@ def is_complete(tree: SpawnTree, plan: SpawnPlan, save: bool) -> bool:
 def cells_by_folder(
     tree: SpawnTree, plan: SpawnPlan, spawn_step: int
 ) -> dict[Run, list[PlannedAverage]]:
-    """All that is asked for of one spawn step, by the folder in which its table lies."""
+    """All requested averages of one spawn step, by the folder of their table."""
     folders: dict[Run, list[PlannedAverage]] = {}
-    of_children = [a for seed in plan.request.child_seeds for a in plan.of_child(seed)]
-    for average in [*of_children, *plan.across()]:
+    of_children = [a for seed in plan.request.child_seeds for a in plan.child_averages(seed)]
+    for average in [*of_children, *plan.across_averages()]:
         run = average_folder(tree, plan.text(spawn_step), average)
         folders.setdefault(run, []).append(average)
     return folders
@@ -334,12 +334,12 @@ def missing_averages(
     some: Sequence[PlannedAverage],
     save: bool,
 ) -> list[Cell]:
-    """What a folder lacks of the averages that are asked for.
+    """The requested averages that a folder lacks.
 
     Children that stopped early have nothing at later steps; neither have their averages.
     """
     request, rows = plan.request, read_averages(run.folder / TABLE_NAME)
-    found = []
+    missing = []
     for average in some:
         for model in common_models(tree, plan, spawn_step, average):
             _, iteration = member_snapshots(tree, plan, spawn_step, average)[-1]
@@ -351,18 +351,18 @@ def missing_averages(
                     state = state_file(run, average, iteration, bn)
                     unsaved = model == "plain" and not state.exists()
                 if splits or unsaved:
-                    found.append(Cell(average, model, bn, splits))
-    return found
+                    missing.append(Cell(average, model, bn, splits))
+    return missing
 
 
 def common_models(
     tree: SpawnTree, plan: SpawnPlan, spawn_step: int, average: PlannedAverage
 ) -> list[str]:
-    """Which of the models asked for all members of an average have."""
+    """The requested models that all members of an average have."""
     kept = [run.kept_models(i) for run, i in member_snapshots(tree, plan, spawn_step, average)]
     common = [name for name in kept[-1] if all(name in names for names in kept)]
-    asked = plan.request.models
-    return [name for name in common if ("plain" if name == "plain" else "averaged") in asked]
+    models = plan.request.models
+    return [name for name in common if ("plain" if name == "plain" else "averaged") in models]
 
 
 def member_snapshots(
@@ -388,14 +388,14 @@ def state_file(run: Run, average: PlannedAverage, iteration: int, bn: str) -> Pa
 
 
 def _moment(average: PlannedAverage, iteration: int, bn: str) -> int | str:
-    """As a snapshot of its run; led by its kind or treatment where there are others."""
+    """Name of the average's snapshot; begins with its kind or treatment where there are others."""
     before = [] if average.kind in ("across", "back") else [average.kind]
     before += [] if bn == "reset" else [bn]
     return "_".join([*before, f"step_{iteration}"]) if before else iteration
 
 
 def summarize(tree: SpawnTree, request: SpawnRequest, legs: Legs | None = None) -> list[str]:
-    """What a study found, as tables of text.
+    """Summary of a study, as tables of text.
 
     Args:
         tree: with its tables.
@@ -425,7 +425,7 @@ def _branches(rows: list[Row]) -> str:
     names = [f"{kind} {number}".rstrip() for kind, number in kinds]
     head = ["spawned at", "compared at", *names]
     lines = [
-        f"mean {split} accuracy of {model} children, and of averages of so many networks "
+        f"mean {split} accuracy of {model} children, and of averages of as many networks "
         f"(bn={rows[0]['bn']})"
     ]
     lines.append("  ".join(head))

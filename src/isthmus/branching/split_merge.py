@@ -28,25 +28,27 @@ from isthmus.training.fit import fit
 from isthmus.training.recipe import Recipe, Seeds
 from isthmus.training.session import Session
 
-LR_FACTOR = 4  # by which decrease_lr divides, once a leg
+LR_FACTOR = 4  # by which decrease_lr divides, once per leg
 
 
 @dataclass(frozen=True)
 class LegChanges:
-    """What a strategy makes of the recipe in one leg."""
+    """Changes of the recipe by a strategy in one leg."""
 
     batch_size: int
     lr_factor: float = 1.0
 
-    def of(self, recipe: Recipe) -> Recipe:
+    def apply_to(self, recipe: Recipe) -> Recipe:
         """The recipe with these changes; its loaded optimizer state does not undo them."""
         optimizer = recipe.optimizer
         if self.lr_factor != 1:
-            optimizer = partial(_scaled, optimizer, self.lr_factor)
+            optimizer = partial(_make_scaled, optimizer, self.lr_factor)
         metadata = copy.deepcopy(recipe.metadata)
         if "config" in metadata:
             metadata["config"]["hparams"]["batch_size"] = self.batch_size
-            if "lr" in metadata["config"]["optimizer"]:  # else its own default, which is not known
+            if (
+                "lr" in metadata["config"]["optimizer"]
+            ):  # else the default of the optimizer, which is not known here
                 metadata["config"]["optimizer"]["lr"] *= self.lr_factor
         return replace(recipe, batch_size=self.batch_size, optimizer=optimizer, metadata=metadata)
 
@@ -54,7 +56,7 @@ class LegChanges:
 def leg_changes(
     strategy: str | None, recipe: Recipe, leg: int, num_children: int, role: str
 ) -> LegChanges:
-    """What a strategy makes of the recipe for the parent or the children of a leg.
+    """Changes of the recipe by a strategy, for the parent or the children of a leg.
 
     Args:
         strategy: one that the schema `SplitMerge` allows.
@@ -82,11 +84,11 @@ def leg_changes(
 
 
 class MergeTrainer:
-    """Trains the legs that are not there.
+    """Trains and merges the missing legs.
 
     Args:
         family: whose parent is trained to its end; with its recipe, data and seeds.
-        legs: where they lie and what is asked for.
+        legs: their folder and the request.
     """
 
     def __init__(self, family: BranchFamily, legs: Legs) -> None:
@@ -98,23 +100,23 @@ class MergeTrainer:
         end = family.session.planned_end
         length = legs.length(family.session.iterations_per_epoch, end)
         family.check_schedule(end, length)
-        self.last = end + length  # iteration that any of them comes to
+        self.last = end + length  # the last iteration that any of them reaches
 
     def train(self) -> None:
         """Train the legs that are not in the table, and write it after each."""
         for leg in range(self.legs.num_legs):
-            if leg in self.legs.done():
+            if leg in self.legs.measured_legs():
                 continue
             self._train(leg)
             with self.legs.average(leg).locked():
-                new = [*self._rows_of_trained(leg), *self._merge(leg)]
+                new = [*self._trained_rows(leg), *self._merge(leg)]
             with Run(self.legs.folder).locked():
-                there = [
+                others = [
                     [row[name] for name in LEG_COLUMNS]
                     for row in branching_results.read_rows(self.legs.table)
                     if row["leg"] != str(leg)
                 ]
-                write_csv(self.legs.table, LEG_COLUMNS, sorted(there + new, key=_leg_of))
+                write_csv(self.legs.table, LEG_COLUMNS, sorted(others + new, key=_leg_number))
 
     def _train(self, leg: int) -> None:
         """Train the parent and the children of a leg."""
@@ -127,7 +129,9 @@ class MergeTrainer:
         if self.family.workers is None:  # with one session for all children of the leg
             self.family.num_steps += sum(self.train_child(leg, seed) for seed in missing)
         else:
-            self.family.do([partial(train_leg_child, self.legs, leg, seed) for seed in missing])
+            self.family.run_tasks(
+                [partial(train_leg_child, self.legs, leg, seed) for seed in missing]
+            )
 
     def train_child(self, leg: int, seed: int) -> int:
         """Train a child of a leg; returns how many optimizer steps were made."""
@@ -147,7 +151,7 @@ class MergeTrainer:
         before = self.legs.average(leg - 1)
         (iteration,) = before.snapshots()
         weights, _ = load_weights(before.weights(iteration))
-        session.restart(_of_leg(self.origins.seeds, leg), weights, origin={"leg": leg})
+        session.restart(_seeds_of_leg(self.origins.seeds, leg), weights, origin={"leg": leg})
         if self.legs.strategy != "restart_optimizer":
             state = load_state(before.snapshot_state(iteration))
             session.training.optimizer.load_state_dict(state["training"]["optimizer"])
@@ -159,7 +163,7 @@ class MergeTrainer:
         assert result is not None  # it was trained before
         epochs = result["iteration"] / result["iterations_per_epoch"]
         start = round(epochs * session.iterations_per_epoch)
-        seeds = _of_leg(self.origins.of_child(seed), leg)
+        seeds = _seeds_of_leg(self.origins.seeds_of_child(seed), leg)
         weights, _ = load_weights(parent.weights(result["iteration"]))
         end = start + self.legs.length(session.iterations_per_epoch, session.planned_end)
         session.restart(seeds, weights, end, {"leg": leg, "child_seed": seed})
@@ -169,8 +173,8 @@ class MergeTrainer:
             session.training.running.clear()
         return session
 
-    def _rows_of_trained(self, leg: int) -> list[list[Any]]:
-        """Parent and children, with their own statistics, and treated like their average."""
+    def _trained_rows(self, leg: int) -> list[list[Any]]:
+        """Rows of parent and children, with their own statistics and treated like their average."""
         evaluator, rows = self.family.session.evaluator, []
         members = [("parent", "", self.legs.parent(leg))]
         members += [("child", str(s), self.legs.child(leg, s)) for s in self.legs.child_seeds]
@@ -207,18 +211,18 @@ class MergeTrainer:
         )
 
     def _session(self, leg: int, role: str) -> Session:
-        made = self._changes(leg, role)
-        if made not in self._sessions:
+        changes = self._changes(leg, role)
+        if changes not in self._sessions:
             self._sessions.clear()  # each lays out the data for itself
             family = self.family
-            self._sessions[made] = Session(
-                made.of(self.origins.recipe),
+            self._sessions[changes] = Session(
+                changes.apply_to(self.origins.recipe),
                 self.origins.data,
                 self.origins.seeds,
                 family.runtime,
                 checks_schedule=False,
             )
-        return self._sessions[made]
+        return self._sessions[changes]
 
     def _changes(self, leg: int, role: str) -> LegChanges:
         num_children = len(self.legs.child_seeds)
@@ -226,22 +230,22 @@ class MergeTrainer:
 
 
 def train_leg_child(legs: Legs, leg: int, seed: int, family: BranchFamily) -> int:
-    """A task of a family: train a child of a leg, see `Merging.train_child`."""
+    """A task of a family: train a child of a leg, see `MergeTrainer.train_child`."""
     return MergeTrainer(family, legs).train_child(leg, seed)
 
 
-def _leg_of(row: Sequence[Any]) -> int:
+def _leg_number(row: Sequence[Any]) -> int:
     return int(row[0])
 
 
-def _of_leg(seeds: Seeds, leg: int) -> Seeds:
+def _seeds_of_leg(seeds: Seeds, leg: int) -> Seeds:
     """Seeds of a leg, which begins at epoch 0 or where an earlier one did, and must not repeat."""
     if leg == 0:
         return seeds
     return Seeds(**{name: rng.derive(seed, "leg", leg) for name, seed in vars(seeds).items()})
 
 
-def _scaled(
+def _make_scaled(
     make: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
     factor: float,
     parameters: list[nn.Parameter],

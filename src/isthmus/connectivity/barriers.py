@@ -1,4 +1,4 @@
-"""What a curve of losses or errors along a line says: barriers, by either definition, and gaps."""
+"""Barriers of losses and errors along a line, by two definitions; gaps at its middle."""
 
 import math
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over seeds and where the mean of all seeds lies with some confidence."""
+    """A mean over seeds, with a confidence interval of the mean of all seeds."""
 
     mean: Tensor  # (*batch,)
-    low: Tensor  # (*batch,), not a number for one seed
-    high: Tensor  # (*batch,), likewise
+    low: Tensor  # (*batch,), NaN for one seed
+    high: Tensor  # (*batch,), NaN for one seed
 
 
 def excess(values: Tensor, alphas: Tensor) -> Tensor:
-    """How far a curve lies above the straight line between its two end values, its chord.
+    """Height of a curve above the straight line between its two end values, its chord.
 
     Args:
         values: (*batch, points), losses or errors.
@@ -124,12 +124,12 @@ def interval(values: Tensor, confidence: float = 0.95) -> Interval:
     return Interval(mean, mean - half, mean + half)
 
 
-def refined(alphas: Tensor, values: Tensor, num: int) -> Tensor:
-    """Further alphas around the one of largest excess, to find the height of a barrier better.
+def refine_alphas(alphas: Tensor, values: Tensor, num: int) -> Tensor:
+    """Further alphas around the one of largest excess, to measure the height of a barrier better.
 
-    They lie on either side of it, evenly between it and the alpha next to it; of an odd number, one
-    more on the side whose neighbour has the larger excess. Both ends have an excess of 0 by
-    definition, so the largest is looked for among the others; without others, the further alphas
+    They are on both sides of it, evenly spaced up to the alpha next to it; if their number is odd,
+    the side whose neighbour has the larger excess gets one more. Both ends have an excess of 0 by
+    definition, so the largest is searched for among the others; without others, the further alphas
     divide the whole line evenly.
 
     Args:
@@ -145,32 +145,33 @@ def refined(alphas: Tensor, values: Tensor, num: int) -> Tensor:
     """
     if num < 1:
         raise ValueError(f"refine: must be at least 1, got {num}")
-    heights, places = excess(values, alphas), alphas.double()
-    if len(places) == 2:
-        return _between(places[0], places[1], num)
+    heights, known = excess(values, alphas), alphas.double()
+    if len(known) == 2:
+        return _evenly_spaced(known[0], known[1], num)
     peak = 1 + int(heights[1:-1].argmax())
     num_left = num // 2
     if num % 2 and heights[peak - 1] >= heights[peak + 1]:
         num_left += 1
-    left = _between(places[peak - 1], places[peak], num_left)
-    return torch.cat([left, _between(places[peak], places[peak + 1], num - num_left)])
+    left = _evenly_spaced(known[peak - 1], known[peak], num_left)
+    right = _evenly_spaced(known[peak], known[peak + 1], num - num_left)
+    return torch.cat([left, right])
 
 
 def _mean_of_ends(values: Tensor) -> Tensor:
     return values[..., 0].lerp(values[..., -1], 0.5)
 
 
-def _between(first: Tensor, last: Tensor, num: int) -> Tensor:
-    """(num,), evenly spaced, without `first` and `last`."""
+def _evenly_spaced(first: Tensor, last: Tensor, num: int) -> Tensor:
+    """(num,) numbers between `first` and `last`, without these two."""
     shares = torch.arange(1, num + 1, dtype=torch.float64) / (num + 1)
     return first.lerp(last, shares)
 
 
 def parse_alphas(alphas: int | Sequence[float]) -> Tensor:
-    """Where on a line to look, from 0, its start, to 1, its end.
+    """The alphas at which a line is evaluated, from 0, its start, to 1, its end.
 
     Args:
-        alphas: how many, evenly spaced with both ends; or which.
+        alphas: their number, evenly spaced with both ends; or the alphas themselves.
 
     Returns:
         (alphas,) float64, increasing from 0 to 1.
@@ -186,7 +187,7 @@ def parse_alphas(alphas: int | Sequence[float]) -> Tensor:
     if len(values) < 2:
         raise ValueError(f"alphas: at least 2, both ends, are needed, got {list(alphas)}")
     if not bool(((values >= 0) & (values <= 1)).all()):
-        raise ValueError(f"alphas: must lie in [0, 1], got {list(alphas)}")
+        raise ValueError(f"alphas: must be in [0, 1], got {list(alphas)}")
     if not bool((values.diff() > 0).all()):
         raise ValueError(f"alphas: must increase, got {list(alphas)}")
     if values[0] != 0 or values[-1] != 1:

@@ -1,4 +1,4 @@
-"""Networks that know no more than a uniform guess: lines between them say nothing.
+"""Detects networks at chance level, no better than a uniform guess: their lines mean nothing.
 
 Imports no torch.
 """
@@ -6,16 +6,16 @@ Imports no torch.
 import math
 from collections.abc import Mapping, Sequence
 
-MARGIN = 1e-3  # of the loss of the guess, by which a network must be better
-LISTED = 3  # networks that are named
+MARGIN = 1e-3  # a network must be better by this fraction of the guess's loss
+LISTED = 3  # networks named in the message
 
 
 def is_at_chance(losses: Sequence[float], num_classes: int) -> bool:
     """Whether a network is no better than a uniform guess wherever it was evaluated.
 
     Args:
-        losses: mean cross-entropies in nats, one a split.
-        num_classes: among which is guessed, with a loss of its logarithm.
+        losses: mean cross-entropies in nats, one per split.
+        num_classes: the guess has a loss of its logarithm.
     """
     limit = (1 - MARGIN) * math.log(num_classes)
     return not any(loss < limit for loss in losses)  # nor is one whose loss is no number

@@ -21,14 +21,14 @@ from isthmus.training.batch_norm import ChannelStats
 class SplitNetwork:
     """A fully connected first layer, and the rest of the network.
 
-    What the first layer makes of given inputs is linear in its weights and bias: for a combination
-    of networks it is the combination of what their first layers make. So it is computed once for
-    each network, not once for each combination.
+    The outputs of the first layer are linear in its weights and bias: those of a combination of
+    networks are the combination of the networks' outputs. So they are computed once per network,
+    not once per combination.
     """
 
     first: str  # name of the first layer
     flattens: bool  # whether inputs are flattened before it
-    rest: fx.GraphModule  # from what the first layer makes to the logits
+    rest: fx.GraphModule  # from the outputs of the first layer to the logits
 
     def logits(
         self,
@@ -61,7 +61,7 @@ class SplitNetwork:
             steps = [each - units[0] for each in units]
         ties = tied_names(self.rest)
         names = [n for n in self.rest.state_dict() if n in weights[0] and n not in ties]
-        made = []
+        logits = []
         for point, row in zip(weights, shares.tolist(), strict=True):
             combined = units[row.index(max(row))]
             if row.count(0) < len(row) - 1:  # not a network itself
@@ -69,19 +69,19 @@ class SplitNetwork:
                 for step, share in zip(steps[1:], row[1:], strict=True):
                     combined = combined.add(step, alpha=share)
             of_rest = {name: point[name] for name in names}
-            made.append(functional_call(self.rest, of_rest, (combined,)))
-        return torch.stack(made)
+            logits.append(functional_call(self.rest, of_rest, (combined,)))
+        return torch.stack(logits)
 
 
 def split_first_layer(graph: fx.GraphModule) -> SplitNetwork | None:
-    """Take a network apart behind its first layer.
+    """Split a network after its first layer.
 
     Args:
-        graph: a network from `graph.trace`, which becomes the rest.
+        graph: a network from `tracing.trace_network`, which becomes the rest.
 
     Returns:
-        None, and the graph as it was, if the inputs do not go, flattened or not, into just one
-        linear layer that is used just once.
+        None, and the graph as it was, unless the inputs, flattened or not, are read by one linear
+        layer only, which is used once.
     """
     inputs = next(node for node in graph.graph.nodes if node.op == "placeholder")
     passed = [inputs]
@@ -118,7 +118,7 @@ _LAYERS: dict[type[nn.Module], type[nn.Module]] = {  # batch norms, by what can 
 
 
 class FoldedNetwork:
-    """One network in memory, to evaluate many sets of weights with, one after the other.
+    """A network with folded batch norm, to evaluate many sets of weights one after the other.
 
     `network` is its graph, which holds the weights loaded last.
 
@@ -128,7 +128,7 @@ class FoldedNetwork:
     in float64; in float32 the logits differ by rounding only.
 
     Args:
-        graph: a network from `graph.trace`, which becomes the folded one.
+        graph: a network from `tracing.trace_network`, which becomes the folded one.
         compile_size: examples in a batch that runs as compiled code; others, the last of a split,
             are not worth a compilation of their own. None: no batch.
     """
@@ -147,7 +147,7 @@ class FoldedNetwork:
 
     @torch.no_grad()
     def load(self, weights: StateDict) -> None:
-        """Take on weights, under the names of the network as it was before folding."""
+        """Load weights, under the names that they have in the network before folding."""
         folded: dict[str, Tensor] = {}
         for layer, (norm, eps) in self._pairs.items():
             weight, bias = fold_layer(weights, layer, norm, eps)
@@ -158,12 +158,12 @@ class FoldedNetwork:
 
     def logits(self, inputs: Tensor) -> Tensor:
         """(1, batch, classes), of the weights loaded last."""
-        whole = len(inputs) == self._compile_size
-        return (self._compiled if whole else self.network)(inputs).unsqueeze(0)
+        is_full = len(inputs) == self._compile_size
+        return (self._compiled if is_full else self.network)(inputs).unsqueeze(0)
 
 
 def fold_batch_norms(graph: fx.GraphModule) -> dict[str, tuple[str, float]]:
-    """Leave out of a graph every batch norm that can be part of the layer before it.
+    """Fold every batch norm of a graph into the layer before it, where that is possible.
 
     Returns:
         The names of these layers, which then have a bias, and for each the name and epsilon of its
@@ -221,7 +221,7 @@ def _foldable(layer: nn.Module, norm: _BatchNorm) -> bool:
 
 @dataclass(frozen=True)
 class Segment:
-    """From one batch-norm layer, or from the inputs of the network, to what the next one gets.
+    """The part of a network between two batch-norm layers, or from its inputs to the first.
 
     Args:
         ends: the next batch norm.
@@ -230,7 +230,7 @@ class Segment:
         spent: those that none of them needs.
         network: of what it takes, and of mean and variance for the batch norm it begins with;
             returns what it gives, and mean and variance of what the next one gets.
-        compiled: the same as compiled code, if that was asked for.
+        compiled: the same as compiled code, if requested; else `network`.
     """
 
     ends: fx.Node
@@ -243,7 +243,7 @@ class Segment:
     def run(
         self, values: dict[fx.Node, Any], statistics: Sequence[Tensor], as_compiled: bool
     ) -> ChannelStats:
-        """Moments of what the next batch norm gets.
+        """Run the segment; returns the moments of the inputs of the next batch norm.
 
         Args:
             values: what earlier segments gave of the same examples; here it is brought up to date.
@@ -251,8 +251,8 @@ class Segment:
             as_compiled: whether by `compiled`, made for one number of examples.
         """
         call = self.compiled if as_compiled else self.network
-        given, (mean, variance) = call(*(values[node] for node in self.takes), *statistics)
-        values.update(zip(self.gives, given, strict=True))
+        outputs, (mean, variance) = call(*(values[node] for node in self.takes), *statistics)
+        values.update(zip(self.gives, outputs, strict=True))
         for node in self.spent:
             del values[node]
         normalized = values[self.ends.all_input_nodes[0]]
@@ -265,18 +265,18 @@ def batch_norm_layers(graph: fx.GraphModule) -> dict[fx.Node, _BatchNorm]:
     Raises:
         ValueError: one is called twice, so that it has no single mean and variance.
     """
-    once, found = modules_used_once(graph), dict[fx.Node, _BatchNorm]()
+    once, layers = modules_used_once(graph), dict[fx.Node, _BatchNorm]()
     for node in graph.graph.nodes:
         layer = graph.get_submodule(str(node.target)) if node.op == "call_module" else None
         if isinstance(layer, _BatchNorm) and layer.running_mean is not None:
             if node not in once:
                 raise ValueError(f"model: the batch-norm layer {str(node.target)!r} is used twice")
-            found[node] = layer
-    return found
+            layers[node] = layer
+    return layers
 
 
 def cut_segments(graph: fx.GraphModule, compiled: bool = False) -> list[Segment]:
-    """The segments that end with each batch norm; what follows the last is left out.
+    """Cut a network into segments between batch-norm layers; the rest after the last is left out.
 
     They hold the parameters of `graph` themselves.
 
@@ -320,23 +320,23 @@ def _network(
     normalized: fx.Node,
 ) -> fx.GraphModule:
     """The network of a segment, of the nodes in `part`."""
-    own = fx.Graph()
-    new = {node: own.placeholder(node.name) for node in takes}
+    inner = fx.Graph()
+    new = {node: inner.placeholder(node.name) for node in takes}
     rest = list(part)
     if begins is not None:
-        node, statistics = rest.pop(0), [own.placeholder(name) for name in ("mean", "variance")]
+        node, statistics = rest.pop(0), [inner.placeholder(name) for name in ("mean", "variance")]
         of_layer: list[fx.Node | None] = [
-            None if tensor is None else own.get_attr(f"{node.target}.{name}")
+            None if tensor is None else inner.get_attr(f"{node.target}.{name}")
             for name, tensor in (("weight", begins.weight), ("bias", begins.bias))
         ]
         inputs = new[node.all_input_nodes[0]]
         arguments = (inputs, *statistics, *of_layer, False, 0.0, begins.eps)
-        new[node] = own.call_function(F.batch_norm, arguments)
+        new[node] = inner.call_function(F.batch_norm, arguments)
     for node in rest:
-        new[node] = own.node_copy(node, new.__getitem__)
-    found = own.call_function(channel_moments, (new[normalized],))
-    own.output((tuple(new[node] for node in gives), found))
-    return fx.GraphModule(graph, own)
+        new[node] = inner.node_copy(node, new.__getitem__)
+    moments = inner.call_function(channel_moments, (new[normalized],))
+    inner.output((tuple(new[node] for node in gives), moments))
+    return fx.GraphModule(graph, inner)
 
 
 def channel_moments(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -346,7 +346,7 @@ def channel_moments(values: Tensor) -> tuple[Tensor, Tensor]:
     a mean is many deviations from 0.
 
     Args:
-        values: (batch, channels, ...), at least one value a channel.
+        values: (batch, channels, ...), at least one value per channel.
     """
     if values.dtype in (torch.float16, torch.bfloat16):
         values = values.float()
@@ -360,16 +360,15 @@ def channel_moments(values: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class BatchNormEstimator:
-    """Estimates batch-norm statistics on fixed inputs, for one set of weights after the other.
+    """Estimates batch-norm statistics of one set of weights after the other, on fixed inputs.
 
     They are those of `isthmus.training.batch_norm.reset_statistics`, to rounding: each layer
-    normalizes by the mean and variance of all inputs, as if these were one batch. Of that batch
-    parts are gone through, all of which reach one batch-norm layer before any of them goes on to
-    the next.
+    normalizes by the mean and variance of all inputs, as if these were one batch. The batch is
+    computed in parts: all parts reach a batch-norm layer before any of them is computed further.
 
     Args:
-        graph: a network from `graph.trace`.
-        inputs: (examples, ...), normalized, where the network is; at least two values a channel.
+        graph: a network from `tracing.trace_network`.
+        inputs: (examples, ...), normalized, where the network is; at least two values per channel.
         part_size: examples in a part, at least 1.
         compiled: whether parts run as compiled code, but for the last one if it is smaller.
 
@@ -394,11 +393,11 @@ class BatchNormEstimator:
         parts: list[dict[fx.Node, Any]] = [{entry: part} for part in self.parts]
         updated, statistics = dict(weights), list[Tensor]()
         for segment in self._segments:
-            found = [
-                segment.run(values, statistics, whole)
-                for values, whole in zip(parts, self._whole, strict=True)
+            moments = [
+                segment.run(values, statistics, as_compiled)
+                for values, as_compiled in zip(parts, self._whole, strict=True)
             ]
-            mean, variance, count = batch_norm.merge_stats(found)
+            mean, variance, count = batch_norm.merge_stats(moments)
             unbiased = variance * (count / (count - 1))
             for key, value in (("running_mean", mean), ("running_var", unbiased)):
                 name = f"{segment.ends.target}.{key}"

@@ -1,4 +1,4 @@
-"""Evaluates affine combinations of networks."""
+"""Affine combinations of networks: computing and evaluating them."""
 
 import math
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from isthmus.training.recipe import should_compile
 
 
 def combine(networks: Sequence[StateDict], shares: Tensor) -> dict[str, Tensor]:
-    """The sum of networks, each times its share, where the shares add up to 1.
+    """The weighted sum of networks, with shares that add up to 1.
 
-    It is computed from the network of the largest share on (the first of those, if several have
-    it), as that plus each other's share of the difference from it: so a network itself, and any
-    combination of equal networks, comes out exactly. Integers are those of that network.
+    It is computed as the network of the largest share (the first if several have it), plus the
+    share of each other network times its difference from that one: so a network itself, and any
+    combination of equal networks, is exact. Integers are those of the network of largest share.
 
     Args:
         networks: state dicts of one architecture, on one device.
@@ -61,18 +61,18 @@ def check_alike(networks: Sequence[StateDict]) -> None:
                 )
 
 
-HELD_VALUES = 2**26  # of the weights of all points that are in memory at once
-CHECKED_EXAMPLES = 64  # on which a fast way is held against the plain one
+HELD_VALUES = 2**26  # numbers in the weights of all points that are in memory at once
+CHECKED_EXAMPLES = 64  # on which a fast method is compared with the plain one
 PART_SIZE = 64  # calibration examples that fit into the cache of a CPU's core
-COMPILED_PART_SIZE = 256  # likewise; compiled code goes through memory less often
-PASSES_A_STEP = 6  # over a batch, which gain by compiling what one step of training gains
+COMPILED_PART_SIZE = 256  # the same of compiled code, which reads memory less often
+PASSES_PER_STEP = 6  # forward passes that gain by compiling what one training step gains
 ROUNDING = 1e-4  # allowed difference of logits from plain ones, as a fraction of the largest
 ROUNDING_TF32 = 1e-2  # where a GPU multiplies with mantissas of 10 bits
 
 
 @dataclass(frozen=True)
 class Curve:
-    """What several points make of one split."""
+    """Loss and accuracy of several points on one split."""
 
     loss: Tensor  # (points,) float64, mean cross-entropy in nats
     accuracy: Tensor  # (points,) float64, fraction in [0, 1]
@@ -81,12 +81,13 @@ class Curve:
 class InterpolationEvaluator:
     """Evaluates affine combinations of networks in the fastest way that suits the architecture.
 
-    `way` says which. "first layer": the network begins, flattening aside, with a linear layer,
-    which is computed for the networks and combined for the points. "folded": batch norm is folded
-    into the layers before it, or compiling pays. "plain": any other network, each point by the
-    evaluator. Batch-norm statistics are estimated in parts, if a single pass of the evaluator would
-    do. First the logits that the mean of the networks makes of a few examples are also computed
-    plainly, both in full precision; if they differ by more than rounding, all is done plainly.
+    `method` says which. "first layer": the network begins, after flattening if any, with a linear
+    layer, whose outputs are computed for the networks and combined for the points. "folded": batch
+    norm is folded into the layers before it, or compiling is faster. "plain": the evaluator
+    evaluates each point of any other network. Batch-norm statistics that the evaluator would
+    estimate in a single pass are estimated in parts. At first use, logits of the mean of the
+    networks on a few examples are computed by the fast and by the plain method, in full precision;
+    if they differ by more than rounding, all points are evaluated plainly.
 
     Args:
         evaluator: of the networks by themselves, with the data.
@@ -114,13 +115,13 @@ class InterpolationEvaluator:
             size = evaluator.batch_size
             sizes = [len(evaluator.data.splits[split]) for split in splits]
             passes = num_points * sum(math.ceil(examples / size) for examples in sizes)
-            asked, as_steps = evaluator.runtime.compile, passes // PASSES_A_STEP
-            self._compiled = should_compile(asked, evaluator.model, as_steps)
+            option, as_steps = evaluator.runtime.compile, passes // PASSES_PER_STEP
+            self._compiled = should_compile(option, evaluator.model, as_steps)
             folded = FoldedNetwork(graph, size if self._compiled else None)
             self._folded = folded if self._compiled or folded.num_folded else None
 
     @property
-    def way(self) -> str:
+    def method(self) -> str:
         """How points are evaluated: "first layer", "folded" or "plain"."""
         if self._split is not None:
             return "first layer"
@@ -137,7 +138,7 @@ class InterpolationEvaluator:
         """Loss and accuracy of combinations of networks.
 
         All points are treated alike: under "reset" the networks themselves, too, have statistics
-        that are estimated anew. Under "average" and "keep", and without batch norm, a combination
+        that are estimated again. Under "average" and "keep", and without batch norm, a combination
         whose parameters are those of the network that has the largest share in it, bit for bit, is
         that network as it was trained, and its values are exactly those that the evaluator gives.
         So is every point between a network and itself.
@@ -146,7 +147,7 @@ class InterpolationEvaluator:
             networks: state dicts of one architecture, on any device.
             shares: (points, networks), adding up to 1.
             bn: batch-norm statistics of the points. "reset": those that its weights have on the
-                training set, estimated once a point; "average": combined like weights; "keep":
+                training set, estimated once per point; "average": combined like weights; "keep":
                 those of the network of the largest share, the first if several have it.
             splits: some of those that this one was made for; None for all.
 
@@ -155,8 +156,8 @@ class InterpolationEvaluator:
 
         Raises:
             ValueError: the networks differ in architecture, from each other or from the
-                evaluator's, `bn` is none there is, or "average" makes a negative variance, as it
-                can where a share is negative.
+                evaluator's, `bn` is not one of the three, or "average" makes a negative variance,
+                as it can where a share is negative.
         """
         layers.check_one_of("bn", bn, ("reset", "average", "keep"))
         check_alike(networks)
@@ -172,32 +173,32 @@ class InterpolationEvaluator:
         for part in shares.split(max(1, HELD_VALUES // num_values)):
             points = self._make(networks, part, bn)
             parts.append(torch.stack([self._measure(points, split) for split in splits]))
-        numbers = torch.cat(parts, dim=-1).unbind()  # one a split: (2, points)
+        numbers = torch.cat(parts, dim=-1).unbind()  # (2, points) per split
         return {split: Curve(*two) for split, two in zip(splits, numbers, strict=True)}
 
     def _make(self, networks: Sequence[StateDict], shares: Tensor, bn: str) -> "_Points":
-        """Combinations with the batch-norm statistics that are asked for."""
-        shares, weights, own = shares.clone(), [], []
+        """Combinations with the batch-norm statistics that `bn` asks for."""
+        shares, weights, as_trained = shares.clone(), [], []
         is_reset = bn == "reset" and self.has_batch_norm
         names = [name for name, _ in self.evaluator.model.named_parameters()]
         for row in shares:
             number = int(row.argmax())
             combined, nearest = combine(networks, row), networks[number]
             is_network = all(torch.equal(combined[name], nearest[name]) for name in names)
-            own.append(is_network and not is_reset)
+            as_trained.append(is_network and not is_reset)
             if is_network:
                 row.copy_(torch.eye(len(networks))[number])
                 combined = dict(nearest)
-            if not own[-1]:
+            if not as_trained[-1]:
                 if bn == "average":
                     self._check_variances(combined, row)
                 combined = dict(self._with_statistics(combined, nearest, bn))
             weights.append(combined)
-        return _Points(networks, shares, weights, torch.tensor(own))
+        return _Points(networks, shares, weights, torch.tensor(as_trained))
 
     def _measure(self, points: "_Points", split: str) -> Tensor:
         """(2, points), loss and accuracy on a split."""
-        evaluator, others = self.evaluator, ~points.own
+        evaluator, others = self.evaluator, ~points.as_trained
         batches, autocast = evaluator.batches(split), evaluator.autocast
         if self._split is not None and autocast is None and others.any():
             logits = partial(self._split.logits, points.networks, points.shares, points.weights)
@@ -207,7 +208,7 @@ class InterpolationEvaluator:
             )  # of the networks, too, exactly
         numbers = torch.zeros(2, len(others), dtype=torch.float64)
         for number, network in enumerate(points.networks):
-            here = points.own & (points.shares[:, number] == 1)
+            here = points.as_trained & (points.shares[:, number] == 1)
             if here.any():
                 numbers[:, here] = _numbers(evaluator.evaluate({"": network}, split))
         if others.any():
@@ -233,7 +234,7 @@ class InterpolationEvaluator:
         return _numbers(self.evaluator.evaluate(plainly, split))
 
     def _check(self, networks: Sequence[StateDict]) -> None:
-        """Give up the fast ways if they do not make the logits of the plain way."""
+        """Give up the fast methods if their logits are not those of the plain one."""
         model, count = self.evaluator.model, len(networks)
         inputs, _ = next(iter(self.evaluator.batches(self.splits[0])))
         inputs, shares = inputs[:CHECKED_EXAMPLES], torch.full((1, count), 1 / count).double()
@@ -242,15 +243,15 @@ class InterpolationEvaluator:
         with evaluation_mode(model):
             plain = logits_apart(model, weights, inputs)
         if self._split is not None:
-            made = self._split.logits(networks, shares, weights, inputs)
+            logits = self._split.logits(networks, shares, weights, inputs)
         elif self._folded is not None:
             self._folded.load(weights[0])
-            made = self._folded.network(inputs).unsqueeze(0)  # not worth a compilation
+            logits = self._folded.network(inputs).unsqueeze(0)  # not worth a compilation
         else:
-            made = plain
+            logits = plain
         self._checked = bool(plain.isfinite().all())  # else with the next networks
         allowed = (ROUNDING if inputs.device.type == "cpu" else ROUNDING_TF32) * plain.abs().max()
-        if made.shape != plain.shape or bool(((made - plain).abs() > allowed).any()):
+        if logits.shape != plain.shape or bool(((logits - plain).abs() > allowed).any()):
             self._split = self._folded = self._graph = None
 
     def _with_statistics(self, combined: StateDict, nearest: StateDict, bn: str) -> StateDict:
@@ -283,12 +284,12 @@ class _Points:
     networks: Sequence[StateDict]
     shares: Tensor  # (points, networks), just one 1 where a point is a network
     weights: Sequence[StateDict]  # (points,)
-    own: Tensor  # (points,) bool: the point is a network as it was trained
+    as_trained: Tensor  # (points,) bool: the point is a network as it was trained
 
     def take(self, chosen: Tensor) -> "_Points":
         """Those that a mask, (points,) bool, chooses."""
         weights = [self.weights[number] for number in chosen.nonzero().flatten().tolist()]
-        return _Points(self.networks, self.shares[chosen], weights, self.own[chosen])
+        return _Points(self.networks, self.shares[chosen], weights, self.as_trained[chosen])
 
 
 def _numbers(evaluation: Evaluation) -> Tensor:

@@ -1,4 +1,4 @@
-"""Lines between two networks: evaluated, repaired, and kept, so that each is measured once."""
+"""Evaluates, repairs and records lines between two networks, so that each is measured once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,34 +44,34 @@ def evaluate_line(
 ) -> dict[str, Curve]:
     """Loss and accuracy along the line from `start` to `end`.
 
-    All points are treated alike, the ends too: "reset" estimates their batch-norm statistics anew;
+    All points are treated alike, the ends too: "reset" estimates their batch-norm statistics again;
     otherwise they have their own, and exactly the values that the evaluator gives them.
 
     Args:
         points: evaluates combinations of networks.
         start: the network at alpha 0.
         end: the network at alpha 1.
-        alphas: (alphas,) in [0, 1], in any order; those of `barriers.refined` need no ends.
-        bn: as in `PointEvaluator.evaluate`; "keep" takes the statistics of the nearer end, at
-            alpha 1/2 those of `start`.
+        alphas: (alphas,) in [0, 1], in any order; those of `barriers.refine_alphas` need no ends.
+        bn: as in `InterpolationEvaluator.evaluate`; "keep" takes the statistics of the
+            nearer end, at alpha 1/2 those of `start`.
         splits: some of those of `points`; None for all.
 
     Returns:
         By split, loss and accuracy of shape (alphas,).
 
     Raises:
-        ValueError: the networks differ in architecture, or `bn` is none there is.
+        ValueError: the networks differ in architecture, or `bn` is not one of the three.
     """
     return points.evaluate([start, end], end_shares(alphas), bn, splits)
 
 
 class RepairedLine:
-    """Points whose hidden channels vary as much as those of the two ends do, in proportion.
+    """A line whose points are repaired: their hidden channels vary as those of the two ends do.
 
     They are measured where batch-norm statistics are, on `Evaluator.calibration`. All points are
-    treated alike: the ends are those networks with batch-norm statistics estimated anew, and it is
-    to what their channels have then that the points between them are repaired. (An end that is
-    repaired to what it has itself computes what it did.)
+    treated alike: the ends are those networks with batch-norm statistics estimated again, and the
+    points between them are repaired to the statistics of these ends. (An end that is repaired to
+    its own statistics computes what it did.)
 
     Args:
         points: evaluates networks, and has the data.
@@ -98,14 +98,14 @@ class RepairedLine:
         evaluator = self.points.evaluator
         numbers = torch.zeros(len(splits), 2, len(alphas), dtype=torch.float64)
         for place, alpha in enumerate(alphas.tolist()):
-            network = {"": self._at(alpha)}
+            network = {"": self._network_at(alpha)}
             for split, (losses, accuracies) in zip(splits, numbers, strict=True):
                 evaluation = evaluator.evaluate(network, split)
                 losses[place] = evaluation.loss.item()
                 accuracies[place] = evaluation.accuracy.item()
         return {split: Curve(*two) for split, two in zip(splits, numbers, strict=True)}
 
-    def _at(self, alpha: float) -> StateDict:
+    def _network_at(self, alpha: float) -> StateDict:
         """The network at one point, on the device."""
         shares = end_shares(torch.tensor([alpha], dtype=torch.float64))[0]
         combined = interpolation.combine([self.start, self.end], shares)
@@ -130,7 +130,7 @@ class RepairedLine:
 
     @cached_property
     def _targets(self) -> tuple[dict[str, PreActivationStats], dict[str, PreActivationStats]]:
-        """What the channels of both ends have."""
+        """Pre-activation statistics of both ends."""
         model, inputs = self.points.evaluator.model, self.points.evaluator.calibration
         start, end = (repair.pre_activation_stats(model, network, inputs) for network in self._ends)
         return start, end
@@ -143,27 +143,29 @@ class LineEnds:
     Args:
         points: evaluates combinations of them.
         start: the network at alpha 0.
-        given: the network at alpha 1, as it was saved.
-        align: see `alignment.aligned`.
+        saved_end: the network at alpha 1, as it was saved.
+        align: see `matching.align_network`.
     """
 
     points: InterpolationEvaluator
     start: StateDict
-    given: StateDict
+    saved_end: StateDict
     align: str
 
     @cached_property
     def end(self) -> StateDict:
         """The network at alpha 1."""
-        interpolation.check_alike([self.start, self.given])
+        interpolation.check_alike([self.start, self.saved_end])
         if self.align == "none":
-            return self.given
+            return self.saved_end
         evaluator = self.points.evaluator
         inputs = evaluator.calibration
-        return matching.align_network(evaluator.model, self.start, self.given, self.align, inputs)
+        return matching.align_network(
+            evaluator.model, self.start, self.saved_end, self.align, inputs
+        )
 
     @cached_property
-    def apart(self) -> dict[str, float]:
+    def separation(self) -> dict[str, float]:
         """L2 distance and cosine of the two, over all parameters."""
         names = [name for name, _ in self.points.evaluator.model.named_parameters()]
         return {
@@ -174,14 +176,14 @@ class LineEnds:
     def evaluate(self, alphas: Tensor, bn: str, splits: Sequence[str]) -> dict[str, Curve]:
         """Loss and accuracy along the line, by split."""
         if bn == "repair":
-            return self._repaired.evaluate(alphas, splits)
+            return self._repaired_line.evaluate(alphas, splits)
         return evaluate_line(self.points, self.start, self.end, alphas, bn, splits)
 
     def treatment(self, bn: str) -> str:
-        """What the batch-norm statistics of both networks are on a line of this treatment.
+        """Which batch-norm statistics both networks have on a line with this `bn`.
 
-        As those of all other points: "reset", estimated anew, under reset and repair; "as_trained"
-        under average and keep, and of networks without batch norm, which nothing is done to.
+        As those of all other points: "reset", estimated again, under reset and repair; "as_trained"
+        under average and keep, and always for networks without batch norm.
         """
         is_reset = bn in ("reset", "repair") and self.points.has_batch_norm
         return RESET if is_reset else AS_TRAINED
@@ -192,36 +194,36 @@ class LineEnds:
         return evaluate_line(self.points, self.start, self.end, both, "keep", splits)
 
     @cached_property
-    def _repaired(self) -> RepairedLine:
+    def _repaired_line(self) -> RepairedLine:
         return RepairedLine(self.points, self.start, self.end)
 
 
 def measure_line(
     ends: LineEnds, known: Line | None, request: LineRequest, child_seed: ChildSeed
 ) -> Line:
-    """A line with all that is asked for.
+    """Measure what a line lacks of a request; returns the line.
 
-    What is known is kept: a line has the points of all requests that were ever made of it. Only one
-    that an older version measured, whose ends were treated otherwise, is measured anew.
+    Known points are kept: a line has the points of all requests that were ever made of it. Only a
+    line from an older version, whose ends were treated differently, is measured from scratch.
 
     Args:
-        ends: of the line, aligned as is asked for.
-        known: of this line.
-        request: what is asked for.
-        child_seed: see `records.ChildSeed`.
+        ends: of the line, aligned as requested.
+        known: what has been measured of this line; None if nothing.
+        request: alphas, splits, alignment and treatment.
+        child_seed: see `plan.ChildSeed`.
 
     Raises:
-        ValueError: `alphas` or `refine` is out of range, or as in `line.evaluate`.
+        ValueError: `alphas` or `refine` is out of range, or as in `evaluate_line`.
     """
     treatment = ends.treatment(request.bn)
     curves = _known_curves(known, treatment)
     how = {"child_seed": child_seed, "align": request.align, "bn": request.bn, "ends": treatment}
-    result = {**how, **ends.apart, "curves": curves}
+    result = {**how, **ends.separation, "curves": curves}
     grid = barriers.parse_alphas(request.alphas)
     _add(ends, curves, {split: grid for split in request.splits}, request.bn)
     if request.refine is not None:
         further = {
-            split: barriers.refined(grid, _at_ends(curves[split], grid), request.refine)
+            split: barriers.refine_alphas(grid, _losses_at(curves[split], grid), request.refine)
             for split in request.splits
         }
         for split, alphas in further.items():
@@ -238,7 +240,7 @@ def measure_line(
 
 
 def _known_curves(known: Line | None, treatment: str) -> dict[str, dict[str, Any]]:
-    """The curves that are known of a line, if its ends were treated so."""
+    """The known curves of a line, if its ends were treated in this way."""
     if known is None or known.get("ends", AS_TRAINED) != treatment:
         return {}
     of_older = "barriers"  # over the points of all requests together
@@ -249,7 +251,7 @@ def _known_curves(known: Line | None, treatment: str) -> dict[str, dict[str, Any
 
 
 def _add(ends: LineEnds, curves: dict[str, Any], wanted: dict[str, Tensor], bn: str) -> None:
-    """Evaluate what is missing of the alphas wanted of each split, those of several together."""
+    """Evaluate the missing ones of the wanted alphas; splits that lack the same ones together."""
     missing: dict[tuple[float, ...], list[str]] = {}
     for split, alphas in wanted.items():
         known = set(curves.get(split, {}).get("alphas", []))
@@ -258,12 +260,12 @@ def _add(ends: LineEnds, curves: dict[str, Any], wanted: dict[str, Tensor], bn: 
     for lacks, splits in missing.items():
         if not lacks:
             continue
-        made = ends.evaluate(torch.tensor(lacks, dtype=torch.float64), bn, splits)
-        for split, curve in made.items():
-            curves[split] = _merged(curves.get(split, {}), lacks, curve)
+        measured = ends.evaluate(torch.tensor(lacks, dtype=torch.float64), bn, splits)
+        for split, curve in measured.items():
+            curves[split] = _merge_points(curves.get(split, {}), lacks, curve)
 
 
-def _merged(known: dict[str, Any], alphas: Sequence[float], curve: Curve) -> dict[str, Any]:
+def _merge_points(known: dict[str, Any], alphas: Sequence[float], curve: Curve) -> dict[str, Any]:
     """A curve with further points, in order of alpha."""
     old = zip(*(known.get(name, []) for name in ("alphas", "loss", "accuracy")), strict=True)
     new = zip(alphas, curve.loss.tolist(), curve.accuracy.tolist(), strict=True)
@@ -271,7 +273,7 @@ def _merged(known: dict[str, Any], alphas: Sequence[float], curve: Curve) -> dic
     return {**known, "alphas": alphas, "loss": losses, "accuracy": accuracies}
 
 
-def _at_ends(curve: dict[str, Any], alphas: Tensor) -> Tensor:
+def _losses_at(curve: dict[str, Any], alphas: Tensor) -> Tensor:
     """(alphas,), the losses there."""
     losses = dict(zip(curve["alphas"], curve["loss"], strict=True))
     return torch.tensor([losses[alpha] for alpha in alphas.tolist()], dtype=torch.float64)
@@ -284,25 +286,25 @@ Saved: TypeAlias = tuple[BranchPair | None, ChildSeed, Sequence[Path]]
 def measure_missing_lines(
     run: Run, evaluator: Evaluator, request: LineRequest, lines: Sequence[Saved]
 ) -> None:
-    """Evaluate what is missing of lines, each kept as soon as it is done.
+    """Evaluate what is missing of lines, and write each as soon as it is measured.
 
-    A line is held meanwhile: another job that needs it waits, then finds it measured.
+    Its line is locked meanwhile: another job that needs it waits, then finds it measured.
 
     Args:
         run: whose folder they are kept in.
         evaluator: of the networks by themselves.
-        request: what is asked of each line.
+        request: what to measure of each line.
         lines: between which networks.
 
     Raises:
-        ValueError: as in `PointEvaluator` and in `measured`.
+        ValueError: as in `InterpolationEvaluator` and in `measure_line`.
     """
     store = LineRecords(run.folder)
     points = InterpolationEvaluator(evaluator, request.splits, request.num_alphas * len(lines))
     for pair, child_seed, files in lines:
         if request.is_met(store.line(pair, child_seed, request)):
             continue
-        with store.line_locked(pair, child_seed, request):
+        with store.lock_line(pair, child_seed, request):
             known = store.line(pair, child_seed, request)
             if request.is_met(known):  # another job has measured it meanwhile
                 continue
@@ -311,24 +313,24 @@ def measure_missing_lines(
             line = measure_line(ends, known, request, child_seed)
             line["networks"] = [launch.display_path(file.absolute()) for file in files]
             with run.locked():
-                store.write(pair, line, _about(evaluator, request.splits))
+                store.write(pair, line, _measurement_info(evaluator, request.splits))
                 line_tables.write_tables(run.folder)
     _complete_tables(run, store)
 
 
 def _complete_tables(run: Run, store: LineRecords) -> None:
-    """Write the tables that do not hold all that is known: of this folder, of the whole study."""
+    """Write the tables of this folder and of the whole study, where they are out of date."""
     with run.locked():
         if not has_tables(run.folder, store.files):  # a job was killed before it had written them
             line_tables.write_tables(run.folder)
     if store.study is not None:
-        with store.study.locked():
+        with store.study.lock():
             if not has_tables(store.study.folder, store.study.files):
                 line_tables.write_pooled_tables(store.study)
 
 
-def _about(evaluator: Evaluator, splits: Sequence[str]) -> dict[str, Any]:
-    """What is written down besides the numbers."""
+def _measurement_info(evaluator: Evaluator, splits: Sequence[str]) -> dict[str, Any]:
+    """What is recorded besides the numbers: precision, classes, sizes of the splits."""
     return {
         "precision": "bf16" if evaluator.autocast else "fp32",
         "num_classes": len(evaluator.data.class_names),

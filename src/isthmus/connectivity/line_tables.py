@@ -1,4 +1,4 @@
-"""The tables of all lines that are known: their points, their barriers, and means over them."""
+"""Tables of all measured lines: their points, their barriers, and means over seeds."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ Row = dict[str, Any]
 
 
 def write_tables(folder: Path) -> None:
-    """Put the tables of a folder together: `lines.csv`, `barriers.csv`, `intervals.csv`.
+    """Write the tables of a folder: `lines.csv`, `barriers.csv`, `intervals.csv`.
 
     Moments are in epochs, and with "_step" in iterations; they are empty for two saved networks.
     """
@@ -40,10 +40,10 @@ def write_tables(folder: Path) -> None:
 
 
 def write_pooled_tables(study: LineStudy) -> None:
-    """Put the same tables together of all main branches of a study; held.
+    """Write the same tables for all main branches of a study; the caller holds its lock.
 
-    Their time is that of the newest file read: whether they hold what is known can be seen later,
-    even if another main branch has lines measured while this one goes on.
+    Their time is that of the newest file read, which tells later whether they are up to date, even
+    if lines of another main branch were measured while they were written.
     """
     files = study.files
     newest = max(file.stat().st_mtime_ns for file in files)
@@ -52,7 +52,7 @@ def write_pooled_tables(study: LineStudy) -> None:
 
 
 def table_path(folder: Path, name: str) -> Path:
-    """Of a table: lines, barriers or intervals."""
+    """The file of a table: lines, barriers or intervals."""
     return folder / f"{name}.csv"
 
 
@@ -77,7 +77,7 @@ def _write(folder: Path, several: Sequence[LineRecords]) -> None:
 
 
 def _points(content: Row) -> Iterator[Row]:
-    """Every point of every line; the ends as trained, too, where they were treated otherwise."""
+    """Every point of every line; the ends as trained, too, where they were treated differently."""
     written = set()
     for line, split, curve in _curves(content):
         where = _where(content, line) | {"split": split}
@@ -95,9 +95,9 @@ def _points(content: Row) -> Iterator[Row]:
 
 
 def _barriers(content: Row) -> Iterator[Row]:
-    """Of every line, on the grid of every request that was made of it."""
+    """The barriers of every line, on the grid of every request that was made of it."""
     for line, split, curve in _curves(content):
-        apart = {"distance": line["distance"], "cosine": line["cosine"]}
+        separation = {"distance": line["distance"], "cosine": line["cosine"]}
         grids = dict.fromkeys(map(LineGrid.parse, curve["requests"]))
         for grid in sorted(grids, key=lambda grid: grid.order):
             alphas, losses, accuracies = points_on_grid(curve, grid)
@@ -109,11 +109,11 @@ def _barriers(content: Row) -> Iterator[Row]:
                     "barrier_frankle": barriers.barrier_frankle(values).item(),
                     "midpoint_gap": barriers.midpoint_gap(values, alphas).item(),
                 }
-                yield _where(content, line) | how | {"metric": metric} | measured | apart
+                yield _where(content, line) | how | {"metric": metric} | measured | separation
 
 
 def points_on_grid(curve: Mapping[str, Any], grid: LineGrid) -> tuple[torch.Tensor, ...]:
-    """The points of a curve that one request was for, whatever else it was asked for.
+    """The points of a curve that belong to the grid of one request.
 
     Args:
         curve: of a line on one split, with `alphas`, `loss` and `accuracy`.
@@ -124,16 +124,16 @@ def points_on_grid(curve: Mapping[str, Any], grid: LineGrid) -> tuple[torch.Tens
     """
     known = torch.tensor([curve[n] for n in ("alphas", "loss", "accuracy")], dtype=torch.float64)
     alphas = grid.alphas if isinstance(grid.alphas, int) else list(grid.alphas)
-    chosen = _at(known, parse_alphas(alphas))  # (3, points)
+    chosen = _points_at(known, parse_alphas(alphas))  # (3, points)
     if grid.refine is not None:
-        further = barriers.refined(chosen[0], chosen[1], grid.refine)
-        both = torch.cat([chosen, _at(known, further)], dim=1)
+        further = barriers.refine_alphas(chosen[0], chosen[1], grid.refine)
+        both = torch.cat([chosen, _points_at(known, further)], dim=1)
         chosen = both[:, both[0].argsort()]
     return tuple(chosen)
 
 
-def _at(known: torch.Tensor, alphas: torch.Tensor) -> torch.Tensor:
-    """(3, alphas), the known points there; another machine may have rounded alphas otherwise."""
+def _points_at(known: torch.Tensor, alphas: torch.Tensor) -> torch.Tensor:
+    """(3, alphas), the known points there; another machine may have rounded alphas differently."""
     distances = (known[0] - alphas[:, None]).abs()
     return known[:, distances.argmin(dim=1)]
 
@@ -141,10 +141,10 @@ def _at(known: torch.Tensor, alphas: torch.Tensor) -> torch.Tensor:
 def _intervals(rows: Sequence[Row]) -> Iterator[Row]:
     """Means over lines of equal grids, with the 95 % interval of Student's t distribution.
 
-    What is independent are main branches: the mean and its interval are over the mean of each. Of
-    a single one there is the range of its lines alone.
+    Main branches are independent of each other: the mean and its interval are over the mean of
+    each. A single main branch has only the range of its lines.
     """
-    for _, group in groupby(sorted(rows, key=_treatment), key=_treatment):
+    for _, group in groupby(sorted(rows, key=_interval_key), key=_interval_key):
         same = list(group)
         several = [
             [row for row in same if row["global_seed"] == seed]
@@ -155,15 +155,15 @@ def _intervals(rows: Sequence[Row]) -> Iterator[Row]:
         for measure in MEASURES:
             values = [row[measure] for row in same]
             means = [sum(row[measure] for row in each) / len(each) for each in several]
-            found = barriers.interval(torch.tensor(means, dtype=torch.float64))
-            numbers = {"mean": found.mean.item(), "lowest": min(values), "highest": max(values)}
+            interval = barriers.interval(torch.tensor(means, dtype=torch.float64))
+            numbers = {"mean": interval.mean.item(), "lowest": min(values), "highest": max(values)}
             if len(means) > 1:
-                numbers |= {"low": found.low.item(), "high": found.high.item()}
+                numbers |= {"low": interval.low.item(), "high": interval.high.item()}
             yield how | {"measure": measure} | numbers
 
 
-def _treatment(row: Row) -> tuple[Any, ...]:
-    """Of lines that a mean is taken over, in order of the table."""
+def _interval_key(row: Row) -> tuple[Any, ...]:
+    """Equal for lines that a mean is taken over; sorts them as the table does."""
     moment = [row.get(name) or 0 for name in ("k1_step", "k2_step")]
     grid = (int(row["num_alphas"]), row["alphas"], row["refine"])
     split = SPLITS.index(row["split"])
@@ -171,7 +171,7 @@ def _treatment(row: Row) -> tuple[Any, ...]:
 
 
 def _where(content: Row, line: Line) -> Row:
-    """Of which line a row is."""
+    """The columns that say which line a row belongs to."""
     moments = {name: content.get(name) for name in (*MOMENTS, "global_seed")}
     how = {name: line[name] for name in ("child_seed", "align", "bn")}
     return moments | how | {"ends": line.get("ends", plan.AS_TRAINED)}

@@ -32,12 +32,12 @@ def match_activations(
         model: the architecture, on the device on which to compute; it is left as it is.
         start: weights of the network that stays as it is.
         end: weights of the network to be permuted.
-        groups: of that architecture, as `groups.find` returns them.
+        groups: of that architecture, as `find_groups` returns them.
         inputs: (examples, ...), normalized and not augmented, on any device.
         chunk_size: examples in one forward pass, at least 1.
 
     Returns:
-        For each group (units,) integers, as `permutations.permuted` takes them for `end`.
+        For each group (units,) integers, as `permute` takes them for `end`.
 
     Raises:
         ValueError: `chunk_size` is below 1, there are no `inputs`, or activations are not finite.
@@ -71,7 +71,7 @@ def correlations(
     Memory: the activations of one chunk, and a matrix for each place.
 
     Args:
-        model, start, end, groups, inputs, chunk_size: as in `match`.
+        model, start, end, groups, inputs, chunk_size: as in `match_activations`.
 
     Returns:
         For each group (units of start, units of end) float64, on the CPU; not a number where
@@ -82,26 +82,26 @@ def correlations(
     """
     batches = chunks(inputs, chunk_size)
     names = sorted({axis.name for group in groups for axis in group.inputs})
-    both = [_Readings(model, weights, names) for weights in (start, end)]
+    both = [_InputRecorder(model, weights, names) for weights in (start, end)]
     moments = [[_CrossMoments() for _ in group.inputs] for group in groups]
     for chunk in batches:
-        first, second = (readings.of(chunk) for readings in both)
-        for group, places in zip(groups, moments, strict=True):
-            for axis, place in zip(group.inputs, places, strict=True):
+        first, second = (recorder.record(chunk) for recorder in both)
+        for group, reads in zip(groups, moments, strict=True):
+            for axis, moment in zip(group.inputs, reads, strict=True):
                 # Channels are axis 1 of activations as they are of the weight that reads them.
                 for one, other in zip(first[axis.name], second[axis.name], strict=True):
-                    place.add(axis.rows(one), axis.rows(other))
+                    moment.add(axis.rows(one), axis.rows(other))
     matrices = []
-    for group, places in zip(groups, moments, strict=True):
+    for group, reads in zip(groups, moments, strict=True):
         total = torch.zeros(group.size, group.size, dtype=torch.float64)
-        for place in places:
-            total += place.correlations() / len(places)
+        for read in reads:
+            total += read.correlations() / len(reads)
         matrices.append(total)
     return matrices
 
 
-class _Readings:
-    """A network that tells what the layers with the given weights read."""
+class _InputRecorder:
+    """Records what the layers with given weights read in a forward pass."""
 
     def __init__(self, model: nn.Module, weights: StateDict, names: Sequence[str]) -> None:
         self._model = load_network(model, weights)
@@ -113,8 +113,8 @@ class _Readings:
     def _note(self, name: str, values: Tensor) -> None:
         self._read[name].append(values)
 
-    def of(self, inputs: Tensor) -> dict[str, list[Tensor]]:
-        """By name of a weight, (batch, channels, ...) for each time that its layer is used."""
+    def record(self, inputs: Tensor) -> dict[str, list[Tensor]]:
+        """By name of a weight, (batch, channels, ...) for each use of its layer."""
         for values in self._read.values():
             values.clear()
         self._model(inputs.to(parameter_device(self._model)))
@@ -165,7 +165,7 @@ def match_weights(
     """Permutations that bring the parameters of `end` close to those of `start`.
 
     Weight matching by coordinate descent (Ainsworth et al., 2023, algorithm 1): group after group,
-    in an order drawn anew for each sweep, gets the permutation that is best while the others stay,
+    in an order drawn again for each sweep, gets the permutation that is best while the others stay,
     until a sweep changes nothing. The sum of products of all permuted parameters never decreases,
     so the L2 distance of the two networks never grows. Running statistics take no part.
 
@@ -177,18 +177,18 @@ def match_weights(
     Args:
         start: weights that stay as they are.
         end: weights of the same architecture, to be permuted.
-        groups: of that architecture, as `groups.find` returns them.
+        groups: of that architecture, as `find_groups` returns them.
         seed: of the orders.
 
     Returns:
-        For each group (units,) integers, as `permutations.permuted` takes them for `end`.
+        For each group (units,) integers, as `permute` takes them for `end`.
 
     Raises:
         ValueError: a parameter is not finite, or one of the state dicts lacks it.
     """
-    groups = [_of_parameters(group) for group in groups]
+    groups = [_parameters_only(group) for group in groups]
     fixed, moved = (_in_float64(which, groups) for which in (start, end))
-    found, moved = _first(fixed, moved, groups)
+    permutations, moved = _match_forward(fixed, moved, groups)
     stream = rng.generator(seed, "weight_matching")
     changed = True
     while changed:
@@ -197,12 +197,12 @@ def match_weights(
             better = _best(fixed, moved, groups[k])
             if _gain(fixed, moved, groups[k], better) > 0:
                 moved = permute(moved, groups[k : k + 1], [better])
-                found[k] = found[k][better]
+                permutations[k] = permutations[k][better]
                 changed = True
-    return found
+    return permutations
 
 
-def _of_parameters(group: PermutationGroup) -> PermutationGroup:
+def _parameters_only(group: PermutationGroup) -> PermutationGroup:
     return replace(group, axes=tuple(axis for axis in group.axes if axis.trained))
 
 
@@ -218,18 +218,18 @@ def _in_float64(state_dict: StateDict, groups: Sequence[PermutationGroup]) -> di
     return weights
 
 
-def _first(
+def _match_forward(
     fixed: StateDict, moved: dict[str, Tensor], groups: Sequence[PermutationGroup]
 ) -> tuple[list[Tensor], dict[str, Tensor]]:
     """Where the descent begins: the permutations of a pass forward, or none if that is closer."""
-    found, ahead = identity_permutations(groups), moved
+    permutations, ahead = identity_permutations(groups), moved
     for k, group in enumerate(groups):
         unmatched = {(axis.name, axis.dim) for later in groups[k:] for axis in later.axes}
         axes = tuple(axis for axis in group.axes if (axis.name, 1 - axis.dim) not in unmatched)
-        found[k] = _best(fixed, ahead, replace(group, axes=axes))
-        ahead = permute(ahead, [group], found[k : k + 1])
+        permutations[k] = _best(fixed, ahead, replace(group, axes=axes))
+        ahead = permute(ahead, [group], permutations[k : k + 1])
     gain = sum(float((fixed[name] * (ahead[name] - moved[name])).sum()) for name in fixed)
-    return (found, ahead) if gain > 0 else (identity_permutations(groups), moved)
+    return (permutations, ahead) if gain > 0 else (identity_permutations(groups), moved)
 
 
 def _best(fixed: StateDict, moved: StateDict, group: PermutationGroup) -> Tensor:
@@ -246,8 +246,8 @@ def _gain(
 ) -> float:
     """By how much the sum of products grows; 0 where that may be rounding.
 
-    Counted anew, because `_best` takes one axis of a tensor to stay while the other changes, which
-    is not so where a layer reads and makes the same units.
+    Not taken from `_best`, which assumes that one axis of a tensor stays while the other changes:
+    that is wrong where a layer reads and makes the same units.
     """
     names = {axis.name for axis in group.axes}
     after = permute({name: moved[name] for name in names}, [group], [permutation])
@@ -261,14 +261,14 @@ def _gain(
 def align_network(
     model: nn.Module, start: StateDict, end: StateDict, align: str, inputs: Tensor
 ) -> StateDict:
-    """The network that computes what `end` does, with its units paired with those of `start`.
+    """Align a network: the same function as `end`, its units paired with those of `start`.
 
     Args:
         model: the architecture, on the device on which to compute; it is left as it is.
         start: weights of the network that stays as it is.
         end: weights to be aligned.
-        align: "none": as they are; "weights": see `weight_matching.match`; "activations": see
-            `activation_matching.match`.
+        align: "none": as they are; "weights": see `match_weights`; "activations": see
+            `match_activations`.
         inputs: (examples, ...), normalized and not augmented; those of the activations.
 
     Raises:
@@ -279,11 +279,11 @@ def align_network(
         return end
     try:
         structure.check_weights(model)
-        found = permutation_spec.find_groups(model, inputs)
+        groups = permutation_spec.find_groups(model, inputs)
     except ValueError as error:
         raise ValueError(f"align={align}: {error}") from error
     if align == "weights":
-        permutations = match_weights(start, end, found)
+        permutations = match_weights(start, end, groups)
     else:
-        permutations = match_activations(model, start, end, found, inputs)
-    return permute(end, found, permutations)
+        permutations = match_activations(model, start, end, groups, inputs)
+    return permute(end, groups, permutations)

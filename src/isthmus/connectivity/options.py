@@ -11,22 +11,22 @@ from isthmus.training.options import MISSING, Family
 
 
 def errors(values: dict[str, Any]) -> list[str]:
-    """What is wrong with values that are of the right types, one line each.
+    """Validation errors of options whose values have the right types, one line each.
 
     Args:
         values: of `InterpolateBranches`, `InterpolateLine` or `InterpolatePlane`, as plain Python.
     """
-    found = _of_branches(values) if "k1" in values else []
-    found, refine = found + errors_of_alphas(values), values.get("refine")
+    messages = _branches_errors(values) if "k1" in values else []
+    messages, refine = messages + alphas_errors(values), values.get("refine")
     if refine is not None and refine < 1:
-        found.append(f"refine={refine}: must be positive")
+        messages.append(f"refine={refine}: must be positive")
     if "plane" in values:
-        found += _of_plane(values)
-    return found
+        messages += _plane_errors(values)
+    return messages
 
 
-def errors_of_alphas(values: dict[str, Any]) -> list[str]:
-    """What is wrong with `alphas`, where on a line to look; none if it is not among the values."""
+def alphas_errors(values: dict[str, Any]) -> list[str]:
+    """Validation errors of `alphas`; none if it is not among the values."""
     alphas = values.get("alphas")
     if isinstance(alphas, int) and alphas < 2:
         return [f"alphas={alphas}: must be at least 2, both ends"]
@@ -36,7 +36,7 @@ def errors_of_alphas(values: dict[str, Any]) -> list[str]:
 
 
 def list_steps(steps_given: Any) -> list[steps.Step]:
-    """One or several moments, where a whole number is one of epochs.
+    """A list of steps from one or several, where a whole number counts epochs.
 
     Args:
         steps_given: a step, a whole number, or a list of these.
@@ -46,54 +46,54 @@ def list_steps(steps_given: Any) -> list[steps.Step]:
 
 
 def child_seeds(values: dict[str, Any]) -> list[int]:
-    """Those that were asked for; by default one more than the global seed."""
+    """The seeds of the children; by default one more than the global seed."""
     seeds = values["child_seeds"]
     return [values["global_seed"] + 1] if seeds is None else seeds
 
 
-def _of_branches(values: dict[str, Any]) -> list[str]:
-    found = []
+def _branches_errors(values: dict[str, Any]) -> list[str]:
+    messages = []
     for name in ("k1", "k2", "child_seeds"):
-        given = values[name]
-        if given == []:
-            found.append(f"{name}=[]: must hold at least one value")
-        if isinstance(given, list) and len(set(map(str, given))) < len(given):
-            found.append(f"{name}={_list(given)}: must not repeat a value")
-    for name, given in (("k1", values["k1"]), ("k2", values["k2"])):
-        for step in given if isinstance(given, list) else [given]:
+        value = values[name]
+        if value == []:
+            messages.append(f"{name}=[]: must hold at least one value")
+        if isinstance(value, list) and len(set(map(str, value))) < len(value):
+            messages.append(f"{name}={_list(value)}: must not repeat a value")
+    for name, value in (("k1", values["k1"]), ("k2", values["k2"])):
+        for step in value if isinstance(value, list) else [value]:
             if isinstance(step, int) and step < 0:
-                found.append(f"{name}={step}: must not be negative")
+                messages.append(f"{name}={step}: must not be negative")
             elif name == "k2" and steps.parse(list_steps(step)[0]) == (0, 0):
-                found.append(f"k2={step}: must be positive; at k1 all branches are one network")
-    return found + _of_seeds(values)
+                messages.append(f"k2={step}: must be positive; at k1 all branches are one network")
+    return messages + _seeds_errors(values)
 
 
-def _of_seeds(values: dict[str, Any]) -> list[str]:
-    given, found = child_seeds(values), []
-    if any(seed < 0 for seed in given):
-        found.append(f"child_seeds={_list(given)}: must not be negative")
-    own = {name: values["seeds"][name] for name in values["vary"]}
-    main = {values["global_seed"] if seed is None else seed for seed in own.values()}
-    for seed in given:
-        if not own or main == {seed}:
-            found.append(
-                f"child_seeds={_list(given)}: with seed {seed} and vary={_list(list(own))} the "
+def _seeds_errors(values: dict[str, Any]) -> list[str]:
+    seeds, messages = child_seeds(values), []
+    if any(seed < 0 for seed in seeds):
+        messages.append(f"child_seeds={_list(seeds)}: must not be negative")
+    varied = {name: values["seeds"][name] for name in values["vary"]}
+    main = {values["global_seed"] if seed is None else seed for seed in varied.values()}
+    for seed in seeds:
+        if not varied or main == {seed}:
+            messages.append(
+                f"child_seeds={_list(seeds)}: with seed {seed} and vary={_list(list(varied))} the "
                 "branch is the main one again"
             )
-    return found
+    return messages
 
 
-def _of_plane(values: dict[str, Any]) -> list[str]:
-    found, given = [], values["plane"]
-    if len(given) != 3:
-        found.append(f"plane={_list(given)}: must be three files of weights, got {len(given)}")
+def _plane_errors(values: dict[str, Any]) -> list[str]:
+    messages, files = [], values["plane"]
+    if len(files) != 3:
+        messages.append(f"plane={_list(files)}: must be three files of weights, got {len(files)}")
     if values["points"] < 2:
-        found.append(f"points={values['points']}: must be at least 2, each way")
+        messages.append(f"points={values['points']}: must be at least 2, each way")
     if not values["margin"] >= 0:
-        found.append(f"margin={values['margin']}: must not be negative")
+        messages.append(f"margin={values['margin']}: must not be negative")
     if values["margin"] == math.inf:
-        found.append("margin=inf: must be finite")
-    return found
+        messages.append("margin=inf: must be finite")
+    return messages
 
 
 def _is_grid(alphas: list[float]) -> bool:
@@ -107,7 +107,7 @@ def _list(values: list[Any]) -> str:
 
 @dataclass
 class LineOptions:
-    """Where on a line to look, and what becomes of the networks before."""
+    """Which points of a line are evaluated, and how its networks are aligned and normalized."""
 
     alphas: int | list[float] = 25
     refine: int | None = None  # further alphas around the largest excess of the loss
@@ -148,7 +148,7 @@ class InterpolatePlane(SavedOptions):
 
 @dataclass
 class Interpolate(InterpolateBranches):
-    """`interpolate.py`: all that can be typed."""
+    """All options of `interpolate.py`, in any of its modes."""
 
     start: str | None = None
     end: str | None = None

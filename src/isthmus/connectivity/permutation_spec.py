@@ -1,4 +1,4 @@
-"""Which hidden units of a network can be permuted, found by following its graph; permuting them.
+"""Finds which hidden units of a network can be permuted, from its traced graph; permutes them.
 
 A permutation spec in the sense of Ainsworth et al., 2023 (git re-basin).
 """
@@ -36,10 +36,10 @@ _FLATTENING: tuple[object, ...] = (torch.flatten, torch.reshape, "flatten", "res
 
 
 class Flow:
-    """Goes through a traced model once and notes where its units are.
+    """Follows a traced model once and records where its units are.
 
     Args:
-        model: what `graph.with_shapes` returns.
+        model: what `tracing.trace_shapes` returns.
         names: one name for each tensor of the state dict, the same for tied tensors.
 
     Attributes:
@@ -81,15 +81,15 @@ class Flow:
         if node.target in _ADDING:
             return self._sum(node)
         if node.target in _FLATTENING:
-            return self._flattened(node)
+            return self._flatten_units(node)
         rules: dict[object, Callable[[fx.Node], list[int]]] = {
-            functional.pad: self._padded,
-            operator.getitem: self._sliced,
+            functional.pad: self._pad_units,
+            operator.getitem: self._slice_units,
             torch.mean: self._mean,
             "mean": self._mean,
         }
         if node.target not in rules:
-            raise _unknown(node, "nothing is known of it")
+            raise _unknown(node, "unsupported operation")
         return rules[node.target](node)
 
     def _operand(self, node: fx.Node, place: int = 0) -> list[int]:
@@ -103,32 +103,32 @@ class Flow:
         if isinstance(module, _KEEPING_MODULES):
             return self._operand(node)
         if isinstance(module, NORMS):
-            return self._normalized(node, module)
+            return self._units_of_norm(node, module)
         if isinstance(module, nn.Flatten):
-            return self._flattened(node)
+            return self._flatten_units(node)
         if isinstance(module, nn.Linear) and _ndim(node) == 2:
             return self._layer(node, module.out_features, module.bias is not None)
         if isinstance(module, nn.Conv2d) and module.groups == 1:
             return self._layer(node, module.out_channels, module.bias is not None)
         shape = tuple(node.all_input_nodes[0].meta["shape"])
-        raise _unknown(node, f"nothing is known of {module} on values of shape {shape}")
+        raise _unknown(node, f"unsupported: {module} on values of shape {shape}")
 
     def _layer(self, node: fx.Node, num_outputs: int, bias: bool) -> list[int]:
         """A linear or convolutional layer makes units; a layer used before, the same ones again."""
         weight = f"{node.target}.weight"
         self._note(weight, 1, self._operand(node))
         self.reads.setdefault(node.all_input_nodes[0], (self._names[weight], 1))
-        made = self.axes.get((self._names[weight], 0)) or self.units.block(num_outputs)
-        self._note(weight, 0, made)
+        units = self.axes.get((self._names[weight], 0)) or self.units.block(num_outputs)
+        self._note(weight, 0, units)
         if bias:
-            self._note(f"{node.target}.bias", 0, made)
-        return made
+            self._note(f"{node.target}.bias", 0, units)
+        return units
 
-    def _normalized(self, node: fx.Node, module: nn.Module) -> list[int]:
+    def _units_of_norm(self, node: fx.Node, module: nn.Module) -> list[int]:
         units = self._operand(node)
         over = getattr(module, "normalized_shape", None)
-        whole = over is None or tuple(over) == node.meta["shape"][1:]
-        if not whole and not isinstance(module, ChannelNorm):
+        is_whole = over is None or tuple(over) == node.meta["shape"][1:]
+        if not is_whole and not isinstance(module, ChannelNorm):
             raise _unknown(node, f"it normalizes over {over}")
         for name, tensor in module.state_dict().items():
             if tensor.dim() > 0:  # unlike a count of batches
@@ -140,7 +140,7 @@ class Flow:
         return units
 
     def _note(self, tensor: str, dim: int, units: list[int]) -> None:
-        """Let the indices on an axis belong to `units`, beside those that they belong to."""
+        """Join `units` with the units that the indices on an axis belong to."""
         self.units.join(self.axes.setdefault((self._names[tensor], dim), units), units)
 
     def _sum(self, node: fx.Node) -> list[int]:
@@ -152,7 +152,7 @@ class Flow:
             self.units.join(units, self._operand(node, 1))
         return units
 
-    def _flattened(self, node: fx.Node) -> list[int]:
+    def _flatten_units(self, node: fx.Node) -> list[int]:
         """Each channel becomes a run of features."""
         before, after = node.all_input_nodes[0].meta["shape"], node.meta["shape"]
         if len(after) != 2 or after[0] != before[0]:
@@ -166,18 +166,18 @@ class Flow:
             raise _unknown(node, f"it averages over {dims}")
         return self._operand(node)
 
-    def _sliced(self, node: fx.Node) -> list[int]:
+    def _slice_units(self, node: fx.Node) -> list[int]:
         index = node.args[1]
         if not isinstance(index, tuple) or index[:2] != (slice(None), slice(None)):
             raise _unknown(node, f"its index is {index}")
         return self._operand(node)
 
-    def _padded(self, node: fx.Node) -> list[int]:
+    def _pad_units(self, node: fx.Node) -> list[int]:
         """Channels of one constant become units that may change places with each other."""
         widths = [int(width) for width in _argument(node, 1, "pad")]  # of the last axis first
         before, after = (widths + [0] * 2 * _ndim(node))[2 * _ndim(node) - 4 :][:2]
-        more = self.units.block(before + after)
-        return more[:before] + self._operand(node) + more[before:]
+        added = self.units.block(before + after)
+        return added[:before] + self._operand(node) + added[before:]
 
 
 def _ndim(node: fx.Node) -> int:
@@ -212,11 +212,11 @@ class Units:
 
     def __init__(self) -> None:
         self._parents: list[int] = []
-        self._blocks: list[list[int]] = []  # of each representative, one entry a unit and block
+        self._blocks: list[list[int]] = []  # of each representative, an entry per unit and block
         self._num_blocks = 0
 
     def block(self, size: int) -> list[int]:
-        """A new block of `size` units."""
+        """Make a new block of `size` units."""
         first = len(self._parents)
         units = list(range(first, first + size))
         self._parents += units
@@ -225,13 +225,13 @@ class Units:
         return units
 
     def tie(self, units: list[int]) -> None:
-        """From now on these change places with each other only."""
+        """Restrict these units: they change places with each other only."""
         for unit in units:
             self._blocks[self.representative(unit)].append(self._num_blocks)
         self._num_blocks += 1
 
     def fix(self, units: list[int]) -> None:
-        """From now on these keep their places."""
+        """Fix these units: they keep their places."""
         for unit in units:
             self._blocks[self.representative(unit)].append(FIXED)
 
@@ -303,7 +303,7 @@ class PermutationGroup:
 
 
 def find_groups(model: nn.Module, inputs: Tensor) -> list[PermutationGroup]:
-    """Groups of interchangeable hidden units, read off the forward pass of a model.
+    """Find the groups of interchangeable hidden units, from the forward pass of a model.
 
     Inputs and logits keep their places. What is added shares a permutation, so a residual stream
     is one group. Where a shortcut pads with channels of zeros (option A of He et al., 2016), the
@@ -364,7 +364,7 @@ def permute(
 
     Args:
         state_dict: weights of the model whose `groups` these are; not changed.
-        groups: as `groups.find` returns them.
+        groups: as `find_groups` returns them.
         permutations: for each group (units,) integers, the unit that takes each place.
 
     Returns:
@@ -376,7 +376,9 @@ def permute(
             group's units, or `state_dict` lacks a tensor of a group.
     """
     if len(permutations) != len(groups):
-        raise ValueError(f"permutations: one a group, got {len(permutations)} for {len(groups)}")
+        raise ValueError(
+            f"permutations: must be one per group, got {len(permutations)} for {len(groups)}"
+        )
     result = dict(state_dict)
     for group, permutation in zip(groups, permutations, strict=True):
         if not torch.equal(permutation.sort().values.cpu(), torch.arange(group.size)):
@@ -395,11 +397,11 @@ def permute(
 
 
 def identity_permutations(groups: Sequence[PermutationGroup]) -> list[Tensor]:
-    """The permutations that leave every unit where it is."""
+    """Permutations that leave every unit in its place."""
     return [torch.arange(group.size) for group in groups]
 
 
 def draw_permutations(groups: Sequence[PermutationGroup], seed: int) -> list[Tensor]:
-    """Independent permutations, each of all those of its group equally likely."""
+    """Random permutations, independent, uniform over all permutations of a group."""
     stream = rng.generator(seed, "permutations")
     return [torch.randperm(group.size, generator=stream) for group in groups]

@@ -1,4 +1,4 @@
-"""What `interpolate.py` is asked for, and where its files are. Imports no torch."""
+"""Requests of `interpolate.py`, and the folders and files of its results. Imports no torch."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ from isthmus.store.files import Run, write_json
 
 # {child_seed, align, bn, ends, distance, cosine, curves, networks}, where curves has, by split,
 # {alphas, loss, accuracy, requests} of all requests together, and {as_trained: {loss, accuracy}} of
-# both ends where they are treated otherwise. Without `ends`, of an older version: as_trained.
+# both ends where they are treated differently. Without `ends`, of an older version: as_trained.
 Line: TypeAlias = dict[str, Any]
 
 # Of the child at the end; between two children: "1-2", those of both; None between saved networks.
@@ -27,7 +27,7 @@ Named: TypeAlias = tuple["BranchPair | None", ChildSeed]  # whose line it is
 ALIGNS = ("none", "weights", "activations")
 TREATMENTS = ("reset", "average", "keep", "repair")  # of batch-norm statistics
 SEED = "seed_"  # begins the name of the folder of a main branch
-LOCKS = ".locks"  # folder of those of single lines
+LOCKS = ".locks"  # folder with the locks of single lines
 RESET, AS_TRAINED = "reset", "as_trained"  # what the batch-norm statistics of the ends are
 
 
@@ -41,20 +41,20 @@ class BranchPair:
 
     @property
     def total(self) -> int:
-        """Where they are compared, counted from the beginning."""
+        """The iteration at which they are compared, from the beginning of training."""
         return self.k1 + self.k2
 
     def text(self, iteration: int) -> steps.Step:
-        """A moment as it stands in names of files."""
+        """An iteration as text in names of files."""
         return steps.to_text(iteration, self.iterations_per_epoch)
 
     @property
     def name(self) -> str:
-        """Of the pair, such as "k1_1ep_k2_5ep"."""
+        """Name of the pair, such as "k1_1ep_k2_5ep"."""
         return f"k1_{self.text(self.k1)}_k2_{self.text(self.k2)}"
 
     def moments(self) -> dict[str, float | int]:
-        """All of them, in epochs and in iterations."""
+        """k1, k2 and their sum, in epochs and in iterations."""
         iterations = {"k1": self.k1, "k2": self.k2, "total": self.total}
         per_epoch = self.iterations_per_epoch
         in_epochs = {name: round(i / per_epoch, 6) for name, i in iterations.items()}
@@ -63,7 +63,7 @@ class BranchPair:
 
 @dataclass(frozen=True, kw_only=True)
 class LineRequest:
-    """What is asked of a line; see `python interpolate.py --help`."""
+    """What to measure of a line; see `python interpolate.py --help`."""
 
     alphas: int | Sequence[float] = 25
     refine: int | None = None
@@ -72,69 +72,69 @@ class LineRequest:
     splits: Sequence[str] = ("train", "test")
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> "LineRequest":
-        """Those of a configuration as plain Python."""
+    def from_values(cls, values: Mapping[str, Any]) -> "LineRequest":
+        """The request in a configuration, given as plain Python."""
         return cls(**{name: values[name] for name in cls.__annotations__})
 
     @property
     def num_alphas(self) -> int:
-        """How many points at most."""
+        """The largest number of points."""
         grid = self.alphas if isinstance(self.alphas, int) else len(self.alphas)
         return grid + (self.refine or 0)
 
     def is_met(self, line: Line | None) -> bool:
-        """Whether a line has all of it."""
+        """Whether a line has all that is requested."""
         return line is not None and all(self.is_met_on(line, split) for split in self.splits)
 
     def is_met_on(self, line: Line, split: str) -> bool:
-        """Whether a line has all of it on one split, its ends treated as its other points."""
+        """The same on one split, with the ends treated as the other points."""
         if split not in line["curves"] or "ends" not in line:
             return False
         return self.grid in map(LineGrid.parse, line["curves"][split]["requests"])
 
     @property
     def grid(self) -> "LineGrid":
-        """Where on a line to look."""
-        return LineGrid.of(self.alphas, self.refine)
+        """The points at which a line is evaluated."""
+        return LineGrid.from_alphas(self.alphas, self.refine)
 
 
 @dataclass(frozen=True)
 class LineGrid:
-    """Where on a line to look: equal ones are equal whichever way they were typed."""
+    """The points at which a line is evaluated: equal grids are equal however they were typed."""
 
-    alphas: int | tuple[float, ...]  # how many, evenly spaced; or which, if they are not
-    refine: int | None  # so many more, around the largest excess of each line
+    alphas: int | tuple[float, ...]  # their number, if evenly spaced; or the alphas
+    refine: int | None  # number of further alphas around the largest excess of each line
 
     @classmethod
-    def of(cls, alphas: int | Sequence[float], refine: int | None) -> "LineGrid":
-        """Of a request."""
+    def from_alphas(cls, alphas: int | Sequence[float], refine: int | None) -> "LineGrid":
+        """The grid of a request."""
         if isinstance(alphas, int):
             return cls(alphas, refine)
-        places = tuple(map(float, alphas))
-        even = len(places) > 1 and places == tuple(
-            place / (len(places) - 1) for place in range(len(places))
+        values = tuple(map(float, alphas))
+        is_even = len(values) > 1 and values == tuple(
+            number / (len(values) - 1) for number in range(len(values))
         )
-        return cls(len(places) if even else places, refine)
+        return cls(len(values) if is_even else values, refine)
 
     @classmethod
     def parse(cls, text: str) -> "LineGrid":
-        """As it stands in the file of a pair."""
-        return cls.of(**json.loads(text))
+        """The grid that `text` describes, in the file of a pair."""
+        return cls.from_alphas(**json.loads(text))
 
     @property
     def text(self) -> str:
-        """As it stands in the file of a pair."""
+        """The grid as written in the file of a pair."""
         return json.dumps({"alphas": self.alphas, "refine": self.refine})
 
     @property
     def cells(self) -> tuple[str, str]:
-        """As it stands in tables: `alphas` and `refine`."""
+        """The grid as written in tables: columns `alphas` and `refine`."""
         alphas = [self.alphas] if isinstance(self.alphas, int) else self.alphas
         return " ".join(f"{each:.12g}" for each in alphas), str(self.refine or "")
 
     @property
     def order(self) -> tuple[Any, ...]:
-        """Coarse grids come before fine ones."""
+        """Sort key: coarse grids come before fine ones."""
         alphas = (self.alphas,) if isinstance(self.alphas, int) else self.alphas
         return (
             self.alphas if isinstance(self.alphas, int) else len(alphas),
@@ -145,13 +145,13 @@ class LineGrid:
 
 @dataclass(frozen=True)
 class LineRecords:
-    """The folder that lines are kept in."""
+    """The folder with the records of lines, one file per pair of moments."""
 
     folder: Path
 
     @property
     def files(self) -> list[Path]:
-        """Those that are there."""
+        """The files of all pairs that there are."""
         return sorted([*self.folder.glob("k1_*_k2_*.json"), *self.folder.glob("line.json")])
 
     @property
@@ -168,34 +168,34 @@ class LineRecords:
 
     @property
     def are_in_tables(self) -> bool:
-        """Whether the tables hold all that is known, those of the whole study too."""
+        """Whether the tables are up to date, those of the whole study too."""
         return has_tables(self.folder, self.files) and (
             self.study is None or has_tables(self.study.folder, self.study.files)
         )
 
     def file(self, pair: BranchPair | None) -> Path:
-        """Of a pair of moments; of two saved networks: None."""
+        """The file of a pair of moments; None: of two saved networks."""
         return self.folder / f"{pair.name if pair else 'line'}.json"
 
     def read(self, pair: BranchPair | None) -> dict[str, Any]:
-        """What is known of a pair: `lines`, and what else was written down; {} if nothing is."""
+        """The record of a pair: `lines`, and what else was written; {} if there is none."""
         path = self.file(pair)
         return reading.read_json(path) if path.exists() else {}
 
     def has(self, lines: Sequence[Named], request: LineRequest) -> bool:
-        """Whether lines have all that is asked for, and the tables have it too."""
+        """Whether lines have all that is requested, and the tables are up to date."""
         known = (self.line(pair, child_seed, request) for pair, child_seed in lines)
         return all(map(request.is_met, known)) and self.are_in_tables
 
     def line(
         self, pair: BranchPair | None, child_seed: ChildSeed, request: LineRequest
     ) -> Line | None:
-        """The line of one child, aligned and treated as is asked for."""
+        """The line of one child, aligned and treated as requested; None if not measured."""
         key = (child_seed, request.align, request.bn)
         lines = self.read(pair).get("lines", [])
         return next((line for line in lines if _key(line) == key), None)
 
-    def line_locked(
+    def lock_line(
         self, pair: BranchPair | None, child_seed: ChildSeed, request: LineRequest
     ) -> AbstractContextManager[None]:
         """Hold one line: another job that needs it waits, then finds it measured."""
@@ -203,7 +203,7 @@ class LineRecords:
         return locks.exclusive(self.folder / LOCKS / name, [])
 
     def write(self, pair: BranchPair | None, line: Line, about: Mapping[str, Any]) -> None:
-        """Put a line into its pair's file, in place of what was known of it.
+        """Write a line into its pair's file, in place of its earlier record.
 
         Args:
             pair: of moments, or None.
@@ -229,17 +229,17 @@ class LineStudy:
 
     @property
     def branches(self) -> list[LineRecords]:
-        """Those with lines, in order of their seeds."""
-        found = [LineRecords(path) for path in self.folder.glob(f"{SEED}*")]
-        with_lines = [records for records in found if records.seed is not None and records.files]
+        """Main branches with measured lines, in order of their seeds."""
+        branches = [LineRecords(path) for path in self.folder.glob(f"{SEED}*")]
+        with_lines = [records for records in branches if records.seed is not None and records.files]
         return sorted(with_lines, key=lambda records: records.seed or 0)
 
     @property
     def files(self) -> list[Path]:
-        """What is known of the lines of all main branches."""
+        """The files of the lines of all main branches."""
         return [file for records in self.branches for file in records.files]
 
-    def locked(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[None]:
         """Hold the tables of the study, to write them."""
         return locks.exclusive(self.folder, [self.folder])
 
@@ -266,18 +266,18 @@ def all_pairs(
     Raises:
         ValueError: a pair reaches beyond the end of the main branch.
     """
-    found = []
+    pairs = []
     for one in k1:
         for other in k2:
             shared, further = (steps.to_iteration(s, iterations_per_epoch) for s in (one, other))
             pair = BranchPair(shared, further, iterations_per_epoch)
             if pair.total > end:
                 raise ValueError(
-                    f"k1={one} k2={other}: {pair.text(pair.total)} lies after the end of the main "
+                    f"k1={one} k2={other}: {pair.text(pair.total)} is after the end of the main "
                     f"branch, {pair.text(end)}; hparams.epochs or hparams.steps says how long it is"
                 )
-            found.append(pair)
-    return found
+            pairs.append(pair)
+    return pairs
 
 
 def seed_pairs(seeds: Sequence[int]) -> dict[str, tuple[int, int]]:
@@ -299,13 +299,13 @@ def _order(line: Line) -> tuple[list[int], tuple[int, int]]:
 
 
 def line_place(line: Mapping[str, Any]) -> tuple[int, int]:
-    """Of a line in tables, by what was done to it."""
+    """Sort key of a line in tables, by alignment and treatment."""
     return ALIGNS.index(line["align"]), TREATMENTS.index(line["bn"])
 
 
 @dataclass(frozen=True, kw_only=True)
 class PlaneRequest:
-    """What is asked of a plane; see `python interpolate.py --help`."""
+    """What to measure of a plane; see `python interpolate.py --help`."""
 
     points: int = 21
     margin: float = 0.2
@@ -314,14 +314,14 @@ class PlaneRequest:
     splits: Sequence[str] = ("train", "test")
 
     @classmethod
-    def of(cls, values: Mapping[str, Any]) -> "PlaneRequest":
-        """Those of a configuration as plain Python."""
+    def from_values(cls, values: Mapping[str, Any]) -> "PlaneRequest":
+        """The request in a configuration, given as plain Python."""
         return cls(**{name: values[name] for name in cls.__annotations__})
 
 
 @dataclass(frozen=True)
 class PlaneFiles:
-    """Where the results of a plane lie."""
+    """The files of the results of a plane."""
 
     folder: Path
 
@@ -347,7 +347,7 @@ class PlaneFiles:
         return same and set(request.splits) <= set(filled)
 
     def at_chance(self) -> str | None:
-        """One line that names the networks that know no more than a uniform guess, if any."""
+        """One line that names the networks at chance level, if any."""
         result, networks = self.run.read_result() or {}, dict[str, list[float]]()
         with self.networks.open(newline="") as file:
             for row in csv.DictReader(file):
@@ -357,5 +357,5 @@ class PlaneFiles:
 
 
 def file_digests(files: Sequence[Path]) -> dict[str, str | None]:
-    """What files hold, by name."""
+    """Fingerprints of the contents of files, by name."""
     return {str(file): fingerprints.file_digest(str(file)) for file in files}

@@ -20,7 +20,7 @@ from isthmus.training.evaluator import Evaluator
 
 @dataclass(frozen=True)
 class Projection:
-    """Where a network lies as seen from a plane, in L2 distances of weights."""
+    """Projection of a network onto a plane, in L2 distances of weights."""
 
     x: float
     y: float
@@ -38,7 +38,7 @@ class Plane:
         names: of the parameters, without running statistics.
 
     Raises:
-        ValueError: the three lie on one line, to the rounding of their weights, or differ in
+        ValueError: the three are on one line, to the rounding of their weights, or differ in
             architecture.
     """
 
@@ -61,7 +61,7 @@ class Plane:
             cy = c.norm().item()
         if not (bx > negligible and cy > negligible):
             raise ValueError(
-                f"plane: the three networks lie on one line, which spans no plane (B is {bx:.3g} "
+                f"plane: the three networks are on one line, which spans no plane (B is {bx:.3g} "
                 f"from A, C is {length:.3g} from A and {cy:.3g} from the line through A and B)"
             )
         self._second = c / cy
@@ -150,7 +150,7 @@ class Surface:
         plane: through them.
         networks: the three, A, B and C.
         x: (columns,) float64, increasing, as `Plane.grid` returns them.
-        y: (rows,) float64, likewise.
+        y: (rows,) float64, increasing, as `Plane.grid` returns them.
     """
 
     points: InterpolationEvaluator
@@ -167,24 +167,28 @@ class Surface:
         progress: bool = True,
         older: int | None = None,
     ) -> int:
-        """Fill a table with what it lacks of this grid, and write it after every point.
+        """Evaluate what a table lacks of this grid, and write it after every point.
 
-        Points that this grid has in common with others of the table are taken from there. Where the
-        first layer is computed for many points at once (see `PointEvaluator`) it is written after
-        every row of the grid, which takes less than a point of other networks.
+        Points that other grids of the table have in common with this one are not evaluated again.
+        Where the first layer is computed for many points at once (see `InterpolationEvaluator`) the
+        table is written after every row of the grid, which is faster than a point of other
+        networks.
 
         Args:
             table: of grids of this plane, with batch-norm statistics of this sort.
-            bn: as in `PointEvaluator.evaluate`.
+            bn: as in `InterpolationEvaluator.evaluate`.
             splits: on which to evaluate.
             progress: whether to show a bar where there is a terminal.
-            older: points each way of the whole grid of a table that does not say it.
+            older: points each way of the complete grid in a table without a column for it.
 
         Returns:
             How many points were evaluated.
         """
         rows = self._read(table, older)
-        known, others = self._known(rows), [row for row in rows if self._is_of_another(row)]
+        known, others = (
+            self._numbers_on_grid(rows),
+            [row for row in rows if self._is_of_another(row)],
+        )
         parts = [[p for p in part if _lacks(known, p, splits)] for part in self._parts()]
         num_missing = sum(map(len, parts))
         hidden = None if progress else True
@@ -206,13 +210,13 @@ class Surface:
         """Places that are evaluated together, from the lowest row on."""
         for y in self.y.tolist():
             row = [(x, y) for x in self.x.tolist()]
-            yield from [row] if self.points.way == "first layer" else [[place] for place in row]
+            yield from [row] if self.points.method == "first layer" else [[place] for place in row]
 
     def _read(self, table: Path, older: int | None) -> list[Row]:
-        """What a table holds; of one of an older version, what was treated as it is now.
+        """The rows of a table; of one of an older version, those with the treatment of today.
 
-        There the three networks kept their own batch-norm statistics. A grid without their places
-        is not whole.
+        There the three networks kept their own batch-norm statistics. Without their points a
+        grid is not complete.
         """
         rows = read_surface(table)
         treated = [row for row in rows if row[0] is not None or not self._is_corner(row[1])]
@@ -230,8 +234,8 @@ class Surface:
     def _is_of_another(self, row: Row) -> bool:
         return row[0] is not None and row[0] != len(self.x)
 
-    def _known(self, rows: Sequence[Row]) -> dict[tuple[Place, str], Numbers]:
-        """What there is of this grid, as places are here: another machine may round otherwise."""
+    def _numbers_on_grid(self, rows: Sequence[Row]) -> dict[tuple[Place, str], Numbers]:
+        """Known numbers of this grid, by its own places: another machine may round differently."""
         known = {}
         for _, (x, y), split, numbers in rows:
             column, row = _nearest(x, self.x), _nearest(y, self.y)
@@ -250,7 +254,7 @@ class Surface:
 
 
 def read_surface(table: Path) -> list[Row]:
-    """What a table of grids holds; nothing if it is not there."""
+    """The rows of a table of grids; none if there is no table."""
     if not table.exists():
         return []
     with table.open(newline="") as file:
@@ -272,17 +276,17 @@ def networks_table(
     splits: Sequence[str],
     bn: str,
 ) -> list[tuple[str | float, ...]]:
-    """Where networks lie as seen from a plane, and how good they are by themselves.
+    """Projections of networks onto a plane, with the loss and accuracy of each network.
 
-    They are treated as the points of the plane are. Where that is otherwise than they were trained,
-    there are rows of them as trained, too.
+    They are treated as the points of the plane are. Where that changes what they were trained to,
+    there are rows of the networks as trained, too.
 
     Args:
         plane: through the first three.
-        networks: by name; each is made, or read, when its turn comes.
+        networks: names, and functions that load them, called one after the other.
         points: with the data.
         splits: on which to evaluate.
-        bn: as in `PointEvaluator.evaluate`.
+        bn: as in `InterpolationEvaluator.evaluate`.
 
     Returns:
         Rows of `NETWORK_COLUMNS`; the three have a distance of 0 from the plane, exactly.
@@ -296,21 +300,21 @@ def networks_table(
         if number < len(plane.coordinates):
             place = (*plane.coordinates[number].tolist(), 0.0)
         else:
-            seen = plane.project(network)
-            place = (seen.x, seen.y, seen.distance)
+            projection = plane.project(network)
+            place = (projection.x, projection.y, projection.distance)
         alone = torch.ones(1, 1, dtype=torch.float64)
         treatments = {bn: bn}
         if bn == RESET and points.has_batch_norm:
             treatments[AS_TRAINED] = "keep"
-        for treatment, own in treatments.items():
-            for split, curve in points.evaluate([network], alone, own, splits).items():
+        for treatment, mode in treatments.items():
+            for split, curve in points.evaluate([network], alone, mode, splits).items():
                 numbers = (curve.loss.item(), curve.accuracy.item())
                 rows.append((name, *place, treatment, split, *numbers))
     return rows
 
 
 def short_names(files: Sequence[Path]) -> list[str]:
-    """Names of files, with as many folders as they can be told apart by, at least one.
+    """Short names of files, with as few folders as distinguish them, at least one.
 
     Such as "seed_1/step_100" and "seed_2/step_100". A file that is given twice has one name.
     """
@@ -340,26 +344,26 @@ def measure_plane(
     others: Sequence[Path],
     request: plan.PlaneRequest,
 ) -> None:
-    """Fill the tables of a plane with what they lack; `result.json` is written last.
+    """Evaluate what the tables of a plane lack; `result.json` is written last.
 
-    A finer grid than one that is there takes over the points that both have.
+    A finer grid takes over the points that it has in common with one that is there.
 
     Args:
-        files: where they lie; held.
+        files: of the tables; the caller holds their lock.
         evaluator: of the architecture of all networks.
         three: A, B and C.
         others: to be projected.
         request: which points to evaluate, and how.
 
     Raises:
-        ValueError: A, B and C lie on one line, or `points` or `margin` is too small.
+        ValueError: A, B and C are on one line, or `points` or `margin` is too small.
     """
     networks = _Networks(evaluator, three[0], request.align)
     corners = [networks.load(file) for file in three]
     plane = Plane(corners, [name for name, _ in evaluator.model.named_parameters()])
-    grids = _filled(files)
-    splits = _ordered({*grids.get(str(request.points), []), *request.splits})
-    of_networks = _ordered({*splits, *(split for filled in grids.values() for split in filled)})
+    grids = _filled_splits(files)
+    splits = _sort_splits({*grids.get(str(request.points), []), *request.splits})
+    of_networks = _sort_splits({*splits, *(split for filled in grids.values() for split in filled)})
     points = InterpolationEvaluator(evaluator, of_networks, request.points**2)
     x, y = plane.grid(request.points, request.margin)
     grid = Surface(points, plane, corners, x, y)
@@ -386,13 +390,13 @@ def measure_plane(
     write_json(files.run.result, result)
 
 
-def _filled(files: plan.PlaneFiles) -> dict[str, list[str]]:
+def _filled_splits(files: plan.PlaneFiles) -> dict[str, list[str]]:
     """By the number of points each way, the splits on which a grid is filled."""
     result = files.run.read_result() or {}
     return dict(result.get("grids", {}))
 
 
-def _ordered(splits: Collection[str]) -> list[str]:
+def _sort_splits(splits: Collection[str]) -> list[str]:
     return [split for split in ("train", "val", "test") if split in splits]
 
 

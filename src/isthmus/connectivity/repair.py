@@ -17,7 +17,7 @@ from isthmus.training.batch_norm import ChannelStats
 
 @dataclass(frozen=True)
 class PreActivationStats:
-    """Of the outputs of one layer over examples and positions.
+    """Mean and standard deviation of a layer's outputs over examples and positions.
 
     Args:
         mean: (channels,).
@@ -31,10 +31,10 @@ class PreActivationStats:
 def lerp_stats(
     start: Mapping[str, PreActivationStats], end: Mapping[str, PreActivationStats], alpha: float
 ) -> dict[str, PreActivationStats]:
-    """What the channels of an interpolated network should have (Jordan et al., 2023).
+    """Target statistics of the channels of an interpolated network (Jordan et al., 2023).
 
     Args:
-        start: by layer, as `statistics` returns them.
+        start: by layer, as `pre_activation_stats` returns them.
         end: the same of the other network.
         alpha: 0 for `start`, 1 for `end`.
 
@@ -143,7 +143,7 @@ def repair_network(
     Args:
         model: the architecture, on the device on which to compute; it is left as it is.
         state_dict: weights of that architecture; not changed.
-        targets: by layer, in order of use, as `pre_activations.lerp` returns them.
+        targets: by layer, in order of use, as `lerp_stats` returns them.
         inputs: (examples, ...), those on which the targets were measured, on any device.
         chunk_size: the largest number of examples in one forward pass, at least 1.
 
@@ -170,24 +170,24 @@ def _repair_together(
 ) -> None:
     """Change each layer, and what leaves it, as soon as one forward pass reaches it."""
 
-    def before(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
-        _change(layer, batch_norm.channel_stats(args[0]), of[layer])
+    def repair_inputs(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
+        _change(layer, batch_norm.channel_stats(args[0]), target_of[layer])
 
-    def after(layer: nn.Module, args: tuple[Tensor, ...], outputs: Tensor) -> Tensor:
-        scale, shift = _change(layer, batch_norm.channel_stats(outputs), of[layer])
+    def repair_outputs(layer: nn.Module, args: tuple[Tensor, ...], outputs: Tensor) -> Tensor:
+        scale, shift = _change(layer, batch_norm.channel_stats(outputs), target_of[layer])
         return outputs * _rows(scale, outputs[0]) + _rows(shift, outputs[0])
 
-    of = dict(layers)
-    for layer in of:
+    target_of = dict(layers)
+    for layer in target_of:
         if _is_batch_norm(layer):
-            layer.register_forward_pre_hook(before)
+            layer.register_forward_pre_hook(repair_inputs)
         else:
-            layer.register_forward_hook(after)
+            layer.register_forward_hook(repair_outputs)
     model(inputs.to(parameter_device(model)))
 
 
 class _StatisticsReached(Exception):
-    """Ends a forward pass at the layer that was asked for."""
+    """Ends a forward pass at the layer that is measured."""
 
 
 def _repair(
@@ -196,18 +196,18 @@ def _repair(
     """Change one layer by what reaches or leaves it in all batches."""
     parts: list[ChannelStats] = []
 
-    def before(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+    def measure_inputs(_: nn.Module, args: tuple[Tensor, ...]) -> None:
         parts.append(batch_norm.channel_stats(args[0]))
         raise _StatisticsReached
 
-    def after(_: nn.Module, args: tuple[Tensor, ...], outputs: Tensor) -> None:
+    def measure_outputs(_: nn.Module, args: tuple[Tensor, ...], outputs: Tensor) -> None:
         parts.append(batch_norm.channel_stats(outputs))
         raise _StatisticsReached
 
     if _is_batch_norm(layer):
-        hook = layer.register_forward_pre_hook(before)
+        hook = layer.register_forward_pre_hook(measure_inputs)
     else:
-        hook = layer.register_forward_hook(after)
+        hook = layer.register_forward_hook(measure_outputs)
     for batch in batches:
         with suppress(_StatisticsReached):
             model(batch.to(parameter_device(model)))
@@ -229,7 +229,7 @@ def _change(
         By what each channel of the outputs is multiplied and what is then added, (channels,) both.
     """
     weight, bias = layer.weight, layer.bias
-    assert isinstance(weight, Tensor) and isinstance(bias, Tensor)  # by `pre_activations`
+    assert isinstance(weight, Tensor) and isinstance(bias, Tensor)  # by `pre_activation_stats`
     mean, std = measured.mean.to(weight), measured.variance.sqrt().to(weight)
     constant = std <= LEAST_STD * mean.abs()
     if _is_batch_norm(layer):

@@ -1,4 +1,4 @@
-"""The summary of barriers that `interpolate.py` prints. Imports no torch."""
+"""Summary of barriers, as `interpolate.py` prints it. Imports no torch."""
 
 import csv
 from collections.abc import Sequence
@@ -33,14 +33,14 @@ def summarize_barriers(
         where = [f"{row[name]}ep" if row[name] else "" for name in ("k1", "k2")]
         numbers = [_number(measures[measure]) for measure in (*SUMMARY_MEASURES, "distance")]
         lines.append([*where, row["split"], row["metric"], *numbers])
-    title = f"barriers (align={request.align}, bn={request.bn}){_of_how_many(rows)}"
+    title = f"barriers (align={request.align}, bn={request.bn}){_means_note(rows)}"
     return "\n".join([title, *tables.align_columns(lines)])
 
 
 def num_main_branches(
     folder: Path, pairs: Sequence[BranchPair | None], request: LineRequest
 ) -> int:
-    """Of how many main branches `of` shows lines, at most."""
+    """The largest number of main branches whose lines `summarize_barriers` shows."""
     rows = _rows(folder, pairs, request)
     return max((int(row["num_main_branches"]) for row in rows), default=0)
 
@@ -48,12 +48,12 @@ def num_main_branches(
 def chance_message(
     folders: Sequence[Path], lines: Sequence[Named], request: LineRequest
 ) -> str | None:
-    """One line that names the ends of lines that know no more than a uniform guess, if any.
+    """One line that names the ends of lines that are at chance level, if any.
 
     Args:
         folders: in each of which the lines are.
-        lines: as they are asked for.
-        request: of them.
+        lines: that were requested.
+        request: what was measured of them.
     """
     networks, num_classes = dict[str, list[float]](), None
     for store, (pair, child_seed) in product(map(LineRecords, folders), lines):
@@ -68,27 +68,27 @@ def chance_message(
 
 
 def _rows(folder: Path, pairs: Sequence[BranchPair | None], request: LineRequest) -> list[Row]:
-    """What is asked for of `intervals.csv`.
+    """The rows of `intervals.csv` that a request selects.
 
-    Without lines of an older version, whose ends were treated otherwise, where there are others.
+    Without lines of an older version, whose ends were treated differently, where there are others.
     """
     steps = {(str(p.k1), str(p.k2)) if p else ("", "") for p in pairs}
     with (folder / "intervals.csv").open(newline="") as file:
-        rows = [row for row in csv.DictReader(file) if _is_meant(row, request)]
+        rows = [row for row in csv.DictReader(file) if _is_selected(row, request)]
     rows = [row for row in rows if (row["k1_step"], row["k2_step"]) in steps]
     treatments = {row["ends"] for row in rows}
     return [row for row in rows if len(treatments) == 1 or row["ends"] != AS_TRAINED]
 
 
-def _is_meant(row: Row, request: LineRequest) -> bool:
+def _is_selected(row: Row, request: LineRequest) -> bool:
     how = [row[name] for name in ("align", "bn", "alphas", "refine")]
     return (
         how == [request.align, request.bn, *request.grid.cells] and row["split"] in request.splits
     )
 
 
-def _of_how_many(rows: Sequence[Row]) -> str:
-    """What means are over, and what stands beside them."""
+def _means_note(rows: Sequence[Row]) -> str:
+    """Says what means are taken over, and which range is shown with them."""
     of_main, of_lines = (
         sorted({int(row[name]) for row in rows}) for name in ("num_main_branches", "num_children")
     )

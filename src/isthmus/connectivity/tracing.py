@@ -1,4 +1,4 @@
-"""Networks as graphs of `torch.fx`, and loading weights into a copy."""
+"""Traces networks with `torch.fx`, and loads weights into copies of them."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from isthmus.state_dicts import StateDict
 
 
 def trace_network(model: nn.Module) -> fx.GraphModule | None:
-    """A copy of a network in evaluation mode, which can be taken apart; None if none can be made.
+    """A traced copy of a network in evaluation mode, to be changed; None if it cannot be traced.
 
     Its tensors have the names that they have in `model`, and the memory format.
     """
@@ -22,12 +22,12 @@ def trace_network(model: nn.Module) -> fx.GraphModule | None:
         graph = _Tracer().trace(copy)
     except Exception:  # the model's own code meets stand-ins for tensors: anything can happen
         return None
-    found = fx.GraphModule(copy, graph)
-    return found if sum(node.op == "placeholder" for node in graph.nodes) == 1 else None
+    traced = fx.GraphModule(copy, graph)
+    return traced if sum(node.op == "placeholder" for node in graph.nodes) == 1 else None
 
 
 def modules_used_once(graph: fx.GraphModule) -> dict[fx.Node, nn.Module]:
-    """The modules that a graph calls just once, under whatever name, by where it does so."""
+    """The modules that a graph calls once only, under whatever name, by the calling node."""
     called = {
         node: graph.get_submodule(str(node.target))
         for node in graph.graph.nodes
@@ -46,7 +46,7 @@ def finish_graph(graph: fx.GraphModule) -> fx.GraphModule:
 
 
 def trace_shapes(model: nn.Module, inputs: Tensor) -> fx.GraphModule:
-    """The forward pass of `model` in evaluation mode, without its numbers.
+    """The traced forward pass of `model` in evaluation mode, with shapes but no numbers.
 
     Every node that makes a tensor has its shape as `meta["shape"]`.
 

@@ -1,4 +1,4 @@
-"""Clusters of students' units: distances, the tree of average linkage, where it is cut."""
+"""Clusters students' units: distances, a tree of average linkage, and where it is cut."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from isthmus.extraction.stacks import Symmetry
 
-BLOCK_VALUES = 2**20  # of a block of rows: 8 MiB
+BLOCK_VALUES = 2**20  # numbers in a block of rows: 8 MiB
 FARTHEST = 2.0
 
 
@@ -35,7 +35,7 @@ def angles(vectors: Tensor, symmetry: Symmetry) -> Tensor:
 def distance_blocks(
     vectors: Tensor, symmetry: Symmetry, upper: bool = False
 ) -> Iterator[tuple[int, Tensor]]:
-    """The matrix of distances, rows from the given one on, (rows, units) float64.
+    """Blocks of rows of the matrix of distances: the first row, and (rows, units) float64.
 
     Args:
         vectors: (units, inputs).
@@ -44,10 +44,10 @@ def distance_blocks(
     """
     vectors = vectors.double()
     lengths = vectors.norm(dim=1)  # (units,)
-    there = lengths > 0
+    nonzero = lengths > 0
     if symmetry.scales:
-        vectors = vectors / torch.where(there, lengths, 1.0).unsqueeze(1)
-        lengths = there.double()
+        vectors = vectors / torch.where(nonzero, lengths, 1.0).unsqueeze(1)
+        lengths = nonzero.double()
     squares = lengths.square()
     step = max(1, BLOCK_VALUES // max(1, len(vectors)))
     for first in range(0, len(vectors), step):
@@ -58,9 +58,9 @@ def distance_blocks(
         distances = products.mul_(-2).add_(squares[rows].unsqueeze(1)).add_(squares[columns])
         longer = torch.maximum(lengths[rows].unsqueeze(1), lengths[columns])
         distances = distances.clamp_(min=0).sqrt_().div_(longer)
-        if not bool(there.all()):
-            distances[~there[rows]] = FARTHEST
-            distances[:, ~there[columns]] = FARTHEST
+        if not bool(nonzero.all()):
+            distances[~nonzero[rows]] = FARTHEST
+            distances[:, ~nonzero[columns]] = FARTHEST
         yield first, distances
 
 
@@ -80,9 +80,9 @@ def condensed_distances(vectors: Tensor, symmetry: Symmetry) -> np.ndarray:
 
 
 def square_distances(vectors: Tensor, symmetry: Symmetry) -> Tensor:
-    """(units, units) float64, for few units."""
-    found = torch.cat([rows for _, rows in distance_blocks(vectors, symmetry)])
-    return found.fill_diagonal_(0)
+    """The matrix of distances, (units, units) float64, for few units."""
+    distances = torch.cat([rows for _, rows in distance_blocks(vectors, symmetry)])
+    return distances.fill_diagonal_(0)
 
 
 def neighbourhoods(vectors: Tensor, symmetry: Symmetry, reach: float) -> list[np.ndarray]:
@@ -104,14 +104,14 @@ def neighbourhoods(vectors: Tensor, symmetry: Symmetry, reach: float) -> list[np
     return np.split(order, borders)
 
 
-MOST_AT_ONCE = 20_000  # units whose distances are all held: 1.6 GB, and as much in scipy's linkage
-ROUNDING = 1e-7  # of a distance; lower heights are not told apart
-LASTING = 4.0  # by which the height grows on a plateau that counts in full
+MOST_AT_ONCE = 20_000  # units with all distances in memory: 1.6 GB, and again in scipy's linkage
+ROUNDING = 1e-7  # of a distance; lower heights count as equal
+FULL_GROWTH = 4.0  # factor by which the height grows on a plateau that counts in full
 
 
 @dataclass(frozen=True)
 class LinkageTree:
-    """What average linkage joins up to a height; beyond it, one tree for each set of neighbours.
+    """A tree of average linkage up to a height; one tree for each set of neighbours.
 
     Args:
         parts: the units of each set, and scipy's linkage matrix of them.
@@ -137,7 +137,7 @@ class LinkageTree:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many clusters are large after each merge, in order of height."""
+    """The number of large clusters after each merge, in order of height."""
 
     heights: np.ndarray  # (merges,)
     large: np.ndarray  # (merges,)
@@ -157,7 +157,7 @@ def grow_tree(
 ) -> LinkageTree:
     """The tree of average linkage (UPGMA), complete up to a height.
 
-    All distances are held at once for up to `most_at_once` units. For more, units are first put
+    All distances are in memory for up to `most_at_once` units. For more, units are first put
     into sets of neighbours: no pair of two sets is closer than `limit`, so their average cannot be
     either, and the trees of the sets are exactly what the whole tree has below that height.
 
@@ -172,8 +172,8 @@ def grow_tree(
     if largest > most_at_once:
         raise ValueError(
             f"extraction.beta: {largest} of {len(vectors)} units are neighbours of each other, "
-            f"more than the {most_at_once} whose distances are held at once; a smaller beta, or "
-            f"extraction.mask, tells more of them apart"
+            f"more than the {most_at_once} whose distances fit in memory; a smaller beta, or "
+            f"extraction.mask, separates more of them"
         )
     linkages = [
         hierarchy.linkage(condensed_distances(vectors[units], symmetry), "average")
@@ -187,8 +187,8 @@ def grow_tree(
 def count_large(tree: LinkageTree, owners: Sequence[int], min_owners: float) -> Counts:
     """The number of clusters with units of at least `min_owners` students after each merge.
 
-    In one pass: the students of a merge are the union of those of its two clusters. It adds one if
-    it makes a cluster large, and takes one away for each of its two that were.
+    In one pass: the students of a merge are the union of those of its two clusters. A merge adds 1
+    if its cluster is large, and subtracts 1 for each of its two that were large.
 
     Args:
         tree: of two units or more.
@@ -197,7 +197,7 @@ def count_large(tree: LinkageTree, owners: Sequence[int], min_owners: float) -> 
     """
     heights, changes = [], []
     for units, linkage in tree.parts:
-        sets = [1 << owners[unit] for unit in units.tolist()]  # a bit a student
+        sets = [1 << owners[unit] for unit in units.tolist()]  # one bit per student
         for left, right in linkage[:, :2].astype(int).tolist():
             sets.append(sets[left] | sets[right])
         large = np.array([each.bit_count() >= min_owners for each in sets])
@@ -210,33 +210,33 @@ def count_large(tree: LinkageTree, owners: Sequence[int], min_owners: float) -> 
 
 
 def choose_cut(counts: Counts, limit: float) -> Cut:
-    """Where there are most large clusters, before they take up what does not belong to them.
+    """Cut the tree where most clusters are large, before they join units that do not belong.
 
     A plateau is a range of heights with one number of large clusters. The number is largest within
-    the noise of duplicates, where one cluster is several, or where strays meet by chance; but not
-    for long. So a plateau counts in full if the height grows fourfold on it, and less in
+    the noise of duplicates, where one cluster is several, or where stray units join by chance; but
+    not for long. So a plateau counts in full if the height grows fourfold on it, and less in
     proportion to the logarithm of that growth. On the best one, the cut is in the widest gap
-    between one merge and the next, again as a ratio: what belongs together joins before it, and
-    strays come after it.
+    between one merge and the next, again as a ratio: units that belong together join before it,
+    stray units after it.
 
     Args:
         counts: by `count_large`.
-        limit: the largest height that is looked at.
+        limit: the largest height that is considered.
 
     Raises:
         ValueError: no cluster is large below `limit`.
     """
     heights = np.append(counts.heights, np.inf)
     ends_step = heights[:-1] < heights[1:]  # equal heights are one step
-    seen = np.flatnonzero(ends_step & (heights[:-1] < limit))
-    if counts.large[seen].max(initial=0) == 0:
+    merges = np.flatnonzero(ends_step & (heights[:-1] < limit))
+    if counts.large[merges].max(initial=0) == 0:
         raise ValueError("no cluster found")
-    large = counts.large[seen]
-    edges = np.maximum(np.append(heights[seen], limit), ROUNDING)  # each number holds to the next
+    large = counts.large[merges]
+    edges = np.maximum(np.append(heights[merges], limit), ROUNDING)  # each number holds to the next
     starts = np.flatnonzero(np.diff(large, prepend=-1))  # of each plateau
-    ends = np.append(starts[1:], len(seen))
-    lasting = np.log(edges[ends] / edges[starts]) / math.log(LASTING)
-    best = int(np.argmax(large[starts] * np.minimum(lasting, 1)))
+    ends = np.append(starts[1:], len(merges))
+    growth = np.log(edges[ends] / edges[starts]) / math.log(FULL_GROWTH)
+    best = int(np.argmax(large[starts] * np.minimum(growth, 1)))
     first, end = starts[best], ends[best]
     gap = first + int(np.argmax(edges[first + 1 : end + 1] / edges[first:end]))
     return Cut(
@@ -269,19 +269,19 @@ class Cluster:
 
 @dataclass(frozen=True, eq=False)
 class Clustering:
-    """What became of the units of one layer.
+    """The clusters of the units of one layer.
 
     Args:
-        heard: (students, units) bool, the units that were clustered.
+        active: (students, units) bool, the units that were clustered.
         tree: of these, student by student.
         counts: of large clusters at every height.
         cut: where the tree was cut.
         large: the clusters with at least gamma * students units, those kept first.
-        labels: (students, units), number of the kept cluster, -1 for what is in none.
+        labels: (students, units), number of the kept cluster, -1 for units in none.
         signs: (students, units), 1 or -1, which make units of a cluster point the same way.
     """
 
-    heard: Tensor
+    active: Tensor
     tree: LinkageTree
     counts: Counts
     cut: Cut
@@ -295,17 +295,17 @@ class Clustering:
 
 
 def cluster_units(
-    vectors: Tensor, heard: Tensor, symmetry: Symmetry, gamma: float, beta: float
+    vectors: Tensor, active: Tensor, symmetry: Symmetry, gamma: float, beta: float
 ) -> Clustering:
     """Cluster the units of one layer.
 
     A cluster is kept if it has units of at least gamma * students students, and the median angle
-    between them is at most beta. The tree is not looked at above the distance of
-    two vectors of equal length at angle beta.
+    between them is at most beta. The tree is cut below the distance of two vectors of equal length
+    at angle beta.
 
     Args:
         vectors: (students, units, inputs), what goes into each unit.
-        heard: (students, units) bool; the others are in no cluster.
+        active: (students, units) bool; the others are in no cluster.
         symmetry: of the activation.
         gamma: in (0, 1].
         beta: in radians.
@@ -314,7 +314,7 @@ def cluster_units(
         ValueError: no cluster is kept.
     """
     num_students, width, _ = vectors.shape
-    places = heard.flatten().nonzero().flatten()
+    places = active.flatten().nonzero().flatten()
     flat, min_size = vectors.flatten(0, 1)[places].double(), gamma * num_students
     limit = angle_distance(beta)
     if len(flat) < 2:
@@ -323,28 +323,28 @@ def cluster_units(
     owners = (places // width).tolist()
     counts = count_large(tree, owners, min_size)
     cut = choose_cut(counts, limit)
-    found = []
-    for units in _large(tree.labels(cut.height), min_size):
+    clusters = []
+    for units in _large_clusters(tree.labels(cut.height), min_size):
         students = len({owners[unit] for unit in units.tolist()})
         angle = _median_angle(flat[units], symmetry)
         kept = angle <= beta and students >= min_size
-        found.append((Cluster(len(units), students, angle, kept), units))
-    found.sort(key=lambda each: not each[0].kept)
+        clusters.append((Cluster(len(units), students, angle, kept), units))
+    clusters.sort(key=lambda each: not each[0].kept)
     shape = (num_students, width)
     labels, signs = torch.full(shape, -1), torch.ones(shape, dtype=torch.float64)
-    for number, (cluster, units) in enumerate(found):
+    for number, (cluster, units) in enumerate(clusters):
         if cluster.kept:
             labels.view(-1)[places[units]] = number
             if symmetry.sign is not None:
                 signs.view(-1)[places[units]] = orient_signs(flat[units])
-    large = tuple(cluster for cluster, _ in found)
-    result = Clustering(heard, tree, counts, cut, large, labels, signs)
+    large = tuple(cluster for cluster, _ in clusters)
+    result = Clustering(active, tree, counts, cut, large, labels, signs)
     if result.num_kept == 0:
         raise ValueError(NOTHING)
     return result
 
 
-def _large(labels: np.ndarray, min_size: float) -> list[Tensor]:
+def _large_clusters(labels: np.ndarray, min_size: float) -> list[Tensor]:
     """The units of each cluster of at least `min_size`."""
     sizes = np.bincount(labels)
     return [
@@ -356,8 +356,8 @@ def _large(labels: np.ndarray, min_size: float) -> list[Tensor]:
 def orient_signs(vectors: Tensor) -> Tensor:
     """Signs that make all vectors of a cluster point along their leading direction.
 
-    That direction, and not any coordinate, says which way each points; where it points itself is
-    settled by its own largest coordinate.
+    The sign of each vector is taken from that direction, not from a coordinate; the sign of the
+    direction itself from its largest coordinate.
 
     Args:
         vectors: (units, inputs).
@@ -375,6 +375,6 @@ def orient_signs(vectors: Tensor) -> Tensor:
 def _median_angle(vectors: Tensor, symmetry: Symmetry) -> float:
     if len(vectors) > MOST_ANGLES:  # evenly from all students
         vectors = vectors[torch.linspace(0, len(vectors) - 1, MOST_ANGLES).long()]
-    found = angles(vectors, symmetry)
-    above = torch.ones_like(found, dtype=torch.bool).triu(1)
-    return float(found[above].median())
+    pairs = angles(vectors, symmetry)
+    above = torch.ones_like(pairs, dtype=torch.bool).triu(1)
+    return float(pairs[above].median())

@@ -28,12 +28,12 @@ FUSED = 4096  # numbers of a student in one tensor, from which a call for each s
 
 @dataclass(frozen=True, eq=False)
 class AdamMoments:
-    """What is remembered of gradients; one tensor for each of the weights.
+    """Adam's moments of gradients; one tensor for each of the weights.
 
     Args:
         mean: moving averages of gradients.
         square: of their squares.
-        room: for numbers on the way.
+        room: buffers for intermediate values.
     """
 
     mean: list[Tensor]
@@ -41,7 +41,7 @@ class AdamMoments:
     room: list[Tensor]
 
     def take(self, students: Sequence[int] | slice) -> "AdamMoments":
-        """Those of some of the students; of a slice in the same memory."""
+        """The moments of some students; for a slice, views of the same memory."""
         chosen = students if isinstance(students, slice) else list(students)
         parts = (self.mean, self.square, self.room)
         mean, square, room = ([tensor[chosen] for tensor in each] for each in parts)
@@ -49,7 +49,7 @@ class AdamMoments:
 
 
 def zero_moments(weights: Sequence[Tensor]) -> AdamMoments:
-    """Those of weights that have had no gradient yet."""
+    """The moments of weights before their first gradient."""
     mean, square, room = ([torch.zeros_like(tensor) for tensor in weights] for _ in range(3))
     return AdamMoments(mean, square, room)
 
@@ -62,12 +62,12 @@ def adam_step_(
     rates: Sequence[float],
     step: int,
 ) -> None:
-    """Make the `step`-th step, from 1, in place; large students one by one in a fused call.
+    """Make an Adam step of all students in place; large students one by one in a fused call.
 
     Args:
         weights: (students, ...) each.
-        gradients: likewise.
-        held: changed too.
+        gradients: (students, ...) each.
+        held: moments of the gradients; updated.
         rates: the learning rate of each student.
         step: 1 for the first one.
     """
@@ -92,20 +92,20 @@ def _step_alone_(
     rates: Sequence[float],
     step: int,
 ) -> None:
-    """A step of every student, all tensors of a student in one call; in one for all if they have
-    one learning rate."""
-    given = (weights, gradients, held.mean, held.square)
-    if len(set(rates)) == 1:  # as until the first of them has come to a plateau: one call for all
-        of_students, rates = [[tuple(each)] for each in given], rates[:1]
-    else:  # one tuple a student of its parts of all tensors, four times
-        parted = ([tensor.unbind() for tensor in each] for each in given)
+    """A step of every student, with one call per student; with one call for all students if they
+    have one learning rate."""
+    tensors = (weights, gradients, held.mean, held.square)
+    if len(set(rates)) == 1:  # as until the first plateau of a student: one call for all
+        of_students, rates = [[tuple(each)] for each in tensors], rates[:1]
+    else:  # four lists, each with one tuple per student: its parts of all tensors
+        parted = ([tensor.unbind() for tensor in each] for each in tensors)
         of_students = [list(zip(*each, strict=True)) for each in parted]
     counts = torch.full((len(rates), len(weights)), step - 1.0, device=weights[0].device)
     how: dict[str, Any] = {"beta1": FIRST, "beta2": SECOND, "eps": EPS, "weight_decay": 0.0}
     how |= {"fused": True, "amsgrad": False, "maximize": False}
     for *parts, before, rate in zip(*of_students, counts, rates, strict=True):
-        own, gradient, mean, square = (list(part) for part in parts)
-        adam(own, gradient, mean, square, [], list(before.unbind()), lr=rate, **how)
+        weight, gradient, mean, square = (list(part) for part in parts)
+        adam(weight, gradient, mean, square, [], list(before.unbind()), lr=rate, **how)
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class StudentChunk:
     rates: Sequence[float]
 
     def step_(self, sources: Sequence[Tensor], targets: Tensor, step: int) -> Tensor:
-        """Make a step on a batch; (students,) the sum of the losses of its examples before it."""
+        """Make a step on a batch; returns (students,), the summed losses of its examples before."""
         leaves, outputs = self.stack.tensors(), self.stack.outputs(sources)
         misses = outputs.detach() - targets  # (students, batch, outputs)
         losses = misses.square().mean(dim=(1, 2)) * len(targets)
@@ -135,23 +135,23 @@ class StudentChunk:
         return losses
 
 
-ROWS = 4096  # examples at a time where nothing is trained
-VALUES_AT_ONCE = 2**19  # of a layer of all students that are trained in one go, on a CPU
+ROWS = 4096  # examples at a time in evaluations
+VALUES_AT_ONCE = 2**19  # activations of a layer of all students trained together, on a CPU
 ROUNDING = 1 + 1e-6  # of a learning rate that fell in several steps
 
 
 @dataclass(frozen=True)
 class FitSchedule:
-    """How students are trained.
+    """Learning rate schedule of students.
 
     Args:
         lr: of Adam, at first.
         batch_size: examples in a batch.
         epochs: at most.
         factor: by which the learning rate of a student falls when its loss has not.
-        patience: epochs without a lower loss that are let pass.
-        cooldown: epochs after a fall in which none is counted.
-        min_lr: a student is done when it gets there.
+        patience: epochs without a lower loss before it falls.
+        cooldown: epochs after a fall that do not count.
+        min_lr: a student is done at this learning rate.
     """
 
     lr: float
@@ -163,7 +163,7 @@ class FitSchedule:
     min_lr: float
 
     def plateau(self) -> Plateau:
-        """The learning rate of one student, over the first one."""
+        """A plateau schedule of one student, whose factor is relative to `lr`."""
         return Plateau(
             1, 1, self.factor, self.patience, self.cooldown, 0.0, min(self.min_lr / self.lr, 1)
         )
@@ -172,9 +172,9 @@ class FitSchedule:
 def initialize_students(
     num_students: int, sizes: Sequence[int], activation: Activation, seed: int
 ) -> Stack:
-    """Students that know nothing yet: normal weights of variance 2 / inputs (He et al., 2015).
+    """Untrained students: normal weights of variance 2 / inputs (He et al., 2015).
 
-    Student n is the same however many there are.
+    Student n does not depend on the number of students.
 
     Args:
         num_students: at least 1.
@@ -195,21 +195,20 @@ def initialize_students(
 
 @torch.no_grad()
 def student_losses(stack: Stack, sources: Sequence[Tensor], targets: Tensor) -> list[float]:
-    """Mean squared error over examples and outputs, one a student."""
+    """Mean squared errors over examples and outputs, one per student."""
     total = torch.zeros(stack.num_students, dtype=torch.float64)
     for start in range(0, len(targets), ROWS):
         rows = slice(start, start + ROWS)
-        made = stack.outputs([source[rows] for source in sources])
-        total += (made - targets[rows]).double().square().sum(dim=(1, 2)).cpu()
+        outputs = stack.outputs([source[rows] for source in sources])
+        total += (outputs - targets[rows]).double().square().sum(dim=(1, 2)).cpu()
     return (total / targets.numel()).tolist()
 
 
 class Fit:
-    """Students while they are trained to imitate a teacher.
+    """A training of students that imitate a teacher.
 
-    The loss of each is its mean squared error over batch and outputs, their sum is minimized: with
-    Adam every student then goes its own way, as if it were alone. One that is done is taken out of
-    the stack.
+    The loss of each is its mean squared error over batch and outputs. Their sum is minimized: with
+    Adam every student is then trained as if it were alone. A student that is done leaves the stack.
 
     Args:
         stack: where they begin.
@@ -240,13 +239,13 @@ class Fit:
     def is_done(self) -> bool:
         return not self.active or self.epoch >= self.schedule.epochs
 
-    def run(self, save: Callable[[], None], save_every: float, tell: Callable[[], None]) -> None:
+    def run(self, save: Callable[[], None], save_every: float, report: Callable[[], None]) -> None:
         """Train until every student is done.
 
         Args:
             save: called at the end of an epoch when `save_every` seconds have passed, and last.
             save_every: seconds.
-            tell: called after each epoch.
+            report: called after each epoch.
 
         Raises:
             FloatingPointError: a loss is not finite; the message names student and epoch.
@@ -254,7 +253,7 @@ class Fit:
         saved = time.monotonic()
         while not self.is_done:
             self._end_epoch(self._train_epoch())
-            tell()
+            report()
             if time.monotonic() - saved >= save_every:
                 save()
                 saved = time.monotonic()
@@ -262,7 +261,7 @@ class Fit:
         save()
 
     def _train_epoch(self) -> list[float]:
-        """One pass through the examples; the mean loss of each active student on the way."""
+        """One pass through the examples; returns the mean loss of each active student during it."""
         num, size = len(self.targets), self.schedule.batch_size
         order = data_order(self.seed, self.epoch, num).to(self.targets.device)
         total = torch.zeros(len(self.active), device=self.targets.device)
@@ -287,16 +286,16 @@ class Fit:
         if self.targets.device.type == "cpu":
             at_once = max(1, VALUES_AT_ONCE // (batch_size * max(self.stack.widths)))
         for start in range(0, len(rates), at_once):
-            own = slice(start, start + at_once)
-            leaves = [tensor[own].requires_grad_() for tensor in self.working]
+            students = slice(start, start + at_once)
+            leaves = [tensor[students].requires_grad_() for tensor in self.working]
             stack = self.stack.with_tensors(leaves)
-            yield StudentChunk(own, stack, self.moments.take(own), rates[own])
+            yield StudentChunk(students, stack, self.moments.take(students), rates[students])
 
-    def _end_epoch(self, found: Sequence[float]) -> None:
-        """Take note of the losses, lower learning rates, and take out who is done."""
+    def _end_epoch(self, losses: Sequence[float]) -> None:
+        """Record the losses, lower learning rates, and take out students that are done."""
         self.epoch += 1
         last, done = self.epoch >= self.schedule.epochs, []
-        for place, (student, loss) in enumerate(zip(self.active, found, strict=True)):
+        for place, (student, loss) in enumerate(zip(self.active, losses, strict=True)):
             if not math.isfinite(loss):
                 raise FloatingPointError(
                     f"the loss of student {student} is {loss} in epoch {self.epoch}; "
@@ -325,7 +324,7 @@ class Fit:
             whole[self.active] = part.detach()
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on after the last epoch."""
+        """The state to resume from after the last epoch."""
         self._put_back()
         return {
             "tensors": self.stack.tensors(),
@@ -338,16 +337,16 @@ class Fit:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Resume from what `state_dict` returned."""
         for whole, tensor in zip(self.stack.tensors(), state["tensors"], strict=True):
             whole.copy_(tensor)
         self.active, self.epoch, self.step = state["active"], state["epoch"], state["step"]
         self.working = [tensor[self.active] for tensor in self.stack.tensors()]
         self.moments = zero_moments(self.working)
-        for each, given in zip(
+        for each, saved in zip(
             (self.moments.mean, self.moments.square), state["moments"], strict=True
         ):
-            for tensor, value in zip(each, given, strict=True):
+            for tensor, value in zip(each, saved, strict=True):
                 tensor.copy_(value)
         for plateau, each in zip(self.plateaus, state["plateaus"], strict=True):
             plateau.load_state_dict(each)
@@ -366,7 +365,7 @@ SECONDS_BETWEEN_LINES = 10.0
 
 @dataclass(frozen=True)
 class FitRuntime:
-    """How students are trained, not what they become.
+    """Options of a training of students that do not change its result.
 
     Args:
         save_every: seconds between two writes of a state.
@@ -377,42 +376,42 @@ class FitRuntime:
     progress: bool
 
 
-def train_students(fit: Fit, state: Path, running: FitRuntime, words: str) -> Fit:
-    """Students trained to the end.
+def train_students(fit: Fit, state: Path, running: FitRuntime, name: str) -> Fit:
+    """Train students to the end, from a saved state if there is one.
 
     Args:
-        fit: where they begin.
-        state: the file of what they have become, read if it is there.
-        running: see there.
-        words: what is trained, for a line in the log.
+        fit: before the first epoch.
+        state: file of the saved state.
+        running: see `FitRuntime`.
+        name: what is trained, for the log.
     """
     if state.exists():
         fit.load_state_dict(files.load_state(state))
         if not fit.is_done:
-            log.info("%s: going on from epoch %d", words, fit.epoch)
+            log.info("%s: resuming from epoch %d", name, fit.epoch)
     if fit.is_done:
         return fit
     hidden = not running.progress or not sys.stderr.isatty()
-    bar = tqdm(total=fit.schedule.epochs, initial=fit.epoch, unit="ep", disable=hidden, desc=words)
-    told = time.monotonic()
+    bar = tqdm(total=fit.schedule.epochs, initial=fit.epoch, unit="ep", disable=hidden, desc=name)
+    last_line = time.monotonic()
 
-    def tell() -> None:
-        nonlocal told
+    def report() -> None:
+        nonlocal last_line
         bar.update()
-        if time.monotonic() - told >= SECONDS_BETWEEN_LINES:
-            told = time.monotonic()
+        if time.monotonic() - last_line >= SECONDS_BETWEEN_LINES:
+            last_line = time.monotonic()
             bar.set_postfix_str(loss_summary(fit)) if not hidden else log.info(
-                "%s: epoch %d  %s", words, fit.epoch, loss_summary(fit)
+                "%s: epoch %d  %s", name, fit.epoch, loss_summary(fit)
             )
 
-    fit.run(lambda: files.save_state(state, fit.state_dict()), running.save_every, tell)
+    fit.run(lambda: files.save_state(state, fit.state_dict()), running.save_every, report)
     bar.close()
-    log.info("%s: %d epochs  %s", words, fit.epoch, loss_summary(fit))
+    log.info("%s: %d epochs  %s", name, fit.epoch, loss_summary(fit))
     return fit
 
 
 def loss_summary(fit: Fit) -> str:
-    """The latest losses that are known, in words."""
+    """The latest recorded losses, as text for the log."""
     latest = {student: loss for _, student, loss, _ in fit.rows}
     losses = sorted(latest.values())
     done = len(losses) - len(fit.active)

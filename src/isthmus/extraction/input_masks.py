@@ -1,4 +1,4 @@
-"""Which inputs of a teacher matter."""
+"""Masks of the inputs of a teacher that matter, by variance or by Boruta."""
 
 import io
 from pathlib import Path
@@ -11,7 +11,7 @@ from isthmus import rng
 from isthmus.store import files, reading
 
 VARYING = 0.1  # of the largest standard deviation among the inputs
-EXAMPLES = 10_000  # that forests are grown on
+EXAMPLES = 10_000  # on which forests are grown
 TREE_DEPTH, MOST_FORESTS = 5, 100  # as Martinelli et al. (2024)
 
 
@@ -26,18 +26,18 @@ def variance_mask(inputs: Tensor) -> Tensor:
 
 
 def boruta_mask(inputs: Tensor, labels: Tensor | None, cache: Path) -> Tensor:
-    """(features,) bool, inputs that forests find to say something of the class.
+    """(features,) bool, inputs that random forests find relevant for the class.
 
     By BorutaPy (Kursa & Rudnicki, 2010), on 10,000 labelled examples at most; takes minutes for
     images, and is read from `cache` when it is there.
 
     Args:
         inputs: (batch, features).
-        labels: (batch,) int64, -1 for what has no class; None if nothing has.
+        labels: (batch,) int64, -1 where there is no class; None if there is none at all.
         cache: an .npz file.
 
     Raises:
-        ValueError: nothing has a class, or the package `boruta` is not installed.
+        ValueError: no example has a class, or the package `boruta` is not installed.
     """
     if cache.exists():
         return torch.from_numpy(reading.read_arrays(cache)["kept"])
@@ -49,14 +49,14 @@ def boruta_mask(inputs: Tensor, labels: Tensor | None, cache: Path) -> Tensor:
     labelled = (labels >= 0).nonzero().flatten()
     order = torch.randperm(len(labelled), generator=rng.generator(0, "boruta"))
     chosen = labelled[order[:EXAMPLES]]
-    kept = _selected(inputs[chosen].numpy(), labels[chosen].numpy())
+    kept = _run_boruta(inputs[chosen].numpy(), labels[chosen].numpy())
     content = io.BytesIO()
     np.savez(content, kept=kept)
     files.write_bytes(cache, content.getvalue())
     return torch.from_numpy(kept)
 
 
-def _selected(inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def _run_boruta(inputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
     try:
         from boruta import BorutaPy
     except ImportError as error:

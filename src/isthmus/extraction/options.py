@@ -8,7 +8,7 @@ from isthmus.config import schema
 
 DATA_SETS = ("mnist", "fashion_mnist", "cifar10", "digits")
 DRAWN = ("gaussian", "uniform", "grid")
-LEAST = {  # smallest values that are allowed
+LEAST = {  # smallest allowed values
     "num_samples": 1,
     "num_students": 2,
     "expansion": 1,
@@ -23,14 +23,14 @@ POSITIVE = ("span", "lr", "min_lr", "finetune_lr", "gamma", "beta", "factor")
 
 
 def errors(values: dict[str, Any]) -> list[str]:
-    """One line for each value that is out of range or fits no other one.
+    """Validation errors, one line each: values out of range, or that contradict each other.
 
     Args:
         values: the configuration as plain Python, each value of the type it should have.
     """
-    own = values["extraction"]
-    found = _out_of_range(own)
-    return found + _of_synthetic(values) + _of_sources(values) + _of_agreement(own)
+    options = values["extraction"]
+    messages = _range_errors(options) + _synthetic_errors(values)
+    return messages + _sources_errors(values) + _agreement_errors(options)
 
 
 def hidden_widths(width: int | list[int], depth: int) -> list[int]:
@@ -38,92 +38,96 @@ def hidden_widths(width: int | list[int], depth: int) -> list[int]:
     return [width] * depth if isinstance(width, int) else list(width)
 
 
-def _out_of_range(own: dict[str, Any]) -> list[str]:
-    found = [
-        f"extraction.{name}={own[name]}: must be at least {least}"
+def _range_errors(options: dict[str, Any]) -> list[str]:
+    messages = [
+        f"extraction.{name}={options[name]}: must be at least {least}"
         for name, least in LEAST.items()
-        if own[name] is not None and own[name] < least
+        if options[name] is not None and options[name] < least
     ]
-    found += [
-        f"extraction.{name}={own[name]:g}: must be positive"
+    messages += [
+        f"extraction.{name}={options[name]:g}: must be positive"
         for name in POSITIVE
-        if not own[name] > 0
+        if not options[name] > 0
     ]
-    if own["gamma"] > 1:
-        found.append(
-            f"extraction.gamma={own['gamma']:g}: must be at most 1, a part of the students"
+    if options["gamma"] > 1:
+        messages.append(
+            f"extraction.gamma={options['gamma']:g}: must be at most 1, a part of the students"
         )
-    if own["beta"] > math.pi / 2:
-        found.append(f"extraction.beta={own['beta']:g}: must be at most pi / 2, in radians")
-    if own["factor"] >= 1:
-        found.append(f"extraction.factor={own['factor']:g}: must be below 1")
-    if own["min_lr"] >= own["lr"]:
-        found.append(f"extraction.min_lr={own['min_lr']:g}: must be below lr={own['lr']:g}")
-    if own["width"] is not None:
-        found += _of_width("extraction.width", own["width"])
-    return found
+    if options["beta"] > math.pi / 2:
+        messages.append(f"extraction.beta={options['beta']:g}: must be at most pi / 2, in radians")
+    if options["factor"] >= 1:
+        messages.append(f"extraction.factor={options['factor']:g}: must be below 1")
+    if options["min_lr"] >= options["lr"]:
+        messages.append(
+            f"extraction.min_lr={options['min_lr']:g}: must be below lr={options['lr']:g}"
+        )
+    if options["width"] is not None:
+        messages += _width_errors("extraction.width", options["width"])
+    return messages
 
 
-def _of_width(name: str, width: int | list[int]) -> list[str]:
+def _width_errors(name: str, width: int | list[int]) -> list[str]:
     units = hidden_widths(width, 1)
     if not units or min(units) < 1:
-        shown = str(width).replace(" ", "")
-        return [f"{name}={shown}: must be at least one layer, of at least one unit each"]
+        typed = str(width).replace(" ", "")
+        return [f"{name}={typed}: must be at least one layer, of at least one unit each"]
     return []
 
 
-def _of_synthetic(values: dict[str, Any]) -> list[str]:
-    own = values["synthetic"]
+def _synthetic_errors(values: dict[str, Any]) -> list[str]:
+    options = values["synthetic"]
     if values["teacher"] != "synthetic":
         defaults = schema.fields("Synthetic")
         return [
             f"synthetic.{name}={value}: only teacher=synthetic has it"
-            for name, value in own.items()
+            for name, value in options.items()
             if value != defaults[name].default
         ]
-    found = [
-        f"synthetic.{name}={own[name]}: must be at least 1"
+    messages = [
+        f"synthetic.{name}={options[name]}: must be at least 1"
         for name in ("num_inputs", "num_outputs")
-        if own[name] < 1
+        if options[name] < 1
     ]
-    return found + _of_width("synthetic.width", own["width"])
+    return messages + _width_errors("synthetic.width", options["width"])
 
 
-def _of_sources(values: dict[str, Any]) -> list[str]:
-    own, teacher = values["extraction"], values["teacher"]
-    names = own["datagen"].split("+")
+def _sources_errors(values: dict[str, Any]) -> list[str]:
+    options, teacher = values["extraction"], values["teacher"]
+    names = options["datagen"].split("+")
     allowed = (*DATA_SETS, *DRAWN, "file")
-    typed = f"extraction.datagen={own['datagen']}"
-    found = [
+    typed = f"extraction.datagen={options['datagen']}"
+    messages = [
         f"{typed}: {name or 'nothing'} is none of {', '.join(allowed)}"
         for name in names
         if name not in allowed
     ]
     if len(set(names)) < len(names):
-        found.append(f"{typed}: must not repeat a name")
-    if "file" in names and own["file"] is None:
-        found.append("extraction.file: needs a value with datagen=file, extraction.file=...")
-    if "file" not in names and own["file"] is not None:
-        found.append(f"extraction.file={own['file']}: only extraction.datagen=file reads it")
-    if own["num_samples"] is not None and 1 <= own["num_samples"] < len(names):
-        found.append(f"extraction.num_samples={own['num_samples']}: fewer than names in {typed}")
+        messages.append(f"{typed}: must not repeat a name")
+    if "file" in names and options["file"] is None:
+        messages.append("extraction.file: needs a value with datagen=file, extraction.file=...")
+    if "file" not in names and options["file"] is not None:
+        messages.append(f"extraction.file={options['file']}: only extraction.datagen=file reads it")
+    if options["num_samples"] is not None and 1 <= options["num_samples"] < len(names):
+        messages.append(
+            f"extraction.num_samples={options['num_samples']}: fewer than names in {typed}"
+        )
     if teacher is None and names != ["file"]:
-        found.append("teacher=null: only with extraction.datagen=file, which has outputs itself")
-    if teacher is None and own["width"] is None:
-        found.append("extraction.width: needs a value without a teacher, extraction.width=...")
-    if teacher is None and own["activation"] is None:
-        found.append("extraction.activation: needs a value without a teacher")
-    more = [key for key in values["dataset"] or {} if key != "root"]
-    found += [f"dataset.{key}: no such option; extract.py takes dataset.root" for key in more]
-    return found
+        messages.append("teacher=null: only with extraction.datagen=file, which has outputs itself")
+    if teacher is None and options["width"] is None:
+        messages.append("extraction.width: needs a value without a teacher, extraction.width=...")
+    if teacher is None and options["activation"] is None:
+        messages.append("extraction.activation: needs a value without a teacher")
+    unknown = [key for key in values["dataset"] or {} if key != "root"]
+    messages += [f"dataset.{key}: no such option; extract.py takes dataset.root" for key in unknown]
+    return messages
 
 
-def _of_agreement(own: dict[str, Any]) -> list[str]:
-    needed = own["gamma"] * own["num_students"]
-    if own["num_students"] >= 2 and 0 < own["gamma"] <= 1 and needed < 2:
+def _agreement_errors(options: dict[str, Any]) -> list[str]:
+    needed = options["gamma"] * options["num_students"]
+    if options["num_students"] >= 2 and 0 < options["gamma"] <= 1 and needed < 2:
         return [
-            f"extraction.gamma={own['gamma']:g}: gamma * num_students must be at least 2 for "
-            f"students to agree, got {own['gamma']:g} * {own['num_students']}"
+            f"extraction.gamma={options['gamma']:g}: gamma * num_students must be at least 2 for "
+            f"students to agree, got {options['gamma']:g} * {options['num_students']}"
         ]
     return []
 
@@ -155,8 +159,10 @@ def summary_lines(result: dict[str, Any]) -> list[str]:
     lines.append(f"{mse}; largest difference {result['max_difference']:.1e}")
     if "barrier_mse" in result:
         loss = result["barrier_loss"]
-        more = "" if loss is None else f", of the loss {loss:.1e} nats"
-        lines.append(f"barrier to the teacher: of that error {result['barrier_mse']:.1e}{more}")
+        loss_text = "" if loss is None else f", of the loss {loss:.1e} nats"
+        lines.append(
+            f"barrier to the teacher: of that error {result['barrier_mse']:.1e}{loss_text}"
+        )
     return lines
 
 
@@ -165,7 +171,7 @@ MISSING: Any = "???"
 
 @dataclass
 class Synthetic:
-    """A teacher made on the spot."""
+    """A synthetic teacher, with random weights."""
 
     num_inputs: int = 4
     width: int | list[int] = 4  # units of the hidden layer, or of each
@@ -187,7 +193,7 @@ class Synthetic:
 
 @dataclass
 class Extraction:
-    """Students, and what is made of them."""
+    """Students: queries, training, clustering and reconstruction."""
 
     datagen: str = "gaussian"  # names joined by +
     num_samples: int | None = None  # null: all images, all of a file, 10,000 of what is drawn
@@ -240,7 +246,7 @@ class ExtractRuntime:
 
 @dataclass
 class Extract:
-    """`extract.py`."""
+    """Options of `extract.py`."""
 
     teacher: str | None = MISSING  # a weights file, or "synthetic"; null: datagen=file has outputs
     fingerprint: str | None = None  # of that file, by which a run is named

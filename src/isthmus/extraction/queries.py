@@ -1,4 +1,4 @@
-"""Teachers, and the inputs at which they are asked for outputs."""
+"""Teachers, and the inputs with which they are queried."""
 
 import math
 from collections.abc import Sequence
@@ -26,20 +26,20 @@ DATA_SETS = {
     "cifar10": "isthmus.data.torchvision_files.CIFAR10",
     "digits": "isthmus.data.digits.Digits",
 }
-DRAWN = 10_000  # inputs of a source that has no number of its own
-HELD_OUT = 10_000  # of a source, at most
+DRAWN = 10_000  # default number of drawn inputs
+HELD_OUT = 10_000  # largest number of held-out inputs of a source
 
 
 @dataclass(frozen=True, eq=False)
 class Queries:
-    """Inputs, flattened.
+    """Flattened inputs of a teacher, with outputs and labels where these are known.
 
     Args:
         inputs: (batch, features), to train on.
         held_out: (batch, features), to measure on.
         outputs: (batch, outputs) of `inputs`, where they come with them.
-        held_out_outputs: likewise of `held_out`.
-        labels: (batch,) int64, the class of each input, -1 for what has none.
+        held_out_outputs: (batch, outputs) of `held_out`, where they come with them.
+        labels: (batch,) int64, the class of each input, -1 where there is none.
     """
 
     inputs: Tensor
@@ -57,9 +57,9 @@ class Sources:
         names: of data sets, or gaussian, uniform, grid, file.
         num_samples: in all, shared evenly among them; None: all images of a data set, all of a
             file, and 10,000 of what is drawn.
-        span: uniform inputs and grids lie in [-span, span].
+        span: uniform inputs and grids are in [-span, span].
         file: an .npz file of `inputs` and, where there is no teacher, `outputs`.
-        root: folder that data sets lie in.
+        root: folder of the data sets.
     """
 
     names: Sequence[str]
@@ -73,23 +73,23 @@ def collect_queries(sources: Sources, num_inputs: int | None, seed: int) -> Quer
     """Inputs of all sources, one after the other.
 
     Args:
-        sources: see there.
+        sources: see `Sources`.
         num_inputs: features that the teacher takes; None takes what the file has.
         seed: of what is drawn, and of which images are taken if not all are.
 
     Raises:
-        ValueError: a source has inputs of another size, or fewer than are asked for.
+        ValueError: a source has inputs of another size, or fewer than requested.
         OSError: a file cannot be read.
     """
     parts = []
     for place, name in enumerate(sources.names):
         share = _share(sources.num_samples, place, len(sources.names))
         if name in DATA_SETS:
-            part = _of_data_set(name, share, sources.root, seed)
+            part = _query_data_set(name, share, sources.root, seed)
         elif name == "file":
-            part = _of_file(str(sources.file), share, seed)
+            part = _query_file(str(sources.file), share, seed)
         else:
-            part = _drawn(name, share or DRAWN, num_inputs or 0, sources.span, seed)
+            part = _draw_queries(name, share or DRAWN, num_inputs or 0, sources.span, seed)
         if num_inputs not in (None, part.inputs.shape[1]):
             raise ValueError(
                 f"extraction.datagen={name}: has inputs of {part.inputs.shape[1]} features, and "
@@ -113,7 +113,7 @@ def _share(num_samples: int | None, place: int, count: int) -> int | None:
     return num_samples // count + (place < num_samples % count)
 
 
-def _of_data_set(name: str, num: int | None, root: str, seed: int) -> Queries:
+def _query_data_set(name: str, num: int | None, root: str, seed: int) -> Queries:
     node = {"_target_": DATA_SETS[name], "root": root, "val_fraction": 0.0, "augment": False}
     data = launch.load_data(node, label_noise_seed=0)
     chosen = _choose(len(data.train), num, name, seed)
@@ -125,29 +125,29 @@ def _of_data_set(name: str, num: int | None, root: str, seed: int) -> Queries:
 
 def _flat(split: Split | StreamedSplit, data: DataSet) -> Tensor:
     """(examples, features), normalized."""
-    made = batches.eval_batches(split, data.normalization, 1024, "cpu")
-    return torch.cat([inputs.flatten(1) for inputs, _ in made])
+    parts = batches.eval_batches(split, data.normalization, 1024, "cpu")
+    return torch.cat([inputs.flatten(1) for inputs, _ in parts])
 
 
-def _choose(there: int, num: int | None, name: str, seed: int) -> Tensor:
+def _choose(available: int, num: int | None, name: str, seed: int) -> Tensor:
     """Positions, in their order: all, or `num` of one permutation."""
     if num is None:
-        return torch.arange(there)
-    if num > there:
-        raise ValueError(f"extraction.num_samples: {num} of {name}, which has {there}")
-    order = torch.randperm(there, generator=rng.generator(seed, "queries", name))
+        return torch.arange(available)
+    if num > available:
+        raise ValueError(f"extraction.num_samples: {num} of {name}, which has {available}")
+    order = torch.randperm(available, generator=rng.generator(seed, "queries", name))
     return order[:num].sort().values
 
 
-def _of_file(path: str, num: int | None, seed: int) -> Queries:
+def _query_file(path: str, num: int | None, seed: int) -> Queries:
     """The pairs of a file; a tenth of them is held out."""
     if not Path(path).is_file():
         raise FileNotFoundError(f"extraction.file={path}: there is no such file")
-    found = reading.read_arrays(Path(path))
-    wrong = [name for name, array in found.items() if array.dtype.kind not in "fiub"]
+    content = reading.read_arrays(Path(path))
+    wrong = [name for name, array in content.items() if array.dtype.kind not in "fiub"]
     if wrong:
-        raise ValueError(f"extraction.file={path}: {wrong[0]} are no numbers")
-    arrays = {name: torch.from_numpy(array).float() for name, array in found.items()}
+        raise ValueError(f"extraction.file={path}: {wrong[0]} are not numbers")
+    arrays = {name: torch.from_numpy(array).float() for name, array in content.items()}
     if "inputs" not in arrays:
         raise ValueError(f"extraction.file={path}: has no inputs; it has {', '.join(arrays)}")
     inputs, outputs = arrays["inputs"].flatten(1), arrays.get("outputs")
@@ -165,8 +165,8 @@ def _of_file(path: str, num: int | None, seed: int) -> Queries:
     return Queries(inputs[train], inputs[held_out], outputs[train], outputs[held_out])
 
 
-def _drawn(name: str, num: int, num_inputs: int, span: float, seed: int) -> Queries:
-    """Inputs that are drawn, or lie on a grid."""
+def _draw_queries(name: str, num: int, num_inputs: int, span: float, seed: int) -> Queries:
+    """Inputs that are drawn at random, or are on a grid."""
     generator, other = (rng.generator(seed, part, name) for part in ("queries", "held_out"))
     if name == "gaussian":
         inputs = torch.randn(num, num_inputs, generator=generator)
@@ -190,12 +190,12 @@ def _grid(num: int, num_inputs: int, span: float) -> Tensor:
     return torch.cartesian_prod(*[torch.linspace(-span, span, side)] * num_inputs).view(num, -1)
 
 
-LENGTH = 2.0  # of what goes into a unit of a synthetic teacher, but for its bias
+LENGTH = 2.0  # of the incoming weights of a synthetic teacher's unit, without its bias
 
 
 @dataclass(frozen=True, eq=False)
 class Teacher:
-    """A fully connected network.
+    """A fully connected network that is queried.
 
     Args:
         network: its weights, a stack of one.
@@ -243,11 +243,12 @@ def read_teacher(path: str) -> Teacher:
 
 
 def synthetic_teacher(sizes: Sequence[int], activation: Activation, seed: int) -> Teacher:
-    """A teacher whose units all matter and differ from each other.
+    """A random teacher whose units all matter and differ from each other.
 
-    What goes into a unit has a direction drawn uniformly and length 2; its bias is uniform in
-    [-1, 1]. What goes out has a random sign and a size uniform in [1/2, 1], over the square root of
-    the number of units. So no unit is negligible, and none is linear on inputs of variance 1.
+    The incoming weights of a unit have a uniform random direction and length 2; its bias is uniform
+    in [-1, 1]. Outgoing weights have a random sign and a size uniform in [1/2, 1], over the square
+    root of the number of units. So no unit is negligible, and none is linear on inputs of
+    variance 1.
 
     Args:
         sizes: features of the inputs, units of each hidden layer, outputs.

@@ -1,4 +1,4 @@
-"""One network from what students agree on, layer by layer (Expand-and-Cluster)."""
+"""Reconstructs one network from units that students agree on (Expand-and-Cluster)."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ NEGLIGIBLE = 1e-2  # of the variance of what a layer reads
 
 
 def fit_affine_layer(upper: Stack, sources: Sequence[Tensor], targets: Sequence[Tensor]) -> Stack:
-    """Students whose first layer comes closest to its targets, by its affine part alone.
+    """Fit the affine part of students' first layer to targets, by least squares.
 
-    Where the activation is even-linear that is a path from all sources but the nearest, which the
-    layer reads as it did, and the bias; else the bias. The path of least norm is added.
+    Where the activation is even-linear it is the bias and a path from all sources but the nearest,
+    which the layer reads as it did; else it is the bias alone. The path of least norm is added.
 
     Args:
         upper: the students.
         sources: (batch, features) each, what their first layer reads, the nearest last.
-        targets: one a student, (batch, units), what should go into the activation.
+        targets: one per student, (batch, units), target pre-activations.
     """
     first = upper.layers[0]
     others = list(reversed(sources[:-1])) if upper.symmetry.sign == "even_linear" else []
@@ -35,25 +35,25 @@ def fit_affine_layer(upper: Stack, sources: Sequence[Tensor], targets: Sequence[
         rows = slice(start, start + ROWS)
         parts = [source[rows].double().cpu() for source in others]
         known = torch.cat([*parts, torch.ones(len(sources[-1][rows]), 1).double()], dim=1)
-        made = first.pre_activations([source[rows] for source in sources])
-        missing = torch.stack([each[rows] for each in targets]).to(made) - made
+        values = first.pre_activations([source[rows] for source in sources])
+        missing = torch.stack([each[rows] for each in targets]).to(values) - values
         moments += known.T @ known
         products += known.T @ missing.double().cpu()
     path = (_pseudo_inverse(moments) @ products).transpose(1, 2).to(first.bias)
     sizes = [source.shape[1] for source in others]
     *added, bias = path.split([*sizes, 1], dim=2)
     blocks = list(first.blocks)
-    for k, more in enumerate(added, start=1):
+    for k, block in enumerate(added, start=1):
         if k < len(blocks):
-            blocks[k] = blocks[k] + more
+            blocks[k] = blocks[k] + block
         else:
-            blocks.append(more.contiguous())
-    return upper.replaced(0, StackLayer(tuple(blocks), first.bias + bias.squeeze(2)))
+            blocks.append(block.contiguous())
+    return upper.with_layer(0, StackLayer(tuple(blocks), first.bias + bias.squeeze(2)))
 
 
 @dataclass(frozen=True, eq=False)
-class Folded:
-    """A network with other signs.
+class SignFolding:
+    """A network whose signs were chosen so that affine paths vanish.
 
     Args:
         network: of one student.
@@ -65,13 +65,13 @@ class Folded:
     left: tuple[float, ...]
 
 
-def fold_signs(network: Stack, inputs: Tensor) -> Folded:
-    """Choose the signs of units for which affine paths vanish, from the first layer up.
+def fold_signs(network: Stack, inputs: Tensor) -> SignFolding:
+    """Choose signs of units for which affine paths vanish, from the first layer up.
 
-    The path around a layer is written as a sum of what each of its units would leave over, by
-    least squares on the data; units whose share is nearer to 1 than to 0 change sign. If then less
-    than a hundredth of the variance of what the next layer reads comes by the path, it is dropped;
-    else all stays as it was.
+    The path around a layer is written as a sum of the rests that its units would leave if their
+    signs changed, by least squares on the data; units whose share is nearer to 1 than to 0 change
+    sign. If the path then has less than a hundredth of the variance of what the next layer reads,
+    it is dropped; else all stays as it was.
 
     Args:
         network: of one student.
@@ -86,11 +86,11 @@ def fold_signs(network: Stack, inputs: Tensor) -> Folded:
             if share_of_path(turned, number, inputs) <= NEGLIGIBLE:
                 network = _without_path(turned, number, inputs)
         left.append(share_of_path(network, number, inputs))
-    return Folded(network, tuple(left))
+    return SignFolding(network, tuple(left))
 
 
 def share_of_path(network: Stack, number: int, inputs: Tensor) -> float:
-    """Variance of what comes by the affine path around a layer, over that of all that is read."""
+    """Share of the affine path around a layer in the variance of what the next layer reads."""
     reader, sources = network.layers[number + 1], network.sources([inputs], number + 1)
     if len(reader.blocks) == 1:
         return 0.0
@@ -99,14 +99,14 @@ def share_of_path(network: Stack, number: int, inputs: Tensor) -> float:
 
 
 def _without_path(network: Stack, number: int, inputs: Tensor) -> Stack:
-    """What the affine path around a layer gives on average becomes bias."""
+    """The network without the affine path around a layer; its mean is added to the bias."""
     reader = network.layers[number + 1]
     mean = _path(reader, network.sources([inputs], number + 1)).mean(dim=1)
-    return network.replaced(number + 1, StackLayer(reader.blocks[:1], reader.bias + mean))
+    return network.with_layer(number + 1, StackLayer(reader.blocks[:1], reader.bias + mean))
 
 
 def _shares(network: Stack, number: int, inputs: Tensor) -> Tensor:
-    """(units,), how much of each unit's leftover the affine path holds, 0 or 1 where exact."""
+    """(units,), the share of each unit's rest in the affine path, 0 or 1 where exact."""
     layer, reader = network.layers[number], network.layers[number + 1]
     sources = network.sources([inputs], number + 1)
     outgoing = network.symmetry.slope * reader.blocks[0][0].double()  # (readers, units)
@@ -120,20 +120,20 @@ def _shares(network: Stack, number: int, inputs: Tensor) -> Tensor:
 
 
 def _path(reader: StackLayer, sources: Sequence[Tensor]) -> Tensor:
-    """(students, batch, units), what a layer reads from all but the layer before it."""
+    """(students, batch, units), what a layer reads from layers other than the one before it."""
     return StackLayer(reader.blocks[1:], torch.zeros_like(reader.bias)).pre_activations(
         sources[:-1]
     )
 
 
 def _pseudo_inverse(matrix: Tensor) -> Tensor:
-    """Of a symmetric matrix that has no negative eigenvalue but by rounding."""
+    """Pseudo-inverse of a symmetric matrix without negative eigenvalues, to rounding."""
     return torch.linalg.pinv(matrix, rtol=SINGULAR, hermitian=True)
 
 
 @dataclass(frozen=True, eq=False)
-class Collapsed:
-    """A layer that all students share, and what they put on top of it.
+class CollapsedLayer:
+    """A layer that all students share, and the layers of each above it.
 
     Args:
         common: the layer, of one network; a unit for each cluster.
@@ -146,7 +146,9 @@ class Collapsed:
     winners: tuple[int, ...]
 
 
-def collapse_clusters(stack: Stack, clustering: Clustering, losses: Sequence[float]) -> Collapsed:
+def collapse_clusters(
+    stack: Stack, clustering: Clustering, losses: Sequence[float]
+) -> CollapsedLayer:
     """Put one unit in the place of each cluster of the first layer.
 
     It is taken from the student of lowest loss that has a unit in the cluster, the mean if it has
@@ -156,7 +158,7 @@ def collapse_clusters(stack: Stack, clustering: Clustering, losses: Sequence[flo
     Args:
         stack: the students.
         clustering: of the units of their first layer.
-        losses: one a student.
+        losses: one per student.
     """
     signs, labels = (each.to(stack.layers[0].bias.device) for each in
                      (clustering.signs, clustering.labels))  # fmt: skip
@@ -179,27 +181,27 @@ def collapse_clusters(stack: Stack, clustering: Clustering, losses: Sequence[flo
         if later < len(layer.blocks):
             summed = layer.blocks[later] @ members
             parts = (*layer.blocks[:later], summed, *layer.blocks[later + 1 :])
-            upper = upper.replaced(later, StackLayer(parts, layer.bias))
-    return Collapsed(StackLayer(blocks, bias), upper, tuple(winners.tolist()))
+            upper = upper.with_layer(later, StackLayer(parts, layer.bias))
+    return CollapsedLayer(StackLayer(blocks, bias), upper, tuple(winners.tolist()))
 
 
 def average_output_layer(upper: Stack, winners: Sequence[int], losses: Sequence[float]) -> Stack:
-    """The output layer of one network: what it reads from a unit is its student's.
+    """One output layer from those of all students: weights of a unit are its student's.
 
-    The bias, and what is read from elsewhere, is that of the best student.
+    The bias, and weights from elsewhere, are those of the best student.
 
     Args:
         upper: of every student, only the output layer.
         winners: the student that each unit was taken from.
-        losses: one a student.
+        losses: one per student.
     """
     (layer,) = upper.layers
     units = torch.arange(len(winners))
     columns = layer.blocks[0][list(winners), :, units].T.unsqueeze(0)  # (1, outputs, units)
     best = min(range(len(losses)), key=losses.__getitem__)
     others = tuple(block[best : best + 1] for block in layer.blocks[1:])
-    made = StackLayer((columns.contiguous(), *others), layer.bias[best : best + 1])
-    return Stack((made,), upper.activation)
+    output = StackLayer((columns.contiguous(), *others), layer.bias[best : best + 1])
+    return Stack((output,), upper.activation)
 
 
 def _winners(members: Tensor, losses: Sequence[float]) -> Tensor:
@@ -209,8 +211,8 @@ def _winners(members: Tensor, losses: Sequence[float]) -> Tensor:
     return order[has_one[order].to(torch.uint8).argmax(dim=0)]
 
 
-EXAMPLES = 10_000  # on which affine paths, and what units do, are estimated
-SILENT = 1e-6  # of the variance of what the next layer reads
+EXAMPLES = 10_000  # on which affine paths and active units are estimated
+SILENT = 1e-6  # as a fraction of the variance of what the next layer reads
 
 # Trains the upper layers of all students on what they read, for a level; with their losses then.
 Refit = Callable[[Stack, list[Tensor], int], tuple[Stack, list[float]]]
@@ -218,7 +220,7 @@ Refit = Callable[[Stack, list[Tensor], int], tuple[Stack, list[float]]]
 
 @dataclass(frozen=True)
 class ReconstructionRules:
-    """How a network is put together.
+    """Rules of a reconstruction.
 
     Args:
         gamma: part of the students that have to agree on a unit.
@@ -233,7 +235,7 @@ class ReconstructionRules:
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """What became of one hidden layer.
+    """The result of one hidden layer.
 
     Args:
         vectors: (students, units, inputs), by which units were clustered.
@@ -254,18 +256,18 @@ def reconstruct(
     rules: ReconstructionRules,
     refit: Refit | None = None,
 ) -> tuple[Stack, list[Level]]:
-    """Put one network together of what students agree on.
+    """Reconstruct one network from the units that students agree on.
 
-    The units of a layer are clustered and collapsed, and every student is written with the units
-    that are left; what it then lacks is made up for by an affine path or a bias, by least squares,
-    and by training its upper layers further. Only then is its next layer clustered.
+    The units of a layer are clustered and collapsed, and every student is rewritten with the common
+    units; the difference is compensated by an affine path or a bias, by least squares, and by
+    training its upper layers further. Only then is its next layer clustered.
 
     Args:
         students: all with the same layers.
         inputs: (batch, features), that they were trained on.
         targets: (batch, outputs), of the teacher.
-        losses: one a student.
-        rules: see there.
+        losses: one per student.
+        rules: see `ReconstructionRules`.
         refit: trains upper layers further; None leaves them.
 
     Returns:
@@ -282,17 +284,17 @@ def reconstruct(
         vectors = comparison_vectors(
             upper.layers[0], inputs, rules.kept_inputs if number == 1 else None
         )
-        clustering = _clustered(vectors, is_active(upper, few), upper, rules, number)
+        clustering = _cluster_layer(vectors, is_active(upper, few), upper, rules, number)
         known = upper.layers[1].pre_activations(upper.sources(few, 1))  # (students, batch, units)
         collapsed = collapse_clusters(upper, clustering, losses)
         common, upper = collapsed.common, collapsed.upper
         if len(upper.layers) == 1:
             upper = average_output_layer(upper, collapsed.winners, losses)
             known = targets[: len(few[0])].unsqueeze(0)
-        upper = fit_affine_layer(upper, _above(common, upper, few), list(known))
+        upper = fit_affine_layer(upper, _extend_sources(common, upper, few), list(known))
         if refit is not None and len(upper.layers) > 1:
-            upper, losses = refit(upper, _above(common, upper, sources), number + 1)
-        sources, few = _above(common, upper, sources), _above(common, upper, few)
+            upper, losses = refit(upper, _extend_sources(common, upper, sources), number + 1)
+        sources, few = _extend_sources(common, upper, sources), _extend_sources(common, upper, few)
         layers.append(common)
         levels.append(Level(vectors, clustering, collapsed.winners))
     return Stack((*layers, *upper.layers), upper.activation), levels
@@ -301,8 +303,8 @@ def reconstruct(
 def comparison_vectors(layer: StackLayer, inputs: Tensor, kept: Tensor | None) -> Tensor:
     """(students, units, inputs), the vectors by which units are compared.
 
-    What the inputs that are not kept add on average counts as bias: the weights of an input that
-    never changes are one with it.
+    The mean contribution of the inputs that are not kept counts as bias: the weights of a constant
+    input cannot be distinguished from it.
 
     Args:
         layer: of the students.
@@ -317,8 +319,8 @@ def comparison_vectors(layer: StackLayer, inputs: Tensor, kept: Tensor | None) -
     return torch.cat([layer.blocks[0][:, :, kept], (layer.bias + added).unsqueeze(2)], dim=2)
 
 
-def _above(common: StackLayer, upper: Stack, sources: list[Tensor]) -> list[Tensor]:
-    """What the layer after `common` can read."""
+def _extend_sources(common: StackLayer, upper: Stack, sources: list[Tensor]) -> list[Tensor]:
+    """The sources, and the activations of `common` on them: what the layer after it can read."""
     below = Stack((common,), upper.activation).sources(sources, 1)
     return [*sources, below[-1][0]]  # of one network: (batch, units)
 
@@ -335,12 +337,12 @@ def is_active(upper: Stack, sources: Sequence[Tensor]) -> Tensor:
     return (added > SILENT * read.unsqueeze(1)).cpu()
 
 
-def _clustered(
-    vectors: Tensor, heard: Tensor, upper: Stack, rules: ReconstructionRules, number: int
+def _cluster_layer(
+    vectors: Tensor, active: Tensor, upper: Stack, rules: ReconstructionRules, number: int
 ) -> Clustering:
     try:
         return extraction_clustering.cluster_units(
-            vectors.cpu(), heard, upper.symmetry, rules.gamma, rules.beta
+            vectors.cpu(), active, upper.symmetry, rules.gamma, rules.beta
         )
     except ValueError as error:
         if str(error) != extraction_clustering.NOTHING:

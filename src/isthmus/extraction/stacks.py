@@ -59,7 +59,7 @@ class StackLayer:
     bias: Tensor
 
     def pre_activations(self, sources: Sequence[Tensor]) -> Tensor:
-        """(students, batch, units), what goes into the activation.
+        """(students, batch, units), the inputs of the activation.
 
         Args:
             sources: what the layers before give, the nearest last: (batch, features) where it is
@@ -79,7 +79,7 @@ class StackLayer:
         return total.transpose(1, 2)
 
     def vectors(self) -> Tensor:
-        """(students, units, inputs + 1): all that goes into a unit, its bias last."""
+        """(students, units, inputs + 1): the incoming weights of each unit, its bias last."""
         return torch.cat([*self.blocks, self.bias.unsqueeze(2)], dim=2)
 
 
@@ -126,9 +126,9 @@ class Stack:
 
     def with_tensors(self, tensors: Sequence[Tensor]) -> "Stack":
         """The same architecture with other weights, in the order of `tensors`."""
-        given, layers = iter(tensors), []
+        remaining, layers = iter(tensors), []
         for layer in self.layers:
-            *blocks, bias = [next(given) for _ in (*layer.blocks, layer.bias)]
+            *blocks, bias = [next(remaining) for _ in (*layer.blocks, layer.bias)]
             layers.append(StackLayer(tuple(blocks), bias))
         return Stack(tuple(layers), self.activation)
 
@@ -138,26 +138,26 @@ class Stack:
         return self.with_tensors([tensor[chosen.to(tensor.device)] for tensor in self.tensors()])
 
     def to(self, *how: torch.device | torch.dtype) -> "Stack":
-        """The same on another device or in another type."""
+        """The same networks on another device or in another type."""
         tensors = self.tensors()
         for each in how:
             tensors = [tensor.to(each) for tensor in tensors]
         return self.with_tensors(tensors)
 
-    def replaced(self, number: int, layer: StackLayer) -> "Stack":
-        """With another layer in the place of the given one."""
+    def with_layer(self, number: int, layer: StackLayer) -> "Stack":
+        """The same networks with another layer at one position."""
         layers = (*self.layers[:number], layer, *self.layers[number + 1 :])
         return replace(self, layers=layers)
 
 
 def rewrite_units(stack: Stack, number: int, signs: Tensor, scales: Tensor) -> Stack:
-    """Networks that compute the same with other signs and lengths of the units of one layer.
+    """Rewrite networks with other signs and lengths of one layer's units; they compute the same.
 
     Args:
         stack: the networks.
         number: of the hidden layer.
         signs: (students, units) of 1 and -1.
-        scales: (students, units), by which what goes into each unit is divided; positive.
+        scales: (students, units), positive divisors of the incoming weights and bias of each unit.
 
     Returns:
         Where the activation is even-linear, later layers may have one more block.
@@ -172,22 +172,22 @@ def rewrite_units(stack: Stack, number: int, signs: Tensor, scales: Tensor) -> S
         raise ValueError(f"activation={stack.activation}: the length of a unit cannot be changed")
     factors = (signs / scales).unsqueeze(2)  # (students, units, 1)
     blocks = tuple(factors * block for block in layer.blocks)
-    result = stack.replaced(number, StackLayer(blocks, factors.squeeze(2) * layer.bias))
+    result = stack.with_layer(number, StackLayer(blocks, factors.squeeze(2) * layer.bias))
     out_factors = scales * signs if symmetry.sign == "odd" else scales
     for later in range(number + 1, len(stack.layers)):
         place = later - number - 1
         if place < len(stack.layers[later].blocks):
-            reading = _rewritten_reader(stack.layers[later], place, layer, signs, symmetry)
+            reading = _rewrite_reader(stack.layers[later], place, layer, signs, symmetry)
             outgoing = reading.blocks[place] * out_factors.unsqueeze(1)
             blocks = (*reading.blocks[:place], outgoing, *reading.blocks[place + 1 :])
-            result = result.replaced(later, StackLayer(blocks, reading.bias))
+            result = result.with_layer(later, StackLayer(blocks, reading.bias))
     return result
 
 
-def _rewritten_reader(
+def _rewrite_reader(
     reader: StackLayer, place: int, layer: StackLayer, signs: Tensor, symmetry: Symmetry
 ) -> StackLayer:
-    """A layer that reads units, with what is left over where their signs change."""
+    """A layer that reads units, with the rests that changes of their signs leave."""
     flipped = reader.blocks[place] * (signs < 0).unsqueeze(1)  # (students, outputs, units)
     if symmetry.sign == "odd":
         return StackLayer(reader.blocks, reader.bias + symmetry.constant * flipped.sum(dim=2))
@@ -216,8 +216,8 @@ def stack_state_dict(network: Stack) -> dict[str, Tensor]:
 
 
 def model_node(network: Stack) -> dict[str, Any]:
-    """What makes a model for these weights, as in a configuration."""
-    made = {
+    """The configuration of a model for these weights."""
+    node = {
         "_target_": "MLP",
         "_partial_": True,
         "width": network.widths[:-1],
@@ -225,5 +225,5 @@ def model_node(network: Stack) -> dict[str, Any]:
     }
     reads = [len(layer.blocks) for layer in network.layers]
     if max(reads) == 1:
-        return made
-    return made | {"_target_": "SkipMLP", "reads": reads}
+        return node
+    return node | {"_target_": "SkipMLP", "reads": reads}

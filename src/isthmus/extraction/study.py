@@ -1,4 +1,4 @@
-"""One extraction from the first query to the network that is recovered."""
+"""One extraction: queries, students, and the reconstructed network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,9 @@ from isthmus.extraction.reconstruction import Level, ReconstructionRules
 from isthmus.extraction.stacks import Stack
 from isthmus.store import files
 
-SMALL = 2**24  # multiplications of a forward pass; one thread was as fast (bench/README.md)
+SMALL = (
+    2**24
+)  # multiplications of a forward pass, up to which one thread was as fast (bench/README.md)
 LOSSES = ("epoch", "student", "loss", "lr")
 NO_DATA = {"seeds": {"label_noise": 0}, "global_seed": 0, "precision": "fp32"}
 STUDENTS = ("student", "epochs", "loss", "lr")
@@ -25,7 +27,7 @@ STUDENTS = ("student", "epochs", "loss", "lr")
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What students imitate, on one device.
+    """The inputs and outputs that students imitate, on one device.
 
     Args:
         inputs: (batch, features), to train on.
@@ -33,7 +35,7 @@ class Task:
         held_out: (batch, features), to measure on.
         held_out_targets: (batch, outputs).
         labels: (batch,) int64, classes of `inputs` where they have some.
-        teacher: None where the outputs were given.
+        teacher: None where the outputs come from a file.
         activation: of the hidden layers.
     """
 
@@ -56,14 +58,14 @@ class Students:
 
 
 @dataclass(frozen=True, eq=False)
-class Recovered:
-    """What students agree on.
+class Reconstruction:
+    """A network reconstructed from the units that students agree on.
 
     Args:
         network: a stack of one, tuned.
         before: the same before it was tuned.
-        levels: one a hidden layer.
-        left: what comes by the affine path around each hidden layer, as in `affine.Folded`.
+        levels: one per hidden layer.
+        left: share of the affine path around each hidden layer, as in `SignFolding`.
         kept: (features,) bool, inputs by which units of the first layer were compared.
     """
 
@@ -74,10 +76,10 @@ class Recovered:
     kept: Tensor | None
 
 
-def task(
+def make_task(
     teacher: Teacher | None, queries: Queries, activation: str | None, device: torch.device
 ) -> Task:
-    """Queries with the answers of the teacher, or with those that came with them.
+    """Queries with the outputs of the teacher, or with those that came with them.
 
     Raises:
         ValueError: there is no teacher and no outputs.
@@ -86,17 +88,17 @@ def task(
         network = teacher.network.to(device)
         teacher = replace(teacher, network=network)
         inputs, held_out = queries.inputs.to(device), queries.held_out.to(device)
-        targets, more = teacher.outputs(inputs), teacher.outputs(held_out)
+        targets, held_out_targets = teacher.outputs(inputs), teacher.outputs(held_out)
         used = activation or network.activation
-        return Task(inputs, targets, held_out, more, queries.labels, teacher, used)
+        return Task(inputs, targets, held_out, held_out_targets, queries.labels, teacher, used)
     if queries.outputs is None or queries.held_out_outputs is None:
         raise ValueError("extraction.file: has no outputs, and teacher=null has none either")
-    given = (queries.inputs, queries.outputs, queries.held_out, queries.held_out_outputs)
-    inputs, targets, held_out, more = (tensor.to(device) for tensor in given)
-    return Task(inputs, targets, held_out, more, None, None, activation)
+    known = (queries.inputs, queries.outputs, queries.held_out, queries.held_out_outputs)
+    inputs, targets, held_out, held_out_targets = (tensor.to(device) for tensor in known)
+    return Task(inputs, targets, held_out, held_out_targets, None, None, activation)
 
 
-def sizes(task: Task, options: dict[str, Any]) -> list[int]:
+def layer_sizes(task: Task, options: dict[str, Any]) -> list[int]:
     """Features of the inputs, units of each hidden layer of a student, outputs.
 
     Raises:
@@ -106,9 +108,9 @@ def sizes(task: Task, options: dict[str, Any]) -> list[int]:
     if options["width"] is not None:
         hidden = extraction_options.hidden_widths(options["width"], depth)
     else:
-        assert task.teacher is not None  # else a width was asked for
-        own = task.teacher.network.widths[:-1]
-        hidden = [round(options["expansion"] * units) for units in own]
+        assert task.teacher is not None  # else the option width is needed
+        widths = task.teacher.network.widths[:-1]
+        hidden = [round(options["expansion"] * units) for units in widths]
     if task.teacher is not None and len(hidden) != depth:
         raise ValueError(
             f"extraction.width={hidden}: {len(hidden)} hidden layers, and the teacher has {depth}"
@@ -117,18 +119,18 @@ def sizes(task: Task, options: dict[str, Any]) -> list[int]:
 
 
 def is_small(task: Task, options: dict[str, Any]) -> bool:
-    """Whether a step of training is over before a second thread has begun to help."""
-    products = sum(a * b for a, b in pairwise(sizes(task, options)))
+    """Whether a training step is too small to gain from a second thread."""
+    products = sum(a * b for a, b in pairwise(layer_sizes(task, options)))
     return options["num_students"] * products * options["batch_size"] < SMALL
 
 
 def train(
     task: Task, options: dict[str, Any], seed: int, folder: Path, running: FitRuntime
 ) -> Students:
-    """Students trained to the end; their losses are written as tables."""
+    """Train the students to the end, and write the tables of their losses."""
     names = ("lr", "batch_size", "epochs", "factor", "patience", "cooldown", "min_lr")
     schedule = FitSchedule(**{name: options[name] for name in names})
-    many, layers = options["num_students"], sizes(task, options)
+    many, layers = options["num_students"], layer_sizes(task, options)
     stack = fitting.initialize_students(many, layers, task.activation, seed).to(task.inputs.device)
     fit = Fit(stack, [task.inputs], task.targets, schedule, seed)
     fit = train_students(fit, folder / "state.pt", running, f"{many} students")
@@ -147,15 +149,15 @@ def recover(
     folder: Path,
     running: FitRuntime,
     cache: Path,
-) -> Recovered:
-    """One network of what students agree on, tuned.
+) -> Reconstruction:
+    """Reconstruct one network from trained students, and finetune it.
 
     Args:
-        task: see there.
+        task: see `Task`.
         students: trained.
         options: the section `extraction` of the configuration.
-        folder: of this clustering; trainings under way are kept in it.
-        running: of these trainings.
+        folder: of this clustering, with the states of its trainings.
+        running: runtime options of these trainings.
         cache: file of a Boruta mask.
 
     Raises:
@@ -169,35 +171,35 @@ def recover(
 
     def refit(upper: Stack, sources: list[Tensor], number: int) -> tuple[Stack, list[float]]:
         fit = Fit(upper, sources, task.targets, schedule, seed=number)
-        words = f"students from layer {number} on"
-        upper = train_students(fit, folder / f"layer_{number}.pt", running, words).stack
+        name = f"students from layer {number} on"
+        upper = train_students(fit, folder / f"layer_{number}.pt", running, name).stack
         return upper, fitting.student_losses(upper, sources, task.targets)
 
-    found, levels = reconstruction.reconstruct(
+    network, levels = reconstruction.reconstruct(
         students.stack, task.inputs, task.targets, students.losses, rules, refit
     )
     left: Sequence[float]
     if options["affine"] == "fold":
-        folded = reconstruction.fold_signs(found, task.inputs[: reconstruction.EXAMPLES])
-        found, left = folded.network, folded.left
+        folded = reconstruction.fold_signs(network, task.inputs[: reconstruction.EXAMPLES])
+        network, left = folded.network, folded.left
     else:
         few = task.inputs[: reconstruction.EXAMPLES]
-        left = [reconstruction.share_of_path(found, number, few) for number in range(len(levels))]
+        left = [reconstruction.share_of_path(network, number, few) for number in range(len(levels))]
     schedule = FitSchedule(**common, epochs=options["finetune_epochs"])
-    fit = Fit(found, [task.inputs], task.targets, schedule, seed=0)
+    fit = Fit(network, [task.inputs], task.targets, schedule, seed=0)
     tuned = train_students(fit, folder / "finetune.pt", running, "reconstruction").stack
-    return Recovered(tuned, found, levels, tuple(left), kept)
+    return Reconstruction(tuned, network, levels, tuple(left), kept)
 
 
-def save(task: Task, network: Stack, path: Path) -> None:
+def save_network(task: Task, network: Stack, path: Path) -> None:
     """Write a network as weights that other scripts read."""
     metadata = {} if task.teacher is None else task.teacher.metadata or {}
     shape = metadata.get("input_shape", [task.inputs.shape[1]])
     config = metadata.get("config", NO_DATA) | {"model": stacks.model_node(network)}
-    lasting = {"config": config, "input_shape": shape, "num_classes": network.widths[-1]}
-    lasting |= {key: metadata[key] for key in ("classes", "normalization") if key in metadata}
+    kept = {"config": config, "input_shape": shape, "num_classes": network.widths[-1]}
+    kept |= {key: metadata[key] for key in ("classes", "normalization") if key in metadata}
     weights = stacks.stack_state_dict(network)
-    files.save_weights(path, weights, {**lasting, "kind": "reconstruction"})
+    files.save_weights(path, weights, {**kept, "kind": "reconstruction"})
 
 
 def _mask(task: Task, name: str | None, cache: Path) -> Tensor | None:

@@ -21,13 +21,14 @@ from isthmus.training.session import Session
 
 @dataclass(frozen=True)
 class Branch:
-    """What is made of a level.
+    """A branch: another training from a level.
 
     Args:
-        kind: randomly_prune: other weights are pruned, as many; randomly_reinitialize: its mask on
-            fresh weights; retrain: its mask and weights, with other data or hyperparameters.
+        kind: randomly_prune: as many weights are pruned, but others; randomly_reinitialize: its
+            mask on fresh weights; retrain: its mask and weights, with other data or
+            hyperparameters.
         folder: name of its folder in that of the level.
-        words: the kind and its options, for a person.
+        words: the kind and its options, as text for logs and tables.
         options: of the kind, as plain Python.
         session: makes the session of retrain.
     """
@@ -40,11 +41,11 @@ class Branch:
 
 
 class Branches:
-    """Trains a branch of each level that has none yet.
+    """Trains a branch of each level, where it is missing.
 
     Args:
         study: whose levels are trained.
-        branch: what is made of them.
+        branch: how it differs from its level.
 
     Raises:
         ValueError: it would begin after its own end.
@@ -59,7 +60,7 @@ class Branches:
             self._iteration(self._other)
 
     def train(self, level: int) -> None:
-        """Train the branch of one level, which is trained.
+        """Train the branch of one level; the level is complete.
 
         Raises:
             ValueError: its mask would empty a layer.
@@ -72,12 +73,12 @@ class Branches:
             origin |= {"branch": self.branch.words}
             if not pruning_plan.mask_file(run).exists():
                 study.save_mask(run, mask, origin)
-            origin |= study.named(run)
+            origin |= study.mask_reference(run)
             begin = partial(self._begin, level, mask, origin)
             study.fit(run, begin, f"level {level}, {self.branch.words}")
 
     def _mask(self, level: int) -> Mask:
-        """The mask of a branch: that of its level but where others are pruned."""
+        """The mask of a branch: that of its level, unless other weights are pruned."""
         study, options = self.study, self.branch.options
         mask = study.mask(level)
         if self.branch.kind == "retrain" and self._other is not None:
@@ -95,18 +96,20 @@ class Branches:
         if self.branch.kind == "randomly_reinitialize":
             seeds = starts.seeds.initialization, "randomly_reinitialize", options["seed"]
             weights = starts.session.initialized(rng.derive(*seeds))
-            return starts.fresh(weights, first, mask, origin)
-        others = options["strategy"] != "identity"  # places than those that the level was pruned in
+            return starts.restart_from(weights, first, mask, origin)
+        others = options["strategy"] != "identity"  # the mask has other places than the level's
         if options["start_at"] == "rewind":
             return self.study.begin(level, mask, origin, dense=others)
         if options["start_at"] == "init":
-            return starts.fresh(starts.initial, first, mask, origin)
-        return starts.fresh(self.study.final(0 if others else level), first, mask, origin)
+            return starts.restart_from(starts.initial, first, mask, origin)
+        return starts.restart_from(
+            self.study.final_weights(0 if others else level), first, mask, origin
+        )
 
     def _begin_other(self, session: Session, mask: Mask, origin: dict[str, Any]) -> Session:
-        """The session of retrain: weights of the study, the output layer fresh where it must be."""
-        starts, again = self.study.starts, self.branch.options["start_at"] == "rewind"
-        dense = starts.rewound_weights() if again else starts.initial
+        """The session of retrain: weights of the study, with a fresh output layer if it must be."""
+        starts, is_rewound = self.study.starts, self.branch.options["start_at"] == "rewind"
+        dense = starts.rewound_weights() if is_rewound else starts.initial
         weights = fit_weights(dense, self._initial, str(starts.tree.level(0).folder))
         keep, iteration = partial(Masking, mask=mask), self._iteration(session)
         return restart_session(session, starts.seeds, weights, iteration, keep, origin)
@@ -121,7 +124,7 @@ class Branches:
         if iteration >= session.planned_end:
             end = steps.to_text(session.planned_end, session.iterations_per_epoch)
             raise ValueError(
-                f"retrain: begins at {step}, where levels are rewound to, and that is not before "
+                f"retrain: begins at {step}, the rewind step of levels, which is not before "
                 f"its end, {end}; retrain.start_at=init begins at 0"
             )
         return iteration
@@ -129,16 +132,16 @@ class Branches:
 
 @dataclass(frozen=True)
 class Children:
-    """Trains the children of levels that are not there (Frankle et al., 2020).
+    """Trains the missing children of levels (Frankle et al., 2020).
 
-    A child begins exactly as its level does, the dense level where it stood at the rewind step. One
-    whose streams of chance all have the study's seeds is its level once more.
+    A child begins exactly as its level does; a child of the dense level begins at the rewind step.
+    A child whose streams of chance all have the study's seeds repeats its level.
 
     Args:
         study: whose levels are trained.
-        folder: name of the folder that they have in that of each level.
-        words: what is made, and its options, for a person.
-        seeds: one a child.
+        folder: name of their folder in that of each level.
+        words: the branch and its options, as text for logs and tables.
+        seeds: one per child.
         vary: streams of chance that a child's seed feeds, in place of the study's.
     """
 
@@ -149,11 +152,11 @@ class Children:
     vary: Sequence[str]
 
     def train(self, level: int) -> dict[int, Path]:
-        """Train the children of a level, which is trained; files of their weights by seed."""
+        """Train the children of a complete level; returns the files of their weights by seed."""
         return {seed: self._train(level, seed) for seed in self.seeds}
 
     def finish(self, level: int) -> None:
-        """Write the summary of the branch, once all that was asked of it is measured."""
+        """Write the summary of the branch, once all lines are measured."""
         run = self.study.tree.branch(level, self.folder)
         if not run.result.exists():
             write_json(run.result, self._origin(level, self.study.mask(level)))
@@ -163,20 +166,20 @@ class Children:
         with run.locked():
             mask = study.mask(level)
             origin = self._origin(level, mask) | {"child_seed": seed}
-            if study.kept_at(level) is not None and not mask_file(run).exists():
+            if study.training_mask(level) is not None and not mask_file(run).exists():
                 study.save_mask(run, mask, origin)
-            origin |= study.named(run)
+            origin |= study.mask_reference(run)
             begin = partial(self._begin, level, mask, origin)
             study.fit(run, begin, f"level {level}, child {seed}")
             return final_weights_file(run)
 
     def _origin(self, level: int, mask: Mask) -> dict[str, Any]:
-        said = {"branch": self.words, "vary": sorted(self.vary)}
-        return self.study.origin(level, mask) | said
+        branch = {"branch": self.words, "vary": sorted(self.vary)}
+        return self.study.origin(level, mask) | branch
 
     def _begin(self, level: int, mask: Mask, origin: dict[str, Any]) -> Session:
         starts = self.study.starts
         seeds = replace(starts.seeds, **dict.fromkeys(self.vary, origin["child_seed"]))
         if level == 0:
-            return starts.seeded(seeds).rewound(self.study.kept_at(0), origin)
+            return starts.with_seeds(seeds).rewind(self.study.training_mask(0), origin)
         return self.study.begin(level, mask, origin, seeds)

@@ -33,7 +33,7 @@ def measure(options: Options, children: "Children", level: int) -> None:
 
 
 def is_measured(options: Options, tree: PruningTree, plan: PruningPlan) -> bool:
-    """Whether every line that is asked for is known at every level."""
+    """Whether every requested line is measured at every level."""
     lines, request = list_lines(options, plan), line_request(options)
     return all(LineRecords(folder).has(lines, request) for folder in branch_folders(tree, plan))
 
@@ -45,13 +45,13 @@ def summarize(options: Options, tree: PruningTree) -> str:
 
 
 def chance_message(options: Options, tree: PruningTree, plan: PruningPlan) -> str | None:
-    """One line that names the children that know no more than a uniform guess, if any."""
+    """One line that names the children at chance level, if any."""
     folders, lines = branch_folders(tree, plan), list_lines(options, plan)
     return results.chance_message(folders, lines, line_request(options))
 
 
 def list_lines(options: Options, plan: PruningPlan) -> list[Named]:
-    """Every line of one level."""
+    """The lines between every two children of one level."""
     return [(branch_pair(plan), name) for name in connectivity_plan.seed_pairs(options["seeds"])]
 
 
@@ -61,10 +61,10 @@ def branch_folders(tree: PruningTree, plan: PruningPlan) -> list[Path]:
 
 
 def line_request(options: Options) -> LineRequest:
-    """What is asked of each line."""
+    """What to measure of each line."""
     return LineRequest(alphas=options["alphas"], bn=options["bn"], splits=options["splits"])
 
 
 def branch_pair(plan: PruningPlan) -> BranchPair:
-    """What children share and what they do not, as planned."""
+    """The shared and the separate part of the children's training, as planned."""
     return BranchPair(plan.rewind, plan.end - plan.rewind, plan.iterations_per_epoch)

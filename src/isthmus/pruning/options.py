@@ -15,162 +15,169 @@ BRANCHES = ("randomly_prune", "randomly_reinitialize", "retrain", "instability")
 
 
 def resolve_rewind(values: dict[str, Any]) -> str:
-    """What becomes of the weights that are left: as typed, or as the strategy says.
+    """How the weights that are left are rewound: as typed, or as the strategy says.
 
     Args:
         values: of `prune.py`, as plain Python.
     """
-    return values["rewind"] or rewind_of_strategy(values)
+    return values["rewind"] or strategy_rewind(values)
 
 
-def rewind_of_strategy(values: dict[str, Any]) -> Any:
+def strategy_rewind(values: dict[str, Any]) -> Any:
     """What a strategy does to the weights that are left: its class's `rewind`, or "weights"."""
     value = signatures.attribute(str(values["pruning"].get("_target_")), "rewind")
     return "weights" if value is signatures.REQUIRED else value
 
 
-def check_rewind(values: dict[str, Any], made: Any) -> None:
-    """Refuse a strategy whose object says another rewinding than its class was read to say.
+def check_rewind(values: dict[str, Any], strategy: Any) -> None:
+    """Refuse a strategy whose object has another `rewind` than was read from its class.
 
     Args:
         values: of `prune.py`, as plain Python.
-        made: the strategy.
+        strategy: built from them.
 
     Raises:
         ValueError: naming both.
     """
-    own, read = getattr(made, "rewind", "weights"), rewind_of_strategy(values)
-    if values["rewind"] is None and own != read:
+    actual, read = getattr(strategy, "rewind", "weights"), strategy_rewind(values)
+    if values["rewind"] is None and actual != read:
         raise ValueError(
-            f"pruning._target_={values['pruning']['_target_']}: its rewind is {own}, which must "
-            f"stand in the body of its class, as text; or rewind={own}"
+            f"pruning._target_={values['pruning']['_target_']}: its rewind is {actual}, which must "
+            f"stand in the body of its class, as text; or rewind={actual}"
         )
 
 
 def strategy_part(values: dict[str, Any]) -> dict[str, Any]:
-    """The strategy as a part: pruning once, it prunes as much as `one_shot` says."""
+    """The strategy's part of the configuration; with `one_shot` as its fraction, if it is set."""
     one_shot = values["one_shot"]
     return values["pruning"] | ({} if one_shot is None else {"fraction": one_shot})
 
 
 def num_levels(values: dict[str, Any]) -> int:
-    """The last level that is asked for."""
+    """The last requested level."""
     return 1 if values["one_shot"] is not None else values["levels"]
 
 
 def branch_levels(values: dict[str, Any]) -> list[int] | None:
-    """Levels that the branch is made of, as asked for; None: all but the dense one."""
+    """The requested levels of the branch; None: all but the dense one."""
     if values["branch"] == "instability" and values["branch_levels"] is None:
         return list(range(num_levels(values) + 1))
     return values["branch_levels"]
 
 
 def errors(values: dict[str, Any]) -> list[str]:
-    """What is wrong, one line each.
+    """Validation errors, one line each.
 
     Args:
         values: a configuration of `prune.py` whose values are of the right types.
     """
-    levels, one_shot, found = values["levels"], values["one_shot"], []
+    levels, one_shot, messages = values["levels"], values["one_shot"], []
     if levels is None and one_shot is None:
-        found.append("levels: needs a value, levels=...")
+        messages.append("levels: needs a value, levels=...")
     elif levels is not None and levels < 0:
-        found.append(f"levels={levels}: must not be negative")
+        messages.append(f"levels={levels}: must not be negative")
     if one_shot is not None:
-        found += _errors_of_one_shot(one_shot, values)
-    found += _errors_of_rewinding(values)
-    return found + ([] if found else _errors_of_branches(values))
+        messages += _errors_of_one_shot(one_shot, values)
+    messages += _errors_of_rewinding(values)
+    return messages + ([] if messages else _errors_of_branches(values))
 
 
 def _errors_of_one_shot(one_shot: float, values: dict[str, Any]) -> list[str]:
-    levels, pruning, errors = values["levels"], values["pruning"], []
+    levels, pruning, messages = values["levels"], values["pruning"], []
     fraction = signatures.arguments(pruning["_target_"]).get("fraction")
     if not 0 < one_shot < 1:
-        errors.append(f"one_shot={one_shot}: must be in (0, 1), the share that is pruned")
+        messages.append(f"one_shot={one_shot}: must be in (0, 1), the share that is pruned")
     if levels not in (None, 1):
-        errors.append(f"one_shot={one_shot}: prunes once, so not levels={levels}")
+        messages.append(f"one_shot={one_shot}: prunes once, so not levels={levels}")
     if fraction is None:
-        errors.append(f"one_shot={one_shot}: {pruning['_target_']} takes no fraction to prune")
+        messages.append(f"one_shot={one_shot}: {pruning['_target_']} takes no fraction to prune")
     elif fraction.default not in (signatures.REQUIRED, pruning.get("fraction", fraction.default)):
-        errors.append(
+        messages.append(
             f"pruning.fraction={pruning['fraction']}: one_shot={one_shot} says how much is pruned"
         )
-    return errors
+    return messages
 
 
 def _errors_of_rewinding(values: dict[str, Any]) -> list[str]:
-    typed, of_strategy, errors = values["rewind"], rewind_of_strategy(values), []
+    typed, default, messages = values["rewind"], strategy_rewind(values), []
     target, retrain_lr = values["pruning"]["_target_"], values["retrain_lr"]
     name = target.rpartition(".")[2]
-    if of_strategy not in REWINDS:
+    if default not in REWINDS:
         kinds = ", ".join(REWINDS)
-        value = "no literal" if of_strategy is signatures.UNKNOWN else of_strategy
+        value = "no literal" if default is signatures.UNKNOWN else default
         return [f"pruning._target_={target}: {name}.rewind must be one of {kinds}, got {value}"]
-    if of_strategy == "none" and typed not in (None, "none"):
-        errors.append(
+    if default == "none" and typed not in (None, "none"):
+        messages.append(
             f"rewind={typed}: pruning._target_={target} leaves weights where they are "
             f"({name}.rewind is none); pruning=sparse_global rewinds"
         )
     elif resolve_rewind(values) == "none" and steps.parse(values["rewind_step"]) != (0, 0):
-        errors.append(f"rewind_step={values['rewind_step']}: nothing is rewound with rewind=none")
+        messages.append(f"rewind_step={values['rewind_step']}: nothing is rewound with rewind=none")
     if retrain_lr is not None and resolve_rewind(values) != "none":
-        errors.append(
+        messages.append(
             f"retrain_lr={retrain_lr}: needs rewind=none; with rewind={resolve_rewind(values)} "
             "levels have the learning rates that level 0 had"
         )
     if retrain_lr is not None and not retrain_lr > 0:
-        errors.append(f"retrain_lr={retrain_lr}: must be positive")
-    return errors
+        messages.append(f"retrain_lr={retrain_lr}: must be positive")
+    return messages
 
 
 def _errors_of_branches(values: dict[str, Any]) -> list[str]:
-    branch, levels, last, found = values["branch"], values["branch_levels"], num_levels(values), []
+    branch, levels, last, messages = (
+        values["branch"],
+        values["branch_levels"],
+        num_levels(values),
+        [],
+    )
     if levels is not None and branch is None:
-        found.append(f"branch_levels={format_value(levels)}: needs branch=...")
+        messages.append(f"branch_levels={format_value(levels)}: needs branch=...")
     if levels is not None and (not levels or len(set(levels)) < len(levels)):
-        found.append(
+        messages.append(
             f"branch_levels={format_value(levels)}: must name each level once, and at least one"
         )
     for level in levels or []:
         if not 0 <= level <= last:
-            found.append(
+            messages.append(
                 f"branch_levels={format_value(levels)}: must be from 0 to {last}, got {level}"
             )
     if branch == "retrain" and not validation.has_training(values, "retrain"):
-        found.append(
+        messages.append(
             "branch=retrain: needs other data or hyperparameters, retrain.hparams.epochs=..."
         )
     drawn = values["randomly_prune"]
     if branch == "randomly_prune" and drawn["strategy"] == "identity" and drawn["seed"] != 1:
-        found.append(
+        messages.append(
             f"randomly_prune.seed={drawn['seed']}: nothing is drawn with "
             "randomly_prune.strategy=identity"
         )
     for name in BRANCHES:
         defaults = schema.fields(_class_of(name))
-        given = [
+        changed = [
             key for key, value in values[name].items() if not _is_default(value, defaults[key])
         ]
-        if branch != name and given:
-            found.append(f"{name}.{given[0]}: needs branch={name}")
-    return found + (_errors_of_instability(values["instability"]) if not found else [])
+        if branch != name and changed:
+            messages.append(f"{name}.{changed[0]}: needs branch={name}")
+    return messages + (_errors_of_instability(values["instability"]) if not messages else [])
 
 
-def _errors_of_instability(own: dict[str, Any]) -> list[str]:
-    seeds, found = own["seeds"], []
+def _errors_of_instability(values: dict[str, Any]) -> list[str]:
+    seeds, messages = values["seeds"], []
     for name in ("seeds", "vary", "splits"):
-        if len(set(own[name])) < len(own[name]):
-            found.append(f"instability.{name}={format_value(own[name])}: must not repeat a value")
+        if len(set(values[name])) < len(values[name]):
+            messages.append(
+                f"instability.{name}={format_value(values[name])}: must not repeat a value"
+            )
     if len(seeds) < 2:
-        found.append(
+        messages.append(
             f"instability.seeds={format_value(seeds)}: must hold at least two, to compare them"
         )
     if any(seed < 0 for seed in seeds):  # "1-2" names two of them
-        found.append(f"instability.seeds={format_value(seeds)}: must not be negative")
+        messages.append(f"instability.seeds={format_value(seeds)}: must not be negative")
     for name in ("vary", "splits"):
-        if not own[name]:
-            found.append(f"instability.{name}=[]: must hold at least one value")
-    return found + [f"instability.{error}" for error in options.errors_of_alphas(own)]
+        if not values[name]:
+            messages.append(f"instability.{name}=[]: must hold at least one value")
+    return messages + [f"instability.{error}" for error in options.alphas_errors(values)]
 
 
 def _is_default(value: Any, argument: signatures.Argument) -> bool:
@@ -200,7 +207,7 @@ class RandomlyReinitialize:
 
 @dataclass
 class Retrain:
-    """A branch of a level that is trained with other values than the level itself."""
+    """A branch of a level that is trained with other data or hyperparameters."""
 
     start_at: Literal["rewind", "init"] = "rewind"
     dataset: Any = None
@@ -224,7 +231,7 @@ class Instability:
 
 @dataclass
 class Prune(Train):
-    """`prune.py`."""
+    """Options of `prune.py`."""
 
     pruning: Any = MISSING
     pretrain: Pretrain = field(default_factory=Pretrain)

@@ -1,4 +1,4 @@
-"""What `prune.py` is asked for, in iterations, and where its files are. Imports no torch."""
+"""Requests of `prune.py` in iterations, and the folders and files of its results. No torch."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -31,7 +31,7 @@ class PruningTree:
 
     @property
     def instability_table(self) -> Path:
-        return instability_beside(self.table)
+        return instability_table_of(self.table)
 
     @property
     def figures(self) -> Path:
@@ -42,17 +42,17 @@ class PruningTree:
         return Run(self.folder / f"level_{level}")
 
     def branch(self, level: int, name: str) -> Run:
-        """What was made of one level otherwise."""
+        """A branch of one level, by the name of its folder."""
         return Run(self.level(level).folder / name)
 
     def levels(self) -> list[int]:
         """Levels that are done, in order."""
-        found = self.folder.glob("level_*/result.json")
-        names = (path.parent.name.removeprefix("level_") for path in found)
+        results = self.folder.glob("level_*/result.json")
+        names = (path.parent.name.removeprefix("level_") for path in results)
         return sorted(int(name) for name in names if name.isdecimal())
 
     def branches(self, level: int) -> list[str]:
-        """Branches of a level that are trainings and done, in order."""
+        """Completed branches of a level, except those with children, in order."""
         return [name for name in self._results(level) if not name.startswith(INSTABILITY)]
 
     def instabilities(self, level: int) -> list[str]:
@@ -64,16 +64,16 @@ class PruningTree:
         return Run(self.branch(level, branch).folder / f"seed_{seed}")
 
     def _results(self, level: int) -> list[str]:
-        found = self.level(level).folder.glob("*_*/result.json")
-        return sorted(path.parent.name for path in found)
+        results = self.level(level).folder.glob("*_*/result.json")
+        return sorted(path.parent.name for path in results)
 
-    def tables_locked(self) -> AbstractContextManager[None]:
+    def lock_tables(self) -> AbstractContextManager[None]:
         """Hold the table and the figures, to write them."""
         return locks.exclusive(self.figures, [self.figures, self.folder])
 
 
-def instability_beside(table: Path) -> Path:
-    """The table of barriers between children of a study, beside that of its levels."""
+def instability_table_of(table: Path) -> Path:
+    """The table of barriers between children of a study, in the folder of its table of levels."""
     return table.with_name("instability.csv")
 
 
@@ -83,7 +83,7 @@ def mask_file(run: Run) -> Path:
 
 
 def final_weights_file(run: Run) -> Path:
-    """File of the weights that a run, which is done, ended with."""
+    """File of the final weights of a completed run."""
     result = run.read_result()
     assert result is not None  # it was trained before
     return run.weights(result["iteration"])
@@ -96,10 +96,10 @@ def sparsity_file(run: Run) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class PruneRequest:
-    """What a user asks of a study, as typed; see `python prune.py --help`.
+    """The options of a study, as typed; see `python prune.py --help`.
 
-    `start` is the length of the training that comes before, "0" if there is none; `branch` is the
-    name of the folder that the branch asked for has in each level.
+    `start` is the length of the pretraining, "0" if there is none; `branch` is the name of the
+    requested branch's folder in that of each level.
     """
 
     levels: int
@@ -115,12 +115,12 @@ class PruningPlan:
     """A request in iterations.
 
     Args:
-        request: what is asked for.
+        request: as typed.
         iterations_per_epoch: optimizer steps in one epoch.
         end: last iteration of every level, as planned.
 
     Raises:
-        ValueError: there is nothing between the beginning and the end, or a step lies outside.
+        ValueError: there is nothing between the beginning and the end, or a step is outside.
     """
 
     def __init__(self, request: PruneRequest, iterations_per_epoch: int, end: int) -> None:
@@ -136,32 +136,32 @@ class PruningPlan:
         if not self.start <= self.rewind < end:
             begins = f"from {self.text(self.start)}, the end of pretraining, " * bool(self.start)
             raise ValueError(
-                f"rewind_step={request.rewind_step}: must lie {begins}before the end of training, "
+                f"rewind_step={request.rewind_step}: must be {begins}before the end of training, "
                 f"{self.text(end)} ({end} iterations)"
             )
         self.levels = list(range(request.levels + 1))
 
     @property
     def branch_levels(self) -> list[int]:
-        """Levels that the branch is made of: all sparse ones, if not told."""
+        """Levels that the branch is trained of; by default all sparse ones."""
         if self.request.branch is None:
             return []
-        asked = self.request.branch_levels
-        return self.levels[1:] if asked is None else sorted(asked)
+        levels = self.request.branch_levels
+        return self.levels[1:] if levels is None else sorted(levels)
 
     def begin(self, level: int) -> int:
-        """The iteration that the training of a level begins at."""
-        again = level > 0 and self.request.rewind != "none"
-        return self.rewind if again else self.start
+        """The iteration at which the training of a level begins."""
+        is_rewound = level > 0 and self.request.rewind != "none"
+        return self.rewind if is_rewound else self.start
 
     def snapshots(self, level: int) -> list[int]:
-        """Iterations to keep of a level that are asked for, or are needed to rewind to."""
-        asked = self.request.snapshots
-        wanted = set(steps.to_iterations(asked, self.iterations_per_epoch, self.end))
+        """Iterations to keep of a level: those requested, and the one to rewind to."""
+        snapshots = self.request.snapshots
+        wanted = set(steps.to_iterations(snapshots, self.iterations_per_epoch, self.end))
         if level == 0 and self.rewind > self.start:
             wanted.add(self.rewind)
         return [iteration for iteration in sorted(wanted) if iteration >= self.begin(level)]
 
     def text(self, iteration: int) -> Step:
-        """A moment as one would type it."""
+        """A step as one would type it."""
         return steps.to_text(iteration, self.iterations_per_epoch)

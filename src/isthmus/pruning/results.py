@@ -1,4 +1,4 @@
-"""Tables and summaries of `prune.py`. Imports no torch."""
+"""Tables of `prune.py`, what is missing of a study, and the summaries. Imports no torch."""
 
 import csv
 import glob
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import tables as core_tables
-from isthmus.pruning.plan import PruningPlan, PruningTree, instability_beside, sparsity_file
+from isthmus.pruning.plan import PruningPlan, PruningTree, instability_table_of, sparsity_file
 from isthmus.store.files import Run
 
 LEVELS = (
@@ -30,22 +30,22 @@ Row = tuple[Any, ...]
 
 
 def collect_levels(tree: PruningTree, seed: int) -> list[Row]:
-    """Every number of every level and branch that is done, in order of levels.
+    """Loss and accuracy of every completed level and branch, in order of levels.
 
     Args:
-        tree: with them.
+        tree: with the levels.
         seed: of the study.
     """
     return [
         row
         for level in tree.levels()
         for name in ("", *tree.branches(level))
-        for row in _of_run(tree.branch(level, name) if name else tree.level(level), name, seed)
+        for row in _run_rows(tree.branch(level, name) if name else tree.level(level), name, seed)
     ]
 
 
 def collect_sparsity(tree: PruningTree) -> list[dict[str, Any]]:
-    """What the masks of all levels keep of each layer, and of all together ("total")."""
+    """Density of the masks of all levels in each layer, and over all layers ("total")."""
     return [
         {"level": level, "layer": row["layer"], "density": float(row["density"])}
         for level in tree.levels()
@@ -61,14 +61,14 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def _of_run(run: Run, folder: str, seed: int) -> Iterator[Row]:
+def _run_rows(run: Run, folder: str, seed: int) -> Iterator[Row]:
     result = run.read_result()
     assert result is not None
-    said = [result[name] for name in ("strategy", "rewind", "rewind_step")]
+    strategy = [result[name] for name in ("strategy", "rewind", "rewind_step")]
     best = "" if result["best_iteration"] is None else result["best_iteration"]
     for model, splits in result["evaluation"].items():
         for split, cell in splits.items():
-            what = (*said, seed, result["level"], result.get("branch", ""), folder)
+            what = (*strategy, seed, result["level"], result.get("branch", ""), folder)
             where = (result["density"], model, split)
             yield (*what, *where, cell["loss"], cell["accuracy"], best)
 
@@ -86,16 +86,16 @@ def summarize_levels(tree: PruningTree, branch: str | None = None) -> str:
         tree: with its table.
         branch: name of its folders, or None.
     """
-    found = [row for row in read_rows(tree.table) if row["folder"] in ("", branch)]
-    split = max((row["split"] for row in found), key=SPLITS.index)
-    found = [row for row in found if row["split"] == split]
+    rows = [row for row in read_rows(tree.table) if row["folder"] in ("", branch)]
+    split = max((row["split"] for row in rows), key=SPLITS.index)
+    rows = [row for row in rows if row["split"] == split]
     head = f"level  weights left  {split} accuracy  at lowest val loss  (iteration)  branch"
     widths = [len(word) for word in head.split("  ")]
     lines = [head]
-    for row in found:
+    for row in rows:
         if row["model"] != "plain":
             continue
-        same = [r for r in found if (r["level"], r["folder"]) == (row["level"], row["folder"])]
+        same = [r for r in rows if (r["level"], r["folder"]) == (row["level"], row["folder"])]
         best = [r for r in same if r["model"] == "best"]
         cells = [
             row["level"],
@@ -118,7 +118,7 @@ def find_studies(texts: Sequence[str]) -> list[Path]:
     Raises:
         FileNotFoundError: one of them has no study.
     """
-    found: list[Path] = []
+    studies: list[Path] = []
     for text in texts:
         folders = sorted(glob.glob(text)) if glob.has_magic(text) else [text]
         tables = [table for folder in folders for table in _tables(Path(folder))]
@@ -127,19 +127,19 @@ def find_studies(texts: Sequence[str]) -> list[Path]:
                 f"compare={text}: no levels.csv there, nor in seed_* of it; "
                 f"name folders of prune.py, such as outputs/prune_*"
             )
-        found += tables
-    return found
+        studies += tables
+    return studies
 
 
 def compare_studies(tree: PruningTree, others: Sequence[Path]) -> list[Path]:
-    """Tables of a study of all seeds that are there, then those of others, each once."""
-    own = [tree.table, *_tables(tree.folder.parent)]
-    return list({path.resolve(): path for path in [*own, *others] if path.exists()}.values())
+    """Tables of this study, of its other seeds and of other studies, each once."""
+    this_study = [tree.table, *_tables(tree.folder.parent)]
+    return list({path.resolve(): path for path in [*this_study, *others] if path.exists()}.values())
 
 
 def collect_instability(tables: Sequence[Path]) -> list[Path]:
-    """Tables of barriers between children, of those studies of which there are any."""
-    return [path for path in map(instability_beside, tables) if path.exists()]
+    """Tables of barriers between children, of the studies that have one."""
+    return [path for path in map(instability_table_of, tables) if path.exists()]
 
 
 def _tables(folder: Path) -> list[Path]:
@@ -147,11 +147,11 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def is_complete(tree: PruningTree, plan: PruningPlan) -> bool:
-    """Whether all levels and branches that are asked for are trained.
+    """Whether all requested levels and branches are trained.
 
     Args:
         tree: of which level 0 is done.
-        plan: what is asked for.
+        plan: the request in iterations.
     """
     if not all(tree.level(level).is_complete(plan.snapshots(level)) for level in plan.levels):
         return False
@@ -171,7 +171,7 @@ def collect_barriers(tree: PruningTree, seed: int) -> Iterator[Row]:
     """Every barrier between two children of every level, in order of levels.
 
     Args:
-        tree: with them.
+        tree: with the levels.
         seed: of the study.
     """
     for level in tree.levels():
@@ -179,43 +179,43 @@ def collect_barriers(tree: PruningTree, seed: int) -> Iterator[Row]:
             run = tree.branch(level, name)
             result = run.read_result()
             assert result is not None
-            said = [result[column] for column in STUDY]
-            whose = [seed, level, result["density"], " ".join(result["vary"])]
+            study = [result[column] for column in STUDY]
+            level_cells = [seed, level, result["density"], " ".join(result["vary"])]
             for row in read_rows(run.folder / "barriers.csv"):
-                # A table of an older version does not say all of it.
+                # A table of an older version lacks some columns.
                 numbers = [row.get(name, "") for name in (*HOW, *MEASURES)]
-                yield (*said, *whose, row["child_seed"], *numbers)
+                yield (*study, *level_cells, row["child_seed"], *numbers)
 
 
 def summarize_instability(
-    tree: PruningTree, asked: Mapping[str, Any], grid: tuple[str, str], lines: Sequence[str]
+    tree: PruningTree, options: Mapping[str, Any], grid: tuple[str, str], lines: Sequence[str]
 ) -> str:
     """Barriers of every level, means over pairs of children, as a table of text.
 
-    On the test split, or the last one that was asked for.
+    On the test split, or the last requested one.
 
     Args:
         tree: with its table.
-        asked: `vary`, `bn` and `splits`.
-        grid: `alphas` and `refine` of the lines, as they stand in tables.
+        options: `vary`, `bn` and `splits`.
+        grid: `alphas` and `refine` of the lines, as written in tables.
         lines: seeds of the pairs, such as "1-2".
     """
-    split = max(asked["splits"], key=SPLITS.index)
-    meant = {"vary": " ".join(sorted(asked["vary"])), "bn": asked["bn"], "split": split}
-    meant |= dict(zip(("alphas", "refine"), grid, strict=True))
-    found = [
+    split = max(options["splits"], key=SPLITS.index)
+    selected = {"vary": " ".join(sorted(options["vary"])), "bn": options["bn"], "split": split}
+    selected |= dict(zip(("alphas", "refine"), grid, strict=True))
+    rows = [
         row
         for row in read_rows(tree.instability_table)
-        if row["seeds"] in lines and meant.items() <= row.items()
+        if row["seeds"] in lines and selected.items() <= row.items()
     ]
     shown = MEASURES[:4]
     cells = [["level", "weights left", "metric", *shown]]
-    for level in dict.fromkeys(row["level"] for row in found):
+    for level in dict.fromkeys(row["level"] for row in rows):
         for metric in ("error", "loss"):
-            same = [row for row in found if (row["level"], row["metric"]) == (level, metric)]
+            same = [row for row in rows if (row["level"], row["metric"]) == (level, metric)]
             if len(same) == len(lines):
                 means = [sum(float(row[name]) for row in same) / len(same) for name in shown]
                 density = f"{float(same[0]['density']):.4f}"
                 cells.append([level, density, metric, *(f"{mean:.4f}" for mean in means)])
-    of = f"{split}, bn={asked['bn']}, between children {', '.join(lines)}"
-    return "\n".join([f"instability ({of})", *core_tables.align_columns(cells)])
+    what = f"{split}, bn={options['bn']}, between children {', '.join(lines)}"
+    return "\n".join([f"instability ({what})", *core_tables.align_columns(cells)])

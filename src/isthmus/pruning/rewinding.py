@@ -1,4 +1,4 @@
-"""Brings one session, again and again, to where the training of a level or branch begins."""
+"""Rewinds and restarts one session to where the training of each level or branch begins."""
 
 import copy
 import logging
@@ -22,7 +22,7 @@ from isthmus.training.session import Session
 
 log = logging.getLogger(__name__)
 
-SMALLEST = 1e-3  # of optimizer.lr: with less than this, weights stay where they are
+SMALLEST_LR = 1e-3  # as a fraction of optimizer.lr: with less, weights do not change
 
 
 class ConstantSchedule(Scheduler):
@@ -41,14 +41,14 @@ class ConstantSchedule(Scheduler):
 
 
 class StartingPoints:
-    """Brings one session, again and again, to where a training begins.
+    """The starting points of levels and branches: resets one session to each of them.
 
     Args:
         session: of the dense network, in its first state.
         tree: with the levels.
         plan: of them.
         seeds: of the streams of chance.
-        weights: makes what level 0 begins from, of fresh weights; None for these themselves.
+        weights: makes the weights that level 0 begins from out of fresh ones; None: fresh ones.
     """
 
     def __init__(
@@ -63,26 +63,26 @@ class StartingPoints:
         self.seeds, self.weights = seeds, weights
         self.initial = state_dicts.copy(session.model.state_dict())
 
-    def seeded(self, seeds: Seeds) -> "StartingPoints":
-        """The same beginnings with other seeds of the streams of chance."""
+    def with_seeds(self, seeds: Seeds) -> "StartingPoints":
+        """The same starting points with other seeds of the streams of chance."""
         other = copy.copy(self)
         other.seeds = seeds
         return other
 
-    def dense(self, mask: Mask | None, origin: dict[str, Any]) -> Session:
-        """The beginning of level 0; of a sparse network if there is a mask."""
+    def begin_dense(self, mask: Mask | None, origin: dict[str, Any]) -> Session:
+        """The session at the beginning of level 0; of a sparse network if there is a mask."""
         weights: StateDict = self.initial
         if self.weights is not None:
             weights = self.weights(self.initial)
-        return self.fresh(weights, self.plan.start, mask, origin)
+        return self.restart_from(weights, self.plan.start, mask, origin)
 
-    def rewound(self, mask: Mask | None, origin: dict[str, Any]) -> Session:
-        """Where level 0 stood at the rewind step, without the weights that have no place.
+    def rewind(self, mask: Mask | None, origin: dict[str, Any]) -> Session:
+        """The session with the state of level 0 at the rewind step, and pruned weights at 0.
 
-        All of its state is as it was there: weights, optimizer, schedule, averaged models. Without
-        a mask it is level 0 itself, which goes on from there.
+        Weights, optimizer, schedule and averaged models are as they were there. Without a mask it
+        is level 0 itself, which continues from there.
         """
-        session = self.dense(mask, origin)
+        session = self.begin_dense(mask, origin)
         if self.plan.rewind > self.plan.start:
             session.load_snapshot(self.tree.level(0), self.plan.rewind)
             if mask is not None:
@@ -90,20 +90,20 @@ class StartingPoints:
         return session
 
     def rewound_weights(self) -> StateDict:
-        """The dense weights that are rewound to."""
+        """The dense weights at the rewind step."""
         if self.plan.rewind > self.plan.start:
             file = self.tree.level(0).weights(self.plan.rewind)
             return self.session.evaluator.load(file)
-        return self.dense(None, {}).model.state_dict()
+        return self.begin_dense(None, {}).model.state_dict()
 
-    def fresh(
+    def restart_from(
         self, weights: StateDict, iteration: int, mask: Mask | None, origin: dict[str, Any]
     ) -> Session:
-        """Given weights at an iteration, with a fresh optimizer and averaged models.
+        """The session with given weights at an iteration, a fresh optimizer and averaged models.
 
         Args:
-            weights: those without a place are put at 0.
-            iteration: from which the schedule and the data order go on.
+            weights: pruned ones are set to 0.
+            iteration: from which the schedule and the data order continue.
             mask: None for a dense network.
             origin: what is saved with the weights.
         """
@@ -114,18 +114,18 @@ class StartingPoints:
             session.training.scheduler.load_state_dict(state["training"]["scheduler"])
         return session
 
-    def going_on(
+    def continue_training(
         self, weights: StateDict, mask: Mask, origin: dict[str, Any], lr: float | None
     ) -> Session:
-        """Given weights trained as long as level 0, at one learning rate.
+        """The session that trains given weights as long as level 0, at one learning rate.
 
         Args:
-            weights: those without a place are put at 0.
+            weights: pruned ones are set to 0.
             mask: of the network.
             origin: what is saved with the weights.
             lr: None for the learning rate that level 0 ended with.
         """
-        session = self.fresh(weights, self.plan.start, mask, origin)
+        session = self.restart_from(weights, self.plan.start, mask, origin)
         training = session.training
         if lr is None:
             last = load_state(self.tree.level(0).state)["training"]
@@ -143,7 +143,7 @@ class StartingPoints:
             ValueError: naming the option that gives another rate.
         """
         training, end = self.session.training, self.plan.end
-        if training.scheduler.factor(end) < SMALLEST:
+        if training.scheduler.factor(end) < SMALLEST_LR:
             raise ValueError(
                 f"rewind=none: levels would be trained on at the last learning rate of level 0, "
                 f"{training.scheduler.factor(end - 1) * training.base_lr:.2g}, where the schedule "
@@ -160,13 +160,13 @@ def restart_session(
     constraint: Callable[[nn.Module], Constraint] | None,
     origin: dict[str, Any],
 ) -> Session:
-    """A session at an iteration, with given weights, a fresh optimizer and fresh averaged models.
+    """Restart a session at an iteration: given weights, fresh optimizer and averaged models.
 
     Args:
-        session: that is brought there.
+        session: to restart.
         seeds: of the streams of chance.
         weights: that the constraint makes sparse.
-        iteration: from which the schedule and the data order go on.
+        iteration: from which the schedule and the data order continue.
         constraint: what keeps pruned weights at 0; None in a dense network.
         origin: what is saved with the weights.
     """

@@ -27,7 +27,7 @@ class PruningGroup:
 
 @dataclass(frozen=True)
 class SparseGlobal:
-    """The smallest weights of the whole network (Frankle et al., 2020).
+    """Prunes the smallest weights of the whole network (Frankle et al., 2020).
 
     Args:
         fraction: of the weights that are left that each level prunes, in (0, 1).
@@ -58,7 +58,7 @@ class SparseGlobal:
         return [PruningGroup([name for name in layers.sizes if name not in ignored], self.fraction)]
 
     def scores(self, weights: Mapping[str, Tensor], level: int, seed: int) -> dict[str, Tensor]:
-        """What weights are ranked by, of their shapes: the smallest are pruned.
+        """Scores of weights, in their shapes: the weights of smallest score are pruned.
 
         Args:
             weights: by layer, as trained.
@@ -70,8 +70,8 @@ class SparseGlobal:
 
 @dataclass(frozen=True)
 class Han(SparseGlobal):
-    """The smallest weights of the whole network; the others stay as they are and are trained on
-    (Han et al., 2015).
+    """Prunes the smallest weights of the whole network; the others keep their values and are
+    trained further (Han et al., 2015).
 
     Args:
         fraction: see `SparseGlobal`.
@@ -84,8 +84,8 @@ class Han(SparseGlobal):
 
 @dataclass(frozen=True)
 class Fc19(SparseGlobal):
-    """The smallest weights of each layer, of the output layer at half the rate (Frankle & Carbin,
-    2019).
+    """Prunes the smallest weights of each layer, of the output layer at half the rate (Frankle &
+    Carbin, 2019).
 
     Args:
         fraction: see `SparseGlobal`; of the output layer half of it.
@@ -106,7 +106,7 @@ class Fc19(SparseGlobal):
 
 @dataclass(frozen=True)
 class Random(SparseGlobal):
-    """Weights of the whole network drawn at random: what all others have to be better than.
+    """Prunes random weights of the whole network: the baseline of all other strategies.
 
     Args:
         fraction: see `SparseGlobal`.
@@ -138,9 +138,8 @@ def prune_mask(
 ) -> Mask:
     """The mask of a level: that of the level before, less what its strategy prunes.
 
-    How many weights of level 0 are gone is `counts.num_pruned` of each group, exactly. Of equal
-    scores the one that comes first goes first, in the order of the layers and within a layer of its
-    rows.
+    In each group exactly `masks.num_pruned` of the weights of level 0 are pruned. Of equal scores
+    the first is pruned first, in the order of the layers and within a layer of its rows.
 
     Args:
         strategy: how weights are compared.
@@ -153,8 +152,8 @@ def prune_mask(
     """
     result = dict(mask)
     for group in strategy.groups(layers):
-        own = {name: weights[name].cpu() for name in group.layers}
-        scores = strategy.scores(own, level, seed)
+        group_weights = {name: weights[name].cpu() for name in group.layers}
+        scores = strategy.scores(group_weights, level, seed)
         left = torch.cat([mask[name].flatten() for name in group.layers])
         places = left.nonzero().squeeze(1)
         num_first = len(left) if first is None else sum(int(first[n].sum()) for n in group.layers)

@@ -1,4 +1,4 @@
-"""The levels of a study, trained where they are missing."""
+"""Prunes and trains the missing levels of a study."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,11 +26,11 @@ from isthmus.training.session import Session
 
 @dataclass(frozen=True)
 class PruningRules:
-    """How levels are made.
+    """How levels are pruned and retrained.
 
     Args:
         strategy: which weights are pruned.
-        one_shot: what the strategy's fraction is typed as if there is one level; or None.
+        one_shot: the fraction if it was typed as `one_shot`, which prunes once; else None.
         seed: of what is drawn at random.
         retrain_lr: of levels that do not rewind; None for the one that level 0 ended with.
     """
@@ -42,13 +42,13 @@ class PruningRules:
 
 
 class PruningStudy:
-    """Trains the levels of a tree that are not there, each once, whoever asks for it.
+    """Trains the missing levels of a tree, each once, whichever job needs it.
 
     Args:
-        tree: where they lie.
-        plan: what is asked for.
+        tree: their folder.
+        plan: the request in iterations.
         starts: with the session, in its first state.
-        rules: how they are made.
+        rules: how they are pruned and retrained.
         save_predictions: whether to keep correctness per validation example.
         ticket: the mask of the weights that level 0 begins from; None where all have a place.
 
@@ -77,18 +77,18 @@ class PruningStudy:
         self.first = self._first_mask(ticket)
         sizes = masks.num_kept(self.first)
         sized = [({n: sizes[n] for n in g.layers}, g.fraction) for g in groups]
-        masks.check_room(sized, max(plan.levels), self.words_of_fraction())
+        masks.check_room(sized, max(plan.levels), self.fraction_text())
         if plan.request.rewind == "none" and rules.retrain_lr is None and max(plan.levels) > 0:
             starts.check_last_lr()
 
-    def words_of_fraction(self) -> str:
+    def fraction_text(self) -> str:
         """The option that says how much is pruned, as typed."""
         if self.rules.one_shot is not None:
             return f"one_shot={self.rules.one_shot}"
         return f"pruning.fraction={self.rules.strategy.fraction}"
 
     def train(self, level: int) -> None:
-        """Train a level, the one before being there.
+        """Train a level; the one before is complete.
 
         Raises:
             ValueError: its mask would empty a layer.
@@ -96,7 +96,7 @@ class PruningStudy:
         run = self.tree.level(level)
         with run.locked():
             mask = self._make_mask(level)
-            origin = self.origin(level, mask) | self.named(run)
+            origin = self.origin(level, mask) | self.mask_reference(run)
             begin = partial(self.begin, level, mask, origin)
             self.fit(run, begin, f"level {level}", self.plan.snapshots(level))
         if level == 0:
@@ -105,11 +105,11 @@ class PruningStudy:
     def fit(
         self, run: Run, begin: Callable[[], Session], words: str, kept: Snapshots = None
     ) -> None:
-        """Train a run of the tree, whose folder is held, if that has not been done."""
+        """Train a run of the tree unless it is complete; the caller holds its folder's lock."""
         self.num_steps += fit(run, begin, kept, self.save_predictions, words=words)
 
     def mask(self, level: int) -> Mask:
-        """The mask of a level that is there.
+        """The mask of a completed level.
 
         Raises:
             ValueError: it is that of another model.
@@ -124,8 +124,8 @@ class PruningStudy:
             raise ValueError(f"a mask of another model: it lacks {', '.join(missing)}")
         return {name: mask[name] for name in self.layers.sizes}  # files have an order of their own
 
-    def final(self, level: int) -> StateDict:
-        """The weights that a level ended with."""
+    def final_weights(self, level: int) -> StateDict:
+        """The final weights of a level."""
         file = pruning_plan.final_weights_file(self.tree.level(level))
         return self.starts.session.evaluator.load(file)
 
@@ -135,7 +135,7 @@ class PruningStudy:
         masks.save_mask(pruning_plan.mask_file(run), mask, metadata)
 
     def origin(self, level: int, mask: Mask) -> dict[str, Any]:
-        """What is saved with the weights of a level."""
+        """Metadata that is saved with the weights of a level."""
         return {
             "level": level,
             "strategy": self.rules.strategy.name,
@@ -144,8 +144,8 @@ class PruningStudy:
             "density": masks.density(mask),
         }
 
-    def named(self, run: Run) -> dict[str, Any]:
-        """How weights name the mask of their run, from where they lie; a dense network has none."""
+    def mask_reference(self, run: Run) -> dict[str, Any]:
+        """Metadata of weights that names the file of their mask; {} for a dense network."""
         path = pruning_plan.mask_file(run)
         if not path.exists():
             return {}
@@ -159,28 +159,28 @@ class PruningStudy:
         seeds: Seeds | None = None,
         dense: bool = False,
     ) -> Session:
-        """The session where a level begins.
+        """The session at the beginning of a level.
 
         Args:
             level: 0 or more.
             mask: its own, or another one.
             origin: what is saved with the weights.
             seeds: of the streams of chance, if they are not the study's.
-            dense: whether weights that are not rewound are those that level 0 ended with, in place
-                of those of the level before: a mask of other places finds none of them pruned.
+            dense: whether weights that are not rewound are the final ones of level 0, in place of
+                those of the level before, which are 0 where a mask of other places keeps them.
         """
-        starts = self.starts if seeds is None else self.starts.seeded(seeds)
+        starts = self.starts if seeds is None else self.starts.with_seeds(seeds)
         rewind = self.plan.request.rewind
         if level == 0:
-            return starts.dense(self.kept_at(level), origin)
+            return starts.begin_dense(self.training_mask(level), origin)
         if rewind == "weights":
-            return starts.rewound(mask, origin)
-        weights = self.final(0 if dense else level - 1)
+            return starts.rewind(mask, origin)
+        weights = self.final_weights(0 if dense else level - 1)
         if rewind == "lr":
-            return starts.fresh(weights, self.plan.rewind, mask, origin)
-        return starts.going_on(weights, mask, origin, self.rules.retrain_lr)
+            return starts.restart_from(weights, self.plan.rewind, mask, origin)
+        return starts.continue_training(weights, mask, origin, self.rules.retrain_lr)
 
-    def kept_at(self, level: int) -> Mask | None:
+    def training_mask(self, level: int) -> Mask | None:
         """The mask that a level is trained under; None where all weights have a place."""
         mask = self.mask(level)
         return None if level == 0 and masks.density(mask) == 1 else mask
@@ -193,19 +193,19 @@ class PruningStudy:
         return dense | masks.adapt_to_output_layer(ticket or {}, model, self.layers.output)
 
     def _check_rewinding(self) -> None:
-        """Refuse to rewind to what was never reached."""
+        """Refuse to rewind to a step after the early stop of level 0."""
         plan, dense = self.plan, self.tree.level(0)
         if plan.rewind > plan.start and not dense.snapshot_state(plan.rewind).exists():
             raise ValueError(
-                f"rewind_step={plan.request.rewind_step}: lies after the early stop of level 0 "
+                f"rewind_step={plan.request.rewind_step}: is after the early stop of level 0 "
                 f"(hparams.patience={self.starts.session.recipe.patience})"
             )
 
     def _make_mask(self, level: int) -> Mask:
-        """The mask of a level, made from the level before if it is not there."""
+        """The mask of a level; made from the level before if it is missing."""
         run = self.tree.level(level)
         if level == 0:
-            if self.kept_at(0) is None:
+            if self.training_mask(0) is None:
                 write_csv(
                     pruning_plan.sparsity_file(run), masks.COLUMNS, masks.sparsity_table(self.first)
                 )
@@ -218,12 +218,12 @@ class PruningStudy:
             mask = prune_mask(
                 self.rules.strategy,
                 self.layers,
-                self.final(level - 1),
+                self.final_weights(level - 1),
                 self.mask(level - 1),
                 level,
                 self.rules.seed,
                 self.first,
             )
-        masks.check_not_empty(mask, f"{self.words_of_fraction()}: level {level}")
+        masks.check_not_empty(mask, f"{self.fraction_text()}: level {level}")
         self.save_mask(run, mask, self.origin(level, mask))
         return mask

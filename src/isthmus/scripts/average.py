@@ -1,4 +1,4 @@
-"""Average saved weights of one architecture, whoever made them. Options: --help."""
+"""Average saved weights of one architecture, from any training. Options: --help."""
 
 import logging
 from typing import Any
@@ -12,7 +12,7 @@ from isthmus.config import launch
 from isthmus.paths import CONF
 from isthmus.store import files as store_files
 
-LASTING = ("config", "input_shape", "num_classes", "classes", "normalization")  # of metadata
+KEPT_METADATA = ("config", "input_shape", "num_classes", "classes", "normalization")
 
 log = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> None:
         digests = checkpoints.file_digests(files)
         with run.locked():
             if checkpoints.is_done(run, digests):
-                log.info("done before: nothing to compute")
+                log.info("results are complete; nothing to compute")
                 launch.compare_threads(cfg, run.read_result())
             else:
                 average(cfg, run, files, digests)
@@ -53,8 +53,8 @@ def average(cfg: DictConfig, run: store_files.Run, files: list, digests: list[st
     parts = result.parts(files, digests)
     how = {"method": cfg.method, "bn": cfg.bn, "ingredients": parts}
     threads = {"num_threads": torch.get_num_threads()}
-    lasting = {key: metadata[key] for key in LASTING if key in metadata}
-    run.result.unlink(missing_ok=True)  # of files that have changed since
-    store_files.save_weights(run.average, result.weights, {**lasting, "kind": NAME, **how})
+    kept = {key: metadata[key] for key in KEPT_METADATA if key in metadata}
+    run.result.unlink(missing_ok=True)  # it may be of files that have changed since
+    store_files.save_weights(run.average, result.weights, {**kept, "kind": NAME, **how})
     store_files.write_csv(run.averages, ("model", "split", "metric", "value"), result.rows())
     store_files.write_json(run.result, {**how, **threads, "evaluation": result.evaluation})

@@ -1,4 +1,4 @@
-"""Walk in a straight line from one network to another, or over a plane. Options: --help."""
+"""Evaluate the straight line between two networks, or a plane through three. Options: --help."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -24,15 +24,15 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 Values = dict[str, Any]
-Threads = Callable[..., int]  # `config.threads` of the job, of what is there already
+Threads = Callable[..., int]  # `launch.threads` of the job, given an earlier result
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="interpolate")
 def main(cfg: DictConfig) -> None:
-    does = {
-        "InterpolateBranches": between_branches,
-        "InterpolateLine": between_saved,
-        "InterpolatePlane": over_plane,
+    measure_mode = {
+        "InterpolateBranches": measure_branch_lines,
+        "InterpolateLine": measure_saved_line,
+        "InterpolatePlane": measure_saved_plane,
     }
     with launch.job(cfg):
         run, mode, threads = (
@@ -40,35 +40,39 @@ def main(cfg: DictConfig) -> None:
             launch.current_mode(cfg),
             partial(launch.threads, cfg),
         )
-        was_missing = does[mode](launch.option_values(cfg, mode), run, threads)
+        was_missing = measure_mode[mode](launch.option_values(cfg, mode), run, threads)
         if not was_missing:
-            log.info("done before: nothing to compute")
-        if not launch.is_in_sweep():  # which draws when it ends
+            log.info("results are complete; nothing to compute")
+        if not launch.is_in_sweep():  # a sweep draws at its end
             with run.locked():
                 studies.update_connectivity(run.folder)
         log.info("results in %s", launch.display_path(run.folder))
 
 
-def between_branches(own: Values, run: store_files.Run, threads: Threads) -> bool:
-    """Lines from a main branch to those that left it k2 before; whether any was missing."""
-    name = f"spawn_{naming.run_name(own, 'Spawn')}"  # the store of legs, common with spawn.py
-    tree = SpawnTree(Path(own["output_dir"]).absolute() / name / f"seed_{own['global_seed']}")
-    seeds, request, store = options.child_seeds(own), LineRequest.of(own), LineRecords(run.folder)
+def measure_branch_lines(values: Values, run: store_files.Run, threads: Threads) -> bool:
+    """Lines from a main branch to others that left it k2 before; whether any was missing."""
+    name = f"spawn_{naming.run_name(values, 'Spawn')}"  # the folder that spawn.py has, too
+    tree = SpawnTree(Path(values["output_dir"]).absolute() / name / f"seed_{values['global_seed']}")
+    seeds, request, store = (
+        options.child_seeds(values),
+        LineRequest.from_values(values),
+        LineRecords(run.folder),
+    )
     main_branch, pairs = tree.parent.read_result(), list[BranchPair]()
     if main_branch is not None:
-        pairs = pairs_of(own, main_branch["iterations_per_epoch"], main_branch["end"])
+        pairs = list_pairs(values, main_branch["iterations_per_epoch"], main_branch["end"])
     lines = [(pair, seed) for pair in pairs for seed in seeds]
     missing = not lines or not store.has(lines, request)
-    missing = missing or not tree.parent.is_complete(own["snapshots"])
+    missing = missing or not tree.parent.is_complete(values["snapshots"])
     if missing:
         with locks.folder_unless_error(tree.folder), locks.shared(tree.folder):
-            pairs = measure_branches(own, run, tree, threads)
+            pairs = train_and_measure(values, run, tree, threads)
     report(store, [(pair, seed) for pair in pairs for seed in seeds], request)
     return missing
 
 
-def measure_branches(
-    own: Values, run: store_files.Run, tree: SpawnTree, threads: Threads
+def train_and_measure(
+    values: Values, run: store_files.Run, tree: SpawnTree, threads: Threads
 ) -> list[BranchPair]:
     import torch  # takes seconds: not for --help, a refused option or a finished study
 
@@ -76,14 +80,14 @@ def measure_branches(
     from isthmus.connectivity import line
 
     torch.set_num_threads(threads(tree.parent.read_result()))
-    seeds, request = options.child_seeds(own), LineRequest.of(own)
-    family = branching_family.build_family(own, tree)
+    seeds, request = options.child_seeds(values), LineRequest.from_values(values)
+    family = branching_family.build_family(values, tree)
     session = family.session
     session.evaluator.check_splits(request.splits)
     session.check_schedule(session.planned_end)
-    pairs = pairs_of(own, session.iterations_per_epoch, session.planned_end)
+    pairs = list_pairs(values, session.iterations_per_epoch, session.planned_end)
     branching_family.train_branch_pairs(
-        family, [(pair.k1, pair.k2) for pair in pairs], seeds, own["snapshots"]
+        family, [(pair.k1, pair.k2) for pair in pairs], seeds, values["snapshots"]
     )
     log.info("%d optimizer steps made", family.num_steps)
     lines = [
@@ -96,27 +100,27 @@ def measure_branches(
     return pairs
 
 
-def pairs_of(own: Values, iterations_per_epoch: int, end: int) -> list[BranchPair]:
-    k1, k2 = (options.list_steps(own[name]) for name in ("k1", "k2"))
+def list_pairs(values: Values, iterations_per_epoch: int, end: int) -> list[BranchPair]:
+    k1, k2 = (options.list_steps(values[name]) for name in ("k1", "k2"))
     return plan.all_pairs(k1, k2, iterations_per_epoch, end)
 
 
-def between_saved(own: Values, run: store_files.Run, threads: Threads) -> bool:
+def measure_saved_line(values: Values, run: store_files.Run, threads: Threads) -> bool:
     """The line between two saved networks; whether any of it was missing."""
-    files = [existing(name, own[name]) for name in ("start", "end")]
-    request, store = LineRequest.of(own), LineRecords(run.folder)
+    files = [existing_file(name, values[name]) for name in ("start", "end")]
+    request, store = LineRequest.from_values(values), LineRecords(run.folder)
     missing = not store.has([(None, None)], request)
     if missing:
         from isthmus.connectivity import line
 
-        evaluator = evaluator_of(own, files, threads)
+        evaluator = build_evaluator(values, files, threads)
         line.measure_missing_lines(run, evaluator, request, [(None, None, files)])
     report(store, [(None, None)], request)
     return missing
 
 
 def report(store: LineRecords, lines: Sequence[plan.Named], request: LineRequest) -> None:
-    """Say what lines show: of this main branch, and of all that there are of the study."""
+    """Log the barriers of this main branch, and of all main branches of the study."""
     pairs = list(dict.fromkeys(pair for pair, _ in lines))
     log.info(results.summarize_barriers(store.folder, pairs, request))
     if store.study and results.num_main_branches(store.study.folder, pairs, request) > 1:
@@ -126,16 +130,18 @@ def report(store: LineRecords, lines: Sequence[plan.Named], request: LineRequest
         log.warning(at_chance)
 
 
-def over_plane(own: Values, run: store_files.Run, threads: Threads) -> bool:
-    """A grid of the plane through three saved networks; whether any point of it was missing."""
-    three, others = ([existing(name, f) for f in own[name]] for name in ("plane", "project"))
-    request, files = plan.PlaneRequest.of(own), plan.PlaneFiles(run.folder)
+def measure_saved_plane(values: Values, run: store_files.Run, threads: Threads) -> bool:
+    """A grid of the plane through three saved networks; whether any point was missing."""
+    three, others = (
+        [existing_file(name, f) for f in values[name]] for name in ("plane", "project")
+    )
+    request, files = plan.PlaneRequest.from_values(values), plan.PlaneFiles(run.folder)
     with run.locked():
         missing = not files.is_done(request, others)
         if missing:
             from isthmus.connectivity import plane
 
-            evaluator = evaluator_of(own, [*three, *others], threads)
+            evaluator = build_evaluator(values, [*three, *others], threads)
             plane.measure_plane(files, evaluator, three, others, request)
     at_chance = files.at_chance()
     if at_chance:
@@ -143,13 +149,13 @@ def over_plane(own: Values, run: store_files.Run, threads: Threads) -> bool:
     return missing
 
 
-def existing(option: str, file: str) -> Path:
+def existing_file(option: str, file: str) -> Path:
     if not Path(file).is_file():
         raise FileNotFoundError(f"{option}: {store_files.missing_weights_message(Path(file))}")
     return Path(file)
 
 
-def evaluator_of(own: Values, files: list[Path], threads: Threads) -> "Evaluator":
+def build_evaluator(values: Values, files: list[Path], threads: Threads) -> "Evaluator":
     """Evaluates networks of the architecture that all these files have."""
     import torch
 
@@ -157,11 +163,11 @@ def evaluator_of(own: Values, files: list[Path], threads: Threads) -> "Evaluator
     from isthmus.training.recipe import Runtime
 
     torch.set_num_threads(threads())
-    metadata, cache = checkpoints.check_architectures(files), f"{own['output_dir']}/cache"
-    runtime = Runtime(**launch.runtime(own))
-    dataset, typed = own["dataset"], own["dataset_typed"]
+    metadata, cache = checkpoints.check_architectures(files), f"{values['output_dir']}/cache"
+    runtime = Runtime(**launch.runtime(values))
+    dataset, typed = values["dataset"], values["dataset_typed"]
     evaluator = training_evaluator.saved_evaluator(
-        metadata, dataset, typed, cache, runtime, own["precision"]
+        metadata, dataset, typed, cache, runtime, values["precision"]
     )
     evaluator.data.require_accuracy("dataset")
     return evaluator

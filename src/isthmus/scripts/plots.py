@@ -23,46 +23,46 @@ log = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="plots")
 def main(cfg: DictConfig) -> None:
     with launch.job(cfg):
-        asked, folder = launch.option_values(cfg, "Plots"), launch.job_folder()
-        folders = plots_folders.find_folders(asked["runs"])
-        plots_folders.check_figure(asked["figure"], folders)
-        damaged = plots_folders.find_damaged(asked["runs"])
+        values, folder = launch.option_values(cfg, "Plots"), launch.job_folder()
+        folders = plots_folders.find_folders(values["runs"])
+        plots_folders.check_figure(values["figure"], folders)
+        damaged = plots_folders.find_damaged(values["runs"])
         for reason in damaged.values():
             log.warning("damaged: %s", reason)
-        for path in draw(asked, folders, damaged, folder):
+        for path in draw(values, folders, damaged, folder):
             log.info("%s", launch.display_path(path))
 
 
 def draw(
-    asked: dict[str, Any],
+    values: dict[str, Any],
     folders: list[plots_folders.Folder],
     damaged: dict[str, str],
     folder: Path,
 ) -> list[Path]:
-    """Draw a figure, or all of them on a page; the files."""
+    """Draw a figure, or all of them on a page; returns the files."""
     from isthmus.plots import files, render, report, restyle
 
-    cache_dir = f"{asked['output_dir']}/cache"
-    images = partial(images_of, cache_dir=cache_dir) if asked["images"] else None
-    of_trainings = render.TrainingFigureOptions(asked["compare"], asked["epochs"], images)
-    given = {name: asked[name] for name in ("size", "labels", "colours")}
-    wished = restyle.FigureOverrides(restyle.FigureStyle(**asked["style"]), **given)
-    sources = render.sources(folders, asked["figure"])
-    with wished.kept():
-        if asked["figure"] == options.REPORT:
-            return [report.save_report(sources, of_trainings, wished, folder, damaged)]
-        drawings, failed = render.drawings(asked["figure"], sources, of_trainings)
+    cache_dir = f"{values['output_dir']}/cache"
+    images = partial(read_images, cache_dir=cache_dir) if values["images"] else None
+    training_options = render.TrainingFigureOptions(values["compare"], values["epochs"], images)
+    overridden = {name: values[name] for name in ("size", "labels", "colours")}
+    overrides = restyle.FigureOverrides(restyle.FigureStyle(**values["style"]), **overridden)
+    sources = render.sources(folders, values["figure"])
+    with overrides.kept():
+        if values["figure"] == options.REPORT:
+            return [report.save_report(sources, training_options, overrides, folder, damaged)]
+        drawings, failed = render.drawings(values["figure"], sources, training_options)
         for name, reason in failed.items():
             log.warning("not drawn: %s: %s", name, reason)
-        paths = files.save_all(drawings, folder, wished.fulfil)
+        paths = files.save_all(drawings, folder, overrides.fulfil)
     files.write_events(folder)
     return paths
 
 
-def images_of(study: "TrainingRuns", cache_dir: str) -> "Images":
+def read_images(study: "TrainingRuns", cache_dir: str) -> "Images":
     """The validation examples of trainings, from the data set that the first one names.
 
-    A training that names something else than a data set is left out.
+    A training whose dataset cannot be read is left out.
     """
     import numpy
 

@@ -28,29 +28,29 @@ log = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="prune")
 def main(cfg: DictConfig) -> None:
     with launch.job(cfg):
-        tree, request = PruningTree(launch.job_folder()), request_of(cfg)
+        tree, request = PruningTree(launch.job_folder()), make_request(cfg)
         others = results.find_studies(launch.to_container(cfg.compare))
         with locks.shared(tree.folder):
             try:
                 if is_done(cfg, tree, request):
-                    log.info("done before: nothing to compute")
+                    log.info("results are complete; nothing to compute")
                     launch.compare_threads(cfg, tree.level(0).read_result())
                 else:
                     prune(cfg, tree, request)
-            finally:  # a level that cannot be made, or a kill, takes nothing from those before
+            finally:  # completed levels are in the table even after an error or a kill
                 tabulate(cfg, tree)
             draw(tree, others)
         log.info(results.summarize_levels(tree, request.branch))
         if cfg.branch == "instability":
-            asked = launch.to_container(cfg.instability)
-            log.info(instability.summarize(asked, tree))
-            at_chance = instability.chance_message(asked, tree, plan_of(tree, request))
+            values = launch.to_container(cfg.instability)
+            log.info(instability.summarize(values, tree))
+            at_chance = instability.chance_message(values, tree, make_plan(tree, request))
             if at_chance:
                 log.warning(at_chance)
         log.info("results in %s", launch.display_path(tree.folder))
 
 
-def request_of(cfg: DictConfig) -> PruneRequest:
+def make_request(cfg: DictConfig) -> PruneRequest:
     values = launch.option_values(cfg, "Prune")
     digits = naming.section_name(values, "Prune", cfg.branch) if cfg.branch else ""
     return PruneRequest(
@@ -67,15 +67,15 @@ def request_of(cfg: DictConfig) -> PruneRequest:
 def is_done(cfg: DictConfig, tree: PruningTree, request: PruneRequest) -> bool:
     if tree.level(0).read_result() is None:
         return False
-    plan = plan_of(tree, request)
+    plan = make_plan(tree, request)
     if not results.is_complete(tree, plan):
         return False
-    asked = launch.to_container(cfg.instability)
-    return cfg.branch != "instability" or instability.is_measured(asked, tree, plan)
+    values = launch.to_container(cfg.instability)
+    return cfg.branch != "instability" or instability.is_measured(values, tree, plan)
 
 
-def plan_of(tree: PruningTree, request: PruneRequest) -> PruningPlan:
-    """What is to be done in a tree whose dense level is trained."""
+def make_plan(tree: PruningTree, request: PruneRequest) -> PruningPlan:
+    """The plan of a tree whose dense level is trained."""
     dense = tree.level(0).read_result()
     assert dense is not None
     return PruningPlan(request, dense["iterations_per_epoch"], dense["end"])
@@ -85,8 +85,10 @@ def prune(cfg: DictConfig, tree: PruningTree, request: PruneRequest) -> None:
     import torch  # takes seconds: not for --help, a refused option or a finished study
 
     torch.set_num_threads(launch.threads(cfg, tree.level(0).read_result()))
-    study = study_of(cfg, tree, request)
-    train_branch = branching(cfg, study, request.branch) if request.branch is not None else None
+    study = make_study(cfg, tree, request)
+    train_branch = (
+        branch_trainer(cfg, study, request.branch) if request.branch is not None else None
+    )
     for level in study.plan.levels:
         study.train(level)
         if train_branch and level in study.plan.branch_levels:
@@ -94,7 +96,7 @@ def prune(cfg: DictConfig, tree: PruningTree, request: PruneRequest) -> None:
     log.info("%d optimizer steps made", study.num_steps)
 
 
-def study_of(cfg: DictConfig, tree: PruningTree, request: PruneRequest) -> "PruningStudy":
+def make_study(cfg: DictConfig, tree: PruningTree, request: PruneRequest) -> "PruningStudy":
     from isthmus.pruning.rewinding import StartingPoints
     from isthmus.pruning.study import PruningRules, PruningStudy
     from isthmus.training import masked_training, pretraining
@@ -102,16 +104,16 @@ def study_of(cfg: DictConfig, tree: PruningTree, request: PruneRequest) -> "Prun
     from isthmus.training.session import Session
 
     values = launch.option_values(cfg, "Prune")
-    own, strategy = (
+    all_seeds, strategy = (
         launch.seeds(cfg),
         launch.build_part("pruning", options.strategy_part(values))(),
     )
     options.check_rewind(values, strategy)
     recipe, runtime = Recipe(**launch.recipe(launch.training(cfg))), Runtime(**launch.runtime(cfg))
     recipe.check()
-    data = launch.load_data(launch.to_container(cfg.dataset), own.pop("label_noise"))
+    data = launch.load_data(launch.to_container(cfg.dataset), all_seeds.pop("label_noise"))
     data.require_accuracy("dataset")
-    seeds = Seeds(**own)
+    seeds = Seeds(**all_seeds)
     session = Session(recipe, data, seeds, runtime)
     plan = PruningPlan(request, session.iterations_per_epoch, session.planned_end)
     weights = pretraining.build_origin(tree.pretrain, values, runtime, data)
@@ -121,28 +123,28 @@ def study_of(cfg: DictConfig, tree: PruningTree, request: PruneRequest) -> "Prun
     return PruningStudy(tree, plan, starts, rules, cfg.save_predictions, ticket)
 
 
-def branching(cfg: DictConfig, study: "PruningStudy", folder: str) -> Callable[[int], None]:
-    """What makes the branch of one level."""
+def branch_trainer(cfg: DictConfig, study: "PruningStudy", folder: str) -> Callable[[int], None]:
+    """A function that trains the branch of one level."""
     from isthmus.pruning.branches import Branches, Children
     from isthmus.training.variation import check_variation
 
     if cfg.branch != "instability":
-        return Branches(study, branch_of(cfg, study, folder)).train
-    asked = launch.to_container(cfg.instability)
+        return Branches(study, make_branch(cfg, study, folder)).train
+    values = launch.to_container(cfg.instability)
     with validation.prefix_errors("instability"):
-        study.starts.session.evaluator.check_splits(asked["splits"])
-        check_variation(study.starts.session, asked["vary"])
-    children = Children(study, folder, words_of(cfg), asked["seeds"], asked["vary"])
-    return partial(instability.measure, asked, children)
+        study.starts.session.evaluator.check_splits(values["splits"])
+        check_variation(study.starts.session, values["vary"])
+    children = Children(study, folder, branch_text(cfg), values["seeds"], values["vary"])
+    return partial(instability.measure, values, children)
 
 
-def words_of(cfg: DictConfig) -> str:
+def branch_text(cfg: DictConfig) -> str:
     """The branch and its options, as one would type them."""
     words = naming.section_words(launch.option_values(cfg, "Prune"), "Prune", cfg.branch)
     return f"{cfg.branch} {words}".rstrip()
 
 
-def branch_of(cfg: DictConfig, study: "PruningStudy", folder: str) -> "Branch":
+def make_branch(cfg: DictConfig, study: "PruningStudy", folder: str) -> "Branch":
     from isthmus.pruning.branches import Branch
     from isthmus.training import pretraining
     from isthmus.training.recipe import Recipe
@@ -150,19 +152,19 @@ def branch_of(cfg: DictConfig, study: "PruningStudy", folder: str) -> "Branch":
 
     values, main, make = launch.option_values(cfg, "Prune"), study.starts, None
     if cfg.branch == "retrain":
-        own = validation.merge_section(values, "retrain")
-        recipe = Recipe(**launch.recipe(own, "retrain."))
+        merged = validation.merge_section(values, "retrain")
+        recipe = Recipe(**launch.recipe(merged, "retrain."))
         recipe.check()
-        data = launch.load_data(own["dataset"], launch.seeds(cfg)["label_noise"])
+        data = launch.load_data(merged["dataset"], launch.seeds(cfg)["label_noise"])
         pretraining.check_inputs("retrain", data, main.session.data.input_shape)
         make = partial(Session, recipe, data, main.seeds, main.session.runtime)
-    return Branch(cfg.branch, folder, words_of(cfg), values[cfg.branch], make)
+    return Branch(cfg.branch, folder, branch_text(cfg), values[cfg.branch], make)
 
 
 def tabulate(cfg: DictConfig, tree: PruningTree) -> None:
-    """Put the table of the whole tree together."""
+    """Write the tables of the whole tree."""
     if tree.levels():
-        with tree.tables_locked():
+        with tree.lock_tables():
             store_files.write_csv(
                 tree.table,
                 results.LEVELS,
@@ -174,31 +176,31 @@ def tabulate(cfg: DictConfig, tree: PruningTree) -> None:
 
 
 def draw(tree: PruningTree, others: Sequence[Path]) -> None:
-    """Draw what this study, its other seeds and the studies beside it hold, if that is new."""
-    with tree.tables_locked():
+    """Draw this study, its other seeds and the compared studies, where tables have changed."""
+    with tree.lock_tables():
         files = results.compare_studies(tree, others)
-        of_pairs = results.collect_instability(files)
-        tables = {os.path.relpath(path, tree.folder): path for path in [*files, *of_pairs]}
-        draw_if_changed(tables, tree.figures, partial(draw_tables, tree, files, of_pairs))
+        pair_tables = results.collect_instability(files)
+        tables = {os.path.relpath(path, tree.folder): path for path in [*files, *pair_tables]}
+        draw_if_changed(tables, tree.figures, partial(draw_tables, tree, files, pair_tables))
 
 
-def draw_tables(tree: PruningTree, files: Sequence[Path], of_pairs: Sequence[Path]) -> None:
+def draw_tables(tree: PruningTree, files: Sequence[Path], pair_tables: Sequence[Path]) -> None:
     """Draw the levels of studies, and the lines between children where there are any.
 
     Args:
         tree: of this study, whose masks are drawn.
-        files: `levels.csv` of this study and of those beside it.
-        of_pairs: `instability.csv` of those that have one.
+        files: `levels.csv` of this study and of the compared ones.
+        pair_tables: `instability.csv` of those that have one.
     """
-    import pandas  # takes a second, and what it is needed for another
+    import pandas  # takes a second, and the module below another
 
     from isthmus.plots import pruning
 
-    found, pairs = (
+    levels, pairs = (
         [pandas.read_csv(path).assign(study=path.parent.parent.name) for path in paths]
-        for paths in (files, of_pairs)
+        for paths in (files, pair_tables)
     )
     kept = pandas.DataFrame(results.collect_sparsity(tree))
     pruning.save_levels(
-        pandas.concat(found), kept, tree.figures, pandas.concat(pairs) if pairs else None
+        pandas.concat(levels), kept, tree.figures, pandas.concat(pairs) if pairs else None
     )

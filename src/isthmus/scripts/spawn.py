@@ -23,10 +23,10 @@ def main(cfg: DictConfig) -> None:
         request = SpawnRequest(
             **{name: launch.to_container(cfg[name]) for name in SpawnRequest.__annotations__}
         )
-        legs = legs_of(cfg, tree)
+        legs = make_legs(cfg, tree)
         with locks.shared(tree.folder):
             if is_done(cfg, tree, request, legs):
-                log.info("done before: nothing to compute")
+                log.info("results are complete; nothing to compute")
                 launch.compare_threads(cfg, tree.parent.read_result())
             else:
                 spawn(cfg, tree, request, legs)
@@ -36,14 +36,14 @@ def main(cfg: DictConfig) -> None:
         log.info("results in %s", launch.display_path(tree.folder))
 
 
-def legs_of(cfg: DictConfig, tree: SpawnTree) -> Legs | None:
-    asked = launch.to_container(cfg.split_merge)
-    if asked["num_legs"] is None:
+def make_legs(cfg: DictConfig, tree: SpawnTree) -> Legs | None:
+    options = launch.to_container(cfg.split_merge)
+    if options["num_legs"] is None:
         return None
     shared = {
         name: launch.to_container(cfg[name]) for name in ("child_seeds", "child_length", "bn")
     }
-    return Legs(tree, **asked, **shared)
+    return Legs(tree, **options, **shared)
 
 
 def is_done(cfg: DictConfig, tree: SpawnTree, request: SpawnRequest, legs: Legs | None) -> bool:
@@ -81,8 +81,8 @@ def spawn(cfg: DictConfig, tree: SpawnTree, request: SpawnRequest, legs: Legs | 
 
 
 def report(tree: SpawnTree) -> None:
-    """Put the tables of the whole tree together, and draw what they hold if it is new."""
-    with tree.tables_locked():
+    """Write the tables of the whole tree, and their figures where these are out of date."""
+    with tree.lock_tables():
         averages, distances = (
             results.sort_rows(results.collect_averages(tree)),
             results.collect_distances(tree),

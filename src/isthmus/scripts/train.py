@@ -20,7 +20,7 @@ def main(cfg: DictConfig) -> None:
     with launch.job(cfg):
         run = Run(launch.job_folder())
         if not machine.is_distributed() and run.is_complete(launch.to_container(cfg.snapshots)):
-            log.info("done before: nothing to compute")
+            log.info("results are complete; nothing to compute")
             launch.compare_threads(cfg, run.read_result())
         else:
             train(cfg, run)
@@ -44,11 +44,11 @@ def train(cfg: DictConfig, run: Run) -> None:
     recipe.check()
     with (
         init_processes(resolve_device(runtime.device)) as processes,
-        lock_run(run, processes) as own,
+        lock_run(run, processes) as locked_run,
     ):
         data = launch.load_data(launch.to_container(cfg.dataset), seeds.pop("label_noise"))
         make = partial(Session, recipe, data, Seeds(**seeds), runtime, processes)
-        asked = DiagnosticsRequest(**launch.to_container(cfg.diagnostics))
-        measures = partial(asked.callbacks, seeds["initialization"])
+        diagnostics = DiagnosticsRequest(**launch.to_container(cfg.diagnostics))
+        measures = partial(diagnostics.callbacks, seeds["initialization"])
         extras = TrainHooks(measures, cfg.save_weights)
-        fit(own, make, snapshots, cfg.save_predictions, extras=extras)
+        fit(locked_run, make, snapshots, cfg.save_predictions, extras=extras)

@@ -1,4 +1,4 @@
-"""Search for the values that a training goes best with, on a validation split. Options: --help."""
+"""Search for the best values of a training's options on a validation split. Options: --help."""
 
 import logging
 from functools import partial
@@ -22,7 +22,7 @@ def main(cfg: DictConfig) -> float:
     with launch.job(cfg):
         run = Run(launch.job_folder())
         if run.is_complete(launch.to_container(cfg.snapshots)):
-            log.info("done before: nothing to compute")
+            log.info("results are complete; nothing to compute")
             launch.compare_threads(cfg, run.read_result())
         else:
             train(cfg, run)

@@ -1,4 +1,4 @@
-"""What a search has found: tables, figures, and the best values."""
+"""Reports a search: tables, figures, and the best values."""
 
 from collections import Counter
 from pathlib import Path
@@ -11,7 +11,7 @@ from isthmus.store import files
 
 
 def report(study: Any, folder: Path, command: str | None) -> None:
-    """Write the tables of a study, draw them if they are new, and say what is best.
+    """Write the tables and figures of a study, and print the best values.
 
     Args:
         study: of Optuna.
@@ -27,11 +27,11 @@ def report(study: Any, folder: Path, command: str | None) -> None:
     if best is not None:
         summary["best"] = {"number": best.number, "value": best.value, "values": best.params}
     files.write_json(folder / "result.json", summary)
-    print("\n".join(["", *lines(summary), f"results in {launch.display_path(folder)}"]))
+    print("\n".join(["", *summary_lines(summary), f"results in {launch.display_path(folder)}"]))
 
 
 def trial_line(study: Any, number: int, status: str) -> str:
-    """How one trial ended, the best so far, and its values.
+    """One line: how a trial ended, the best one so far, and its values.
 
     Args:
         study: of Optuna.
@@ -50,15 +50,19 @@ def trial_line(study: Any, number: int, status: str) -> str:
     return f"trial {number}: {outcome} ({so_far})  {values}"
 
 
-def lines(summary: dict[str, Any]) -> list[str]:
-    """The summary in words."""
+def summary_lines(summary: dict[str, Any]) -> list[str]:
+    """The summary as lines of text."""
     counts = ", ".join(f"{number} {state}" for state, number in summary["trials"].items())
-    said = [f"{sum(summary['trials'].values())} trials: {counts}"]
+    lines = [f"{sum(summary['trials'].values())} trials: {counts}"]
     if summary["trials"].get("open"):
-        said.append("open trials run elsewhere, or go on when this is started again")
+        lines.append("open trials run elsewhere, or resume when this is started again")
     best = summary["best"]
     if best is None:
-        return [*said, "no trial is complete: there is no best one"]
-    said.append(f"best: validation accuracy {best['value']:.4f}, of trial {best['number']}, with")
-    said += [f"  {name}={value}" for name, value in best["values"].items()]
-    return [*said, "train with these values, and evaluate on the test set too:", summary["command"]]
+        return [*lines, "no trial is complete: there is no best one"]
+    lines.append(f"best: validation accuracy {best['value']:.4f}, of trial {best['number']}, with")
+    lines += [f"  {name}={value}" for name, value in best["values"].items()]
+    return [
+        *lines,
+        "train with these values, and evaluate on the test set too:",
+        summary["command"],
+    ]

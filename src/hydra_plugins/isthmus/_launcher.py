@@ -1,4 +1,4 @@
-"""A launcher whose jobs are in the ledger before they begin, whatever becomes of them."""
+"""A launcher that writes its jobs into the ledger before they begin."""
 
 import logging
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 
 class LedgerLauncher:
-    """One of Hydra's launchers, and the ledger of its jobs.
+    """Wraps one of Hydra's launchers, and keeps the ledger of its jobs.
 
     Args:
         launcher: which has been set up.
@@ -26,9 +26,9 @@ class LedgerLauncher:
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
-        """Run jobs; a launcher that gives up, as joblib's where a worker was killed, is no error.
+        """Run jobs; no error if the launcher fails, as joblib's does where a worker was killed.
 
-        What became of each job is in the ledger, which tells it when the sweep ends.
+        The status of each job is in the ledger, which the sweep prints at its end.
         """
         sweeps.plan_jobs(self.sweep, initial_job_idx, job_overrides)
         try:
@@ -37,11 +37,11 @@ class LedgerLauncher:
             log.error("the launcher gave up: %s: %s", type(error).__name__, error)
         finally:
             sweeps.write_table(self.sweep)
-        # Hydra raises what a failed job returned. The job has said it.
-        return [JobReturn(overrides=words, status=JobStatus.COMPLETED) for words in job_overrides]
+        # Hydra would raise the error of a failed job, which the job has logged.
+        return [JobReturn(overrides=each, status=JobStatus.COMPLETED) for each in job_overrides]
 
     def _launch(self, job_overrides: Sequence[Sequence[str]], first: int) -> None:
-        if hasattr(self.launcher, "_EXECUTOR"):  # those of hydra-submitit-launcher
+        if hasattr(self.launcher, "_EXECUTOR"):  # the launchers of hydra-submitit-launcher
             from hydra_plugins.isthmus import _submission
 
             _submission.submit_and_wait(self.launcher, job_overrides, first, self.sweep)

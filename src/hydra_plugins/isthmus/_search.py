@@ -1,4 +1,4 @@
-"""The search of `tune.py`: what is tried, by whom, and what was found.
+"""The search of `tune.py`: its space, its trials, and its report.
 
 Imported when a search begins, because Optuna and its database take seconds.
 """
@@ -18,7 +18,7 @@ from omegaconf import OmegaConf, open_dict
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import GridSampler
 
-from hydra_plugins.isthmus import _commands, _found
+from hydra_plugins.isthmus import _commands, _report
 from isthmus import sweeps, tuning
 from isthmus.config import launch, naming
 from isthmus.config.launch import ConfigError
@@ -28,68 +28,73 @@ Space = dict[str, BaseDistribution]
 
 
 def search(sweeper: Any, arguments: Sequence[str]) -> None:
-    """Make trials until the study has as many as asked for, then say what was found.
+    """Run trials until the study has `n_trials`, then report.
 
     Args:
         sweeper: `sweepers.OptunaStudy`, set up.
         arguments: overrides as they were typed.
 
     Raises:
-        ConfigError: something typed cannot be meant; before any trial.
+        ConfigError: an option is invalid; raised before any trial.
     """
-    space, fixed = space_of(sweeper, arguments)
+    space, fixed = search_space(sweeper, arguments)
     check(sweeper, space, fixed)
-    how = sampler_of(sweeper.config.hydra.sweeper.sampler)
-    name = naming.study_name(launch.option_values(sweeper.config, "Tune"), _words(space), how)
+    sampler = sampler_options(sweeper.config.hydra.sweeper.sampler)
+    name = naming.study_name(
+        launch.option_values(sweeper.config, "Tune"), _distribution_texts(space), sampler
+    )
     seed, output = sweeper.config.global_seed, Path(sweeper.config.output_dir)
     folder = output / f"tune_{sweeper.study_name or name}" / f"seed_{seed}"
-    known = sweeper.study_name or f"tune_{name}_seed_{seed}"
-    study = open_study(sweeper, known, space, folder)
-    total, first = total_of(sweeper, space), 0
+    study_name = sweeper.study_name or f"tune_{name}_seed_{seed}"
+    study = open_study(sweeper, study_name, space, folder)
+    total, first = num_trials(sweeper, space), 0
     while claims := study.claim(sweeper.n_jobs, total, space):
-        overrides = [words(fixed, claim) for claim in claims]
+        overrides = [trial_overrides(fixed, claim) for claim in claims]
         sweeper.launcher.launch(overrides, initial_job_idx=first)
         jobs = sweeps.read_jobs(Path(sweeper.config.hydra.sweep.dir), is_over=True)[first:]
         for claim, job in zip(claims, jobs, strict=True):
             study.tell(claim.number, job)
-            with study.locked():
-                print(_found.trial_line(study.study, claim.number, job["status"]), flush=True)
+            with study.lock():
+                print(_report.trial_line(study.study, claim.number, job["status"]), flush=True)
         first += len(claims)
-    with study.locked():
+    with study.lock():
         best = tuning.best_trial(study.study)
         command = None
         if best is not None:
             claim = Claim(best.number, best.params)
-            command = _commands.training(
-                sweeper.hydra_context.config_loader, job_config(sweeper, words(fixed, claim))
+            command = _commands.train_command(
+                sweeper.hydra_context.config_loader,
+                job_config(sweeper, trial_overrides(fixed, claim)),
             )
-        _found.report(study.study, folder, command)
+        _report.report(study.study, folder, command)
 
 
-def space_of(sweeper: Any, arguments: Sequence[str]) -> tuple[Space, dict[str, str]]:
-    """What is searched, and what is fixed, by the full names of options.
+def search_space(sweeper: Any, arguments: Sequence[str]) -> tuple[Space, dict[str, str]]:
+    """The distributions of searched options and the values of fixed ones, by full names.
 
-    What is typed takes the place of the defaults (`hydra.sweeper.params`); a default for an option
-    that the chosen parts do not have, such as averaged.decay with averaged=swa, is left out.
+    Typed options replace the defaults (`hydra.sweeper.params`); a default for an option that the
+    chosen parts do not have, such as averaged.decay with averaged=swa, is left out.
     """
     space: Space
     space, fixed = plugin.create_params_from_overrides(list(arguments))
-    there = {
+    default_texts = {
         name: text
         for name, text in sweeper.params.items()
         if OmegaConf.select(sweeper.config, name) is not None and name not in fixed | space
     }
-    for name in sweeper.params.keys() - there.keys() - fixed.keys() - space.keys():
+    for name in sweeper.params.keys() - default_texts.keys() - fixed.keys() - space.keys():
         print(f"{name} is not searched: the chosen parts do not have it")
-    defaults, _ = plugin.create_params_from_overrides([f"{k}={v}" for k, v in there.items()])
+    defaults, _ = plugin.create_params_from_overrides(
+        [f"{k}={v}" for k, v in default_texts.items()]
+    )
     return {**defaults, **space}, fixed
 
 
 def check(sweeper: Any, space: Space, fixed: Mapping[str, str]) -> None:
-    """Refuse, before any trial, a search of which none could run, or one that has no end.
+    """Refuse, before any trial, a search whose trials could not run or that would not end.
 
     Raises:
-        ConfigError: naming every option that cannot be meant.
+        ConfigError: naming every invalid option.
     """
     numbers = {name: getattr(sweeper, name) for name in ("n_trials", "n_jobs")}
     errors = [
@@ -116,28 +121,28 @@ def check(sweeper: Any, space: Space, fixed: Mapping[str, str]) -> None:
     if errors:
         raise ConfigError("This search cannot run:\n  " + "\n  ".join(errors))
     for values in corners(space):
-        _check_job(job_config(sweeper, words(fixed, Claim(0, values))))
+        _check_job(job_config(sweeper, trial_overrides(fixed, Claim(0, values))))
 
 
-def sampler_of(node: Any) -> dict[str, Any] | None:
-    """What a sampler is, by its target and the values that are not its defaults.
+def sampler_options(node: Any) -> dict[str, Any] | None:
+    """The target of a sampler, and its values that are not defaults.
 
     Args:
         node: `hydra.sweeper.sampler`.
 
     Returns:
-        None for the default one, which studies are not named by.
+        None for the default one, which is not in the names of studies.
     """
-    given, kinds = launch.to_container(node), plugin_config.SamplerConfig.__subclasses__()
-    defaults = next((asdict(k()) for k in kinds if k._target_ == given["_target_"]), {})
-    named = {k: v for k, v in given.items() if k not in defaults or v != defaults[k]}
-    target = given["_target_"]
-    is_default = not named and target == plugin_config.TPESamplerConfig._target_
-    return None if is_default else {"_target_": target, **named}
+    options, kinds = launch.to_container(node), plugin_config.SamplerConfig.__subclasses__()
+    defaults = next((asdict(k()) for k in kinds if k._target_ == options["_target_"]), {})
+    changed = {k: v for k, v in options.items() if k not in defaults or v != defaults[k]}
+    target = options["_target_"]
+    is_default = not changed and target == plugin_config.TPESamplerConfig._target_
+    return None if is_default else {"_target_": target, **changed}
 
 
 def corners(space: Space) -> list[dict[str, Any]]:
-    """Values between which all lies that can be tried: every choice, and both ends of a range."""
+    """Configurations that together have every choice, and both ends of every range."""
     ends = {
         name: list(kind.choices)
         if isinstance(kind, CategoricalDistribution)
@@ -148,7 +153,7 @@ def corners(space: Space) -> list[dict[str, Any]]:
     return [{name: end[i % len(end)] for name, end in ends.items()} for i in range(count)]
 
 
-def words(fixed: Mapping[str, str], claim: Claim) -> tuple[str, ...]:
+def trial_overrides(fixed: Mapping[str, str], claim: Claim) -> tuple[str, ...]:
     """The overrides of a trial."""
     tried = {name: "null" if v is None else v for name, v in claim.values.items()}
     return tuple(f"{name}={value}" for name, value in {**fixed, **tried}.items())
@@ -161,7 +166,7 @@ def job_config(sweeper: Any, overrides: Sequence[str]) -> Any:
 
 
 def open_study(sweeper: Any, name: str, space: Space, folder: Path) -> SharedStudy:
-    """The study, made if there is none of its name.
+    """Open the study, which is created if there is none of its name.
 
     Raises:
         ConfigError: its database cannot be used.
@@ -175,8 +180,8 @@ def open_study(sweeper: Any, name: str, space: Space, folder: Path) -> SharedStu
         raise ConfigError(str(error)) from error
 
 
-def total_of(sweeper: Any, space: Space) -> int:
-    """Trials of the study, of all its workers; of a grid no more than it has points."""
+def num_trials(sweeper: Any, space: Space) -> int:
+    """Number of trials of the study, by all its workers; at most the points of a grid."""
     if not _is_grid(sweeper):
         return sweeper.n_trials
     kinds: Any = space.values()
@@ -203,5 +208,5 @@ def _is_grid(sweeper: Any) -> bool:
     return isinstance(sweeper.sampler, functools.partial) and sweeper.sampler.func is GridSampler
 
 
-def _words(space: Space) -> dict[str, str]:
+def _distribution_texts(space: Space) -> dict[str, str]:
     return {name: str(distribution) for name, distribution in space.items()}

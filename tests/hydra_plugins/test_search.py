@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from hydra.utils import instantiate
 
-from hydra_plugins.isthmus import _searching
+from hydra_plugins.isthmus import _search
 from isthmus import sweeps
 from isthmus.config.launch import ConfigError
 from isthmus.plots import studies
@@ -59,7 +59,7 @@ def search(tmp_path, monkeypatch):
             sweeper.config, sweeper.hydra_context = cfg, SimpleNamespace(config_loader=loader)
             sweeper.launcher = Jobs(tmp_path / sweep, objective)
             typed = [word for word in [*words, *own] if not word.startswith("hydra")]
-            _searching.search(sweeper, typed)
+            _search.search(sweeper, typed)
             return sweeper.launcher.launched, results(tmp_path) if read else None
 
         yield run

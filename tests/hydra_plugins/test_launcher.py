@@ -1,4 +1,4 @@
-from hydra_plugins.isthmus._launching import LedgerLauncher
+from hydra_plugins.isthmus._launcher import LedgerLauncher
 from isthmus import sweeps
 
 WORDS = [["x=1"], ["x=2"], ["x=3"]]
