@@ -24,7 +24,7 @@ def test_the_lock_of_the_tables_is_not_that_of_any_training(tmp_path):
     made = SpawnTree(tmp_path)
     with made.tables_locked():
         for run in (made.parent, made.pretrain, made.child("0ep", 1), made.across("0ep", [1, 2])):
-            with run.locked():
+            with run.lock():
                 pass
         assert Path(tmp_path / "distance" / "run.lock").exists()
 

@@ -93,7 +93,7 @@ def test_a_sweep_over_processes_gives_the_same_files(tmp_path):
         ),
         (["dataset=cifar10", "dataset.root=/nowhere", "optimizer.lr=-1"], "optimizer.lr: must"),
         (["model.freeze=[batch_norm]"], "freeze"),
-        (["snapshots=[9ep]"], "9ep lies after the end of training"),
+        (["snapshots=[9ep]"], "9ep is after the end of training"),
         (["scheduler=linear", "scheduler.warmup=9ep"], "scheduler.warmup"),
         (["runtime.device=toaster"], "runtime.device=toaster"),
         (["optimizer.lr=1e30"], "the loss is"),

@@ -244,7 +244,7 @@ def test_patience_needs_a_validation_split(tmp_path):
 
 
 def test_a_snapshot_after_the_end_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"4ep lies after the end of training, 3ep"):
+    with pytest.raises(ValueError, match=r"4ep is after the end of training, 3ep"):
         trained(tmp_path / "a", snapshots=["4ep"])
 
 
@@ -299,7 +299,7 @@ def test_a_snapshot_after_an_early_stop_is_none_but_no_error(tmp_path):
     trained(tmp_path / "a", recipe, snapshots=["1ep", "49ep"])
     assert run.is_complete(["1ep", "49ep"])
     assert run.snapshots() == [3]
-    with pytest.raises(ValueError, match="51ep lies after the end of training, 50ep"):
+    with pytest.raises(ValueError, match="51ep is after the end of training, 50ep"):
         run.is_complete(["51ep"])
 
 

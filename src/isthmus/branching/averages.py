@@ -110,7 +110,7 @@ class AverageEvaluator:
         folders = results.cells_by_folder(self.tree, self.plan, spawn_step)
         for run, averages in folders.items():
             if results.missing_averages(self.tree, self.plan, spawn_step, run, averages, self.save):
-                with run.locked():
+                with run.lock():
                     self._evaluate(spawn_step, run, averages)
 
     def _evaluate(self, spawn_step: int, run: Run, averages: Sequence[PlannedAverage]) -> None:
@@ -236,7 +236,7 @@ def measure_distances(
         names: of the parameters, without running statistics.
     """
     path = tree.distance(plan.text(spawn_step))
-    with Run(path.parent).locked():
+    with Run(path.parent).lock():
         wanted = results.missing_distances(tree, plan, spawn_step)
         if not wanted:
             return

@@ -136,7 +136,7 @@ class BranchFamily:
             ValueError: the parent stopped early, before a spawn step.
         """
         run = self.tree.parent
-        with run.locked():
+        with run.lock():
             extra = steps.to_iterations(snapshots, plan.iterations_per_epoch, plan.end)
             extra += [plan.end] if to_its_end else []
             self.num_steps += fit(
@@ -182,7 +182,7 @@ class BranchFamily:
             ValueError: an older version trained it in a stack with others.
         """
         run = self.tree.child(plan.text(spawn_step), seed)
-        with run.locked():
+        with run.lock():
             if not self._is_complete(plan, spawn_step, seed):
                 _check_alone(run)
             return fit(

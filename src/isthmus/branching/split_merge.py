@@ -106,9 +106,9 @@ class MergeTrainer:
             if leg in self.legs.done():
                 continue
             self._train(leg)
-            with self.legs.average(leg).locked():
+            with self.legs.average(leg).lock():
                 new = [*self._rows_of_trained(leg), *self._merge(leg)]
-            with Run(self.legs.folder).locked():
+            with Run(self.legs.folder).lock():
                 there = [
                     [row[name] for name in LEG_COLUMNS]
                     for row in branching_results.read_rows(self.legs.table)
@@ -120,7 +120,7 @@ class MergeTrainer:
         """Train the parent and the children of a leg."""
         parent = self.legs.parent(leg)
         if leg > 0:
-            with parent.locked():
+            with parent.lock():
                 begin = partial(self._begin_parent, leg)
                 self.family.num_steps += self._fit(parent, begin, f"leg {leg}: parent")
         missing = [s for s in self.legs.child_seeds if not self.legs.child(leg, s).result.exists()]
@@ -132,7 +132,7 @@ class MergeTrainer:
     def train_child(self, leg: int, seed: int) -> int:
         """Train a child of a leg; returns how many optimizer steps were made."""
         run = self.legs.child(leg, seed)
-        with run.locked():
+        with run.lock():
             return self._fit(run, partial(self._begin_child, leg, seed), f"leg {leg}: child {seed}")
 
     def _fit(self, run: Run, begin: Callable[[], Session], words: str) -> int:

@@ -310,7 +310,7 @@ def measure_missing_lines(
             ends = LineEnds(points, start, end, request.align)
             line = measure_line(ends, known, request, child_seed)
             line["networks"] = [launch.display_path(file.absolute()) for file in files]
-            with run.locked():
+            with run.lock():
                 store.write(pair, line, _about(evaluator, request.splits))
                 line_tables.write_tables(run.folder)
     _complete_tables(run, store)
@@ -318,7 +318,7 @@ def measure_missing_lines(
 
 def _complete_tables(run: Run, store: LineRecords) -> None:
     """Write the tables that do not hold all that is known: of this folder, of the whole study."""
-    with run.locked():
+    with run.lock():
         if not has_tables(run.folder, store.files):  # a job was killed before it had written them
             line_tables.write_tables(run.folder)
     if store.study is not None:

@@ -65,7 +65,7 @@ class Branches:
             ValueError: its mask would empty a layer.
         """
         study, run = self.study, self.study.tree.branch(level, self.branch.folder)
-        with run.locked():
+        with run.lock():
             mask = self._mask(level)
             masks.check_not_empty(mask, f"branch={self.branch.kind}: level {level}")
             origin = study.origin(level, mask)
@@ -160,7 +160,7 @@ class Children:
 
     def _train(self, level: int, seed: int) -> Path:
         study, run = self.study, self.study.tree.child(level, self.folder, seed)
-        with run.locked():
+        with run.lock():
             mask = study.mask(level)
             origin = self._origin(level, mask) | {"child_seed": seed}
             if study.kept_at(level) is not None and not mask_file(run).exists():

@@ -94,7 +94,7 @@ class PruningStudy:
             ValueError: its mask would empty a layer.
         """
         run = self.tree.level(level)
-        with run.locked():
+        with run.lock():
             mask = self._make_mask(level)
             origin = self.origin(level, mask) | self.named(run)
             begin = partial(self.begin, level, mask, origin)

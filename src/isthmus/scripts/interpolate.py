@@ -44,7 +44,7 @@ def main(cfg: DictConfig) -> None:
         if not was_missing:
             log.info("done before: nothing to compute")
         if not launch.is_in_sweep():  # which draws when it ends
-            with run.locked():
+            with run.lock():
                 studies.update_connectivity(run.folder)
         log.info("results in %s", launch.display_path(run.folder))
 
@@ -61,7 +61,7 @@ def between_branches(own: Values, run: store_files.Run, threads: Threads) -> boo
     missing = not lines or not store.has(lines, request)
     missing = missing or not tree.parent.is_complete(own["snapshots"])
     if missing:
-        with locks.folder_unless_error(tree.folder), locks.shared(tree.folder):
+        with locks.folder_unless_error(tree.folder), locks.hold_shared(tree.folder):
             pairs = measure_branches(own, run, tree, threads)
     report(store, [(pair, seed) for pair in pairs for seed in seeds], request)
     return missing
@@ -130,7 +130,7 @@ def over_plane(own: Values, run: store_files.Run, threads: Threads) -> bool:
     """A grid of the plane through three saved networks; whether any point of it was missing."""
     three, others = ([existing(name, f) for f in own[name]] for name in ("plane", "project"))
     request, files = plan.PlaneRequest.of(own), plan.PlaneFiles(run.folder)
-    with run.locked():
+    with run.lock():
         missing = not files.is_done(request, others)
         if missing:
             from isthmus.connectivity import plane

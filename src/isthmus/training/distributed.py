@@ -92,10 +92,10 @@ def lock_run(run: Run, processes: Processes | None) -> Iterator[Run]:
     one writes lasts.
     """
     if processes is None:
-        with run.locked():
+        with run.lock():
             yield run
     elif processes.rank == 0:
-        with run.locked():
+        with run.lock():
             dist.barrier()  # the folder is held
             dist.barrier()  # the others have their copies
             yield run

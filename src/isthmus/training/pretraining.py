@@ -111,7 +111,7 @@ def pretrain(run: Run, make: Callable[[], Session] | None) -> StateDict:
         make: its session, to train it first if that has not been done.
     """
     if make is not None:
-        with run.locked():
+        with run.lock():
             fit(run, make, words="pretraining")
     result = run.read_result()
     assert result is not None  # it was trained before
