@@ -147,7 +147,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_bit_for_bit(parts, tmp_p
         process.kill()
     assert not list(tmp_path.glob("parts/*/*/result.json")), "killed too late to prove anything"
     done = run("train.py", *arguments, "output_dir=parts", cwd=tmp_path)
-    assert "going on from" in done.stdout
+    assert "resuming from" in done.stdout
 
     whole, parted = only(tmp_path, "whole/*/*"), only(tmp_path, "parts/*/*")
     files = sorted(file.name for file in whole.glob("weights/*"))

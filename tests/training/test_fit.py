@@ -421,7 +421,7 @@ def test_a_run_that_has_reached_the_end_is_not_trained_again(tmp_path):
 def test_an_error_of_one_of_several_trainings_says_of_which(tmp_path):
     recipe = toys.recipe(optimizer=lambda parameters: sgd(parameters, lr=1e30))
     with pytest.raises(FloatingPointError, match=r"^child 2 of 1ep: the .*loss is .* at step"):
-        trained(tmp_path / "a", recipe, words="child 2 of 1ep")
+        trained(tmp_path / "a", recipe, label="child 2 of 1ep")
 
 
 @pytest.mark.parametrize("has_state", [True, False])

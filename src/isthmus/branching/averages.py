@@ -184,7 +184,7 @@ class AverageEvaluator:
     def _make(self, spawn_step: int, cell: Cell) -> StateDict:
         """The weights of one cell, on the evaluator's device."""
         mean, last = self._mean(spawn_step, cell.average, cell.model)
-        return self.evaluator.combined(mean, last, cell.bn)
+        return self.evaluator.with_bn_statistics(mean, last, cell.bn)
 
     def _mean(
         self, spawn_step: int, average: PlannedAverage, model: str

@@ -140,7 +140,7 @@ class MergeTrainer:
         if run.is_complete(None):
             return 0
         session, predictions = begin(), self.family.save_predictions
-        return fit(run, lambda: session, [session.end], predictions, words=words)
+        return fit(run, lambda: session, [session.end], predictions, label=words)
 
     def _begin_parent(self, leg: int) -> Session:
         session = self._session(leg, "parent")
@@ -183,7 +183,9 @@ class MergeTrainer:
                 continue
             if self.legs.bn == "reset" and batch_norm.has_batch_norm(evaluator.model):
                 weights = evaluator.load(run.weights(result["iteration"]))
-                table = evaluator.table({role: evaluator.combined(weights, weights, "reset")})[role]
+                table = evaluator.table(
+                    {role: evaluator.with_bn_statistics(weights, weights, "reset")}
+                )[role]
             rows += leg_rows(leg, (role, seed), size, self.legs.bn, table)
         return rows
 
@@ -196,7 +198,7 @@ class MergeTrainer:
         files = [child.weights(i) for child, i in zip(runs, iterations, strict=True)]
         last, metadata = evaluator.load(files[-1]), load_metadata(files[-1])
         mean = state_dicts.mean(map(evaluator.load, files), [1.0] * len(files))
-        weights = evaluator.combined(mean, last, self.legs.bn)
+        weights = evaluator.with_bn_statistics(mean, last, self.legs.bn)
         metadata.pop("child_seed", None)
         save_weights(run.weights(iterations[-1]), weights, metadata | {"bn": self.legs.bn})
         state_files = [child.snapshot_state(i) for child, i in zip(runs, iterations, strict=True)]

@@ -125,7 +125,9 @@ class RepairedLine:
     @cached_property
     def _ends(self) -> tuple[StateDict, StateDict]:
         """Both ends as all points are treated, on the device."""
-        start, end = (self.points.evaluator.combined(n, n, "reset") for n in (self.start, self.end))
+        start, end = (
+            self.points.evaluator.with_bn_statistics(n, n, "reset") for n in (self.start, self.end)
+        )
         return start, end
 
     @cached_property

@@ -94,7 +94,7 @@ class Branches:
         first = 0 if options["start_at"] != "rewind" else starts.plan.rewind
         if self.branch.kind == "randomly_reinitialize":
             seeds = starts.seeds.initialization, "randomly_reinitialize", options["seed"]
-            weights = starts.session.initialized(rng.derive(*seeds))
+            weights = starts.session.initial_weights(rng.derive(*seeds))
             return starts.fresh(weights, first, mask, origin)
         others = options["strategy"] != "identity"  # places than those that the level was pruned in
         if options["start_at"] == "rewind":

@@ -106,7 +106,7 @@ class PruningStudy:
         self, run: Run, begin: Callable[[], Session], words: str, kept: Snapshots = None
     ) -> None:
         """Train a run of the tree, whose folder is held, if that has not been done."""
-        self.num_steps += fit(run, begin, kept, self.save_predictions, words=words)
+        self.num_steps += fit(run, begin, kept, self.save_predictions, label=words)
 
     def mask(self, level: int) -> Mask:
         """The mask of a level that is there.
