@@ -149,7 +149,7 @@ def ours(model: str, images: DataSet, steps: int, **how: object) -> Callable[[],
     def run() -> None:
         end = session.training.iteration + steps
         loop.train(session.training, session.batches, end, callbacks)
-        session.training.settle()
+        session.training.check_losses()
 
     return run
 

@@ -27,7 +27,7 @@ def test_a_folder_that_is_held_by_another_job_stays_after_an_error(tmp_path):
     folder = tmp_path / "spawn_0123456789" / "seed_1"
     folder.mkdir(parents=True)
     with (
-        locks.shared(folder),
+        locks.hold_shared(folder),
         pytest.raises(ValueError, match="^no$"),
         locks.folder_unless_error(folder),
     ):

@@ -51,7 +51,7 @@ def test_leftovers_are_removed_only_where_the_lock_says(tmp_path):
 def test_a_folder_that_is_shared_can_be_shared_again_and_not_be_held_alone(tmp_path):
     pytest.importorskip("fcntl")
     alone = FileLock(tmp_path / locks.NAME, blocking=False)
-    with locks.shared(tmp_path), locks.shared(tmp_path), pytest.raises(Timeout):
+    with locks.hold_shared(tmp_path), locks.hold_shared(tmp_path), pytest.raises(Timeout):
         alone.acquire()
     with alone:
         pass
@@ -72,7 +72,7 @@ def test_a_job_that_is_killed_shares_no_longer(tmp_path):
 
 
 def share(folder, started):
-    with locks.shared(folder):
+    with locks.hold_shared(folder):
         started.set()
         threading.Event().wait()
 
@@ -81,14 +81,14 @@ def test_a_file_system_that_locks_as_nfs_does_takes_both_kinds_of_lock(tmp_path,
     """NFS makes `flock` a lock of a range: shared ones need a file to read, others one to write."""
     fcntl = pytest.importorskip("fcntl")
     monkeypatch.setattr(fcntl, "flock", fcntl.lockf)
-    with locks.shared(tmp_path), locks.shared(tmp_path):
+    with locks.hold_shared(tmp_path), locks.hold_shared(tmp_path):
         pass
     with locks.exclusive(tmp_path, []):
         pass
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EBADF])
-@pytest.mark.parametrize("lock", [locks.shared, lambda folder: locks.exclusive(folder, [])])
+@pytest.mark.parametrize("lock", [locks.hold_shared, lambda folder: locks.exclusive(folder, [])])
 def test_where_there_are_no_locks_a_job_goes_on_and_says_what_follows(
     tmp_path, monkeypatch, caplog, number, lock
 ):
@@ -111,6 +111,6 @@ def test_another_error_of_a_lock_is_raised_with_its_file(tmp_path, monkeypatch):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(fcntl, "flock", flock)
-    with pytest.raises(OSError) as failure, locks.shared(tmp_path):
+    with pytest.raises(OSError) as failure, locks.hold_shared(tmp_path):
         pass
     assert failure.value.filename == str(tmp_path / locks.NAME)

@@ -63,7 +63,7 @@ def test_a_run_with_result_is_complete_once_it_has_the_snapshots_asked_for(tmp_p
 def test_a_snapshot_after_the_end_of_a_finished_run_is_refused(tmp_path):
     run = Run(tmp_path)
     files.write_json(run.result, {"iteration": 30, "end": 30, "iterations_per_epoch": 10})
-    with pytest.raises(ValueError, match=r"4ep lies after the end of training, 3ep \(30 iter"):
+    with pytest.raises(ValueError, match=r"4ep is after the end of training, 3ep \(30 iter"):
         run.is_complete(["4ep"])
 
 
@@ -329,7 +329,7 @@ def test_a_full_disk_leaves_the_old_state(tmp_path, monkeypatch):
 
 
 def test_a_failed_job_lets_go(tmp_path):
-    with pytest.raises(ValueError, match="of the job"), Run(tmp_path).locked():
+    with pytest.raises(ValueError, match="of the job"), Run(tmp_path).lock():
         raise ValueError("of the job")
     with FileLock(tmp_path / "run.lock", timeout=0):
         pass
@@ -344,7 +344,7 @@ def test_whoever_holds_a_run_first_removes_what_a_killed_job_left(tmp_path):
     (tmp_path / "child" / "weights").mkdir(parents=True)
     (tmp_path / "child" / "weights" / ".step_3.safetensors.123.tmp").write_bytes(b"in work")
     (tmp_path / ".hydra").mkdir()
-    with run.locked():
+    with run.lock():
         left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
     assert left == {
         ".hydra",
@@ -403,7 +403,7 @@ def test_snapshots_may_be_asked_for_up_to_a_later_end(tmp_path):
     assert run.missing_snapshots(["1ep", "5ep"], 50) == []  # not reached, so not to be replayed
     assert run.missing_snapshots(["3ep"], 10) == [30]  # an earlier end takes nothing back
     assert run.missing_snapshots("every", 50) == [0, 20, 30]
-    with pytest.raises(ValueError, match=r"6ep lies after the end of training, 5ep"):
+    with pytest.raises(ValueError, match=r"6ep is after the end of training, 5ep"):
         run.missing_snapshots(["6ep"], 50)
 
 

@@ -55,7 +55,7 @@ def test_two_processes_train_what_one_trains_and_go_on_after_a_kill(alone, tmp_p
     second = started(*SMALL, LENGTH, cwd=tmp_path)
     output, _ = second.communicate(timeout=300)
     assert second.returncode == 0, output
-    assert output.count("going on from") == output.count("results in") == 1, output
+    assert output.count("resuming from") == output.count("results in") == 1, output
     folder = only(tmp_path, "outputs/train_*/seed_1")
     assert folder.parent.name == alone.parent.name
     found, expected = (json.loads((path / "result.json").read_text()) for path in (folder, alone))

@@ -134,9 +134,9 @@ def test_an_only_child_has_no_average_across():
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"spawn_steps": ["4ep"]}, r"^spawn_steps: 4ep lies after the end .* 3ep \(9 iterations\)"),
-        ({"spawn_step": "10it"}, r"^spawn_step: 10it lies after the end of training, 3ep"),
-        ({"child_length": "1ep", "child_steps": ["4it"]}, r"^child_steps: 4it lies after .* 1ep"),
+        ({"spawn_steps": ["4ep"]}, r"^spawn_steps: 4ep is after the end .* 3ep \(9 iterations\)"),
+        ({"spawn_step": "10it"}, r"^spawn_step: 10it is after the end of training, 3ep"),
+        ({"child_length": "1ep", "child_steps": ["4it"]}, r"^child_steps: 4it is after .* 1ep"),
         ({"only": 1}, r"^only=1: must be from 0 to 0$"),
         ({"only": -1}, r"^only=-1: must be from 0 to 0$"),
         ({"spawn_steps": "log", "only": 8}, r"^only=8: must be from 0 to 7$"),

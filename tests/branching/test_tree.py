@@ -29,7 +29,7 @@ def test_the_lock_of_the_tables_is_not_that_of_any_training(tmp_path):
             made.child("0ep", 1),
             made.average_across("0ep", [1, 2]),
         ):
-            with run.locked():
+            with run.lock():
                 pass
         assert Path(tmp_path / "distance" / "run.lock").exists()
 

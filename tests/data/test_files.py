@@ -54,9 +54,9 @@ def test_splits_of_different_classes_are_refused_naming_them(tmp_path):
     made.write_folder(tmp_path)
     made.write_image(tmp_path / "test" / "emu" / "0.png")
     train, test = (image_folder.list_images(tmp_path, part) for part in ("train", "test"))
-    image_folder.same_classes(train, train, "train")
+    image_folder.check_same_classes(train, train, "train")
     with pytest.raises(ValueError, match="train and test have different classes: .* has emu"):
-        image_folder.same_classes(train, test, "test")
+        image_folder.check_same_classes(train, test, "test")
 
 
 def test_a_fingerprint_depends_on_names_and_sizes_alone(tmp_path):
@@ -94,7 +94,7 @@ def test_a_folder_without_its_parts_is_named_with_what_it_has(tmp_path):
     message = f"no train/ and val/ in {tmp_path}, which has test; name the folder with dataset.root"
     with pytest.raises(FileNotFoundError, match=message):
         image_folder.locate_folder(str(tmp_path), "", ("train", "val"))
-    with pytest.raises(ValueError, match="root: must be the folder that the images lie in"):
+    with pytest.raises(ValueError, match="root: must be the folder that has the images"):
         image_folder.locate_folder(None, "", ("train",))
 
 

@@ -89,8 +89,8 @@ def test_a_folder_of_one_class_and_one_image_is_a_data_set(tmp_path):
     ("name", "value", "message"),
     [
         ("image_size", 0, "must be at least 1, or null, got 0"),
-        ("mean", [0.5], r"must be 3 numbers, one a channel, got \[0.5\]"),
-        ("std", [0.5, 0.5], r"must be 3 positive numbers, one a channel, got \[0.5, 0.5\]"),
+        ("mean", [0.5], r"must be 3 numbers, one per channel, got \[0.5\]"),
+        ("std", [0.5, 0.5], r"must be 3 positive numbers, one per channel, got \[0.5, 0.5\]"),
         ("std", [0.5, 0.5, 0.0], "must be 3 positive numbers"),
         ("val_fraction", 2, r"must be in \[0, 1\), got 2"),
     ],

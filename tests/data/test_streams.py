@@ -128,7 +128,7 @@ def test_an_image_is_augmented_by_seed_epoch_and_index_alone(data):
 
 
 def test_other_seeds_need_no_other_stream(data):
-    other = batches_of(data).seeded(order_seed=7, augmentation_seed=8)
+    other = batches_of(data).with_seeds(order_seed=7, augmentation_seed=8)
     expected = joined(batches_of(data, seeds=(7, 8)).epoch(1))
     assert all(map(torch.equal, joined(other.epoch(1)), expected))
 

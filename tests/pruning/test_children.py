@@ -103,7 +103,7 @@ def test_every_network_of_a_child_is_sparse_and_names_its_mask(made):
             assert len(files) == 4  # plain, two averages, best
             for file in files:
                 assert_sparse(store_files.load_weights(file)[0], of_level)
-            constraint = masked_training.masking_of_file(str(run.weights(9)))
+            constraint = masked_training.masking_from_file(str(run.weights(9)))
             model = made.starts.session.model
             model.load_state_dict(made.starts.initial)
             constraint(model).on_weights()

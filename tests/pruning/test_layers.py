@@ -46,7 +46,7 @@ def test_resnet20_has_the_weights_of_the_paper():
     ids=lambda value: type(value).__name__,
 )
 def test_the_output_layer_is_ignored_by_default_but_not_in_resnets(model, ignored):
-    assert masks.prunable_layers(model).ignored(None) == ignored
+    assert masks.prunable_layers(model).ignored_layers(None) == ignored
 
 
 def test_a_shared_weight_counts_once():
@@ -67,13 +67,13 @@ def test_a_shared_weight_counts_once():
     ],
 )
 def test_names_and_patterns_of_layers_or_parameters_are_ignored(patterns, expected):
-    assert masks.prunable_layers(MLP((4,), 3)).ignored(patterns) == expected
+    assert masks.prunable_layers(MLP((4,), 3)).ignored_layers(patterns) == expected
 
 
 def test_a_pattern_that_matches_nothing_is_named():
     message = "^ignore: 'fc' matches no layer; there are hidden.0.weight, hidden.1.weight, output.w"
     with pytest.raises(ValueError, match=message):
-        masks.prunable_layers(MLP((4,), 3)).ignored(["output", "fc"])
+        masks.prunable_layers(MLP((4,), 3)).ignored_layers(["output", "fc"])
 
 
 @pytest.mark.parametrize(
@@ -86,4 +86,4 @@ def test_a_pattern_that_matches_nothing_is_named():
 )
 def test_nothing_left_to_prune_is_refused(model, patterns, message):
     with pytest.raises(ValueError, match=f"^ignore: {message}"):
-        masks.prunable_layers(model).ignored(patterns)
+        masks.prunable_layers(model).ignored_layers(patterns)

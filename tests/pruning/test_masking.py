@@ -35,8 +35,8 @@ def sparse(recipe=None, share=0.6, runtime=None):
     """A session of toys that is kept sparse, and its mask."""
     session = Session(recipe or toys.recipe(), toys.data(), toys.SEEDS, runtime or toys.RUNTIME)
     mask = some_mask(session.model, share)
-    session.constrain(lambda model: Masking(model, mask))
-    session.restart(toys.SEEDS, session.initialized(1))
+    session.set_constraint(lambda model: Masking(model, mask))
+    session.restart(toys.SEEDS, session.initial_weights(1))
     return session, mask
 
 
@@ -171,27 +171,27 @@ def ticket(folder, named=True):
 def test_weights_say_what_keeps_them_sparse(tmp_path):
     path, mask = ticket(tmp_path)
     model = toys.Small((2, 4, 4), 3)
-    masked_training.masking_of_file(str(path))(model).on_weights()
+    masked_training.masking_from_file(str(path))(model).on_weights()
     assert_sparse(model.state_dict(), mask)
     other = toys.Small((2, 4, 4), 5)
-    masked_training.masking_of_file(str(path))(other).on_weights()
+    masked_training.masking_from_file(str(path))(other).on_weights()
     assert_sparse(other.state_dict(), {"conv.weight": mask["conv.weight"]})
     assert other.output.weight.all()
 
 
 def test_nothing_keeps_dense_weights_sparse(tmp_path):
-    assert masked_training.masking_of_file(None) is None
-    assert masked_training.masking_of_file(str(ticket(tmp_path, named=False)[0])) is None
+    assert masked_training.masking_from_file(None) is None
+    assert masked_training.masking_from_file(str(ticket(tmp_path, named=False)[0])) is None
 
 
 def test_a_mask_that_is_gone_or_another_one_is_named(tmp_path):
     path, mask = ticket(tmp_path)
     masks.save_mask(tmp_path / "mask.safetensors", {n: ~m for n, m in mask.items()}, {})
     with pytest.raises(ValueError, match="mask.safetensors is not the mask that .*step_9"):
-        masked_training.masking_of_file(str(path))
+        masked_training.masking_from_file(str(path))
     (tmp_path / "mask.safetensors").unlink()
     with pytest.raises(FileNotFoundError, match="no checkpoint .*mask.safetensors"):
-        masked_training.masking_of_file(str(path))
+        masked_training.masking_from_file(str(path))
 
 
 @pytest.mark.parametrize("name", ["/etc/passwd", "../../mask.safetensors", "..", "a/b", ""])
@@ -200,7 +200,7 @@ def test_weights_name_no_mask_outside_of_their_run(tmp_path, name):
     weights, metadata = store_files.load_weights(path)
     store_files.save_weights(path, weights, metadata | {"mask": {"file": name, "digest": "0"}})
     with pytest.raises(ValueError, match="step_9.safetensors: its mask: "):
-        masked_training.masking_of_file(str(path))
+        masked_training.masking_from_file(str(path))
 
 
 def test_a_mean_of_networks_with_one_mask_keeps_its_zeros_exactly(tmp_path):

@@ -80,7 +80,7 @@ def changed(model):
 
 def test_combined_weights_keep_the_statistics_of_the_last_network(model):
     weights, last = changed(model)
-    found = evaluator(model).combined(weights, last, "keep")
+    found = evaluator(model).with_bn_statistics(weights, last, "keep")
     for name, tensor in found.items():
         statistic = name in ("bn.running_mean", "bn.running_var", "bn.num_batches_tracked")
         assert torch.equal(tensor, last[name] if statistic else weights[name])
@@ -89,8 +89,8 @@ def test_combined_weights_keep_the_statistics_of_the_last_network(model):
 def test_combined_weights_are_as_they_are_or_have_statistics_reset(model):
     weights, last = changed(model)
     holder = evaluator(model)
-    assert toys.equal(dict(holder.combined(weights, last, "average")), weights)
-    reset = holder.combined(weights, last, "reset")
+    assert toys.equal(dict(holder.with_bn_statistics(weights, last, "average")), weights)
+    reset = holder.with_bn_statistics(weights, last, "reset")
     assert toys.equal(dict(reset), dict(holder.reset_batch_norm(weights)))
     assert not torch.equal(reset["bn.running_mean"], weights["bn.running_mean"])
 
@@ -98,7 +98,7 @@ def test_combined_weights_are_as_they_are_or_have_statistics_reset(model):
 @pytest.mark.parametrize("bn", ["reset", "average", "keep"])
 def test_combining_leaves_the_networks_as_they_are(model, bn):
     weights, last = changed(model)
-    evaluator(model).combined(weights, last, bn)
+    evaluator(model).with_bn_statistics(weights, last, bn)
     again, last_again = changed(model)
     assert toys.equal(weights, again) and toys.equal(last, last_again)
 
@@ -107,7 +107,7 @@ def test_combining_leaves_the_networks_as_they_are(model, bn):
 def test_without_batch_norm_combined_weights_are_as_they_are(bn):
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32, 3))
     weights = state_dicts.copy(model.state_dict())
-    assert toys.equal(dict(evaluator(model).combined(weights, weights, bn)), weights)
+    assert toys.equal(dict(evaluator(model).with_bn_statistics(weights, weights, bn)), weights)
 
 
 def test_batches_of_a_split_are_its_normalized_images_again_and_again(model):

@@ -244,7 +244,7 @@ def test_patience_needs_a_validation_split(tmp_path):
 
 
 def test_a_snapshot_after_the_end_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"4ep lies after the end of training, 3ep"):
+    with pytest.raises(ValueError, match=r"4ep is after the end of training, 3ep"):
         trained(tmp_path / "a", snapshots=["4ep"])
 
 
@@ -299,7 +299,7 @@ def test_a_snapshot_after_an_early_stop_is_none_but_no_error(tmp_path):
     trained(tmp_path / "a", recipe, snapshots=["1ep", "49ep"])
     assert run.is_complete(["1ep", "49ep"])
     assert run.snapshots() == [3]
-    with pytest.raises(ValueError, match="51ep lies after the end of training, 50ep"):
+    with pytest.raises(ValueError, match="51ep is after the end of training, 50ep"):
         run.is_complete(["51ep"])
 
 
@@ -421,7 +421,7 @@ def test_a_run_that_has_reached_the_end_is_not_trained_again(tmp_path):
 def test_an_error_of_one_of_several_trainings_says_of_which(tmp_path):
     recipe = toys.recipe(optimizer=lambda parameters: sgd(parameters, lr=1e30))
     with pytest.raises(FloatingPointError, match=r"^child 2 of 1ep: the .*loss is .* at step"):
-        trained(tmp_path / "a", recipe, words="child 2 of 1ep")
+        trained(tmp_path / "a", recipe, label="child 2 of 1ep")
 
 
 @pytest.mark.parametrize("has_state", [True, False])

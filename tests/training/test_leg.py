@@ -66,8 +66,8 @@ def test_a_leg_that_goes_on_says_which_one_it_is(tmp_path, caplog):
     (tmp_path / "a").mkdir()
     state = trained(first).state()
     (tmp_path / "a").rename(tmp_path / "b")
-    TrainingRun(Run(tmp_path / "b"), session(), words="child 2 of 1ep").begin(state)
-    assert caplog.messages == ["child 2 of 1ep: going on from 1ep"]
+    TrainingRun(Run(tmp_path / "b"), session(), label="child 2 of 1ep").begin(state)
+    assert caplog.messages == ["child 2 of 1ep: resuming from 1ep"]
 
 
 def test_the_summary_has_what_a_member_of_a_study_is(tmp_path):

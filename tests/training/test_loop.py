@@ -64,14 +64,14 @@ def test_going_on_from_a_state_equals_not_having_stopped():
 
     first = training(dropout=0.5)
     train(first, FixedBatches(), 5, [])
-    first.settle()
+    first.check_losses()
     second = training(dropout=0.5)
     second.model.load_state_dict(first.model.state_dict())
     second.load_state_dict(first.state_dict())
     train(second, FixedBatches(), 9, [])
     assert torch.equal(weights(whole), weights(second))
-    whole.settle()
-    second.settle()
+    whole.check_losses()
+    second.check_losses()
     assert whole.state_dict()["running"] == second.state_dict()["running"]
 
 
@@ -88,7 +88,7 @@ def test_dropout_depends_on_its_seed_and_on_nothing_drawn_elsewhere():
 def test_a_leg_has_its_own_learning_rate_after_loading_a_state():
     first = training(lr=0.1)
     train(first, FixedBatches(), 2, [])
-    first.settle()
+    first.check_losses()
     leg = training(lr=0.025)
     leg.load_state_dict(first.state_dict())
     assert leg.lr() == 0.025
@@ -99,7 +99,12 @@ def test_a_leg_has_its_own_learning_rate_after_loading_a_state():
 def test_running_means_are_those_of_the_examples_of_the_epoch():
     seen = []
     measured = training(lr=1e-12)  # the network stays as it is
-    train(measured, FixedBatches(), 6, [Callback(loop.at_iterations([3, 6]), lambda t: t.settle())])
+    train(
+        measured,
+        FixedBatches(),
+        6,
+        [Callback(loop.at_iterations([3, 6]), lambda t: t.check_losses())],
+    )
     model = measured.model
     with torch.no_grad():
         seen = model(INPUTS)
@@ -112,7 +117,7 @@ def test_running_means_are_those_of_the_examples_of_the_epoch():
 def test_a_loss_that_is_not_finite_stops_and_names_its_step():
     broken = training()
     poison = Callback(loop.at_iterations([4]), lambda t: t.model[0].weight.data.fill_(float("nan")))
-    look = Callback(loop.at_iterations([6]), lambda t: t.settle())
+    look = Callback(loop.at_iterations([6]), lambda t: t.check_losses())
     with pytest.raises(FloatingPointError, match=r"loss is nan at step 1ep1it \(iteration 4\)"):
         train(broken, FixedBatches(), 9, [poison, look])
 

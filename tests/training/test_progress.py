@@ -13,7 +13,7 @@ def test_without_a_terminal_each_epoch_is_a_line_of_the_log(caplog):
     progress = Progress(training, 8, report, bar=True)
     training.iteration = 4
     progress.advance()
-    progress.tell()
+    progress.show()
     training.iteration = 6  # the end: in an epoch
     progress.close()
     assert caplog.messages == ["1ep  train loss 0.5", "1ep2it  train loss 0.5"]
@@ -26,7 +26,7 @@ def test_on_a_terminal_the_bar_shows_the_numbers(monkeypatch, capsys):
     progress = Progress(training, 8, report, bar=True)
     assert (progress.bar.n, progress.bar.total) == (2, 8)
     progress.advance()
-    progress.tell()
+    progress.show()
     progress.close()
     assert "train loss 0.5" in capsys.readouterr().err
 
@@ -35,10 +35,10 @@ def test_one_among_many_trainings_is_named_and_told_of_at_its_end(caplog):
     caplog.set_level(logging.INFO)
     report = SimpleNamespace(summary="train loss 0.5")
     training = SimpleNamespace(iteration=0, iterations_per_epoch=4)
-    progress = Progress(training, 8, report, bar=True, words="child 2 of 1ep")
+    progress = Progress(training, 8, report, bar=True, label="child 2 of 1ep")
     for iteration in (4, 8):
         training.iteration = iteration
-        progress.tell()
+        progress.show()
     assert caplog.messages == ["child 2 of 1ep: 2ep  train loss 0.5"]
 
 

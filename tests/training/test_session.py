@@ -141,14 +141,14 @@ def test_a_constraint_holds_from_the_beginning_and_in_averages():
 
 def test_a_constraint_is_changed_by_the_next_restart():
     made = session()
-    weights = made.initialized(1)
+    weights = made.initial_weights(1)
     assert toys.equal(weights, made.model.state_dict())
-    assert not toys.equal(weights, made.initialized(2))
-    made.constrain(lambda model: Bounded(model, 0.01))
+    assert not toys.equal(weights, made.initial_weights(2))
+    made.set_constraint(lambda model: Bounded(model, 0.01))
     assert made.training.constraint is None
     made.restart(toys.SEEDS, weights)
     assert largest(made.model) == pytest.approx(0.01)
-    made.constrain(None)
+    made.set_constraint(None)
     made.restart(toys.SEEDS, weights)
     assert made.training.constraint is None and toys.equal(weights, made.model.state_dict())
 

@@ -93,7 +93,7 @@ def test_nothing_is_called_where_nothing_is_asked_for(tmp_path):
 
 
 def test_a_moment_after_the_end_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="9ep lies after the end of training"):
+    with pytest.raises(ValueError, match="9ep is after the end of training"):
         DiagnosticsRequest(steps=["9ep"]).callbacks(
             1, session(), Metrics(tmp_path / "m.csv", None, 3)
         )

@@ -64,7 +64,7 @@ def test_the_mean_of_two_networks_is_evaluated_as_any_other(name):
 def test_residual_networks_train(name, make):
     made = session(name, partial(ResNetCifar, depth=8, width=4), make)
     train(made.training, made.batches, 3, [])
-    made.training.settle()
+    made.training.check_losses()
 
 
 def test_all_options_are_looked_at():

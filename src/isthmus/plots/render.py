@@ -34,6 +34,23 @@ from isthmus.plots.runs import TrainingRuns
 Make = Callable[[], Drawing]
 Draw = Callable[[pd.DataFrame], Figure]
 
+# By name: the function that makes the table of a figure, and the one that draws it.
+METRICS_FIGURES: dict[str, tuple[Callable[..., pd.DataFrame], Draw]] = {
+    "ema_study": (plots_epochs.ema_study_table, plots_epochs.draw_ema_study),
+    "weight_difference": (plots_epochs.weight_difference_table, plots_epochs.draw_epochs),
+}
+PREDICTIONS_FIGURES: dict[str, tuple[Callable[..., pd.DataFrame], Draw]] = {
+    "stability": (predictions.stability_table, plots_epochs.draw_epochs),
+    "mismatch": (predictions.mismatch_table, predictions.draw_histogram),
+    "mismatch_over_time": (predictions.mismatch_over_time_table, plots_epochs.draw_epochs),
+    "misclassification": (predictions.misclassification_table, predictions.draw_histogram),
+    "misclassification_over_time": (
+        predictions.misclassification_over_time_table,
+        plots_epochs.draw_epochs,
+    ),
+    "persistence_barcode": (persistence.persistence_table, persistence.draw_persistence),
+}
+
 
 @dataclass(frozen=True, eq=False)
 class TrainingFigureOptions:
@@ -53,25 +70,12 @@ class TrainingFigureOptions:
 
 def training_figures(study: TrainingRuns, asked: TrainingFigureOptions) -> dict[str, Make]:
     """What makes each figure, by its name; a figure is made only when its function is called."""
-    of_metrics = {
-        "ema_study": (plots_epochs.ema_study_table, plots_epochs.draw_ema_study),
-        "weight_difference": (plots_epochs.weight_difference_table, plots_epochs.draw_epochs),
-    }
-    over_time, histogram = plots_epochs.draw_epochs, predictions.draw_histogram
-    of_predictions = {
-        "stability": (predictions.stability_table, over_time),
-        "mismatch": (predictions.mismatch_table, histogram),
-        "mismatch_over_time": (predictions.mismatch_over_time_table, over_time),
-        "misclassification": (predictions.misclassification_table, histogram),
-        "misclassification_over_time": (predictions.misclassification_over_time_table, over_time),
-        "persistence_barcode": (persistence.persistence_table, persistence.draw_persistence),
-    }
     found: dict[str, Make] = {}
-    for name, pair in of_metrics.items():
-        found[name] = partial(_metrics_drawing, name, *pair, study)
+    for name, (table, draw) in METRICS_FIGURES.items():
+        found[name] = partial(_metrics_drawing, name, table, draw, study)
     for name, along in (("schedule_decay_table", "scheduler"), ("lr_table", "optimizer.lr")):
         found[name] = partial(_of_table, name, study, along)
-    for name, (table, draw) in of_predictions.items():
+    for name, (table, draw) in PREDICTIONS_FIGURES.items():
         found[name] = partial(_predictions_drawing, name, table, draw, study, asked.epochs)
     if asked.images is not None:
         found["persistence_images"] = partial(_of_images, study, asked.images, asked.epochs)
@@ -88,12 +92,18 @@ def worth_drawing(study: TrainingRuns, names: list[str]) -> Iterator[str]:
             yield name
 
 
-def _metrics_drawing(name: str, table: Any, draw: Draw, study: TrainingRuns) -> Drawing:
+def _metrics_drawing(
+    name: str, table: Callable[..., pd.DataFrame], draw: Draw, study: TrainingRuns
+) -> Drawing:
     return Drawing(name, table(study.metrics), draw)
 
 
 def _predictions_drawing(
-    name: str, table: Any, draw: Draw, study: TrainingRuns, epochs: Range
+    name: str,
+    table: Callable[..., pd.DataFrame],
+    draw: Draw,
+    study: TrainingRuns,
+    epochs: Range,
 ) -> Drawing:
     return Drawing(name, table(study.predictions, epochs), draw)
 

@@ -170,7 +170,7 @@ def restart_session(
         constraint: what keeps pruned weights at 0; None in a dense network.
         origin: what is saved with the weights.
     """
-    session.constrain(constraint)
+    session.set_constraint(constraint)
     session.restart(seeds, weights, origin=origin)
     session.training.iteration = iteration
     return session

@@ -94,7 +94,7 @@ class PruningStudy:
             ValueError: its mask would empty a layer.
         """
         run = self.tree.level(level)
-        with run.locked():
+        with run.lock():
             mask = self._make_mask(level)
             origin = self.origin(level, mask) | self.mask_reference(run)
             begin = partial(self.begin, level, mask, origin)
@@ -106,7 +106,7 @@ class PruningStudy:
         self, run: Run, begin: Callable[[], Session], words: str, kept: Snapshots = None
     ) -> None:
         """Train a run of the tree unless it is complete; the caller holds its folder's lock."""
-        self.num_steps += fit(run, begin, kept, self.save_predictions, words=words)
+        self.num_steps += fit(run, begin, kept, self.save_predictions, label=words)
 
     def mask(self, level: int) -> Mask:
         """The mask of a completed level.

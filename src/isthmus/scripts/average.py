@@ -24,7 +24,7 @@ def main(cfg: DictConfig) -> None:
         files = checkpoints.find_files(options["checkpoints"], options["run"], options["steps"])
         files = checkpoints.select_files(files, cfg.method, options)
         digests = checkpoints.file_digests(files)
-        with run.locked():
+        with run.lock():
             if checkpoints.is_done(run, digests):
                 log.info("results are complete; nothing to compute")
                 launch.compare_threads(cfg, run.read_result())

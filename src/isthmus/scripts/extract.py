@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> None:
         clustering = store_files.Run(
             study.folder / f"clustering_{naming.clustering_name(extraction_values(cfg))}"
         )
-        with study.locked():
+        with study.lock():
             if clustering.read_result() is not None and reconstruction_file(clustering).exists():
                 log.info("results are complete; nothing to compute")
                 launch.compare_threads(cfg, clustering.read_result())

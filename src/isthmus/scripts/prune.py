@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> None:
     with launch.job(cfg):
         tree, request = PruningTree(launch.job_folder()), make_request(cfg)
         others = results.find_studies(launch.to_container(cfg.compare))
-        with locks.shared(tree.folder):
+        with locks.hold_shared(tree.folder):
             try:
                 if is_done(cfg, tree, request):
                     log.info("results are complete; nothing to compute")

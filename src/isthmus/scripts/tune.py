@@ -42,7 +42,7 @@ def train(cfg: DictConfig, run: Run) -> None:
     seeds, snapshots = launch.seeds(cfg), launch.to_container(cfg.snapshots)
     recipe, runtime = Recipe(**launch.recipe(launch.training(cfg))), Runtime(**launch.runtime(cfg))
     recipe.check()
-    with run.locked():
+    with run.lock():
         data = launch.load_data(launch.to_container(cfg.dataset), seeds.pop("label_noise"))
         make = partial(Session, recipe, data, Seeds(**seeds), runtime)
         fit(run, make, snapshots, cfg.save_predictions)
