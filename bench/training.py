@@ -30,7 +30,7 @@ from isthmus.models.mlp import MLP
 from isthmus.models.resnet_cifar import ResNetCifar
 from isthmus.training import loop
 from isthmus.training.optimizers import sgd
-from isthmus.training.recipe import Recipe, Runtime, Seeds
+from isthmus.training.recipe import Recipe, Runtime, StreamSeeds
 from isthmus.training.schedulers import Constant
 from isthmus.training.session import Session
 
@@ -139,7 +139,7 @@ def ours(model: str, images: DataSet, steps: int, **how: object) -> Callable[[],
             precision=str(precision),
         ),
         images,
-        Seeds(1, 1, 1, 1),
+        StreamSeeds(1, 1, 1, 1),
         Runtime(compile=bool(compiled), progress=False, tensorboard=False),
     )
     assert session.averages is not None

@@ -153,7 +153,7 @@ def test_the_style_of_a_paper_is_that_of_the_code():
 
 def test_every_stream_has_its_seed():
     # Label noise belongs to the data set, which is made before.
-    assert names(recipe.Seeds) == names(training_options.Seeds) - {"label_noise"}
+    assert names(recipe.StreamSeeds) == names(training_options.Seeds) - {"label_noise"}
 
 
 def test_the_options_of_the_model_are_those_that_the_code_takes():

@@ -83,8 +83,8 @@ def test_each_stream_makes_children_of_their_own(tmp_path, stream):
 
 def test_every_child_of_the_initialization_begins_from_that_of_the_parent(tmp_path):
     made = family(tmp_path)
-    assert made.origins.seeds_of_child(5) == training_recipe.Seeds(1, 5, 5, 5)
-    assert replace(made.origins, vary=["dropout"]).seeds_of_child(5) == training_recipe.Seeds(
+    assert made.origins.seeds_of_child(5) == training_recipe.StreamSeeds(1, 5, 5, 5)
+    assert replace(made.origins, vary=["dropout"]).seeds_of_child(5) == training_recipe.StreamSeeds(
         1, 1, 1, 5
     )
 

@@ -11,7 +11,7 @@ from isthmus.config import launch
 from isthmus.data.splits import Split
 from isthmus.store import files
 from isthmus.training import options
-from isthmus.training.recipe import Recipe, Runtime, Seeds
+from isthmus.training.recipe import Recipe, Runtime, StreamSeeds
 from tests import toys
 from tests.branching.families import asked, assert_same_moment, trained, weights
 
@@ -50,7 +50,7 @@ def test_a_family_is_what_the_parts_make_by_hand(tmp_path):
     own = values(vary=["dropout", "data_order"], global_seed=5)
     recipe = Recipe(**launch.recipe(launch.training(own)))
     data = launch.load_data(own["dataset"], 5)
-    origins = FamilyConfig(recipe, data, Seeds(5, 5, 5, 5), ["dropout", "data_order"])
+    origins = FamilyConfig(recipe, data, StreamSeeds(5, 5, 5, 5), ["dropout", "data_order"])
     by_hand = BranchFamily(SpawnTree(tmp_path / "by_hand"), origins, Runtime(**launch.runtime(own)))
     for family in (made, by_hand):
         trained(family, ["1ep"], **STEPS)
@@ -62,7 +62,7 @@ def test_a_family_is_what_the_parts_make_by_hand(tmp_path):
 @pytest.mark.parametrize("stream", ["initialization", "data_order", "augmentation", "dropout"])
 def test_every_stream_of_chance_has_its_own_seed_or_the_global_one(tmp_path, stream):
     made = founded(tmp_path, seeds={stream: 9}, global_seed=4)
-    assert made.origins.seeds == dataclasses.replace(Seeds(4, 4, 4, 4), **{stream: 9})
+    assert made.origins.seeds == dataclasses.replace(StreamSeeds(4, 4, 4, 4), **{stream: 9})
 
 
 def test_weights_say_how_they_were_trained(tmp_path):

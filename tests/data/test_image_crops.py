@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from torchvision import transforms  # noqa: E402
 
 from isthmus import rng
 from isthmus.data.streams import AREA, RATIO, central_crop, random_box, resize_box
@@ -8,7 +9,6 @@ from isthmus.data.torchvision_import import datasets
 from tests.data import made
 
 datasets()  # so that torchvision can be imported
-from torchvision import transforms  # noqa: E402
 
 
 @pytest.mark.parametrize("size", [(40, 30), (30, 40), (33, 33), (16, 16), (17, 90), (9, 7)])

@@ -101,7 +101,7 @@ def test_a_session_that_is_restarted_is_as_a_new_one():
 def test_a_restart_takes_other_seeds_another_end_and_what_to_save_with_the_weights():
     made = session()
     weights = made.model.state_dict()
-    made.restart(recipe.Seeds(1, 2, 3, 4), weights, end=20, origin={"child_seed": 2})
+    made.restart(recipe.StreamSeeds(1, 2, 3, 4), weights, end=20, origin={"child_seed": 2})
     assert (made.end, made.planned_end) == (20, 9)
     assert made.metadata("plain")["child_seed"] == 2
     batches = made.batches

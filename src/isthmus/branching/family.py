@@ -17,7 +17,7 @@ from isthmus.steps import Snapshots
 from isthmus.store.files import Run
 from isthmus.training import masked_training, pretraining
 from isthmus.training.fit import fit
-from isthmus.training.recipe import Recipe, Runtime, Seeds
+from isthmus.training.recipe import Recipe, Runtime, StreamSeeds
 from isthmus.training.session import Session
 from isthmus.training.variation import check_variation, reason_without_effect
 from isthmus.training.workers import Workers
@@ -37,11 +37,11 @@ class FamilyConfig:
 
     recipe: Recipe
     data: DataSet
-    seeds: Seeds
+    seeds: StreamSeeds
     vary: Sequence[str] = ("data_order", "augmentation", "dropout")
     weights: Callable[[StateDict], StateDict] | None = None
 
-    def seeds_of_child(self, child_seed: int) -> Seeds:
+    def seeds_of_child(self, child_seed: int) -> StreamSeeds:
         """The seeds of a child."""
         return replace(self.seeds, **dict.fromkeys(self.vary, child_seed))
 
@@ -362,5 +362,5 @@ def _make(values: dict[str, Any], tree: SpawnTree) -> BranchFamily:
     data.require_accuracy("dataset")
     runtime = Runtime(**launch.runtime(values))
     weights = pretraining.build_origin(tree.pretrain, values, runtime, data)
-    origins = FamilyConfig(recipe, data, Seeds(**seeds), values["vary"], weights)
+    origins = FamilyConfig(recipe, data, StreamSeeds(**seeds), values["vary"], weights)
     return BranchFamily(tree, origins, runtime, values["save_predictions"])

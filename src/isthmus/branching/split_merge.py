@@ -25,7 +25,7 @@ from isthmus.store.files import (
 )
 from isthmus.training import batch_norm
 from isthmus.training.fit import fit
-from isthmus.training.recipe import Recipe, Seeds
+from isthmus.training.recipe import Recipe, StreamSeeds
 from isthmus.training.session import Session
 
 LR_FACTOR = 4  # by which decrease_lr divides, once per leg
@@ -240,11 +240,11 @@ def _leg_number(row: Sequence[Any]) -> int:
     return int(row[0])
 
 
-def _seeds_of_leg(seeds: Seeds, leg: int) -> Seeds:
+def _seeds_of_leg(seeds: StreamSeeds, leg: int) -> StreamSeeds:
     """Seeds of a leg, which begins at epoch 0 or where an earlier one did, and must not repeat."""
     if leg == 0:
         return seeds
-    return Seeds(**{name: rng.derive(seed, "leg", leg) for name, seed in vars(seeds).items()})
+    return StreamSeeds(**{name: rng.derive(seed, "leg", leg) for name, seed in vars(seeds).items()})
 
 
 def _make_scaled(

@@ -20,7 +20,7 @@ from isthmus.store.files import Run, write_csv
 from isthmus.training import masks
 from isthmus.training.fit import fit
 from isthmus.training.masks import Mask
-from isthmus.training.recipe import Seeds
+from isthmus.training.recipe import StreamSeeds
 from isthmus.training.session import Session
 
 
@@ -156,7 +156,7 @@ class PruningStudy:
         level: int,
         mask: Mask,
         origin: dict[str, Any],
-        seeds: Seeds | None = None,
+        seeds: StreamSeeds | None = None,
         dense: bool = False,
     ) -> Session:
         """The session at the beginning of a level.

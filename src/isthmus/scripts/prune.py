@@ -100,7 +100,7 @@ def make_study(cfg: DictConfig, tree: PruningTree, request: PruneRequest) -> "Pr
     from isthmus.pruning.rewinding import StartingPoints
     from isthmus.pruning.study import PruningRules, PruningStudy
     from isthmus.training import masked_training, pretraining
-    from isthmus.training.recipe import Recipe, Runtime, Seeds
+    from isthmus.training.recipe import Recipe, Runtime, StreamSeeds
     from isthmus.training.session import Session
 
     values = launch.option_values(cfg, "Prune")
@@ -113,7 +113,7 @@ def make_study(cfg: DictConfig, tree: PruningTree, request: PruneRequest) -> "Pr
     recipe.check()
     data = launch.load_data(launch.to_container(cfg.dataset), all_seeds.pop("label_noise"))
     data.require_accuracy("dataset")
-    seeds = Seeds(**all_seeds)
+    seeds = StreamSeeds(**all_seeds)
     session = Session(recipe, data, seeds, runtime)
     plan = PruningPlan(request, session.iterations_per_epoch, session.planned_end)
     weights = pretraining.build_origin(tree.pretrain, values, runtime, data)

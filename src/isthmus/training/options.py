@@ -30,7 +30,7 @@ class Seeds:
     label_noise: int | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Runtime:
     """How a job runs, not what it computes: not part of a run's name."""
 
@@ -117,7 +117,7 @@ class Pretrain:
     hparams: Any = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class FamilyRuntime(Runtime):
     """Runtime options of a study of children."""
 

@@ -15,7 +15,7 @@ from isthmus.state_dicts import StateDict
 from isthmus.store.files import Run, load_weights
 from isthmus.training import weight_files
 from isthmus.training.fit import fit
-from isthmus.training.recipe import Recipe, Runtime, Seeds
+from isthmus.training.recipe import Recipe, Runtime, StreamSeeds
 from isthmus.training.session import Session
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ def build_origin(
     recipe.check()
     pretraining_data = launch.load_data(options["dataset"], seeds.pop("label_noise"))
     check_inputs("pretrain", pretraining_data, data.input_shape)
-    make = partial(Session, recipe, pretraining_data, Seeds(**seeds), runtime)
+    make = partial(Session, recipe, pretraining_data, StreamSeeds(**seeds), runtime)
     return partial(_fit_pretrained, run, make)
 
 

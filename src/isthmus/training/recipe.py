@@ -13,6 +13,7 @@ from isthmus.models.initialize import BN_INITS, INITS
 from isthmus.steps import Step, to_iteration
 from isthmus.training import param_groups
 from isthmus.training.loop import Batch, Constraint, LearningRateSchedule
+from isthmus.training.options import Runtime
 from isthmus.training.param_groups import ParamGroup, Rule
 
 
@@ -51,27 +52,13 @@ class ParametrizationLike(Protocol):
 
 
 @dataclass(frozen=True)
-class Seeds:
+class StreamSeeds:
     """One seed per random stream."""
 
     initialization: int
     data_order: int
     augmentation: int
     dropout: int
-
-
-@dataclass(frozen=True)
-class Runtime:
-    """How a training runs, not what it computes."""
-
-    device: str = "auto"
-    compile: str | bool = "auto"
-    channels_last: bool = True
-    num_workers: int = 4
-    num_threads: int | None = None  # as typed; None: whatever the process has
-    progress: bool = True
-    tensorboard: bool = True
-    save_every: float = 60.0  # seconds between two writes of the state
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,7 +29,7 @@ from isthmus.training.recipe import (
     ParametrizationLike,
     Recipe,
     Runtime,
-    Seeds,
+    StreamSeeds,
     resolve_device,
     should_compile,
 )
@@ -81,7 +81,7 @@ class Session:
         self,
         recipe: Recipe,
         data: DataSet,
-        seeds: Seeds,
+        seeds: StreamSeeds,
         runtime: Runtime,
         processes: Processes | None = None,
         checks_schedule: bool = True,
@@ -139,7 +139,7 @@ class Session:
 
     def restart(
         self,
-        seeds: Seeds,
+        seeds: StreamSeeds,
         weights: StateDict,
         end: int | None = None,
         origin: dict[str, Any] | None = None,
