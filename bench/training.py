@@ -30,7 +30,8 @@ from isthmus.models.mlp import MLP
 from isthmus.models.resnet_cifar import ResNetCifar
 from isthmus.training import loop
 from isthmus.training.optimizers import sgd
-from isthmus.training.recipe import Recipe, Runtime, StreamSeeds
+from isthmus.training.options import Runtime
+from isthmus.training.recipe import Recipe, StreamSeeds
 from isthmus.training.schedulers import Constant
 from isthmus.training.session import Session
 

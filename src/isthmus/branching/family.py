@@ -17,7 +17,8 @@ from isthmus.steps import Snapshots
 from isthmus.store.files import Run
 from isthmus.training import masked_training, pretraining
 from isthmus.training.fit import fit
-from isthmus.training.recipe import Recipe, Runtime, StreamSeeds
+from isthmus.training.options import Runtime
+from isthmus.training.recipe import Recipe, StreamSeeds
 from isthmus.training.session import Session
 from isthmus.training.variation import check_variation, reason_without_effect
 from isthmus.training.workers import Workers

@@ -40,7 +40,7 @@ def average(cfg: DictConfig, run: store_files.Run, files: list, digests: list[st
 
     from isthmus.averaging.checkpoint_average import NAME, Checkpoints
     from isthmus.training import evaluator as training_evaluator
-    from isthmus.training.recipe import Runtime
+    from isthmus.training.options import Runtime
 
     torch.set_num_threads(launch.threads(cfg))
     metadata, options = checkpoints.check_architectures(files), launch.option_values(cfg, "Average")

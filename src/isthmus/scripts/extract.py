@@ -101,7 +101,7 @@ def measure_barriers(cfg: DictConfig, task: "Task", aligned: "AlignedNetworks") 
     from isthmus.connectivity.interpolation import InterpolationEvaluator
     from isthmus.extraction import comparison, stacks
     from isthmus.training import evaluator as training_evaluator
-    from isthmus.training.recipe import Runtime
+    from isthmus.training.options import Runtime
 
     alphas = connectivity_barriers.parse_alphas(NUM_ALPHAS)
     errors = comparison.error_curve(aligned, task.held_out, task.held_out_targets, alphas)

@@ -160,7 +160,7 @@ def build_evaluator(values: Values, files: list[Path], threads: Threads) -> "Eva
     import torch
 
     from isthmus.training import evaluator as training_evaluator
-    from isthmus.training.recipe import Runtime
+    from isthmus.training.options import Runtime
 
     torch.set_num_threads(threads())
     metadata, cache = checkpoints.check_architectures(files), f"{values['output_dir']}/cache"

@@ -100,7 +100,8 @@ def make_study(cfg: DictConfig, tree: PruningTree, request: PruneRequest) -> "Pr
     from isthmus.pruning.rewinding import StartingPoints
     from isthmus.pruning.study import PruningRules, PruningStudy
     from isthmus.training import masked_training, pretraining
-    from isthmus.training.recipe import Recipe, Runtime, StreamSeeds
+    from isthmus.training.options import Runtime
+    from isthmus.training.recipe import Recipe, StreamSeeds
     from isthmus.training.session import Session
 
     values = launch.option_values(cfg, "Prune")

@@ -34,7 +34,8 @@ def train(cfg: DictConfig, run: Run) -> None:
 
     from isthmus.training.distributed import init_processes, lock_run
     from isthmus.training.fit import TrainHooks, fit
-    from isthmus.training.recipe import Recipe, Runtime, StreamSeeds, resolve_device
+    from isthmus.training.options import Runtime
+    from isthmus.training.recipe import Recipe, StreamSeeds, resolve_device
     from isthmus.training.session import Session
     from isthmus.widths.diagnostics import DiagnosticsRequest
 

@@ -35,7 +35,8 @@ def train(cfg: DictConfig, run: Run) -> None:
     import torch  # takes seconds: not for --help, a refused option or a finished run
 
     from isthmus.training.fit import fit
-    from isthmus.training.recipe import Recipe, Runtime, StreamSeeds
+    from isthmus.training.options import Runtime
+    from isthmus.training.recipe import Recipe, StreamSeeds
     from isthmus.training.session import Session
 
     torch.set_num_threads(launch.threads(cfg, run.read_result()))

@@ -20,7 +20,8 @@ from isthmus.state_dicts import StateDict
 from isthmus.training import batch_norm, recipe, weight_files
 from isthmus.training.distributed import Processes
 from isthmus.training.evaluation import Evaluation, evaluate
-from isthmus.training.recipe import Runtime, resolve_device
+from isthmus.training.options import Runtime
+from isthmus.training.recipe import resolve_device
 
 log = logging.getLogger(__name__)
 

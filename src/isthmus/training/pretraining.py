@@ -15,7 +15,8 @@ from isthmus.state_dicts import StateDict
 from isthmus.store.files import Run, load_weights
 from isthmus.training import weight_files
 from isthmus.training.fit import fit
-from isthmus.training.recipe import Recipe, Runtime, StreamSeeds
+from isthmus.training.options import Runtime
+from isthmus.training.recipe import Recipe, StreamSeeds
 from isthmus.training.session import Session
 
 log = logging.getLogger(__name__)

@@ -24,11 +24,11 @@ from isthmus.training import recipe as training_recipe
 from isthmus.training.distributed import Processes, Sharing
 from isthmus.training.evaluator import Evaluator
 from isthmus.training.loop import Calibrate, Constraint, LearningRateSchedule, Training
+from isthmus.training.options import Runtime
 from isthmus.training.param_groups import ParamGroup
 from isthmus.training.recipe import (
     ParametrizationLike,
     Recipe,
-    Runtime,
     StreamSeeds,
     resolve_device,
     should_compile,
