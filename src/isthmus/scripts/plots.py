@@ -48,13 +48,13 @@ def draw(
     given = {name: asked[name] for name in ("size", "labels", "colours")}
     wished = restyle.FigureOverrides(restyle.FigureStyle(**asked["style"]), **given)
     sources = render.sources(folders, asked["figure"])
-    with wished.kept():
+    with wished.context():
         if asked["figure"] == options.REPORT:
             return [report.save_report(sources, of_trainings, wished, folder, damaged)]
         drawings, failed = render.drawings(asked["figure"], sources, of_trainings)
         for name, reason in failed.items():
             log.warning("not drawn: %s: %s", name, reason)
-        paths = files.save_all(drawings, folder, wished.fulfil)
+        paths = files.save_all(drawings, folder, wished.apply)
     files.write_events(folder)
     return paths
 

@@ -138,7 +138,7 @@ def branching(cfg: DictConfig, study: "PruningStudy", folder: str) -> Callable[[
 
 def words_of(cfg: DictConfig) -> str:
     """The branch and its options, as one would type them."""
-    words = naming.section_words(launch.option_values(cfg, "Prune"), "Prune", cfg.branch)
+    words = naming.section_arguments(launch.option_values(cfg, "Prune"), "Prune", cfg.branch)
     return f"{cfg.branch} {words}".rstrip()
 
 
