@@ -84,7 +84,7 @@ def test_names_that_are_none_are_not_in_a_legend_and_long_titles_are_broken():
         style.legend(figure, [axes], title="")
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a"]
     title = "multistep, optimizer.lr=0.1, dataset.val_fraction=0.5"
-    assert style.wrapped(title).splitlines() == [
+    assert style.wrap_title(title).splitlines() == [
         "multistep, optimizer.lr=0.1,",
         "dataset.val_fraction=0.5",
     ]

@@ -41,7 +41,7 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def coarse():
     """Fewer pixels than in a paper, which is faster."""
-    with style.using(restyle.FigureStyle(dpi=50).settings()):
+    with style.override_look(restyle.FigureStyle(dpi=50).settings()):
         yield
 
 
@@ -58,7 +58,7 @@ def test_it_is_an_image_whose_axes_have_data_and_whose_labels_have_units(name, f
         figure = drawing.draw(drawing.shown)
         for axes in figure.axes:
             assert axes.has_data() or axes.get_label() == "<colorbar>" or not axes.axison
-        words = [label for axis in "xy" for label in restyle.words(figure, axis)]
+        words = [label for axis in "xy" for label in restyle.axis_labels(figure, axis)]
         assert words, drawing.name
         for label in words:
             assert UNIT.search(label) or WITHOUT.search(label), (drawing.name, label)
@@ -78,9 +78,9 @@ def test_in_the_dark_every_curve_and_every_word_is_seen(name, folders):
     dark = restyle.FigureStyle(background="#14171c", foreground="#e8e8e8", grid="#343a42")
     labels = dict.fromkeys(("title", "x", "y", "legend"))
     wished = restyle.FigureOverrides(dark, None, labels, None)
-    with wished.kept():
+    with wished.context():
         for drawing in drawings(name, folders)[:2]:
-            figure = wished.fulfil(drawing.draw(drawing.shown))
+            figure = wished.apply(drawing.draw(drawing.shown))
             lines = [line for axes in figure.axes for line in axes.get_lines()]
             texts = [figure.get_suptitle() and figure._suptitle]
             texts += [text for legend in figure.legends for text in legend.get_texts()]
@@ -97,7 +97,7 @@ def test_a_colour_that_is_a_number_stays_in_the_dark(folders):
         first = drawings(name, folders)[0]
         maps = [
             [m.get_cmap().name for m in figure.findobj(Collection) if m.get_array() is not None]
-            for figure in (first.draw(first.shown), wished.fulfil(first.draw(first.shown)))
+            for figure in (first.draw(first.shown), wished.apply(first.draw(first.shown)))
         ]
         assert maps[0] == maps[1] != []
 

@@ -14,7 +14,7 @@ def panels(figure) -> list:
 
 def test_the_table_holds_the_points_and_the_networks():
     points, networks = connected.plane(), connected.networks()
-    drawn = plane.table(points, networks)
+    drawn = plane.plane_table(points, networks)
     grid = drawn[drawn["network"] == ""]
     both = grid.merge(points, on=["x", "y", "split", "loss", "accuracy"])
     assert len(both) == len(grid) == len(points) and set(grid["distance"]) == {0}
@@ -23,7 +23,7 @@ def test_the_table_holds_the_points_and_the_networks():
 
 
 def test_networks_are_marked_where_they_are_with_their_own_values():
-    figure = plane.draw(plane.table(connected.plane(), connected.networks()))
+    figure = plane.draw_plane(plane.plane_table(connected.plane(), connected.networks()))
     for axes, value in zip(panels(figure), 2 * [0.5, 0.75], strict=True):
         marks = axes.collections[1:]
         places = [tuple(mark.get_offsets()[0]) for mark in marks]
@@ -42,7 +42,7 @@ def test_the_finest_grid_of_each_split_is_drawn_with_networks_treated_as_its_poi
     several = pd.concat([coarse.assign(points=3), fine.assign(points=5)])
     networks = connected.networks().assign(bn="reset")
     as_trained = networks.assign(bn="as_trained", loss=9.0)
-    drawn = plane.table(several, pd.concat([networks, as_trained]))
+    drawn = plane.plane_table(several, pd.concat([networks, as_trained]))
     sizes = drawn[drawn["network"] == ""].groupby("split").size().to_dict()
     assert sizes == {"train": 9, "test": 25}
     assert set(drawn.loc[drawn["network"] != "", "loss"]) == {0.5}
@@ -50,7 +50,7 @@ def test_the_finest_grid_of_each_split_is_drawn_with_networks_treated_as_its_poi
 
 def test_networks_of_one_name_are_told_apart_by_their_place():
     projected = [("step_8", 0.0, 1.0, 1.5), ("step_8", 2.0, 1.0, 2.5)]
-    figure = plane.draw(plane.table(connected.plane(), connected.networks(projected)))
+    figure = plane.draw_plane(plane.plane_table(connected.plane(), connected.networks(projected)))
     assert [text.get_text() for text in figure.legends[0].get_texts()][1:] == [
         "1: step_8, 1.5 from the plane",
         "2: step_8, 2.5 from the plane",
@@ -59,7 +59,7 @@ def test_networks_of_one_name_are_told_apart_by_their_place():
 
 def test_a_long_name_has_a_row_of_its_own():
     projected = [(40 * "n", 0.0, 1.0, 1.5), ("step_8", 2.0, 1.0, 2.5)]
-    figure = plane.draw(plane.table(connected.plane(), connected.networks(projected)))
+    figure = plane.draw_plane(plane.plane_table(connected.plane(), connected.networks(projected)))
     with style.look():
         figure.canvas.draw()
     (legend,) = figure.legends
@@ -69,7 +69,7 @@ def test_a_long_name_has_a_row_of_its_own():
 def test_contours_are_those_of_the_grid_whatever_the_order_of_its_points():
     points = connected.plane()
     shuffled = points.sample(frac=1, random_state=0)
-    axes = panels(plane.draw(plane.table(shuffled, connected.networks())))
+    axes = panels(plane.draw_plane(plane.plane_table(shuffled, connected.networks())))
     contours = axes[0].collections[0]
     assert contours.zmax == pytest.approx(points["loss"].max())
     around_origin = min(np.ptp(path.vertices) for path in contours.get_paths() if len(path))
@@ -78,7 +78,7 @@ def test_contours_are_those_of_the_grid_whatever_the_order_of_its_points():
 
 
 def test_the_words_on_the_figure():
-    figure = plane.draw(plane.table(connected.plane(), connected.networks()))
+    figure = plane.draw_plane(plane.plane_table(connected.plane(), connected.networks()))
     scales = [child for axes in panels(figure) for child in axes.child_axes]
     assert [scale.get_ylabel().replace("\n", " ") for scale in scales] == [
         "train loss (nats)",
@@ -109,7 +109,7 @@ def test_losses_of_one_size_and_accuracies_have_even_levels():
 def test_levels_stop_at_a_millionth_of_the_largest():
     levels = plane.levels(np.array([0.0, 1e-30, 1e-3, 1.0]), "loss")
     assert 1e-7 < levels[0] <= 1e-6
-    colours = plane.Colours.of(pd.Series([0.0, 1e-30, 1e-3, 1.0]), "loss")
+    colours = plane.Colours.from_values(pd.Series([0.0, 1e-30, 1e-3, 1.0]), "loss")
     assert colours.look["norm"].extend == "min"  # what is below has a colour all the same
 
 
@@ -117,7 +117,7 @@ def test_levels_stop_at_a_millionth_of_the_largest():
 def test_planes_of_one_value_are_drawn(value):
     points = connected.plane(2, ("test",)).assign(loss=value, accuracy=value)
     networks = connected.networks((), ("test",)).assign(loss=value)
-    figure = plane.draw(plane.table(points, networks))
+    figure = plane.draw_plane(plane.plane_table(points, networks))
     with style.look():
         figure.canvas.draw()
     assert len(panels(figure)) == 2
@@ -127,7 +127,7 @@ def test_planes_of_one_value_are_drawn(value):
 def test_a_point_that_is_no_number_hides_no_other():
     points = connected.plane()
     points.loc[[0, 7], "loss"] = [math.nan, math.inf]
-    figure = plane.draw(plane.table(points, connected.networks()))
+    figure = plane.draw_plane(plane.plane_table(points, connected.networks()))
     with style.look():
         figure.canvas.draw()
     assert panels(figure)[0].collections[0].zmax < 10
@@ -136,16 +136,18 @@ def test_a_point_that_is_no_number_hides_no_other():
 @pytest.mark.parametrize("width", [0.1, 100.0])
 def test_planes_of_all_shapes_are_drawn(width):
     points = connected.plane()
-    figure = plane.draw(plane.table(points.assign(x=width * points["x"]), connected.networks()))
+    figure = plane.draw_plane(
+        plane.plane_table(points.assign(x=width * points["x"]), connected.networks())
+    )
     with style.look():
         figure.canvas.draw()
     assert max(figure.get_size_inches()) < 16
 
 
 def test_the_table_that_was_saved_draws_the_same_figure(tmp_path):
-    drawn = plane.table(connected.plane(), connected.networks())
+    drawn = plane.plane_table(connected.plane(), connected.networks())
     drawn.to_csv(tmp_path / "drawn.csv", index=False)
-    before, after = plane.draw(drawn), plane.draw(pd.read_csv(tmp_path / "drawn.csv"))
+    before, after = plane.draw_plane(drawn), plane.draw_plane(pd.read_csv(tmp_path / "drawn.csv"))
     for one, other in zip(panels(before), panels(after), strict=True):
         assert [text.get_text() for text in one.texts] == [text.get_text() for text in other.texts]
         paths = zip(*(axes.collections[0].get_paths() for axes in (one, other)), strict=True)
@@ -156,18 +158,18 @@ def test_the_table_that_was_saved_draws_the_same_figure(tmp_path):
 def test_a_plane_that_is_not_whole_is_refused():
     points, networks = connected.plane(), connected.networks()
     with pytest.raises(ValueError, match="got 24 points of split train at 5 x and 5 y$"):
-        plane.table(points[1:], networks)
+        plane.plane_table(points[1:], networks)
     with pytest.raises(ValueError, match="at least 2 x 2 points, got 1 points of split test"):
-        plane.table(connected.plane(1, ("test",)), networks)
+        plane.plane_table(connected.plane(1, ("test",)), networks)
     with pytest.raises(ValueError, match="got 26 points of split train at 5 x and 5 y$"):
-        plane.table(pd.concat([points[:1], points]), networks)
+        plane.plane_table(pd.concat([points[:1], points]), networks)
     with pytest.raises(ValueError, match="^the plane has no network C; it has A, B, swa_9$"):
-        plane.table(points, networks[networks["name"] != "C"])
+        plane.plane_table(points, networks[networks["name"] != "C"])
     with pytest.raises(ValueError, match="^the plane has no network A, B, C; it has none$"):
-        plane.table(points, networks[:0])
+        plane.plane_table(points, networks[:0])
     with pytest.raises(ValueError, match="^nothing to draw: the table of the plane has no rows"):
-        plane.table(points[:0], networks)
+        plane.plane_table(points[:0], networks)
     with pytest.raises(ValueError, match="no column x; it has y, split"):
-        plane.table(points.drop(columns="x"), networks)
+        plane.plane_table(points.drop(columns="x"), networks)
     with pytest.raises(ValueError, match="no column distance; it has name"):
-        plane.table(points, networks.drop(columns="distance"))
+        plane.plane_table(points, networks.drop(columns="distance"))

@@ -120,15 +120,15 @@ def test_persistence_shows_the_smallest_seed_of_each_setting():
 def test_the_image_of_an_example_is_found_by_its_index():
     pixels = np.arange(4 * 4).reshape(4, 1, 2, 2) / 16
     images = Images(np.array([9, 7, 5, 3]), pixels, ["nine", "seven", "five", "three"])
-    assert images.of(5)[1] == "five"
-    assert images.of(5)[0].tolist() == pixels[2].transpose(1, 2, 0).tolist()
+    assert images.find(5)[1] == "five"
+    assert images.find(5)[0].tolist() == pixels[2].transpose(1, 2, 0).tolist()
     drawn = persistence.persistence_images_table([one()], images)
     plain = drawn[drawn["model"] == "plain"]
     assert plain["label"].tolist() == ["three", "five", "nine", "seven"]
     assert plain["share"].tolist() == [0.5, 0.75, 0.5, 1.0]
     figure = persistence.draw_persistence_images(drawn, images)
     assert [axes.get_title() for axes in figure.axes] == ["three", "five", "nine", "seven"]
-    assert np.array_equal(figure.axes[1].images[0].get_array(), images.of(5)[0][..., 0])
+    assert np.array_equal(figure.axes[1].images[0].get_array(), images.find(5)[0][..., 0])
 
 
 def test_epochs_that_are_not_there_are_named():

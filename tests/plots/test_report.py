@@ -22,7 +22,7 @@ def page(tmp_path_factory):
     made.of_prune(root / "prune_1" / "seed_1")
     made.of_plane(root / "interpolate_1")
     sources = render.sources(folders.find_folders(str(root)), "report")
-    with WISHED.kept():
+    with WISHED.context():
         path = report.save_report(sources, ASKED, WISHED, root / "plots" / "report_1")
     return path.read_text()
 
@@ -45,7 +45,7 @@ def test_the_commands_and_a_table_of_the_runs_are_in_it(page):
 def test_what_cannot_be_drawn_is_in_it_with_the_reason(tmp_path):
     folder = made.training(tmp_path / "train_1" / "seed_1", models=("plain",))
     (source,) = render.sources(folders.find_folders(str(folder)), "report")
-    with style.using(WISHED.style.settings()):
+    with style.override_look(WISHED.style.settings()):
         section = report.section(source, ASKED, WISHED)
     drawn = [picture.name for picture in section.pictures]
     assert drawn[:2] == ["ema_study", "schedule_decay_table"] and "lr_table" not in drawn

@@ -15,13 +15,13 @@ def test_runs_that_differ_in_their_seed_and_in_how_they_ran_do_not_differ():
     other |= {"snapshots": "log", "dataset.fingerprint": "1f", "dataset.cache_dir": "c"}
     assert plots_runs.differing_settings([run(), other]) == []
     assert plots_runs.differing_settings([run()]) == []
-    assert plots_runs.setting_words(run(), []) == ""
+    assert plots_runs.setting_label(run(), []) == ""
 
 
 def test_a_group_with_other_options_differs_as_one():
     runs = [run(scheduler__warmup="0ep"), run("multistep", scheduler__gamma=0.1)]
     assert plots_runs.differing_settings(runs) == ["scheduler"]
-    assert [plots_runs.setting_words(each, ["scheduler"]) for each in runs] == [
+    assert [plots_runs.setting_label(each, ["scheduler"]) for each in runs] == [
         "constant",
         "multistep",
     ]
@@ -30,7 +30,7 @@ def test_a_group_with_other_options_differs_as_one():
 def test_values_of_a_group_differ_if_they_do_so_within_one_option():
     runs = [run(), run("multistep", scheduler__gamma=0.1), run("multistep", scheduler__gamma=0.2)]
     assert plots_runs.differing_settings(runs) == ["scheduler", "scheduler.gamma"]
-    words = [plots_runs.setting_words(each, plots_runs.differing_settings(runs)) for each in runs]
+    words = [plots_runs.setting_label(each, plots_runs.differing_settings(runs)) for each in runs]
     assert words == [
         "constant",
         "multistep, scheduler.gamma=0.1",

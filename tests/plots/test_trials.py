@@ -111,9 +111,9 @@ def test_each_trial_is_a_line_through_its_values_and_the_best_is_on_top():
 
 
 def test_an_option_of_one_value_has_an_axis_of_one_point():
-    heights = trials.axis_of(Figure().subplots(), 0, pd.Series([0.1, 0.1]))
+    heights = trials.draw_option_axis(Figure().subplots(), 0, pd.Series([0.1, 0.1]))
     assert heights.tolist() == [0, 0]
-    assert trials.axis_of(Figure().subplots(), 0, pd.Series([0.1])).tolist() == [0]
+    assert trials.draw_option_axis(Figure().subplots(), 0, pd.Series([0.1])).tolist() == [0]
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 7])

@@ -24,19 +24,19 @@ def figure(legend=True):
 
 def fulfilled(labels=NONE, legend=True, **others):
     wished = FigureOverrides(others.get("style", FigureStyle()), others.get("size"), labels, None)
-    return wished.fulfil(figure(legend))
+    return wished.apply(figure(legend))
 
 
 def test_the_style_of_a_paper_is_that_of_the_scripts():
     with style.look():
         before = dict(matplotlib.rcParams)
-    with style.using(FigureStyle().settings()), style.look():
+    with style.override_look(FigureStyle().settings()), style.look():
         assert dict(matplotlib.rcParams) == before
 
 
 def test_a_style_holds_within_and_not_after():
     chosen = FigureStyle(font_size=14, background="#000000", foreground="white")
-    with FigureOverrides(chosen, None, NONE, None).kept(), style.look():
+    with FigureOverrides(chosen, None, NONE, None).context(), style.look():
         assert matplotlib.rcParams["font.size"] == 14
         assert Figure().get_facecolor() == (0, 0, 0, 1)
     with style.look():
@@ -46,7 +46,7 @@ def test_a_style_holds_within_and_not_after():
 def test_nothing_changes_without_a_wish():
     made = fulfilled()
     assert made.get_size_inches().tolist() == [4, 3]
-    assert restyle.words(made, "y") == ["loss (nats)", "accuracy (fraction)"]
+    assert restyle.axis_labels(made, "y") == ["loss (nats)", "accuracy (fraction)"]
 
 
 def test_a_size_is_taken_as_given_and_else_the_figure_grows_with_the_style():
@@ -57,7 +57,10 @@ def test_a_size_is_taken_as_given_and_else_the_figure_grows_with_the_style():
 def test_words_are_exchanged():
     labels = {"title": "Title", "x": "Epoche", "y": ["a", "b"], "legend": "Legende"}
     made = fulfilled(labels)
-    assert (restyle.words(made, "x"), restyle.words(made, "y")) == (["Epoche"], ["a", "b"])
+    assert (restyle.axis_labels(made, "x"), restyle.axis_labels(made, "y")) == (
+        ["Epoche"],
+        ["a", "b"],
+    )
     assert made.legends[0].get_title().get_text() == "Title\nLegende"
     assert fulfilled(NONE | {"title": "T"}, legend=False).get_suptitle() == "T"
     assert fulfilled(NONE | {"title": "T"}).legends[0].get_title().get_text() == "T\nseeds"

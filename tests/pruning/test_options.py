@@ -289,7 +289,7 @@ def test_children_are_named_by_what_they_vary_in_alone():
 
 def test_a_branch_is_told_by_what_is_not_its_default():
     def words(**changes: Any) -> str:
-        return naming.section_words(prune(**changes), "Prune", next(iter(changes)))
+        return naming.section_arguments(prune(**changes), "Prune", next(iter(changes)))
 
     assert words(randomly_prune={"seed": 1}) == ""
     assert words(randomly_prune={"seed": 2, "strategy": "even"}) == "strategy=even seed=2"

@@ -120,16 +120,16 @@ def title(values: dict[str, Any]) -> str:
     Args:
         values: of a training, as plain Python; may be empty.
     """
-    words = []
+    parts = []
     for group in TITLED:
         named = part_identity(group, values.get(group))
         target = str(named.pop("_target_", "")).rpartition(".")[2]
         settings = [f"{key}{_word(value)}" for key, value in named.items() if key not in UNTITLED]
-        words += ["-".join([target, *settings])] if target else []
+        parts += ["-".join([target, *settings])] if target else []
     lengths = values.get("hparams") or {}
     others = _non_defaults(lengths, validation.fields("Hparams")) if lengths else {}
-    words += [f"{key}{_word(value)}" for key, value in others.items()]
-    return re.sub(r"[^\w.+-]", "", "_".join(words))[:LONGEST]
+    parts += [f"{key}{_word(value)}" for key, value in others.items()]
+    return re.sub(r"[^\w.+-]", "", "_".join(parts))[:LONGEST]
 
 
 def _word(value: Any) -> str:
@@ -141,7 +141,7 @@ def section_name(values: dict[str, Any], schema: str, section: str) -> str:
     return _digest(_section_identity(values, schema, section))
 
 
-def section_words(values: dict[str, Any], schema: str, section: str) -> str:
+def section_arguments(values: dict[str, Any], schema: str, section: str) -> str:
     """The values of one section that are not their defaults, as typed on a command line."""
     return " ".join(_arguments(_section_identity(values, schema, section)))
 

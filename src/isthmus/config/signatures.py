@@ -170,7 +170,7 @@ def arguments(target: str) -> dict[str, Argument]:
     path = _path(module)  # what a module imports, such as isthmus.config.os, is not in it
     node = _definitions(path).get(name) if path.exists() else None
     if node is None:
-        raise LookupError(f"there is no {target}; {_content_words(module)}")
+        raise LookupError(f"there is no {target}; {_content_message(module)}")
     return {argument.name: argument for argument in _read(node, path)}
 
 
@@ -234,12 +234,12 @@ def locate(target: str) -> Any:
         ImportError: its module cannot be imported.
     """
     try:
-        found = pydoc.locate(target)
+        value = pydoc.locate(target)
     except pydoc.ErrorDuringImport as error:
         raise ImportError(str(error)) from error
-    if not callable(found):
+    if not callable(value):
         raise LookupError(f"there is no {target}")
-    return found
+    return value
 
 
 def choices(target: str, argument: str) -> tuple[Any, ...]:
@@ -285,7 +285,7 @@ def _imports(path: Path) -> dict[str, tuple[str, str]]:
     }
 
 
-def _content_words(module: str) -> str:
+def _content_message(module: str) -> str:
     path = _path(module)
     if path.exists():
         names = [name for name in _definitions(path) if not name.startswith("_")]
@@ -388,13 +388,13 @@ def _plain(value: Any) -> Any:
 
 
 def _inspect(target: str) -> dict[str, Argument]:
-    found = locate(target)
+    target_object = locate(target)
     return {
         name: Argument(
             name,
             parameter.annotation.__name__ if parameter.annotation in PLAIN else "",
             UNKNOWN if parameter.default is not parameter.empty else REQUIRED,
         )
-        for name, parameter in inspect.signature(found).parameters.items()
+        for name, parameter in inspect.signature(target_object).parameters.items()
         if parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     }

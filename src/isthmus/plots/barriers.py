@@ -19,7 +19,7 @@ ENDS = ["low", "high", "lowest", "highest"]
 MEASURES_COLUMNS = [*frames.PAIR, *SORT, "num_alphas", "measure", "curve", "seeds", "value", *ENDS]
 KEYS = [*frames.PAIR, *SORT, "num_alphas"]
 METRICS = ("loss", "error")
-MEANS = {  # what is the mean of which
+MEANS = {  # curve of the mean, by the curve of its members
     lines.EACH_MAIN: lines.MEAN_MAIN,
     lines.EACH_CHILD: lines.MEAN_CHILD,
     lines.ONLY_CHILD: lines.ONLY_CHILD,
@@ -40,28 +40,28 @@ def barrier_means_table(
     bn: str,
     grid: frames.Grid | None = None,
 ) -> pd.DataFrame:
-    """Means, and each of what they are of: of main branches where there are several, else children.
+    """Mean barriers and their members: main branches if there are several, else children.
 
-    Children of one main branch are not independent, so that of these there is no interval, but the
-    range; an older table's intervals, which took them to be, are left out.
+    Children of one main branch are not independent, so that they have no interval, but a range;
+    an older table's intervals, which assumed independence, are left out.
 
     Args:
         intervals: as `interpolate.py` writes it.
-        barriers: likewise; each child's own.
+        barriers: as `interpolate.py` writes it; of each child.
         measures: of barrier, barrier_frankle, midpoint_gap, distance, cosine.
         split: train, val or test.
         align: none, weights or activations.
-        bn: what became of the batch-norm statistics: reset, average, keep or repair.
-        grid: one of `pairs.grids`; None for the first.
+        bn: batch-norm statistics: reset, average, keep or repair.
+        grid: one of `frames.list_grids`; None for the first.
 
     Returns:
-        A row a point: `value`, of all children or main branches in `seeds`; from `low` to `high`,
-        where the mean of several main branches lies with 95 % confidence; and the range of what it
-        is the mean of, from `lowest` to `highest`.
+        One row per point: `value`, the mean over all children or main branches in `seeds`; `low`
+        and `high`, the 95 % confidence interval of the mean of several main branches; `lowest` and
+        `highest`, the range of the members.
 
     Raises:
-        ValueError: there is nothing to draw, with what there is; a mean has no
-            children; or a table is another one.
+        ValueError: there is nothing to draw; a mean has no children; or a table has other
+            columns.
     """
     frames.check_columns(intervals, INTERVALS)
     frames.check_columns(barriers, [*frames.PAIR, *SORT, "child_seed", *measures])
@@ -79,7 +79,7 @@ def barrier_means_table(
 
 
 def group_by_main_branch(pair: pd.DataFrame) -> pd.DataFrame:
-    """The points of one pair: of each main branch where there are several, else of each child."""
+    """The points of one pair: of each main branch if there are several, else of each child."""
     if pair["global_seed"].nunique() < 2:
         alone = pair["seeds"].nunique() == 1
         return pair.assign(curve=lines.ONLY_CHILD if alone else lines.EACH_CHILD)
@@ -89,20 +89,20 @@ def group_by_main_branch(pair: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_seeds(means: pd.DataFrame, each: pd.DataFrame) -> pd.DataFrame:
-    """The means with the children or main branches that they are of, and the range of these.
+    """Add the seeds of their members, and the range of these, to means.
 
     Raises:
         ValueError: there are none of some mean.
     """
     by = ["k1", "k2", "metric", "measure"]
-    of_pairs = each.groupby(by, as_index=False).agg(
+    members = each.groupby(by, as_index=False).agg(
         seeds=("seeds", lambda seeds: frames.join_seeds(set(seeds))),
         lowest=("value", "min"),
         highest=("value", "max"),
         curve=("curve", lambda found: MEANS[found.iloc[0]]),
     )
     means = means.drop(columns=["lowest", "highest"], errors="ignore")
-    means = means.merge(of_pairs, on=by, how="left")
+    means = means.merge(members, on=by, how="left")
     lonely = means[means["seeds"].isna()]
     if len(lonely):
         pair = frames.pair_title(frames.list_pairs(lonely)[0])
@@ -115,23 +115,23 @@ def with_seeds(means: pd.DataFrame, each: pd.DataFrame) -> pd.DataFrame:
 def select_barriers(
     table: pd.DataFrame, split: str, align: str, bn: str, grid: frames.Grid | None = None
 ) -> pd.DataFrame:
-    """The rows of pairs, of one split, one treatment and one grid; by default the first.
+    """The rows of pairs of one split, one treatment and one grid, by default the first.
 
     Raises:
         ValueError: there are none; with what there is.
     """
-    found = frames.rows_where(frames.rows_of_treatment(table, align, bn), "split", split)
-    found = found[found["k1"].notna()]
-    if found.empty:
+    rows = frames.rows_where(frames.rows_of_treatment(table, align, bn), "split", split)
+    rows = rows[rows["k1"].notna()]
+    if rows.empty:
         raise ValueError("nothing to draw: the table has a line between two files, but no pairs")
-    return frames.select_grid(frames.fill_columns(found), grid)
+    return frames.select_grid(frames.fill_columns(rows), grid)
 
 
 def draw_curves(axes: Axes, panel: pd.DataFrame, along: str, by: str, numbers: list[float]) -> None:
-    """A curve of one measure for each value of `by`, with bars; what it is the mean of are dots.
+    """Draw a curve of one measure for each value of `by`, with bars; its members are dots.
 
-    The bars are the interval, and have caps; without one, the range. Curves with bars are moved
-    sideways by little, so that these do not hide each other.
+    The bars are the interval, with caps, or the range if there is none. Curves with bars are
+    shifted sideways a little, so that bars do not hide each other.
 
     Args:
         axes: of the panel.
@@ -161,7 +161,7 @@ def draw_curves(axes: Axes, panel: pd.DataFrame, along: str, by: str, numbers: l
 
 
 def draw_bars(axes: Axes, means: pd.DataFrame, along: str, colour: Any, moved: Transform) -> None:
-    """The intervals of one curve, with caps; where there is none, the ranges."""
+    """Draw the intervals of one curve, with caps, or the ranges if there are none."""
     has_interval = means["low"].notna()
     for part, low, high, cap in (
         (means[has_interval], "low", "high", 2.5),
@@ -175,23 +175,23 @@ def draw_bars(axes: Axes, means: pd.DataFrame, along: str, colour: Any, moved: T
 
 
 def has_bars(drawn: pd.DataFrame) -> pd.Series:
-    """Which rows are means of several main branches or children."""
+    """Mask of the rows that are means of several main branches or children."""
     return drawn["curve"].isin([lines.MEAN_MAIN, lines.MEAN_CHILD])
 
 
 def barrier_legend(figure: Figure, axes: Axes, drawn: pd.DataFrame) -> None:
-    """Above all panels: the curves of one of them, dots and bars, and the definitions in words."""
+    """Add a legend above all panels: curves, dots and bars, and the definitions of barriers."""
     named = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
     for each in (lines.EACH_MAIN, lines.EACH_CHILD):
         if (drawn["curve"] == each).any():
             look: dict[str, Any] = {"color": "0.5", "marker": ".", "markersize": 5}
             named.append(Line2D([], [], **look, linestyle="None", label=each))
-    for mean, words in ((lines.MEAN_MAIN, INTERVAL), (lines.MEAN_CHILD, RANGE)):
+    for mean, label in ((lines.MEAN_MAIN, INTERVAL), (lines.MEAN_CHILD, RANGE)):
         if (drawn["curve"] == mean).any():
             look = {"color": "0.3", "marker": "|", "markersize": 9}
-            named.append(Line2D([], [], **look, linestyle="None", label=words))
+            named.append(Line2D([], [], **look, linestyle="None", label=label))
     heading = [
-        f"{drawn['split'].iloc[0]}, {frames.treatment_words(drawn)}",
+        f"{drawn['split'].iloc[0]}, {frames.treatment_label(drawn)}",
         *frames.DEFINITIONS.values(),
     ]
     figure.legend(
@@ -211,15 +211,17 @@ def barriers_table(
     bn: str = "reset",
     grid: frames.Grid | None = None,
 ) -> pd.DataFrame:
-    """What the figure shows: both barriers of loss and error of every pair, see `measures.table`.
+    """Table of the figure: both barriers of loss and error of every pair.
+
+    See `barrier_means_table`.
 
     Args:
         intervals: as `interpolate.py` writes it.
-        barriers: likewise; each child's own.
+        barriers: as `interpolate.py` writes it; of each child.
         split: train, val or test.
         align: none, weights or activations.
-        bn: what became of the batch-norm statistics: reset, average, keep or repair.
-        grid: one of `pairs.grids`; None for the first.
+        bn: batch-norm statistics: reset, average, keep or repair.
+        grid: one of `frames.list_grids`; None for the first.
 
     Raises:
         ValueError: there is nothing to draw, with what there is.
@@ -230,10 +232,10 @@ def barriers_table(
 
 
 def draw_barriers(drawn: pd.DataFrame) -> Figure:
-    """A row of panels a metric and a column a definition, a curve a k2, from dark to light.
+    """Draw one row of panels per metric, one column per definition, one curve per k2.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     numbers = sorted(set(drawn["k2"]))
     with style.look():
@@ -263,30 +265,32 @@ def further_steps_table(
     bn: str = "reset",
     grid: frames.Grid | None = None,
 ) -> pd.DataFrame:
-    """What the figure shows: barriers, distance and cosine of every pair, see `measures.table`.
+    """Table of the figure: barriers, distance and cosine of every pair.
+
+    See `barrier_means_table`.
 
     Args:
         intervals: as `interpolate.py` writes it.
-        barriers: likewise; each child's own.
+        barriers: as `interpolate.py` writes it; of each child.
         split: train, val or test; distances do not depend on it.
         align: none, weights or activations.
-        bn: what became of the batch-norm statistics: reset, average, keep or repair.
-        grid: one of `pairs.grids`; None for the first.
+        bn: batch-norm statistics: reset, average, keep or repair.
+        grid: one of `frames.list_grids`; None for the first.
 
     Raises:
         ValueError: there is nothing to draw, with what there is.
     """
-    wanted = [*frames.DEFINITIONS, *FURTHER_STEPS_APART]
-    drawn = barrier_means_table(intervals, barriers, wanted, split, align, bn, grid)
+    measures = [*frames.DEFINITIONS, *FURTHER_STEPS_APART]
+    drawn = barrier_means_table(intervals, barriers, measures, split, align, bn, grid)
     once = drawn["metric"] == "loss"  # distances stand in the rows of either metric
     return drawn[once | ~drawn["measure"].isin(FURTHER_STEPS_APART)].reset_index(drop=True)
 
 
 def draw_further_steps(drawn: pd.DataFrame) -> Figure:
-    """Barriers of the loss above those of the error, distance above cosine; a curve a k1.
+    """Draw barriers of the loss above those of the error, distance above cosine; a curve per k1.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     with style.look():
         figure = Figure(figsize=(9.6, 6.2), layout="constrained")
@@ -308,13 +312,13 @@ def draw_further_steps(drawn: pd.DataFrame) -> Figure:
 
 
 def draw_further_panel(axes: Axes, drawn: pd.DataFrame, name: str) -> None:
-    """The curves of one measure."""
+    """Draw the curves of one measure."""
     panel = drawn[drawn["measure"] == name]
     draw_curves(axes, panel, "k2", "k1", sorted(set(drawn["k1"])))
 
 
 BARRIER_MAP_COLUMNS = [*KEYS, "num_main_branches", "num_children", "measure", "mean"]
-LINEAR_UP_TO = 0.01  # barriers of less than a hundredth are told apart like larger ones by ratios
+LINEAR_UP_TO = 0.01  # colours are linear in barriers below, and logarithmic above
 NO_PAIR = "0.75"
 CELL, LARGEST = 0.55, 6.0  # inches of a cell, and of a map
 NUMBER = 0.42  # inches that a number needs
@@ -328,37 +332,37 @@ def barrier_map_table(
     bn: str = "reset",
     grid: frames.Grid | None = None,
 ) -> pd.DataFrame:
-    """What the figure shows: the mean of both barriers, of loss and of error.
+    """Table of the figure: the mean of both barriers, of loss and of error.
 
     Args:
         intervals: as `interpolate.py` writes it.
         split: train, val or test.
         align: none, weights or activations.
-        bn: what became of the batch-norm statistics: reset, average, keep or repair.
-        grid: one of `pairs.grids`; None for the first.
+        bn: batch-norm statistics: reset, average, keep or repair.
+        grid: one of `frames.list_grids`; None for the first.
 
     Returns:
-        A row a cell of a map.
+        One row per cell of a map.
 
     Raises:
-        ValueError: there is nothing to draw, with what there is; or the table is another one.
+        ValueError: there is nothing to draw; or the table has other columns.
     """
     frames.check_columns(intervals, INTERVALS)
     if "num_main_branches" not in intervals:  # of an older version
         intervals = intervals.assign(num_main_branches=1)
-    found = select_barriers(intervals, split, align, bn, grid)
-    found = found[found["measure"].isin(frames.DEFINITIONS)]
+    rows = select_barriers(intervals, split, align, bn, grid)
+    rows = rows[rows["measure"].isin(frames.DEFINITIONS)]
     order, ascending = ["metric", "measure", "k1", "k2"], [False, True, True, True]
-    return found.sort_values(order, ascending=ascending, ignore_index=True)[BARRIER_MAP_COLUMNS]
+    return rows.sort_values(order, ascending=ascending, ignore_index=True)[BARRIER_MAP_COLUMNS]
 
 
 def draw_barrier_map(drawn: pd.DataFrame) -> Figure:
-    """A row of maps a metric and a column a definition; the maps of one metric share colours.
+    """Draw one row of maps per metric, one column per definition; a row shares its colours.
 
-    Cells without a pair are grey. Numbers are written where they fit.
+    Cells without a pair are grey. Numbers are written if they fit.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     k1, k2 = (sorted(set(drawn[k])) for k in ("k1", "k2"))
     height, width = (min(max(CELL * len(k), 1.6), LARGEST) for k in (k1, k2))
@@ -372,8 +376,8 @@ def draw_barrier_map(drawn: pd.DataFrame) -> Figure:
             norm = AsinhNorm(linear_width=LINEAR_UP_TO, vmin=0, vmax=largest)
             for name, axes in zip(frames.DEFINITIONS, row, strict=True):
                 cells = of_metric[of_metric["measure"] == name]
-                found = cells.pivot(index="k1", columns="k2", values="mean")
-                means = found.reindex(index=k1, columns=k2).to_numpy()
+                table = cells.pivot(index="k1", columns="k2", values="mean")
+                means = table.reindex(index=k1, columns=k2).to_numpy()
                 mesh = draw_cells(axes, means, norm)
                 axes.set_title(f"{name} of the {metric}")
                 if fits:
@@ -388,7 +392,7 @@ def draw_barrier_map(drawn: pd.DataFrame) -> Figure:
 
 
 def draw_cells(axes: Axes, means: np.ndarray, norm: AsinhNorm) -> QuadMesh:
-    """Coloured cells, the one of row i and column j centred on (j, i)."""
+    """Draw coloured cells, that of row i and column j centred on (j, i)."""
     row_edges, column_edges = (np.arange(count + 1) - 0.5 for count in means.shape)
     axes.grid(False)
     axes.set_facecolor(NO_PAIR)
@@ -396,29 +400,29 @@ def draw_cells(axes: Axes, means: np.ndarray, norm: AsinhNorm) -> QuadMesh:
 
 
 def write_numbers(axes: Axes, means: np.ndarray, shades: np.ndarray) -> None:
-    """The mean in each cell, light on dark and dark on light."""
+    """Write the mean into each cell, light on dark and dark on light."""
     for i, j in np.argwhere(np.isfinite(means)).tolist():
         colour = "white" if shades[i, j] < 0.4 else "black"
         axes.text(j, i, cell_text(means[i, j]), color=colour, fontsize=7, ha="center", va="center")
 
 
 def cell_text(mean: float) -> str:
-    """A barrier in five characters or less, as a rule."""
+    """A barrier in five characters or fewer, as a rule."""
     return f"{mean:.3f}" if mean < 10 else f"{mean:.3g}"
 
 
 def map_ticks(largest: float) -> list[float]:
-    """Few numbers for the scale of colours, the largest among them."""
+    """A few ticks of the colour scale, including the largest barrier."""
     steps = [0.01, 0.03, *(digit * 10.0**power for power in range(-1, 6) for digit in (1, 3))]
     return [0.0, *(step for step in steps if step < 0.8 * largest), float(f"{largest:.2g}")]
 
 
 def label_cells(panels: np.ndarray, k1: list[float], k2: list[float]) -> None:
-    """Name both axes, and as many of their cells as there is room for."""
+    """Label both axes, and as many of their cells as fit."""
     axes = panels[0, 0]  # the axes are one
     for numbers, label in ((k2, axes.set_xticks), (k1, axes.set_yticks)):
-        places = style.spread(len(numbers), LABELS)
-        label(places, [f"{numbers[place]:.3g}" for place in places])
+        positions = style.spread(len(numbers), LABELS)
+        label(positions, [f"{numbers[position]:.3g}" for position in positions])
     for axes in panels[1]:
         axes.set_xlabel(frames.AXES["k2"])
     for axes in panels[:, 0]:
@@ -426,12 +430,12 @@ def label_cells(panels: np.ndarray, k1: list[float], k2: list[float]) -> None:
 
 
 def map_heading(drawn: pd.DataFrame) -> str:
-    """What the maps show, in words."""
+    """Heading of the maps: split, treatment and number of seeds."""
     counts, mains = drawn["num_children"], drawn["num_main_branches"]
     children = f"mean over {style.span(counts.min(), counts.max())} child seeds"
     if counts.max() == 1:
         children = "one child seed"
     if mains.max() > 1:
         children = f"mean over {style.span(mains.min(), mains.max())} main branches"
-    first = f"{drawn['split'].iloc[0]}, {frames.treatment_words(drawn)}, {children}"
+    first = f"{drawn['split'].iloc[0]}, {frames.treatment_label(drawn)}, {children}"
     return "\n".join([first, *frames.DEFINITIONS.values()])

@@ -26,38 +26,38 @@ def child_steps_table(
     model: str = "plain",
     bn: str = "reset",
 ) -> pd.DataFrame:
-    """What the figure shows: each child, and means over children and over averages of one sort.
+    """Table of the figure: each child, and means over children and over averages of one kind.
 
     Args:
         averages: as `spawn.py` writes it.
         split: train, val or test.
         metric: accuracy (fraction) or loss (nats).
         model: plain, or an averaged model tracked in training: ema_0.999, swa, latest_5.
-        bn: what became of the batch-norm statistics of averages: reset, average or keep.
+        bn: batch-norm statistics of averages: reset, average or keep.
 
     Returns:
-        A row a point. `curve` is its name in the legend, and `seeds` lists the networks that
-        `value` is the mean of: "1 2 3" are three children, "1-2-3" is one average of three.
+        One row per point. `curve` is its name in the legend, and `seeds` lists the networks that
+        `value` is the mean over: "1 2 3" are three children, "1-2-3" is one average of three.
 
     Raises:
         ValueError: there is nothing to draw; with what there is.
     """
     if metric not in style.UNITS:
         raise ValueError(f"metric: must be {' or '.join(style.UNITS)}, got {metric}")
-    found = frames.select_averages(averages, split, model, bn)
-    found = found.assign(metric=metric, value=found[metric])
-    if found["value"].isna().all():
+    rows = frames.select_averages(averages, split, model, bn)
+    rows = rows.assign(metric=metric, value=rows[metric])
+    if rows["value"].isna().all():
         raise ValueError(
             f"nothing to draw: no {metric} of split {split}, model {model} is a number"
         )
-    curves = curve_names(found)
-    sorts = zip(found["kind"], found["num_models"], strict=True)
-    found = found.assign(curve=[curves[sort] for sort in sorts])
+    curves = curve_names(rows)
+    sorts = zip(rows["kind"], rows["num_models"], strict=True)
+    rows = rows.assign(curve=[curves[sort] for sort in sorts])
     keys = [column for column in CHILD_STEPS_COLUMNS if column not in ("seeds", "value")]
-    means = found.groupby(keys, as_index=False).agg(
+    means = rows.groupby(keys, as_index=False).agg(
         {"seeds": frames.join_seeds, "value": mean_curve}
     )
-    each = found[found["curve"] == MEAN_CHILD].assign(curve=EACH_CHILD)
+    each = rows[rows["curve"] == MEAN_CHILD].assign(curve=EACH_CHILD)
     drawn = pd.concat([each, means])[CHILD_STEPS_COLUMNS]
     names = pd.Categorical(drawn["curve"], list(dict.fromkeys([EACH_CHILD, *curves.values()])))
     order = ["spawn_step", "curve", "child_step", "seeds"]
@@ -66,15 +66,15 @@ def child_steps_table(
 
 
 def mean_curve(values: pd.Series) -> float:
-    """The mean of all values: not a number if one of them is none."""
+    """The mean of all values; nan if one of them is nan."""
     return float(values.mean(skipna=False))
 
 
-def curve_names(found: pd.DataFrame) -> dict[tuple[str, int], str]:
-    """Curve of each kind and number of networks, in the order of the legend."""
-    names, children = {}, found.loc[found["kind"] == "child", "seeds"].nunique()
+def curve_names(rows: pd.DataFrame) -> dict[tuple[str, int], str]:
+    """Name of the curve of each kind and number of networks, in the order of the legend."""
+    names, children = {}, rows.loc[rows["kind"] == "child", "seeds"].nunique()
     for kind in ("child", "across", *style.BACK):
-        counts = sorted(set(found.loc[found["kind"] == kind, "num_models"]))
+        counts = sorted(set(rows.loc[rows["kind"] == kind, "num_models"]))
         for count in counts:
             if kind == "child":
                 names[kind, count] = MEAN_CHILD if children > 1 else ONLY_CHILD
@@ -86,10 +86,10 @@ def curve_names(found: pd.DataFrame) -> dict[tuple[str, int], str]:
 
 
 def draw_child_steps(drawn: pd.DataFrame) -> Figure:
-    """A panel a spawn step: children thin, their mean bold, averages in the colours of their kind.
+    """Draw one panel per spawn step: children thin, their mean bold, averages by kind.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     first, per_epoch = drawn.iloc[0], style.iterations_per_epoch(drawn)
     with style.look():
@@ -103,12 +103,12 @@ def draw_child_steps(drawn: pd.DataFrame) -> Figure:
             style.loss_axis(panels[0])  # the y axes are one
         figure.supxlabel(style.CHILD_STEP)
         figure.supylabel(f"{first['split']} {first['metric']} ({style.UNITS[first['metric']]})")
-        style.legend(figure, panels, title=child_step_words(drawn))
+        style.legend(figure, panels, title=child_step_label(drawn))
     return figure
 
 
 def draw_child_curves(axes: Axes, panel: pd.DataFrame) -> None:
-    """The curves of one spawn step."""
+    """Draw the curves of one spawn step."""
     for curve, points in panel.groupby("curve", sort=False):
         if curve == EACH_CHILD:
             for _, child in points.groupby("seeds"):
@@ -118,8 +118,8 @@ def draw_child_curves(axes: Axes, panel: pd.DataFrame) -> None:
             axes.plot(points["child_step"], points["value"], **look, label=curve)
 
 
-def child_step_words(drawn: pd.DataFrame) -> str:
-    """Which networks the figure shows, in words."""
+def child_step_label(drawn: pd.DataFrame) -> str:
+    """Title of the legend: model and batch-norm statistics."""
     averages = drawn.loc[drawn["kind"] != "child", "bn"]
     bn = averages.iloc[0] if len(averages) else drawn["bn"].iloc[0]
     return f"model {drawn['model'].iloc[0]}, batch norm: {bn}"
@@ -127,7 +127,7 @@ def child_step_words(drawn: pd.DataFrame) -> str:
 
 GAIN_COLUMNS = [*frames.MOMENT, "kind", "num_models", "model", "bn", "split", "seeds"]
 GAIN_COLUMNS += ["average", "mean_child", "gain"]
-LINEAR_UP_TO = 0.01  # gains of less than a hundredth are told apart like larger ones by their ratio
+LINEAR_UP_TO = 0.01  # colours are linear in gains below, and logarithmic above
 CELL = 0.45  # inches, as long as there is room
 CHILD_LABELS, SPAWN_LABELS = 17, 40  # that there is room for
 NO_AVERAGE = "0.75"
@@ -142,33 +142,32 @@ def gain_table(
     kind: str = "across",
     num_models: int | None = None,
 ) -> pd.DataFrame:
-    """What the figure shows: accuracy of the average minus mean accuracy of its children.
+    """Table of the figure: accuracy of the average minus mean accuracy of its children.
 
     Args:
         averages: as `spawn.py` writes it.
         split: train, val or test.
         model: plain, or an averaged model tracked in training: ema_0.999, swa, latest_5.
-        bn: what became of the batch-norm statistics of averages: reset, average or keep.
+        bn: batch-norm statistics of averages: reset, average or keep.
         kind: of average.
         num_models: in an average; by default the largest number for across, and any for the
-            others, which have one number or one that grows with the child step.
+            others, whose number is fixed or grows with the child step.
 
     Returns:
-        A row a cell, all accuracies fractions. Where a cell has several averages (of other
-        children) it is their mean, and `seeds` lists them: "1-2 1-3".
+        One row per cell, all accuracies fractions. A cell of several averages (of other children)
+        has their mean, and `seeds` lists them: "1-2 1-3".
 
     Raises:
-        ValueError: there is nothing to draw, with what there is; or an average has a child that
-            is not in the table.
+        ValueError: there is nothing to draw; or an average has a child that is not in the table.
     """
-    found = frames.select_averages(averages, split, model, bn)
-    chosen = frames.rows_where(found[found["kind"] != "child"], "kind", kind)
+    rows = frames.select_averages(averages, split, model, bn)
+    chosen = frames.rows_where(rows[rows["kind"] != "child"], "kind", kind)
     if num_models is None and kind == "across":
         num_models = chosen["num_models"].max()
     if num_models is not None:
         chosen = frames.rows_where(chosen, "num_models", num_models)
     chosen = chosen.rename(columns={"accuracy": "average"})
-    chosen = chosen.assign(mean_child=mean_children(chosen, found[found["kind"] == "child"]))
+    chosen = chosen.assign(mean_child=mean_children(chosen, rows[rows["kind"] == "child"]))
     merged: dict[str, Any] = {"seeds": frames.join_seeds, "average": "mean", "mean_child": "mean"}
     keys = [column for column in GAIN_COLUMNS if column not in [*merged, "gain"]]
     cells = chosen.groupby(keys, as_index=False).agg(merged)
@@ -198,13 +197,13 @@ def mean_children(averages: pd.DataFrame, children: pd.DataFrame) -> list[float]
 
 
 def draw_gain(drawn: pd.DataFrame) -> Figure:
-    """A heat map, its cells equal in size: blue where the average is better, red where worse.
+    """Draw a heat map with cells of equal size: blue where the average is better, red where worse.
 
-    The zero line lies between cells where the average is no worse and cells where it is worse.
+    The zero line is between cells where the average is no worse and cells where it is worse.
     Cells without an average are grey.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     gains = drawn.pivot(index="spawn_step", columns="child_step", values="gain").to_numpy()
     height, width = (min(max(CELL * count, 1.5), 8) for count in gains.shape)
@@ -215,14 +214,14 @@ def draw_gain(drawn: pd.DataFrame) -> Figure:
         label_gain_cells(axes, drawn)
         figure.colorbar(mesh, cax=scale, orientation="horizontal")
         label_scale(scale)
-        scale.set_xlabel(gain_words(drawn))
+        scale.set_xlabel(gain_label(drawn))
         signs = axes.get_legend_handles_labels()
         figure.legend(*signs, loc="outside lower right", ncols=2)
     return figure
 
 
 def draw_gain_cells(axes: Axes, gains: np.ndarray) -> QuadMesh:
-    """Coloured cells, the one of row i and column j centred on (j, i), and the zero line."""
+    """Draw coloured cells, that of row i and column j centred on (j, i), and the zero line."""
     largest = float(np.nanmax(np.abs(gains))) or LINEAR_UP_TO
     norm = AsinhNorm(linear_width=LINEAR_UP_TO, vmin=-largest, vmax=largest)
     row_edges, column_edges = (np.arange(count + 1) - 0.5 for count in gains.shape)
@@ -239,7 +238,7 @@ def draw_gain_cells(axes: Axes, gains: np.ndarray) -> QuadMesh:
 
 
 def zero_line(gains: np.ndarray) -> list[list[tuple[float, float]]]:
-    """The edges between neighbouring cells of which one is negative and the other is not.
+    """Edges between neighbouring cells of which one is negative and the other is not.
 
     Args:
         gains: (rows, columns); nan has no sign and no edge.
@@ -256,19 +255,23 @@ def zero_line(gains: np.ndarray) -> list[list[tuple[float, float]]]:
 
 
 def label_gain_cells(axes: Axes, drawn: pd.DataFrame) -> None:
-    """Name both axes, and as many of their cells as there is room for."""
+    """Label both axes, and as many of their cells as fit."""
     per_epoch = style.iterations_per_epoch(drawn)
     children, spawns = (sorted(set(drawn[step])) for step in ("child_step", "spawn_step"))
-    places = style.spread(len(children), CHILD_LABELS)
-    axes.set_xticks(places, [style.step_label(children[place], per_epoch) for place in places])
-    places = style.spread(len(spawns), SPAWN_LABELS)
-    axes.set_yticks(places, [style.moment(spawns[place], per_epoch) for place in places])
+    positions = style.spread(len(children), CHILD_LABELS)
+    axes.set_xticks(
+        positions, [style.step_label(children[position], per_epoch) for position in positions]
+    )
+    positions = style.spread(len(spawns), SPAWN_LABELS)
+    axes.set_yticks(
+        positions, [style.moment(spawns[position], per_epoch) for position in positions]
+    )
     axes.set_xlabel(style.CHILD_STEP)
     axes.set_ylabel(style.SPAWN_STEP)
 
 
 def label_scale(axes: Axes) -> None:
-    """Mark the gains that the colours stand for above them, and 0 like in the map."""
+    """Label the colour scale with gains, and mark 0 as in the map."""
     largest = axes.get_xlim()[1]
     steps = [step for step in (0.01, 0.03, 0.1, 0.3, 1.0) if step <= largest] or [largest]
     ticks = [*(-step for step in reversed(steps)), 0.0, *steps]
@@ -279,8 +282,8 @@ def label_scale(axes: Axes) -> None:
     axes.axvline(0, **ZERO_LINE)
 
 
-def gain_words(drawn: pd.DataFrame) -> str:
-    """What the colours mean, in words."""
+def gain_label(drawn: pd.DataFrame) -> str:
+    """Label of the colour scale: kind of average, model, batch norm and split."""
     first, counts = drawn.iloc[0], drawn["num_models"]
     number = style.span(counts.min(), counts.max())
     letter = "n" if first["kind"] == "across" else "m"
@@ -300,21 +303,21 @@ OTHERS = {
 }
 QUANTITIES = [f"l2_{other}" for other in OTHERS]
 QUANTITIES += [f"cosine_{other}" for other in OTHERS if other != "origin"]
-LEGEND_MOST = 11  # names that fit into a panel
+LEGEND_MOST = 11  # names that fit into a panel's legend
 
 
 def distances_table(distance: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: each distance and cosine, its mean over the children.
+    """Table of the figure: each distance and cosine, averaged over the children.
 
     Args:
-        distance: as `spawn.py` writes it; no siblings where there is one child.
+        distance: as `spawn.py` writes it; without siblings if there is one child.
 
     Returns:
-        A row a point: its `measure` (l2 or cosine), of what (`to`), and `seeds`, the children
-        that `value` is the mean of.
+        One row per point: its `measure` (l2 or cosine), the other network (`to`), and `seeds`, the
+        children that `value` is the mean over.
 
     Raises:
-        ValueError: there is nothing to draw, or the table is another one.
+        ValueError: there is nothing to draw, or the table has other columns.
     """
     frames.check_columns(distance, [*frames.MOMENT, "seed", *QUANTITIES])
     if distance[QUANTITIES].isna().all(axis=None):
@@ -331,10 +334,10 @@ def distances_table(distance: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_distances(drawn: pd.DataFrame) -> Figure:
-    """Distances above, cosines below, a panel each; a curve a spawn step, from dark to light.
+    """Draw distances above cosines, one panel each; one curve per spawn step, dark to light.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     others = [other for other in OTHERS if (drawn["to"] == other).any()]
     with style.look():
@@ -353,7 +356,7 @@ def draw_distances(drawn: pd.DataFrame) -> Figure:
 
 
 def draw_row(panels: list[Axes], drawn: pd.DataFrame, measure: str, others: list[str]) -> None:
-    """The panels of one measure."""
+    """Draw the panels of one measure."""
     spawn_steps = sorted(set(drawn["spawn_step"]))
     per_epoch = style.iterations_per_epoch(drawn)
     colours = style.sequential(len(spawn_steps))
@@ -372,12 +375,12 @@ SPLITS = ("test", "val", "train")  # the first that was evaluated is drawn
 
 
 def save_branches(averages: pd.DataFrame, measured: pd.DataFrame, folder: Path) -> list[Path]:
-    """Draw what the tables allow, and write it.
+    """Draw and write all figures of the tables of `spawn.py`.
 
     Args:
         averages: of children and averages, as `spawn.py` writes them.
-        measured: distances, likewise.
-        folder: made when absent.
+        measured: distances, as `spawn.py` writes them.
+        folder: created if it does not exist.
 
     Returns:
         The files, see `files.save`.
@@ -386,13 +389,13 @@ def save_branches(averages: pd.DataFrame, measured: pd.DataFrame, folder: Path) 
 
 
 def branch_drawings(averages: pd.DataFrame, measured: pd.DataFrame) -> Iterator[Drawing]:
-    """What the tables allow; see `save`."""
-    yield from _of_averages(averages)
+    """All figures of the tables; see `save_branches`."""
+    yield from _average_drawings(averages)
     if not measured.empty:
         yield Drawing("distances", distances_table(measured), draw_distances)
 
 
-def _of_averages(averages: pd.DataFrame) -> Iterator[Drawing]:
+def _average_drawings(averages: pd.DataFrame) -> Iterator[Drawing]:
     """Figures of each model and each treatment of batch norm."""
     if averages.empty:
         return

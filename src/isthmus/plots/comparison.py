@@ -15,55 +15,60 @@ from isthmus.plots.runs import FINAL, TrainingRuns, TrainingTables
 OVER_SEEDS = ["value", "std", "lowest", "highest", "num_seeds", "seeds"]
 COMPARE_COLUMNS = ["x_name", "x", "curve", "model", "metric", "split", *OVER_SEEDS]
 FINAL_COLUMNS = ["along", "row", "model", "metric", "split", *OVER_SEEDS]
-DECAY = "averaged.decay"  # of which each model of a training has its own
+DECAY = "averaged.decay"  # each averaged model of a training has its own
 MODEL = "model"  # as hue: a curve each
 UNITS = {**style.UNITS, "seconds": "of an epoch"}
 UNITS |= {"images_per_second": "1/s", "weight_norm": "L2", "weight_distance": "L2"}
 MARKERS = "osD^v<>P"
-RATIO = 12  # of the largest to the smallest number, beyond which an axis grows by ratios
+RATIO = 12  # of the largest to the smallest number, beyond which an axis is logarithmic
 
 
-def compare_table(study: TrainingRuns, asked: Mapping[str, Any]) -> pd.DataFrame:
-    """What the figure shows: mean, range and spread over seeds of a metric at its last moment.
+def compare_table(study: TrainingRuns, options: Mapping[str, Any]) -> pd.DataFrame:
+    """Table of the figure: mean, range and spread over seeds of a metric at the last step.
 
     Args:
         study: trainings.
-        asked: `x`, a parameter such as optimizer.lr or scheduler; `metric`; `split` (test, val or
-            train); `model`, which is not looked at if x is averaged.decay; `hue`, a parameter or
-            a list of them, or model, or None: what curves are of.
+        options: `x`, a parameter such as optimizer.lr or scheduler; `metric`; `split` (test, val or
+            train); `model`, ignored if x is averaged.decay; `hue`, a parameter or a list of them,
+            or model, or None: curves differ in these.
 
     Returns:
-        A row a point; `curve` is its name in the legend.
+        One row per point; `curve` is its name in the legend.
 
     Raises:
-        ValueError: a name is not one of those that there are; or trainings differ in more than x,
-            hue and their seed.
+        ValueError: a name does not exist in these runs; or trainings differ in more than x, hue and
+            their seed.
     """
-    x, hue = asked["x"], [asked["hue"]] if isinstance(asked["hue"], str) else asked["hue"] or []
+    x, hue = (
+        options["x"],
+        [options["hue"]] if isinstance(options["hue"], str) else options["hue"] or [],
+    )
     parameters = [run.parameters for run in study.runs]
     _check(parameters, x, hue)
-    parts = [part for run in study.runs for part in _of_run(run, asked, hue)]
+    parts = [part for run in study.runs for part in _points_of_run(run, options, hue)]
     if not parts:
-        raise ValueError(_nothing(study, asked))
-    return _ordered(runs.mean_over_seeds(pd.concat(parts), COMPARE_COLUMNS[:6])[COMPARE_COLUMNS])
+        raise ValueError(_nothing_message(study, options))
+    return _sort_points(
+        runs.mean_over_seeds(pd.concat(parts), COMPARE_COLUMNS[:6])[COMPARE_COLUMNS]
+    )
 
 
-def _of_run(
-    run: TrainingTables, asked: Mapping[str, Any], hue: Sequence[str]
+def _points_of_run(
+    run: TrainingTables, options: Mapping[str, Any], hue: Sequence[str]
 ) -> Iterator[pd.DataFrame]:
     """The point of each model of a training."""
-    x, found = asked["x"], _last(run, asked["metric"], asked["split"])
+    x, last_values = options["x"], _last(run, options["metric"], options["split"])
     named = [name for name in hue if name != MODEL]
-    for model in found["model"]:
-        if _is_wanted(model, x, hue, asked["model"]):
-            words = [runs.setting_words(run.parameters, named)] if named else []
-            if MODEL in hue or not words:
-                words.append("averages" if x == DECAY else model)
-            yield found[found["model"] == model].assign(
+    for model in last_values["model"]:
+        if _is_wanted(model, x, hue, options["model"]):
+            curve_parts = [runs.setting_label(run.parameters, named)] if named else []
+            if MODEL in hue or not curve_parts:
+                curve_parts.append("averages" if x == DECAY else model)
+            yield last_values[last_values["model"] == model].assign(
                 x_name=x,
                 x=style.decay_of_model(model) if x == DECAY else run.parameters.get(x),
-                curve=", ".join(words),
-                metric=asked["metric"],
+                curve=", ".join(curve_parts),
+                metric=options["metric"],
                 model="" if x == DECAY else model,
                 seed=run.seed,
             )
@@ -74,9 +79,9 @@ def _check(parameters: Sequence[runs.Parameters], x: str, hue: Sequence[str]) ->
     known = list(dict.fromkeys(name for run in parameters for name in run))
     for option, name in (("x", x), *(("hue", name) for name in hue if name != MODEL)):
         if name not in known and name != DECAY:
-            words = ", ".join(differ) or "in their seeds only"
+            listed = ", ".join(differ) or "in their seeds only"
             raise ValueError(
-                f"compare.{option}={name}: these runs do not say it; they differ in {words}"
+                f"compare.{option}={name}: these runs do not say it; they differ in {listed}"
             )
     others = [name for name in differ if name not in (x, *hue) and name not in runs.OF_AVERAGES]
     if others:
@@ -87,7 +92,7 @@ def _check(parameters: Sequence[runs.Parameters], x: str, hue: Sequence[str]) ->
 
 
 def _last(run: TrainingTables, metric: str, split: str) -> pd.DataFrame:
-    """The last value of a metric of each model; that of the last evaluation, where there is one."""
+    """The last value of a metric of each model; that of the final evaluation if there is one."""
     numbers = run.metrics
     final = (numbers["metric"] == FINAL + metric) & (numbers["split"] == split)
     if not final.any():
@@ -96,27 +101,27 @@ def _last(run: TrainingTables, metric: str, split: str) -> pd.DataFrame:
     return last[["model", "split", "value"]]
 
 
-def _is_wanted(model: str, x: str, hue: Sequence[str], asked: str) -> bool:
+def _is_wanted(model: str, x: str, hue: Sequence[str], options: str) -> bool:
     if x == DECAY:
         return style.decay_of_model(model) is not None
-    return MODEL in hue or model == asked
+    return MODEL in hue or model == options
 
 
-def _nothing(study: TrainingRuns, asked: Mapping[str, Any]) -> str:
-    """Why there is nothing to draw: the metrics, splits and models that there are."""
+def _nothing_message(study: TrainingRuns, options: Mapping[str, Any]) -> str:
+    """Message that there is nothing to draw, with the existing metrics, splits and models."""
     numbers = study.metrics
     metrics = dict.fromkeys(name.removeprefix(FINAL) for name in numbers["metric"])
     splits = [split for split in dict.fromkeys(numbers["split"]) if split]
-    of = f"metric {asked['metric']}, split {asked['split']}, model {asked['model']}"
-    there = [", ".join(names) for names in (metrics, splits, style.order_models(numbers["model"]))]
+    request = f"metric {options['metric']}, split {options['split']}, model {options['model']}"
+    names = [", ".join(each) for each in (metrics, splits, style.order_models(numbers["model"]))]
     return (
-        f"nothing to draw: no {of}; the runs have metrics {there[0]}; splits {there[1]}; "
-        f"models {there[2]}"
+        f"nothing to draw: no {request}; the runs have metrics {names[0]}; splits {names[1]}; "
+        f"models {names[2]}"
     )
 
 
-def _ordered(drawn: pd.DataFrame) -> pd.DataFrame:
-    """Along x, if it is of numbers; else as it comes, as text."""
+def _sort_points(drawn: pd.DataFrame) -> pd.DataFrame:
+    """Points sorted by x if it is numeric; else in their order, x as text."""
     if not _is_numeric(drawn):
         return drawn.assign(x=drawn["x"].astype(str))
     return drawn.sort_values(["curve", "x"], kind="stable", ignore_index=True)
@@ -127,10 +132,10 @@ def _is_numeric(drawn: pd.DataFrame) -> bool:
 
 
 def draw_compare(drawn: pd.DataFrame) -> Figure:
-    """Means with the range of seeds: curves over numbers, marks over anything else.
+    """Draw means with the range of seeds: curves over numbers, marks over other values.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     first, curves = drawn.iloc[0], list(dict.fromkeys(drawn["curve"]))
     unit = UNITS.get(first["metric"], "as in metrics.csv")
@@ -140,27 +145,27 @@ def draw_compare(drawn: pd.DataFrame) -> Figure:
             draw_numbers(axes, drawn, curves)
         else:
             draw_names(axes, drawn, curves)
-        axes.set_xlabel(axis_words(first["x_name"]))
+        axes.set_xlabel(axis_label(first["x_name"]))
         what = f"{first['split']} {first['metric']}".strip()
         axes.set_ylabel(f"{what} ({unit})")
         counts = drawn["num_seeds"]
         alone = drawn["model"].nunique() == 1 and first["model"] not in ("", *curves)
-        whose = f"model {first['model']}, " if alone else ""
+        model_label = f"model {first['model']}, " if alone else ""
         span = style.span(counts.min(), counts.max())
-        words = "one seed" if counts.max() == 1 else f"mean and range of {span} seeds"
-        style.legend(figure, [axes], title=whose + words)
+        seeds_label = "one seed" if counts.max() == 1 else f"mean and range of {span} seeds"
+        style.legend(figure, [axes], title=model_label + seeds_label)
     return figure
 
 
-def axis_words(name: str) -> str:
-    """A parameter as the name of an axis."""
+def axis_label(name: str) -> str:
+    """Label of the axis of a parameter."""
     return f"{name} (per step)" if name == DECAY else name
 
 
 def draw_numbers(axes: Axes, drawn: pd.DataFrame, curves: Sequence[str]) -> None:
-    """Curves with bands; the axis grows by ratios where numbers span more than a decade.
+    """Draw curves with bands; the axis is logarithmic if numbers span more than a decade.
 
-    Decays are evenly spaced: what counts is how far they are from 1.
+    Decays are evenly spaced, as their distance from 1 matters.
     """
     numbers = np.unique(drawn["x"].astype(float))
     of_decays = drawn["x_name"].iloc[0] == DECAY
@@ -186,17 +191,19 @@ def draw_numbers(axes: Axes, drawn: pd.DataFrame, curves: Sequence[str]) -> None
 
 
 def draw_names(axes: Axes, drawn: pd.DataFrame, curves: Sequence[str]) -> None:
-    """Marks side by side at each value, their bars the range of seeds."""
+    """Draw marks side by side at each value, with bars for the range of seeds."""
     names = list(dict.fromkeys(drawn["x"]))
     for place, curve in enumerate(curves):
         points = drawn[drawn["curve"] == curve]
         aside = (place - (len(curves) - 1) / 2) * min(0.12, 0.6 / len(curves))
-        places = np.array([names.index(name) for name in points["x"]]) + aside
+        positions = np.array([names.index(name) for name in points["x"]]) + aside
         spread = [points["value"] - points["lowest"], points["highest"] - points["value"]]
         colour = style.COLOURS[place % len(style.COLOURS)]
-        axes.errorbar(places, points["value"], yerr=spread, fmt="none", ecolor=colour, capsize=2.5)
+        axes.errorbar(
+            positions, points["value"], yerr=spread, fmt="none", ecolor=colour, capsize=2.5
+        )
         marks = MARKERS[place % len(MARKERS)]
-        axes.plot(places, points["value"], marks, color=colour, markersize=5, label=curve or "_")
+        axes.plot(positions, points["value"], marks, color=colour, markersize=5, label=curve or "_")
     axes.set_xticks(range(len(names)), names)
     axes.set_xlim(-0.5, len(names) - 0.5)
 
@@ -206,39 +213,39 @@ MAP = "cividis"
 
 
 def final_table(study: TrainingRuns, along: str, split: str = "test") -> pd.DataFrame:
-    """What the figure shows: mean and standard deviation of the final accuracy over seeds.
+    """Table of the figure: mean and standard deviation of the final accuracy over seeds.
 
     Args:
-        study: trainings that are done; others are not in the table.
-        along: the parameter that rows are of: scheduler, or optimizer.lr; rows are told apart by
-            whatever else the trainings differ in.
+        study: trainings; unfinished ones are left out.
+        along: the parameter of the rows: scheduler, or optimizer.lr; rows also differ in whatever
+            else the trainings differ in.
         split: train, val or test.
 
     Returns:
-        A row a cell: `row` is its row in the figure.
+        One row per cell: `row` is its row in the figure.
 
     Raises:
-        ValueError: no training is done, or none has `along`; with what there is.
+        ValueError: no training is done, or none has `along`.
     """
     parameters = [run.parameters for run in study.runs]
     if not any(along in run for run in parameters):
         raise ValueError(f"nothing to draw: none of {len(parameters)} runs says its {along}")
     names = runs.differing_settings(parameters, runs.OF_AVERAGES)
     names = [along, *(name for name in names if name != along)]
-    found = pd.concat(
+    rows = pd.concat(
         run.metrics.assign(
-            row=runs.setting_words(run.parameters, names), seed=run.seed, place=place
+            row=runs.setting_label(run.parameters, names), seed=run.seed, place=place
         )
         for run, place in zip(study.runs, _order(parameters, along), strict=True)
     )
-    found = frames.rows_where(frames.rows_where(found, "metric", "final_accuracy"), "split", split)
-    found = found.sort_values("place", kind="stable").assign(along=along, metric="accuracy")
+    rows = frames.rows_where(frames.rows_where(rows, "metric", "final_accuracy"), "split", split)
+    rows = rows.sort_values("place", kind="stable").assign(along=along, metric="accuracy")
     keys = ["along", "row", "model", "metric", "split"]
-    return runs.mean_over_seeds(found, keys)[FINAL_COLUMNS]
+    return runs.mean_over_seeds(rows, keys)[FINAL_COLUMNS]
 
 
 def _order(parameters: Sequence[runs.Parameters], along: str) -> list[int]:
-    """Place of each training's row: numbers by value, anything else as it comes."""
+    """Position of each training's row: numbers by value, other values in their order."""
     values = [run.get(along) for run in parameters]
     numbers = sorted({value for value in values if isinstance(value, int | float)}, reverse=True)
     others = list(dict.fromkeys(str(value) for value in values))
@@ -249,15 +256,15 @@ def _order(parameters: Sequence[runs.Parameters], along: str) -> list[int]:
 
 
 def final_cell(value: float, std: float) -> str:
-    """A mean with its standard deviation, which a single seed does not have."""
+    """Text of a mean with its standard deviation, which a single seed does not have."""
     return f"{value:.4f}" if np.isnan(std) else f"{value:.4f} ± {std:.4f}"
 
 
 def markdown(drawn: pd.DataFrame) -> str:
-    """The same table for a text.
+    """The table in Markdown.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     columns = style.order_models(drawn["model"])
     lines = [[drawn["along"].iloc[0], *columns], ["---"] * (len(columns) + 1)]
@@ -273,10 +280,10 @@ def markdown(drawn: pd.DataFrame) -> str:
 
 
 def draw_final_table(drawn: pd.DataFrame) -> Figure:
-    """Cells with mean ± standard deviation, light where the accuracy is high.
+    """Draw cells with mean ± standard deviation, light where the accuracy is high.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     first, names = drawn.iloc[0], list(dict.fromkeys(drawn["row"]))
     columns = style.order_models(drawn["model"])
@@ -315,7 +322,7 @@ def draw_final_table(drawn: pd.DataFrame) -> Figure:
 
 
 def final_heading(drawn: pd.DataFrame) -> str:
-    """What a cell is, in words."""
+    """Heading of the table: split, metric and number of seeds."""
     counts = drawn["num_seeds"]
     what = f"{drawn['split'].iloc[0]} {drawn['metric'].iloc[0]} (fraction)"
     if counts.max() == 1:

@@ -12,22 +12,22 @@ LABEL = "epoch (passes over the training set)"
 
 
 def curves_over_seeds(points: pd.DataFrame) -> pd.DataFrame:
-    """What is drawn of the curves of trainings: means over those that differ in their seed only.
+    """Means, ranges and spreads of curves over trainings that differ only in their seed.
 
     Args:
         points: with `KEYS`, `seed` and `value`.
 
     Returns:
-        `COLUMNS`, a row a point.
+        `COLUMNS`, one row per point.
     """
     return runs.mean_over_seeds(points, KEYS)[COLUMNS]
 
 
 def draw_epochs(drawn: pd.DataFrame) -> Figure:
-    """Means over seeds as curves, their ranges as bands; the y axis is named by the measure.
+    """Draw means over seeds as curves, their ranges as bands, over epochs.
 
     Args:
-        drawn: `COLUMNS`, a row a point.
+        drawn: `COLUMNS`, one row per point.
     """
     settings, measures = (list(dict.fromkeys(drawn[key])) for key in ("setting", "measure"))
     looks = style.looks(drawn["model"])
@@ -49,14 +49,14 @@ def draw_epochs(drawn: pd.DataFrame) -> Figure:
             here = (drawn["setting"] == setting) & (drawn["measure"] == measure)
             draw_curves(axes, drawn[here], looks)
             if place < len(settings):
-                axes.set_title(style.wrapped(setting))
+                axes.set_title(style.wrap_title(setting))
         figure.supxlabel(LABEL)
         style.legend(figure, panels, title=heading(drawn))
     return figure
 
 
 def draw_curves(axes: Axes, panel: pd.DataFrame, looks: dict[str, dict]) -> None:
-    """The curves of one setting and one measure."""
+    """Draw the curves of one setting and one measure."""
     for model in style.order_models(panel["model"]):
         points = panel[panel["model"] == model].sort_values("epoch")
         axes.plot(points["epoch"], points["value"], **looks[model], label=model)
@@ -66,7 +66,7 @@ def draw_curves(axes: Axes, panel: pd.DataFrame, looks: dict[str, dict]) -> None
 
 
 def heading(drawn: pd.DataFrame) -> str:
-    """What curves and bands are, in words."""
+    """Title of the legend: the seeds that curves and bands are over."""
     counts = drawn["num_seeds"]
     if counts.max() == 1:
         return "one seed"
@@ -74,31 +74,31 @@ def heading(drawn: pd.DataFrame) -> str:
 
 
 MEASURE = "validation accuracy (fraction)"
-FIRST = 0.25  # part of the epochs whose values may lie below the y axis: they set no limit
+FIRST = 0.25  # part of the epochs whose values may be below the y axis: they set no limit
 
 
 def ema_study_table(metrics: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: mean, range and spread over seeds after every epoch.
+    """Table of validation accuracies: mean, range and spread over seeds after every epoch.
 
     Args:
         metrics: of all trainings, see `runs.TrainingRuns.metrics`.
 
     Returns:
-        See `epochs.COLUMNS`.
+        The columns `epochs.COLUMNS`.
 
     Raises:
-        ValueError: there is no validation accuracy; with the splits that there are.
+        ValueError: there is no validation accuracy.
     """
-    found = frames.rows_where(frames.rows_where(metrics, "metric", "accuracy"), "split", "val")
-    found = found.assign(measure=MEASURE)
-    return curves_over_seeds(found)
+    rows = frames.rows_where(frames.rows_where(metrics, "metric", "accuracy"), "split", "val")
+    rows = rows.assign(measure=MEASURE)
+    return curves_over_seeds(rows)
 
 
 def draw_ema_study(drawn: pd.DataFrame) -> Figure:
-    """A panel a setting; the first quarter of training may leave the panels below.
+    """Draw one panel per setting; the first quarter of training may be below the panels.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     figure = draw_epochs(drawn)
     later = drawn.loc[drawn["epoch"] >= FIRST * drawn["epoch"].max(), ["lowest", "highest"]]
@@ -111,19 +111,19 @@ WEIGHT_DIFFERENCE_MEASURE = "plain minus averaged weights\n(L2 norm)"
 
 
 def weight_difference_table(metrics: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: mean, range and spread over seeds after every epoch.
+    """Table of weight differences: mean, range and spread over seeds after every epoch.
 
     Args:
-        metrics: of all trainings, see `runs.TrainingRuns.metrics`; distances are of parameters,
-            those of batch norm too, and without its statistics.
+        metrics: of all trainings, see `runs.TrainingRuns.metrics`; distances are of all parameters,
+            without batch-norm statistics.
 
     Returns:
-        See `epochs.COLUMNS`.
+        The columns `epochs.COLUMNS`.
 
     Raises:
-        ValueError: there is no averaged model; with the metrics that there are.
+        ValueError: there is no averaged model.
     """
-    found = frames.rows_where(metrics, "metric", "weight_distance").assign(
+    rows = frames.rows_where(metrics, "metric", "weight_distance").assign(
         measure=WEIGHT_DIFFERENCE_MEASURE
     )
-    return curves_over_seeds(found)
+    return curves_over_seeds(rows)

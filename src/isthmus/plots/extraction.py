@@ -19,13 +19,13 @@ NAMED_MOST = 12  # students that a legend has room for
 
 
 def student_losses_table(losses: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: a row a point.
+    """Table of the losses of students: one row per point.
 
     Args:
         losses: as `extract.py` writes them.
 
     Raises:
-        ValueError: there are none, or the table is another one.
+        ValueError: there are none, or the table has other columns.
     """
     frames.check_columns(losses, STUDENT_LOSSES_COLUMNS)
     if losses.empty:
@@ -34,10 +34,10 @@ def student_losses_table(losses: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_student_losses(drawn: pd.DataFrame) -> Figure:
-    """A curve a student, both axes logarithmic; a dot where it was done.
+    """Draw one curve per student, both axes logarithmic; a dot at its end.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     students = sorted(set(drawn["student"]))
     with style.look():
@@ -64,13 +64,13 @@ KEPT, NOT_KEPT = "C0", "C3"
 
 
 def cluster_angles_table(clusters: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: a row a large cluster.
+    """Table of the angles in clusters: one row per large cluster.
 
     Args:
         clusters: as `extract.py` writes them.
 
     Raises:
-        ValueError: there are none, or the table is another one.
+        ValueError: there are none, or the table has other columns.
     """
     frames.check_columns(clusters, CLUSTER_ANGLES_COLUMNS)
     if clusters.empty:
@@ -79,10 +79,10 @@ def cluster_angles_table(clusters: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_cluster_angles(drawn: pd.DataFrame) -> Figure:
-    """Median angles, smallest first, under the largest that is allowed, beta.
+    """Draw median angles in increasing order, with the largest allowed one, beta.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     layers = sorted(set(drawn["layer"]))
     with style.look():
@@ -92,11 +92,11 @@ def draw_cluster_angles(drawn: pd.DataFrame) -> Figure:
             bars = drawn[drawn["layer"] == layer].sort_values(
                 ["kept", "angle"], ascending=[False, True]
             )
-            places = np.arange(len(bars))
+            positions = np.arange(len(bars))
             for kept, colour, label in ((True, KEPT, "kept"), (False, NOT_KEPT, "not kept")):
                 chosen = (bars["kept"] == kept).to_numpy()
                 heights = bars["angle"][chosen].clip(lower=LOWEST)
-                axes.plot(places[chosen], heights, "o", color=colour, label=label, markersize=4)
+                axes.plot(positions[chosen], heights, "o", color=colour, label=label, markersize=4)
             axes.axhline(bars["beta"].iloc[0], color="black", linestyle="--", label="beta")
             axes.set_yscale("log")
             axes.set_xticks([])
@@ -121,13 +121,13 @@ CLUSTER_COUNTS_LOWEST = 1e-7  # height that is drawn; below it there is rounding
 
 
 def cluster_counts_table(counts: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: a row a height at which the number changes.
+    """Table of the numbers of clusters: one row per height at which the number changes.
 
     Args:
         counts: as `extract.py` writes them.
 
     Raises:
-        ValueError: there are none, or the table is another one.
+        ValueError: there are none, or the table has other columns.
     """
     frames.check_columns(counts, CLUSTER_COUNTS_COLUMNS)
     if counts.empty:
@@ -136,10 +136,10 @@ def cluster_counts_table(counts: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_cluster_counts(drawn: pd.DataFrame) -> Figure:
-    """Steps over the logarithm of height, with the plateau that was chosen and the cut in it.
+    """Draw steps over the logarithm of height, with the chosen plateau and the cut in it.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     layers = sorted(set(drawn["layer"]))
     with style.look():
@@ -155,7 +155,7 @@ def draw_cluster_counts(drawn: pd.DataFrame) -> Figure:
 
 
 def draw_counts(axes: Axes, counts: pd.DataFrame) -> None:
-    """The counts of one layer."""
+    """Draw the counts of one layer."""
     first = counts.iloc[0]
     heights = counts["height"].clip(lower=CLUSTER_COUNTS_LOWEST)
     end = max(heights.max(), first["limit"]) * 1.2
@@ -190,13 +190,13 @@ CLUSTER_TREE_LOWEST = 1e-7  # height that is drawn; below it there is rounding o
 
 
 def cluster_tree_table(merges: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: a row a merge.
+    """Table of the cluster tree: one row per merge.
 
     Args:
         merges: as `extract.py` writes them.
 
     Raises:
-        ValueError: there are none, or the table is another one.
+        ValueError: there are none, or the table has other columns.
     """
     frames.check_columns(merges, CLUSTER_TREE_COLUMNS)
     if merges.empty:
@@ -205,10 +205,10 @@ def cluster_tree_table(merges: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_cluster_tree(drawn: pd.DataFrame) -> Figure:
-    """Dendrograms with heights in logarithms; a colour a cluster, grey where there is none.
+    """Draw dendrograms with logarithmic heights; one colour per cluster, grey for none.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     layers = sorted(set(drawn["layer"]))
     with style.look():
@@ -221,7 +221,7 @@ def draw_cluster_tree(drawn: pd.DataFrame) -> Figure:
 
 
 def draw_tree(axes: Axes, merges: pd.DataFrame) -> None:
-    """The tree of one layer."""
+    """Draw the tree of one layer."""
     first = merges.iloc[0]
     lowest = max(CLUSTER_TREE_LOWEST, merges["height"][merges["height"] > 0].min() / 2)
     corners = np.empty((len(merges), 4, 2))  # up the left, across, down the right
@@ -251,7 +251,7 @@ def draw_tree(axes: Axes, merges: pd.DataFrame) -> None:
 
 
 def subsample_note(num_shown: int, num_units: int) -> str:
-    """How many units of how many, in words."""
+    """Axis label: how many of all units are shown."""
     if num_shown == num_units:
         return f"units of all students ({num_units:.0f})"
     return f"units of all students ({num_shown:.0f} of {num_units:.0f})"
@@ -270,13 +270,13 @@ UNIT_DISTANCES_LOWEST = 1e-7
 
 
 def unit_distances_table(matrix: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: a row a cell.
+    """Table of distances between units: one row per cell.
 
     Args:
         matrix: as `extract.py` writes it.
 
     Raises:
-        ValueError: there is nothing to draw, or the table is another one.
+        ValueError: there is nothing to draw, or the table has other columns.
     """
     frames.check_columns(matrix, UNIT_DISTANCES_COLUMNS)
     if matrix.empty:
@@ -285,10 +285,10 @@ def unit_distances_table(matrix: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_unit_distances(drawn: pd.DataFrame) -> Figure:
-    """Heat maps, logarithmic: clusters are dark squares on the diagonal.
+    """Draw logarithmic heat maps: clusters are dark squares on the diagonal.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     layers = sorted(set(drawn["layer"]))
     positive = drawn["distance"][drawn["distance"] > UNIT_DISTANCES_LOWEST]
@@ -320,42 +320,42 @@ LOOKS = {INTO: ("o", "C0"), OUT: ("s", "C1"), MISSING: ("x", "C3"), MORE: ("^", 
 
 
 def teacher_distances_table(comparison: pd.DataFrame, excess: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: a row a mark.
+    """Table of distances to the teacher's units: one row per mark.
 
     Args:
         comparison: as `extract.py` writes it.
-        excess: likewise.
+        excess: as `extract.py` writes it.
 
     Raises:
-        ValueError: there is nothing to draw, or a table is another one.
+        ValueError: there is nothing to draw, or a table has other columns.
     """
     frames.check_columns(comparison, UNITS)
     frames.check_columns(excess, EXCESS)
     if comparison.empty:
         raise ValueError("nothing to draw: the table of the comparison has no rows")
-    there = comparison["found_unit"].notna()
+    is_found = comparison["found_unit"].notna()
     marks = []
     for quantity, column in ((INTO, "distance_in"), (OUT, "distance_out")):
-        some = comparison[there].assign(kind="unit", quantity=quantity)
-        marks.append(some.rename(columns={column: "distance"}))
-    gone = comparison[~there].assign(kind="unit", quantity=MISSING, distance=1.0)
-    more = excess.drop(columns="found_unit").assign(kind="excess", quantity=MORE)
-    more = more.rename(columns={"nearest_unit": "unit", "distance_in": "distance"})
-    given = [
+        units = comparison[is_found].assign(kind="unit", quantity=quantity)
+        marks.append(units.rename(columns={column: "distance"}))
+    missing = comparison[~is_found].assign(kind="unit", quantity=MISSING, distance=1.0)
+    extra = excess.drop(columns="found_unit").assign(kind="excess", quantity=MORE)
+    extra = extra.rename(columns={"nearest_unit": "unit", "distance_in": "distance"})
+    parts = [
         each.reindex(columns=TEACHER_DISTANCES_COLUMNS)
-        for each in (*marks, gone, more)
+        for each in (*marks, missing, extra)
         if not each.empty
     ]
-    return pd.concat(given, ignore_index=True)
+    return pd.concat(parts, ignore_index=True)
 
 
 def draw_teacher_distances(drawn: pd.DataFrame) -> Figure:
-    """Cosine distances, logarithmic; left of the line the teacher's units, right of it the excess.
+    """Draw logarithmic cosine distances; the teacher's units left of a line, excess right of it.
 
     A unit in excess is shown at its distance to the nearest unit of the teacher.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     layers = sorted(set(drawn["layer"]))
     with style.look():
@@ -373,16 +373,16 @@ def draw_teacher_distances(drawn: pd.DataFrame) -> Figure:
 
 
 def draw_layer(axes: Axes, marks: pd.DataFrame) -> None:
-    """The marks of one layer."""
+    """Draw the marks of one layer."""
     units = marks[marks["kind"] == "unit"]
     width = units["unit"].max() + 1
     for name, (marker, colour) in LOOKS.items():
         some = marks[marks["quantity"] == name]
         if some.empty:
             continue
-        places = width + 0.5 + np.arange(len(some)) if name == MORE else some["unit"]
+        positions = width + 0.5 + np.arange(len(some)) if name == MORE else some["unit"]
         values = some["distance"].clip(lower=TEACHER_DISTANCES_LOWEST)
-        axes.plot(places, values, marker, color=colour, label=name, markersize=4, linestyle="")
+        axes.plot(positions, values, marker, color=colour, label=name, markersize=4, linestyle="")
     if (marks["kind"] == "excess").any():
         axes.axvline(width - 0.25, color="black", linewidth=0.8)
     axes.set_yscale("log")
@@ -391,11 +391,11 @@ def draw_layer(axes: Axes, marks: pd.DataFrame) -> None:
 
 
 def save_extraction(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Draw what the tables allow, and write it.
+    """Draw and write all figures of the tables of `extract.py`.
 
     Args:
-        tables: as in `drawings`.
-        folder: made when absent.
+        tables: as in `extraction_drawings`.
+        folder: created if it does not exist.
 
     Returns:
         The files, see `files.save`.
@@ -404,11 +404,11 @@ def save_extraction(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Pa
 
 
 def extraction_drawings(tables: Mapping[str, pd.DataFrame]) -> Iterator[Drawing]:
-    """What the tables allow.
+    """All figures of the tables.
 
     Args:
-        tables: by the names under which `extract.py` writes them; comparison and excess are there
-            only if there is a teacher.
+        tables: by the names under which `extract.py` writes them; comparison and excess only if
+            there is a teacher.
     """
     yield Drawing("losses", student_losses_table(tables["losses"]), draw_student_losses)
     yield Drawing("dendrogram", cluster_tree_table(tables["merges"]), draw_cluster_tree)

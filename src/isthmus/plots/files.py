@@ -1,4 +1,4 @@
-"""Figures as files: PNG, PDF, the numbers drawn as CSV, TensorBoard images."""
+"""Writes figures as PNG, PDF, CSV of the drawn numbers, and TensorBoard images."""
 
 import io
 import logging
@@ -13,7 +13,7 @@ from PIL import Image
 from isthmus.plots import style
 from isthmus.store import files, reading
 
-# Nothing in a file says when or with which version it was made: equal data give equal bytes.
+# Files hold no date and no version: equal data give equal bytes.
 METADATA: dict[str, dict[str, None]] = {
     "png": {"Software": None},
     "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
@@ -26,9 +26,9 @@ class Drawing:
 
     Args:
         name: of its files, without an ending; parts of it may be names from a table.
-        shown: exactly what it shows.
+        shown: table of exactly what it shows.
         draw: makes the figure of `shown`.
-        markdown: the same numbers as a table for a text, where they make one.
+        markdown: the same numbers as a Markdown table, for figures that are tables.
 
     Raises:
         ValueError: the name would be a path.
@@ -52,8 +52,8 @@ def save_all(
 
     Args:
         drawings: whose names differ.
-        folder: made when absent.
-        change: what becomes of each figure before it is written.
+        folder: created if it does not exist.
+        change: applied to each figure before it is written.
 
     Returns:
         The files of all of them.
@@ -69,15 +69,15 @@ def save_all(
 
 
 def save(figure: Figure, drawn: pd.DataFrame, folder: Path, name: str) -> list[Path]:
-    """Write a figure as PNG and PDF, and exactly what it shows as CSV beside them.
+    """Write a figure as PNG and PDF, and exactly what it shows as CSV.
 
     Everything is rendered before the first file is written, and each is written whole or not at
     all.
 
     Args:
-        figure: by a `draw` of this package.
+        figure: by a draw function of this package.
         drawn: the table that it was drawn from.
-        folder: made when absent.
+        folder: created if it does not exist.
         name: of the files, without an ending.
 
     Returns:
@@ -93,7 +93,7 @@ def save(figure: Figure, drawn: pd.DataFrame, folder: Path, name: str) -> list[P
 
 def render(figure: Figure, kind: str) -> bytes:
     """The bytes of a figure as "png" or "pdf"."""
-    logging.getLogger("fontTools").setLevel(logging.WARNING)  # else it tells of each font in a PDF
+    logging.getLogger("fontTools").setLevel(logging.WARNING)  # else it logs each font of a PDF
     buffer = io.BytesIO()
     with style.look():
         figure.savefig(buffer, format=kind, metadata=METADATA[kind])
@@ -104,7 +104,7 @@ FILE = "events.out.tfevents.0.figures"  # TensorBoard reads files that are named
 
 
 def write_events(folder: Path) -> Path | None:
-    """Put all figures of a folder into an event file beside them, in place of an earlier one.
+    """Write all figures of a folder into a TensorBoard event file there, replacing an earlier one.
 
     Equal figures give equal bytes.
 
@@ -112,7 +112,7 @@ def write_events(folder: Path) -> Path | None:
         folder: with PNG files, each of which is an image under its name.
 
     Returns:
-        The file; None where there is no figure.
+        The file; None if there is no figure.
     """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary

@@ -1,4 +1,4 @@
-"""Folders whose tables can be drawn, and these tables."""
+"""Finds folders of runs with tables to draw, and reads these tables."""
 
 import glob
 import os
@@ -15,7 +15,7 @@ from isthmus.store import reading
 
 RESULT = "result.json"
 SIGNS = (".hydra", "state.pt", RESULT)  # of a run
-SEED = re.compile(r"[a-z]+_[^/]+/seed_\d+")  # the end of the path of one
+SEED = re.compile(r"[a-z]+_[^/]+/seed_\d+")  # end of the path of a run
 NOT_RUNS = {"sweeps", "plots", "cache", "figures"}
 SHOWN = 12  # names in a message
 
@@ -25,7 +25,7 @@ class Folder:
     """A folder with tables.
 
     Args:
-        kind: of `plotting.TABLES`.
+        kind: a key of `options.TABLES`.
         path: of it.
     """
 
@@ -33,46 +33,44 @@ class Folder:
     path: Path
 
     def tables(self) -> list[str]:
-        """Those of its kind that it has."""
+        """Names of the tables of its kind that it has."""
         needed, possible = plots_options.TABLES[self.kind]
         return [*needed, *(name for name in possible if (self.path / name).exists())]
 
 
 def find_folders(runs: str | Sequence[str]) -> list[Folder]:
-    """The folders that paths and globs name, and all below them; runs within a study are its own.
+    """Find folders with tables by paths and globs, and below them; without the runs of a study.
 
     Args:
-        runs: one or several, of folders, or of tables in them.
+        runs: one or several paths or globs of folders, or of tables in them.
 
     Raises:
-        FileNotFoundError: one matches nothing, or nothing with tables; with what there is.
+        FileNotFoundError: one matches nothing, or nothing with tables.
     """
-    found: dict[Path, list[Folder]] = {}
+    by_path: dict[Path, list[Folder]] = {}
     for text in [runs] if isinstance(runs, str) else runs:
         matches = sorted(map(Path, glob.glob(os.path.expanduser(text))))
         if not matches:
-            raise FileNotFoundError(_nothing(text))
-        below = [folder for match in matches for folder in _below(match)]
+            raise FileNotFoundError(_no_match_message(text))
+        below = [folder for match in matches for folder in _folders_below(match)]
         if not below:
             tables = [" + ".join(map(_name, needed)) for needed, _ in plots_options.TABLES.values()]
             damaged = [f"; {reason}" for reason in find_damaged(text).values()]
             raise FileNotFoundError(
-                f"runs={text}: matches {_listed([str(match) for match in matches])}, and no folder "
-                f"there has tables to draw: {'; '.join(tables)}{''.join(damaged[:SHOWN])}"
+                f"runs={text}: matches {_join_names([str(match) for match in matches])}, and no "
+                f"folder there has tables to draw: {'; '.join(tables)}{''.join(damaged[:SHOWN])}"
             )
         for folder in below:
-            same = found.setdefault(folder.path.resolve(), [])
+            same = by_path.setdefault(folder.path.resolve(), [])
             same += [folder] if folder.kind not in [other.kind for other in same] else []
-    return [folder for folders in found.values() for folder in folders]
+    return [folder for folders in by_path.values() for folder in folders]
 
 
 def find_damaged(runs: str | Sequence[str]) -> dict[str, str]:
-    """By file, what is wrong with the results of runs.
-
-    They cannot be read, or are missing where there is no table either.
+    """Errors, by file, of runs whose results cannot be read, or that have none and no table.
 
     Args:
-        runs: as of `find`.
+        runs: as in `find_folders`.
     """
     damaged: dict[str, str] = {}
     for text in [runs] if isinstance(runs, str) else runs:
@@ -95,34 +93,34 @@ def find_damaged(runs: str | Sequence[str]) -> dict[str, str]:
     return damaged
 
 
-def check_figure(figure: str, found: Sequence[Folder]) -> None:
+def check_figure(figure: str, folders: Sequence[Folder]) -> None:
     """Refuse a figure that the folders have no table for.
 
     Raises:
-        ValueError: with their tables, and the figures that these allow.
+        ValueError: naming their tables, and the figures of these.
     """
     entry = plots_options.figure_family(figure)
     if figure == plots_options.REPORT or entry is None:
         return
-    there = {table for folder in found for table in folder.tables()}
-    if not there & set(plots_options.FIGURES[entry]):
+    present = {table for folder in folders for table in folder.tables()}
+    if not present & set(plots_options.FIGURES[entry]):
         needs = " or ".join(map(_name, plots_options.FIGURES[entry]))
-        allowed = [name for name, tables in plots_options.FIGURES.items() if there & set(tables)]
+        allowed = [name for name, tables in plots_options.FIGURES.items() if present & set(tables)]
         raise ValueError(
-            f"figure={figure}: needs {needs}; what matches ({len(found)} folders) has "
-            f"{', '.join(sorted(map(_name, there)))}, for "
+            f"figure={figure}: needs {needs}; what matches ({len(folders)} folders) has "
+            f"{', '.join(sorted(map(_name, present)))}, for "
             f"{', '.join(allowed)}, {plots_options.REPORT}"
         )
 
 
-def _below(match: Path) -> Iterator[Folder]:
+def _folders_below(match: Path) -> Iterator[Folder]:
     for path, kinds in _walk(match):
-        is_own = path == match or (path / ".hydra").exists()  # no part of a study
+        is_own = path == match or (path / ".hydra").exists()  # not part of a study
         yield from (Folder(kind, path) for kind in kinds if is_own or kind != "train")
 
 
 def _walk(match: Path) -> Iterator[tuple[Path, list[str]]]:
-    """Folders that may be runs, each with the kinds that it has the tables of."""
+    """Folders that may be runs, each with the kinds whose tables it has."""
     for path, folders, _ in os.walk(match if match.is_dir() else match.parent):
         kinds = [
             kind
@@ -139,18 +137,18 @@ def _is_run(folder: Path) -> bool:
     return bool(is_named) or any((folder / name).exists() for name in SIGNS)
 
 
-def _nothing(text: str) -> str:
-    """Why a glob matches nothing: what the last folder of it that exists has."""
+def _no_match_message(text: str) -> str:
+    """Message that a glob matches nothing, with the content of its last existing folder."""
     parent = Path(os.path.expanduser(text))
     while not parent.is_dir() and parent != parent.parent:
         parent = parent.parent
     names = sorted(path.name for path in parent.iterdir() if not path.name.startswith("."))
-    return f"runs={text}: matches nothing; {parent} has {_listed(names)}"
+    return f"runs={text}: matches nothing; {parent} has {_join_names(names)}"
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f", ... ({len(names)})" if len(names) > SHOWN else ""
-    return (", ".join(names[:SHOWN]) or "nothing") + more
+def _join_names(names: Sequence[str]) -> str:
+    ending = f", ... ({len(names)})" if len(names) > SHOWN else ""
+    return (", ".join(names[:SHOWN]) or "nothing") + ending
 
 
 def _name(table: str) -> str:
@@ -162,7 +160,7 @@ PAIR = ("k1", "k2", "total", "k1_step", "k2_step", "total_step")
 TREATED = ("align", "bn", "split")
 RANKS = (("step", "value"), ("kind", "parametrization", "layer", "rank"))
 
-# By file: columns of numbers, then columns of texts.
+# By file: required columns of numbers, then required columns of texts.
 COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "metrics.csv": (("step", "epoch", "value"), ("split", "model", "metric")),
     "averages.csv": (
@@ -212,15 +210,15 @@ COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 
 
 def read(path: Path, **options: Any) -> pd.DataFrame:
-    """A table that a script wrote.
+    """Read a table that a script wrote, checking its columns.
 
     Args:
-        path: of the file, by whose name it is known.
-        options: see `safe_reading.read_table`.
+        path: of the file, whose name says which columns it must have.
+        options: see `store.reading.read_table`.
 
     Raises:
-        OSError: it is not there, or may not be read.
-        ValueError: it is damaged, or lacks a column; with its name.
+        OSError: it does not exist, or may not be read.
+        ValueError: it is damaged, or lacks a column; names it.
     """
     numbers, texts = COLUMNS.get(path.name, ((), ()))
     return reading.read_table(path, numbers, texts, **options)

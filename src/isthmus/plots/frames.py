@@ -1,4 +1,4 @@
-"""Rows of result tables that a figure is about."""
+"""Selects and labels rows of result tables for figures: splits, averages, pairs, grids."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,66 +15,66 @@ AVERAGES = [*MOMENT, "seeds", "kind", "model", "num_models", "bn", "split", "los
 
 
 def check_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
-    """Refuse a table that is not the one a figure is drawn from.
+    """Refuse a table without the columns that a figure needs.
 
     Raises:
-        ValueError: a column is missing; with those that are there.
+        ValueError: a column is missing; names the existing ones.
     """
     missing = [name for name in columns if name not in table]
     if missing:
-        there = ", ".join(map(str, table.columns)) or "no columns"
-        raise ValueError(f"the table has no column {', '.join(missing)}; it has {there}")
+        present = ", ".join(map(str, table.columns)) or "no columns"
+        raise ValueError(f"the table has no column {', '.join(missing)}; it has {present}")
 
 
 def rows_where(table: pd.DataFrame, column: str, value: object) -> pd.DataFrame:
     """The rows with one value in a column.
 
     Raises:
-        ValueError: there are none; with the values that are there.
+        ValueError: there are none; names the existing values.
     """
-    found = table[table[column] == value]
-    if found.empty:
-        there = ", ".join(map(str, sorted(table[column].unique()))) or "no rows at all"
-        raise ValueError(f"nothing to draw with {column} {value}; the table has {there}")
-    return found
+    rows = table[table[column] == value]
+    if rows.empty:
+        values = ", ".join(map(str, sorted(table[column].unique()))) or "no rows at all"
+        raise ValueError(f"nothing to draw with {column} {value}; the table has {values}")
+    return rows
 
 
 def select_averages(averages: pd.DataFrame, split: str, model: str, bn: str) -> pd.DataFrame:
-    """Children, and averages with batch-norm statistics of one sort, evaluated on one split.
+    """The rows of children, and of averages with one kind of batch-norm statistics, of one split.
 
     Args:
         averages: as `spawn.py` writes it.
         split: train, val or test.
         model: plain, or an averaged model tracked in training: ema_0.999, swa, latest_5.
-        bn: what became of the statistics of averages; of children too, if they were evaluated so,
-            else they are those with their own.
+        bn: batch-norm statistics of averages; of children, too, if they were evaluated so, else
+            they have their own.
 
     Returns:
         The rows, with `seeds` as text.
 
     Raises:
-        ValueError: there are none, or the table is another one.
+        ValueError: there are none, or the table has other columns.
     """
     check_columns(averages, AVERAGES)
-    found = rows_where(rows_where(averages, "split", split), "model", model)
-    found = found.assign(seeds=found["seeds"].astype(str))  # a column of "1" is read as numbers
-    alone = found["kind"] == "child"
-    like = alone & (found["bn"] == bn)
-    children = found[like if like.any() else alone & (found["bn"] == "keep")]
-    if alone.all():
+    rows = rows_where(rows_where(averages, "split", split), "model", model)
+    rows = rows.assign(seeds=rows["seeds"].astype(str))  # a column of "1" is read as numbers
+    is_child = rows["kind"] == "child"
+    has_bn = is_child & (rows["bn"] == bn)
+    children = rows[has_bn if has_bn.any() else is_child & (rows["bn"] == "keep")]
+    if is_child.all():
         return children
-    return pd.concat([children, rows_where(found[~alone], "bn", bn)])
+    return pd.concat([children, rows_where(rows[~is_child], "bn", bn)])
 
 
 def join_seeds(seeds: Iterable[str]) -> str:
-    """Several networks, each by its seeds, in order: "1 2 10", or "1-2 1-10"."""
+    """Text of several networks, each by its seeds, in order: "1 2 10", or "1-2 1-10"."""
     return " ".join(sorted(seeds, key=lambda one: [int(seed) for seed in one.split("-")]))
 
 
 PAIR = ["k1", "k2", "total", "k1_step", "k2_step", "total_step"]  # empty between two files
 TREATMENT = ["align", "bn"]
 AS_TRAINED = "as_trained"  # in place of bn: both ends of a line, as no other point is treated
-GRID = ["ends", "alphas", "refine"]  # what means are taken over has in common
+GRID = ["ends", "alphas", "refine"]  # equal for all lines that a mean is over
 SPLITS = ["train", "val", "test"]
 ORDER = ["none", "weights", "activations", "reset", "average", "keep", "repair"]
 AXES = {"k1": "shared epochs k1", "k2": "further epochs k2"}
@@ -83,7 +83,7 @@ DEFINITIONS = {
     "barrier": "barrier: largest excess over the chord (Entezari et al., 2022)",
     "barrier_frankle": "barrier_frankle: largest minus mean of the ends (Frankle et al., 2020)",
 }
-LINEAR_UP_TO = 12  # times the smallest number of epochs; beyond that the axis grows by ratios
+LINEAR_UP_TO = 12  # times the smallest number of epochs; beyond it the axis is logarithmic
 
 Pair = tuple[float, float] | None  # k1 and k2 in epochs; None is the line between two files
 Grid = tuple[str, ...]  # a value of each column of GRID
@@ -100,20 +100,20 @@ def rows_of_pair(table: pd.DataFrame, pair: Pair) -> pd.DataFrame:
     """The rows of one pair.
 
     Raises:
-        ValueError: there are none; with what there is.
+        ValueError: there are none; names the existing pairs.
     """
     if pair is not None:
         return rows_where(rows_where(table, "k1", pair[0]), "k2", pair[1])
-    between = table[table["k1"].isna()]
-    if between.empty:
-        there = ", ".join(map(pair_title, list_pairs(table))) or "no rows at all"
-        raise ValueError(f"nothing to draw between two files; the table has {there}")
-    return between
+    rows = table[table["k1"].isna()]
+    if rows.empty:
+        pairs = ", ".join(map(pair_title, list_pairs(table))) or "no rows at all"
+        raise ValueError(f"nothing to draw between two files; the table has {pairs}")
+    return rows
 
 
-def rows_of_pairs(table: pd.DataFrame, wanted: list[Pair]) -> pd.DataFrame:
-    """The rows of any of several pairs, pair by pair."""
-    return pd.concat([rows_of_pair(table, pair) for pair in wanted], ignore_index=True)
+def rows_of_pairs(table: pd.DataFrame, pairs: list[Pair]) -> pd.DataFrame:
+    """The rows of several pairs, pair by pair."""
+    return pd.concat([rows_of_pair(table, pair) for pair in pairs], ignore_index=True)
 
 
 def rows_of_treatment(table: pd.DataFrame, align: str, bn: str) -> pd.DataFrame:
@@ -126,16 +126,16 @@ def rows_of_treatment(table: pd.DataFrame, align: str, bn: str) -> pd.DataFrame:
 
 
 def treatments(table: pd.DataFrame) -> list[tuple[str, str]]:
-    """Alignment and treatment of batch norm of each sort of lines, the plainest first."""
+    """Each combination of alignment and batch-norm treatment in a table, the plainest first."""
     of_lines = table.loc[table["bn"] != AS_TRAINED, TREATMENT]
     sorts = set(of_lines.itertuples(index=False, name=None))
     return sorted(sorts, key=lambda sort: [[*ORDER, name].index(name) for name in sort])
 
 
 def fill_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """A table of barriers or of means with the columns that one of an older version lacks, empty.
+    """Add the columns of the grid that a table of an older version lacks, empty.
 
-    Of these columns, equal texts are equal grids.
+    Equal texts in these columns mean equal grids.
     """
     missing = {name: "" for name in ["global_seed", *GRID, "num_alphas"] if name not in table}
     table = table.assign(**missing)
@@ -143,7 +143,7 @@ def fill_columns(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def list_grids(table: pd.DataFrame) -> list[Grid]:
-    """Where lines were evaluated, and how their ends were treated: what most rows have first.
+    """The grids of a table (points of lines and treatment of their ends), most frequent first.
 
     Args:
         table: by `fill_columns`.
@@ -154,18 +154,18 @@ def list_grids(table: pd.DataFrame) -> list[Grid]:
 
 
 def select_grid(table: pd.DataFrame, grid: Grid | None = None) -> pd.DataFrame:
-    """The rows of one grid, by default of the first of `grids`.
+    """The rows of one grid, by default of the first of `list_grids`.
 
     Args:
         table: by `fill_columns`; one row or more.
-        grid: one of `grids`.
+        grid: one of `list_grids`.
     """
-    wanted = list_grids(table)[0] if grid is None else grid
-    return table[(table[GRID] == list(wanted)).all(axis=1)]
+    selected = list_grids(table)[0] if grid is None else grid
+    return table[(table[GRID] == list(selected)).all(axis=1)]
 
 
-def grid_words(table: pd.DataFrame) -> str:
-    """How many points the lines of a table have, in words; none of an older version."""
+def grid_label(table: pd.DataFrame) -> str:
+    """Text with the number of points of the lines of a table; empty for an older version."""
     if "num_alphas" not in table:
         return ""
     counts = sorted({int(number) for number in table["num_alphas"] if _cell(number)})
@@ -173,7 +173,7 @@ def grid_words(table: pd.DataFrame) -> str:
 
 
 def _cell(value: Any) -> str:
-    """A number or a text as it stands in a file; nothing where there is none."""
+    """A number or a text as written in a file; empty for a missing value."""
     if pd.isna(value):
         return ""
     return f"{value:.12g}" if isinstance(value, float) else str(value)
@@ -185,27 +185,27 @@ def list_splits(table: pd.DataFrame) -> list[str]:
 
 
 def pair_title(pair: Pair) -> str:
-    """A pair in words: "k1 = 0ep, k2 = 5ep"; no words for a line between two files."""
+    """Title of a pair: "k1 = 0ep, k2 = 5ep"; empty for a line between two files."""
     if pair is None:
         return ""
     return ", ".join(f"{k} = {style.epochs(n)}" for k, n in zip(("k1", "k2"), pair, strict=True))
 
 
 def figure_title(drawn: pd.DataFrame) -> str:
-    """Pair and treatment of a figure that has only one of each, in words."""
-    words = [pair_title(pair) for pair in list_pairs(drawn)]
-    return ", ".join(word for word in (*words, treatment_words(drawn)) if word)
+    """Title of a figure with one pair and one treatment."""
+    titles = [pair_title(pair) for pair in list_pairs(drawn)]
+    return ", ".join(word for word in (*titles, treatment_label(drawn)) if word)
 
 
-def treatment_words(drawn: pd.DataFrame) -> str:
-    """Alignment and batch norm of all that is drawn, in words."""
-    first, of_points = drawn.iloc[0], grid_words(drawn)
-    words = f"align: {first['align']}, batch norm: {first['bn']}"
-    return f"{words}, {of_points}" if of_points else words
+def treatment_label(drawn: pd.DataFrame) -> str:
+    """Text of the alignment and batch norm of a figure."""
+    first, of_points = drawn.iloc[0], grid_label(drawn)
+    label = f"align: {first['align']}, batch norm: {first['bn']}"
+    return f"{label}, {of_points}" if of_points else label
 
 
 def pair_file_name(table: pd.DataFrame, pair: Pair) -> str:
-    """A pair as a part of a file name: "k1_0ep_k2_2ep100it"; nothing between two files."""
+    """A pair as part of a file name: "k1_0ep_k2_2ep100it"; empty between two files."""
     if pair is None:
         return ""
     first = rows_of_pair(table, pair).iloc[0]
@@ -215,13 +215,13 @@ def pair_file_name(table: pd.DataFrame, pair: Pair) -> str:
 
 
 def alpha_axis(axes: Axes, drawn: pd.DataFrame) -> None:
-    """Name the axis of alpha, and what lies at its ends."""
+    """Label the axis of alpha, and its ends."""
     start, end = ("start", "end") if None in list_pairs(drawn) else ("main branch", "child")
     axes.set_xlabel(f"alpha (0: {start}, 1: {end})")
 
 
 def epoch_axis(axes: Axes, which: str, epochs: pd.Series) -> None:
-    """Make the x axis one of k1 or k2: by ratios where they span more than a decade.
+    """Set the x axis to k1 or k2: logarithmic if they span more than a decade.
 
     Args:
         axes: with its curves.
@@ -238,10 +238,10 @@ def epoch_axis(axes: Axes, which: str, epochs: pd.Series) -> None:
     elif len(numbers) == 1 or np.diff(numbers).min() * 10 > numbers[-1] - numbers[0]:
         ticks = list(numbers)
     else:
-        return  # too close for a tick each
+        return  # too close for one tick each
     axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks])
 
 
 def marker(number: int) -> dict[str, Any]:
-    """Marker of the curve of that number, so that curves differ without their colours."""
+    """Marker of the curve with a number, so that curves differ without their colours."""
     return {"marker": "osD^v<>P*X"[number % 10], "markersize": 4}

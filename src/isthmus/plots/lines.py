@@ -1,4 +1,4 @@
-"""Figures of loss and accuracy along lines."""
+"""Figures of loss and accuracy along lines between networks, and their barriers."""
 
 import math
 from collections import Counter
@@ -24,38 +24,38 @@ COLUMNS = [*GROUP, "metric", "curve", "seeds", *MEASURED]
 def curves_table(
     lines: pd.DataFrame, metrics: tuple[str, ...] = ("loss", "accuracy")
 ) -> pd.DataFrame:
-    """Each curve of each child, and the mean over the children, with what a figure marks on them.
+    """Curves of each child and of the mean over children, with chords and barriers.
 
-    The mean is over children with equally many points, the most that there are, at the alphas that
-    they have in common; where there are several main branches, over the mean of each.
+    The mean is over the largest set of children with equally many points, at the alphas that they
+    have in common; if there are several main branches, over the mean of each.
 
     Args:
         lines: as `interpolate.py` writes it; one row or more.
         metrics: loss (nats), accuracy or error (fractions).
 
     Returns:
-        A row a point of a curve. `curve` is its name in the legend, `seeds` lists the children that
-        it is the mean of (with the seed of their main branch, "1-2", where there are several).
+        One row per point of a curve. `curve` is its name in the legend, `seeds` lists the children
+        that it is the mean over (with the seed of their main branch, "1-2", if there are several).
         `chord` is the straight line between the ends of the curve, and `excess` how much worse than
         that the curve is (above it; an accuracy below it). `barrier` and `barrier_frankle` are
-        those of this very curve; of an accuracy, those of its error.
+        those of this curve; of an accuracy, those of its error.
 
     Raises:
-        ValueError: a curve does not go from alpha 0 to 1, or the table is another one.
+        ValueError: a curve does not go from alpha 0 to 1, or the table has other columns.
     """
     frames.check_columns(lines, LINES)
     lines = lines.assign(error=1 - lines["accuracy"])
     parts = []
     for keys, group in lines.groupby(GROUP, dropna=False, sort=False):
         named: dict[str, Any] = dict(zip(GROUP, keys, strict=True))
-        children = by_child(group)
+        children = points_by_child(group)
         for metric in metrics:
-            for curve in of_children(children, metric):
+            for curve in curves_of_children(children, metric):
                 parts.append(curve.assign(**named, metric=metric)[COLUMNS])
     return pd.concat(parts, ignore_index=True)
 
 
-def by_child(group: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def points_by_child(group: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The points of each child by its seeds, alphas increasing; "" is the line between two files.
 
     Raises:
@@ -71,16 +71,16 @@ def by_child(group: pd.DataFrame) -> dict[str, pd.DataFrame]:
         children[name] = points.sort_values("alpha")
         ends = tuple(children[name]["alpha"].iloc[[0, -1]])
         if ends != (0, 1):
-            whose = f"child {name}" if name else "line"
+            curve = f"child {name}" if name else "line"
             raise ValueError(
-                f"{whose}, split {points['split'].iloc[0]}: alpha must go from 0 to 1, "
+                f"{curve}, split {points['split'].iloc[0]}: alpha must go from 0 to 1, "
                 f"got {ends[0]:g} to {ends[1]:g}"
             )
     return children
 
 
-def of_children(children: dict[str, pd.DataFrame], metric: str) -> list[pd.DataFrame]:
-    """The curve of each child and, where there are several, of their mean."""
+def curves_of_children(children: dict[str, pd.DataFrame], metric: str) -> list[pd.DataFrame]:
+    """The curve of each child and, if there are several, of their mean."""
     drawn = [
         measured_rows(points["alpha"].to_numpy(), points[metric].to_numpy(), metric).assign(
             curve=EACH_CHILD, seeds=seed
@@ -89,7 +89,7 @@ def of_children(children: dict[str, pd.DataFrame], metric: str) -> list[pd.DataF
     ]
     if len(drawn) == 1:
         return [drawn[0].assign(curve=ONLY_CHILD if "" not in children else BETWEEN_FILES)]
-    alike = _equally_long(drawn)
+    alike = _curves_of_equal_length(drawn)
     if len(alike) == 1:
         return [*drawn, alike[0].assign(curve=ONLY_CHILD)]
     alphas = reduce(np.intersect1d, [curve["alpha"].to_numpy() for curve in alike])
@@ -103,15 +103,15 @@ def of_children(children: dict[str, pd.DataFrame], metric: str) -> list[pd.DataF
     return [*drawn, mean.assign(curve=MEAN_MAIN if len(means) > 1 else MEAN_CHILD, seeds=seeds)]
 
 
-def _equally_long(drawn: list[pd.DataFrame]) -> list[pd.DataFrame]:
-    """The most curves that have equally many points, the finest of them if there are several."""
+def _curves_of_equal_length(drawn: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """The largest set of curves with equally many points; the finest if there are several."""
     counts = Counter(len(curve) for curve in drawn)
     chosen = max(counts, key=lambda length: (counts[length], length))
     return [curve for curve in drawn if len(curve) == chosen]
 
 
 def main_seed(seeds: str) -> str:
-    """The main branch that a child left, of several; "" of a single one."""
+    """Seed of the main branch in the seeds of a child; "" if there is only one."""
     return seeds.split("-")[0] if "-" in seeds else ""
 
 
@@ -138,7 +138,7 @@ def main_curves(drawn: pd.DataFrame) -> pd.DataFrame:
 
 
 def curve_label(drawn: pd.DataFrame) -> str:
-    """What a curve is, in words: "mean of 3 children"; nothing for a line between two files."""
+    """Label of a curve: "mean of 3 children"; empty for a line between two files."""
     first = main_curves(drawn).iloc[0]
     if first["curve"] == BETWEEN_FILES:
         return ""
@@ -153,38 +153,38 @@ MARKS: dict[str, dict[str, Any]] = {  # a stroke with a bar at either end
     "barrier": {"color": "#cc3311", "linewidth": 1.8, "marker": "_", "markersize": 7},
     "barrier_frankle": {"color": "#0077bb", "linewidth": 1.8, "marker": "_", "markersize": 7},
 }
-BESIDE = 1.05  # alpha at which the second barrier is drawn, so that it never hides the first
+RIGHT_OF_LINE = 1.05  # alpha of the second barrier's mark, so that it never hides the first
 
 
 def line_table(
     lines: pd.DataFrame, pair: frames.Pair = None, align: str = "none", bn: str = "reset"
 ) -> pd.DataFrame:
-    """What the figure shows: the curves of one pair, their chords and their barriers.
+    """Table of the figure: the curves of one pair, their chords and barriers.
 
     Args:
         lines: as `interpolate.py` writes it.
         pair: k1 and k2 in epochs; None is the line between two files.
         align: none, weights or activations.
-        bn: what became of the batch-norm statistics: reset, average, keep or repair.
+        bn: batch-norm statistics: reset, average, keep or repair.
 
     Returns:
-        See `curves.table`.
+        See `curves_table`.
 
     Raises:
-        ValueError: there is nothing to draw, with what there is; or see `curves.table`.
+        ValueError: there is nothing to draw; see `curves_table`.
     """
     frames.check_columns(lines, LINES)
     return curves_table(frames.rows_of_treatment(frames.rows_of_pair(lines, pair), align, bn))
 
 
 def draw_line(drawn: pd.DataFrame) -> Figure:
-    """Loss beside accuracy, a row a split; children thin, their mean bold.
+    """Draw loss and accuracy, one row per split; children thin, their mean bold.
 
-    The barriers are marked on the bold curve, and are those of the bold curve: the mean of the
-    children's own is written beside them. `barrier_frankle` is marked at the right of the panel.
+    The barriers are marked on the bold curve, and are those of the bold curve; the mean of the
+    children's barriers is in the legend. `barrier_frankle` is marked at the right of the panel.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     splits = frames.list_splits(drawn)
     with style.look():
@@ -213,14 +213,14 @@ def draw_line(drawn: pd.DataFrame) -> Figure:
 
 
 def look_of(curve: str) -> dict[str, Any]:
-    """How a curve looks."""
+    """Line style of a curve."""
     if curve == EACH_CHILD:
         return {**style.EACH_CHILD, "marker": "None"}
     return {**style.MEAN_CHILD, "linewidth": 1.6, "markersize": 3}
 
 
 def draw_line_panel(axes: Axes, panel: pd.DataFrame) -> None:
-    """The curves of one split and one metric."""
+    """Draw the curves of one split and one metric."""
     each = panel[panel["curve"] == EACH_CHILD]
     for _, child in each.groupby("seeds", sort=False):
         axes.plot(child["alpha"], child["value"], **look_of(EACH_CHILD))
@@ -240,7 +240,7 @@ def draw_line_panel(axes: Axes, panel: pd.DataFrame) -> None:
 
 
 def draw_marks(axes: Axes, bold: pd.DataFrame) -> dict[str, Line2D]:
-    """Both barriers of one curve: from the chord, and from the mean of the ends."""
+    """Draw both barriers of one curve: from the chord, and from the mean of the ends."""
     worst = bold.iloc[int(bold["excess"].fillna(0).argmax())]
     (barrier,) = axes.plot(
         2 * [worst["alpha"]], [worst["chord"], worst["value"]], **MARKS["barrier"], zorder=3
@@ -250,25 +250,26 @@ def draw_marks(axes: Axes, bold: pd.DataFrame) -> dict[str, Line2D]:
     top = bold.iloc[int(worse.fillna(-math.inf).argmax())]
     base = (bold["value"].iloc[0] + bold["value"].iloc[-1]) / 2
     guide = {"color": MARKS["barrier_frankle"]["color"], "linestyle": ":", "linewidth": 0.9}
-    axes.plot([0.5, BESIDE], [base, base], **guide)  # it crosses the chord half way
-    axes.plot([top["alpha"], BESIDE], 2 * [top["value"]], **guide)
-    (frankle,) = axes.plot(2 * [BESIDE], [base, top["value"]], **MARKS["barrier_frankle"], zorder=3)
+    axes.plot([0.5, RIGHT_OF_LINE], [base, base], **guide)  # it crosses the chord half way
+    axes.plot([top["alpha"], RIGHT_OF_LINE], 2 * [top["value"]], **guide)
+    ends = [base, top["value"]]
+    (frankle,) = axes.plot(2 * [RIGHT_OF_LINE], ends, **MARKS["barrier_frankle"], zorder=3)
     return {"barrier": barrier, "barrier_frankle": frankle}
 
 
 def line_label(name: str, bold: pd.DataFrame, each: pd.DataFrame) -> str:
-    """A barrier of the bold curve, and the mean of the children's own, which is another number."""
-    of = " of error" if bold["metric"].iloc[0] == "accuracy" else ""
-    text = f"{name}{of} {bold[name].iloc[0]:.3g}"
+    """Legend entry of a barrier of the bold curve, with the mean of the children's barriers."""
+    suffix = " of error" if bold["metric"].iloc[0] == "accuracy" else ""
+    text = f"{name}{suffix} {bold[name].iloc[0]:.3g}"
     if each.empty:
         return text
-    own = each.groupby("seeds")[name].first()[str(bold["seeds"].iloc[0]).split()]
-    by_main = own.groupby([main_seed(seeds) for seeds in own.index]).mean()
+    barriers = each.groupby("seeds")[name].first()[str(bold["seeds"].iloc[0]).split()]
+    by_main = barriers.groupby([main_seed(seeds) for seeds in barriers.index]).mean()
     return f"{text} (children {by_main.mean():.3g})"
 
 
 def line_heading(drawn: pd.DataFrame) -> str:
-    """What the figure shows, in words."""
+    """Title of the legend: pair, treatment and children."""
     if (drawn["curve"] == ONLY_CHILD).any():
         return f"{frames.figure_title(drawn)}, child seed {main_curves(drawn)['seeds'].iloc[0]}"
     if (drawn["curve"] == BETWEEN_FILES).all():
@@ -284,19 +285,19 @@ DASHES = {"train": "-", "val": ":", "test": (0, (4, 1.5))}
 def lines_table(
     lines: pd.DataFrame, metric: str = "loss", align: str = "none", bn: str = "reset"
 ) -> pd.DataFrame:
-    """What the figure shows: the excess over the chord along every line.
+    """Table of the figure: the excess over the chord along every line.
 
     Args:
         lines: as `interpolate.py` writes it.
         metric: loss (nats) or error (fraction).
         align: none, weights or activations.
-        bn: what became of the batch-norm statistics: reset, average, keep or repair.
+        bn: batch-norm statistics: reset, average, keep or repair.
 
     Returns:
-        See `curves.table`.
+        See `curves_table`.
 
     Raises:
-        ValueError: there is nothing to draw, with what there is; or see `curves.table`.
+        ValueError: there is nothing to draw; see `curves_table`.
     """
     if metric not in ("loss", "error"):
         raise ValueError(f"metric: must be loss or error, got {metric}")
@@ -305,17 +306,17 @@ def lines_table(
 
 
 def draw_lines(drawn: pd.DataFrame) -> Figure:
-    """A panel a pair, all on the same axes: children thin, their mean bold, a colour a split.
+    """Draw one panel per pair on common axes: children thin, their mean bold, a colour per split.
 
-    The top of a curve is its `barrier`.
+    The maximum of a curve is its `barrier`.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
-    found = frames.list_pairs(drawn)
+    pairs = frames.list_pairs(drawn)
     with style.look():
-        figure, panels = style.grid(len(found), columns_of(drawn))
-        for pair, axes in zip(found, panels, strict=True):
+        figure, panels = style.grid(len(pairs), num_columns(drawn))
+        for pair, axes in zip(pairs, panels, strict=True):
             draw_lines_panel(axes, frames.rows_of_pair(drawn, pair))
             axes.set_title(frames.pair_title(pair))
         metric = drawn["metric"].iloc[0]
@@ -323,20 +324,20 @@ def draw_lines(drawn: pd.DataFrame) -> Figure:
         figure.supxlabel(axes.get_xlabel())
         axes.set_xlabel("")
         figure.supylabel(f"{metric} above the chord ({frames.UNITS[metric]})")
-        heading = f"{frames.treatment_words(drawn)}\nlargest value: barrier (Entezari et al., 2022)"
+        heading = f"{frames.treatment_label(drawn)}\nlargest value: barrier (Entezari et al., 2022)"
         style.legend(figure, panels, title=heading)
     return figure
 
 
-def columns_of(drawn: pd.DataFrame) -> int | None:
-    """A column a k2, where every k1 has every k2 and they are few; else any number."""
+def num_columns(drawn: pd.DataFrame) -> int | None:
+    """Columns of panels: one per k2 if every k1 has every k2 and they are few; else None."""
     num_k1, num_k2 = (drawn[k].nunique() for k in ("k1", "k2"))
     whole = len(frames.list_pairs(drawn)) == num_k1 * num_k2
     return num_k2 if whole and 1 < num_k1 and 1 < num_k2 <= 6 else None
 
 
 def draw_lines_panel(axes: Axes, panel: pd.DataFrame) -> None:
-    """The curves of one pair."""
+    """Draw the curves of one pair."""
     for split in frames.list_splits(panel):
         points = panel[panel["split"] == split]
         look: dict[str, Any] = {"color": COLOURS[split], "linestyle": DASHES[split]}
@@ -347,35 +348,35 @@ def draw_lines_panel(axes: Axes, panel: pd.DataFrame) -> None:
                 "label": f"{split}, {EACH_CHILD}",
             }
             axes.plot(child["alpha"], child["excess"], **look, **thin)
-        bold, words = main_curves(points), curve_label(points)
-        label = f"{split}, {words}" if words else split
+        bold, suffix = main_curves(points), curve_label(points)
+        label = f"{split}, {suffix}" if suffix else split
         axes.plot(bold["alpha"], bold["excess"], **look, linewidth=1.5, label=label)
 
 
 def compared_table(lines: pd.DataFrame, pair: frames.Pair = None) -> pd.DataFrame:
-    """What the figure shows: a curve for each alignment and treatment of batch norm of one pair.
+    """Table of the figure: one curve per alignment and batch-norm treatment of one pair.
 
     Args:
         lines: as `interpolate.py` writes it.
         pair: k1 and k2 in epochs; None is the line between two files.
 
     Returns:
-        See `curves.table`; without the single children where there are several.
+        See `curves_table`; without the single children if there are several.
 
     Raises:
-        ValueError: there is nothing to draw, with what there is; or see `curves.table`.
+        ValueError: there is nothing to draw; see `curves_table`.
     """
     frames.check_columns(lines, LINES)
-    found = frames.rows_of_pair(lines, pair)
-    parts = [frames.rows_of_treatment(found, *sort) for sort in frames.treatments(found)]
+    rows = frames.rows_of_pair(lines, pair)
+    parts = [frames.rows_of_treatment(rows, *sort) for sort in frames.treatments(rows)]
     return main_curves(curves_table(pd.concat(parts))).reset_index(drop=True)
 
 
 def draw_compared(drawn: pd.DataFrame) -> Figure:
-    """Loss beside accuracy, a row a split; the barriers of each curve in the legend of its panel.
+    """Draw loss and accuracy, one row per split; barriers are in the legend of each panel.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     splits, sorts = frames.list_splits(drawn), frames.treatments(drawn)
     with style.look():
@@ -400,7 +401,7 @@ def draw_compared(drawn: pd.DataFrame) -> Figure:
 
 
 def draw_compared_panel(axes: Axes, panel: pd.DataFrame) -> None:
-    """The curves of one split and one metric."""
+    """Draw the curves of one split and one metric."""
     for place, (align, bn) in enumerate(frames.treatments(panel)):
         curve = frames.rows_of_treatment(panel, align, bn)
         first, colour = curve.iloc[0], style.COLOURS[place % len(style.COLOURS)]
@@ -409,12 +410,12 @@ def draw_compared_panel(axes: Axes, panel: pd.DataFrame) -> None:
         look = {**frames.marker(place), "markersize": 3.5, "markevery": every_nth(len(curve))}
         axes.plot(curve["alpha"], curve["value"], color=colour, **look, label=label)
         axes.plot(curve["alpha"], curve["chord"], **{**CHORD, "color": colour, "alpha": 0.6})
-    of = " (of the error)" if panel["metric"].iloc[0] == "accuracy" else ""
+    suffix = " (of the error)" if panel["metric"].iloc[0] == "accuracy" else ""
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.02, 1),
         fontsize=7.5,
-        title=f"align, batch norm: barriers{of}",
+        title=f"align, batch norm: barriers{suffix}",
         title_fontsize=7.5,
         alignment="left",
         labelspacing=0.25,
@@ -422,12 +423,12 @@ def draw_compared_panel(axes: Axes, panel: pd.DataFrame) -> None:
 
 
 def compared_heading(drawn: pd.DataFrame) -> str:
-    """What the figure shows, in words, and how the barriers in it are defined."""
+    """Title of the legend: the pair, and the definitions of the barriers."""
     (pair,) = frames.list_pairs(drawn)
-    words = [word for word in (frames.pair_title(pair), curve_label(drawn)) if word]
-    return "\n".join([", ".join(words) or "line", *frames.DEFINITIONS.values()])
+    titles = [word for word in (frames.pair_title(pair), curve_label(drawn)) if word]
+    return "\n".join([", ".join(titles) or "line", *frames.DEFINITIONS.values()])
 
 
 def every_nth(count: int) -> int:
-    """One in so many points has a marker."""
+    """Interval between points with a marker."""
     return max(1, count // 12)

@@ -20,7 +20,7 @@ FITS, CURVES, RANKS = (
 )
 SPARSITY, INSTABILITY, COMPARISON = "level_0/sparsity.csv", "instability.csv", "comparison.csv"
 
-# By kind of folder: tables by which it is known, then those that it may have.
+# By kind of folder: tables that it must have, then optional ones.
 TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "train": ((METRICS,), (PREDICTIONS,)),
     "spawn": ((AVERAGES, DISTANCES), ()),
@@ -34,7 +34,7 @@ TABLES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "fits": ((FITS,), ()),
     "wide": ((CURVES,), RANKS),
 }
-# By name, or by that which names of several begin with: tables of which any will do.
+# By name of a figure, or common prefix of several: tables, one of which is enough.
 FIGURES: dict[str, tuple[str, ...]] = {
     "ema_study": (METRICS,),
     "schedule_decay_table": (METRICS,),
@@ -79,51 +79,51 @@ REPORT = "report"  # all of them on one page
 
 
 def figure_family(name: str) -> str | None:
-    """The entry of `FIGURES` that a figure's name is, or begins with; None if it is of none."""
-    found = [entry for entry in FIGURES if f"{name}_".startswith(f"{entry}_")]
-    return max(found, key=len, default=None)
+    """The entry of `FIGURES` that is a figure's name or its prefix; None if there is none."""
+    entries = [entry for entry in FIGURES if f"{name}_".startswith(f"{entry}_")]
+    return max(entries, key=len, default=None)
 
 
 def matching_figures(names: Iterable[str], figure: str) -> list[str]:
-    """Those of the names that `figure` asks for: itself, or all that begin with it."""
+    """The names that `figure` stands for: itself, or all that begin with it."""
     names = list(names)
     return [figure] if figure in names else [n for n in names if figure_family(n) == figure]
 
 
 def folder_name(figure: Any) -> str:
-    """A figure's name as the beginning of a folder's."""
+    """Prefix of the folder of a figure."""
     is_known = figure == REPORT or figure_family(str(figure)) is not None
     return str(figure) if is_known else "unknown"
 
 
 def errors(values: dict[str, Any]) -> list[str]:
-    """What is wrong, one line each.
+    """Errors of the options, one line each.
 
     Args:
-        values: a configuration of `plots.py` whose values are of the right types.
+        values: a configuration of `plots.py` with values of the right types.
     """
-    figure, found = values["figure"], []
+    figure, errors = values["figure"], []
     if figure != REPORT and figure_family(figure) is None:
-        found.append(f"figure={figure}: must be one of {', '.join([*FIGURES, REPORT])}")
+        errors.append(f"figure={figure}: must be one of {', '.join([*FIGURES, REPORT])}")
     if values["runs"] == []:
-        found.append("runs=[]: must name at least one folder or glob")
+        errors.append("runs=[]: must name at least one folder or glob")
     size, epochs, style = values["size"], values["epochs"], values["style"]
     if size is not None and not (len(size) == 2 and all(length > 0 for length in size)):
-        found.append(f"size={format_value(size)}: must be width and height in inches, [6,4]")
+        errors.append(f"size={format_value(size)}: must be width and height in inches, [6,4]")
     if epochs is not None and not (len(epochs) == 2 and 0 <= epochs[0] <= epochs[1]):
-        found.append(f"epochs={format_value(epochs)}: must be the first and the last, [90,180]")
+        errors.append(f"epochs={format_value(epochs)}: must be the first and the last, [90,180]")
     for name in ("font_size", "line_width", "marker_size", "scale", "dpi"):
         if not style[name] > 0:
-            found.append(f"style.{name}={style[name]}: must be positive")
+            errors.append(f"style.{name}={style[name]}: must be positive")
     if figure == "compare" and values["compare"]["x"] is None:
-        found.append("compare.x: needs a value, such as compare.x=optimizer.lr")
-    given = [f"labels.{name}" for name, word in values["labels"].items() if word is not None]
-    given += ["colours"] if values["colours"] is not None else []
-    if figure == REPORT and given:
-        found.append(f"{given[0]}: of one figure, not with figure=report")
+        errors.append("compare.x: needs a value, such as compare.x=optimizer.lr")
+    single = [f"labels.{name}" for name, word in values["labels"].items() if word is not None]
+    single += ["colours"] if values["colours"] is not None else []
+    if figure == REPORT and single:
+        errors.append(f"{single[0]}: of one figure, not with figure=report")
     if figure not in ("compare", REPORT) and values["compare"]["x"] is not None:
-        found.append(f"compare.x={values['compare']['x']}: needs figure=compare or figure=report")
-    return found
+        errors.append(f"compare.x={values['compare']['x']}: needs figure=compare or figure=report")
+    return errors
 
 
 MISSING: Any = "???"
@@ -131,7 +131,7 @@ MISSING: Any = "???"
 
 @dataclass
 class Style:
-    """How figures look: a group, in conf/style/."""
+    """Theme of figures: a group, in conf/style/."""
 
     font_size: float = 9.0  # points, as all that follow
     line_width: float = 1.2
@@ -145,7 +145,7 @@ class Style:
 
 @dataclass
 class Labels:
-    """Words of a figure; null: its own."""
+    """Labels of a figure; null keeps its own."""
 
     title: str | None = None
     x: str | list[str] | None = None  # a list where panels differ
@@ -155,7 +155,7 @@ class Labels:
 
 @dataclass
 class Compare:
-    """What `figure=compare` shows."""
+    """Options of `figure=compare`."""
 
     x: str | None = None
     metric: str = "accuracy"
@@ -166,7 +166,7 @@ class Compare:
 
 @dataclass
 class Plots:
-    """`plots.py`."""
+    """Options of `plots.py`."""
 
     figure: str = MISSING
     runs: str | list[str] = MISSING

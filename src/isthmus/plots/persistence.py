@@ -1,4 +1,4 @@
-"""Figures of how long validation examples stay misclassified."""
+"""Figures of the persistence of misclassified validation examples: barcodes and images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,24 +14,24 @@ from isthmus.plots import epochs, style
 from isthmus.plots import predictions as plots_predictions
 from isthmus.plots.runs import Predictions
 
-COUNT = 10  # examples that are drawn
+COUNT = 10  # examples to draw
 PERSISTENCE_COLUMNS = ["setting", "seed", "model", "rank", "index", "changes", "epoch", "correct"]
-WRONG, RIGHT = "#d55e00", "#cfe8f7"  # told apart by lightness too
+WRONG, RIGHT = "#d55e00", "#cfe8f7"  # they differ in lightness, too
 
 
 def persistence_table(
     predictions: Sequence[Predictions], wanted: plots_predictions.Range = None
 ) -> pd.DataFrame:
-    """What the figure shows: ten examples of one training of each setting, that of its first seed.
+    """Table of the barcodes: ten examples of one training per setting, that of its first seed.
 
     Args:
         predictions: of trainings.
-        wanted: first and last epoch; by default all but the untrained network's.
+        wanted: first and last epoch; by default all except the untrained network's.
 
     Returns:
-        A row an example, model and epoch. `index` is the example's place in the data set's own
-        training set, `rank` its place here, `changes` how often the network as trained became
-        correct or wrong on it.
+        One row per example, model and epoch. `index` is the example's position in the data set's
+        own training set, `rank` its position here, `changes` how often the network as trained
+        became correct or wrong on it.
     """
     parts = []
     for one in first_of_each(predictions):
@@ -55,18 +55,18 @@ def persistence_table(
 
 def first_of_each(predictions: Sequence[Predictions]) -> list[Predictions]:
     """The training of the smallest seed of each setting."""
-    found: dict[str, Predictions] = {}
+    by_setting: dict[str, Predictions] = {}
     for one in predictions:
-        other = found.get(one.setting)
+        other = by_setting.get(one.setting)
         if other is None or (len(one.seed), one.seed) < (len(other.seed), other.seed):
-            found[one.setting] = one
-    return list(found.values())
+            by_setting[one.setting] = one
+    return list(by_setting.values())
 
 
 def most_unstable(
     one: Predictions, wanted: plots_predictions.Range
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Places of the ten examples that change most often, and how often each of all changes.
+    """Positions of the ten examples that change most often, and the changes of all examples.
 
     Of equally many changes the first in the data set comes first.
     """
@@ -75,10 +75,10 @@ def most_unstable(
 
 
 def draw_persistence(drawn: pd.DataFrame) -> Figure:
-    """Barcodes: a row of panels a setting and a column a model, in each a row an example.
+    """Draw barcodes: one row of panels per setting, one column per model, one bar per example.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     settings, names = list(dict.fromkeys(drawn["setting"])), style.order_models(drawn["model"])
     with style.look():
@@ -91,7 +91,9 @@ def draw_persistence(drawn: pd.DataFrame) -> Figure:
                 draw_bars(axes, drawn[here])
                 if axes is not row[0]:
                     axes.tick_params(labelleft=False)
-            row[0].set_title("\n".join(word for word in (style.wrapped(setting), names[0]) if word))
+            row[0].set_title(
+                "\n".join(word for word in (style.wrap_title(setting), names[0]) if word)
+            )
         for name, axes in zip(names[1:], panels[0, 1:], strict=True):
             axes.set_title(name)
         figure.supxlabel(epochs.LABEL)
@@ -102,7 +104,7 @@ def draw_persistence(drawn: pd.DataFrame) -> Figure:
 
 
 def draw_bars(axes: Axes, bars: pd.DataFrame) -> None:
-    """The examples of one model, the one that changes most at the top."""
+    """Draw the bars of one model, the example that changes most at the top."""
     axes.grid(False)
     if bars.empty:
         axes.set_axis_off()
@@ -118,7 +120,7 @@ def draw_bars(axes: Axes, bars: pd.DataFrame) -> None:
 
 
 def _edges(when: np.ndarray) -> np.ndarray:
-    """Half-way between moments, and as far beyond the first and the last."""
+    """Edges half-way between epochs, and as far beyond the first and the last."""
     middle = (when[1:] + when[:-1]) / 2
     return np.concatenate([[2 * when[0] - middle[0]], middle, [2 * when[-1] - middle[-1]]])
 
@@ -137,20 +139,20 @@ PERSISTENCE_IMAGES_COLUMNS = [
 
 @dataclass(frozen=True, eq=False)
 class Images:
-    """Examples of the training set that a study was validated on.
+    """Images and labels of validation examples.
 
     Args:
-        indices: (examples,), where each stands in the data set's own training set.
+        indices: (examples,), position of each in the data set's own training set.
         pixels: (examples, channels, height, width), in [0, 1].
-        labels: (examples,), the class of each in words.
+        labels: (examples,), the name of each one's class.
     """
 
     indices: np.ndarray
     pixels: np.ndarray
     labels: Sequence[str]
 
-    def of(self, index: int) -> tuple[np.ndarray, str]:
-        """One image, (height, width, channels), and its class."""
+    def find(self, index: int) -> tuple[np.ndarray, str]:
+        """The image of an example, (height, width, channels), and its class."""
         place = int(np.flatnonzero(self.indices == index)[0])
         return self.pixels[place].transpose(1, 2, 0), self.labels[place]
 
@@ -158,40 +160,42 @@ class Images:
 def persistence_images_table(
     predictions: Sequence[Predictions], images: Images, wanted: plots_predictions.Range = None
 ) -> pd.DataFrame:
-    """What the figure shows besides the images, see `persistence.table`.
+    """Table of the images' captions, see `persistence_table`.
 
     Returns:
-        A row an example and model; `share` is the fraction of epochs in which it is correct.
+        One row per example and model; `share` is the fraction of epochs in which it is correct.
     """
     bars = persistence_table(predictions, wanted)
     keys = [name for name in PERSISTENCE_IMAGES_COLUMNS if name not in ("label", "share")]
     drawn = bars.groupby(keys, as_index=False, sort=False).agg(share=("correct", "mean"))
-    return drawn.assign(label=[images.of(index)[1] for index in drawn["index"]])[
+    return drawn.assign(label=[images.find(index)[1] for index in drawn["index"]])[
         PERSISTENCE_IMAGES_COLUMNS
     ]
 
 
 def draw_persistence_images(drawn: pd.DataFrame, images: Images) -> Figure:
-    """A row of images a setting, the one that changes most first.
+    """Draw one row of images per setting, the one that changes most first.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
         images: all that are in it.
     """
     settings = list(dict.fromkeys(drawn["setting"]))
-    shown = [drawn[drawn["setting"] == setting].drop_duplicates("rank") for setting in settings]
-    columns = max(map(len, shown))
+    examples_by_setting = [
+        drawn[drawn["setting"] == setting].drop_duplicates("rank") for setting in settings
+    ]
+    columns = max(map(len, examples_by_setting))
     with style.look():
         size = (1.05 * columns + 0.4, 1.75 * len(settings) + 0.7)
         figure = Figure(figsize=size, layout="constrained")
         panels = figure.subplots(len(settings), columns, squeeze=False)
-        for row, examples in zip(panels, shown, strict=True):
+        for row, examples in zip(panels, examples_by_setting, strict=True):
             for axes in row[len(examples) :]:
                 axes.remove()
             for axes, example in zip(
                 row, examples.rename(columns={"index": "index_"}).itertuples(), strict=False
             ):
-                pixels, label = images.of(example.index_)
+                pixels, label = images.find(example.index_)
                 axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
                 axes.set_title(f"{label}", loc="center")
                 axes.set_xlabel(f"{example.index_}\n{example.changes} changes")
@@ -204,6 +208,6 @@ def draw_persistence_images(drawn: pd.DataFrame, images: Images) -> Figure:
 
 
 def persistence_heading(drawn: pd.DataFrame) -> str:
-    """What is above and below each image, in words."""
-    words = "class; index in the training set; changes of correctness from epoch to epoch"
-    return f"{words} ({style.PLAIN}, seed {', '.join(dict.fromkeys(drawn['seed'].astype(str)))})"
+    """Heading that explains the captions of images."""
+    captions = "class; index in the training set; changes of correctness from epoch to epoch"
+    return f"{captions} ({style.PLAIN}, seed {', '.join(dict.fromkeys(drawn['seed'].astype(str)))})"

@@ -1,4 +1,4 @@
-"""Loss and accuracy on the plane through three networks, and others projected into it."""
+"""Figure of loss and accuracy on the plane through three networks, with projected networks."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -21,11 +21,11 @@ GRID = ["x", "y", "split", "loss", "accuracy"]
 SPANNING = ["A", "B", "C"]
 COLUMNS = ["network", "x", "y", "distance", "split", "loss", "accuracy"]
 COLOURS = {"loss": "viridis_r", "accuracy": "viridis"}  # light is good, of both
-LEVELS = 14  # about so many
+LEVELS = 14  # of contours, approximately
 SCALE_LABELS = 9
-TWO_COLUMNS = 44  # letters of a name that leaves room for another beside it
-LOW, HIGHEST = 0.45, 4.0  # height of a panel: to its width, and in inches
-SPAN = 5.0  # beyond that ratio of the largest to the smallest loss, levels grow by ratios
+TWO_COLUMNS = 44  # letters of a name, up to which a legend has two columns
+LOW, HIGHEST = 0.45, 4.0  # height of a panel: ratio to its width, and inches
+SPAN = 5.0  # ratio of the largest to the smallest loss, beyond which levels are logarithmic
 NICE = [(1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7), (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8)]
 AT: dict[bool, dict[str, Any]] = {  # whether it spans the plane
     True: {"marker": "o", "s": 46, "edgecolors": "black", "linewidths": 1.3},
@@ -34,20 +34,20 @@ AT: dict[bool, dict[str, Any]] = {  # whether it spans the plane
 OUTLINE = withStroke(linewidth=2.2, foreground="white")  # text is read on any colour
 
 
-def table(plane: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: the points of the finest grid of each split, then the networks.
+def plane_table(plane: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
+    """Table of the figure: the points of the finest grid of each split, then the networks.
 
     Args:
         plane: as `interpolate.py` writes it: one whole grid or several for every split.
-        networks: likewise: A, B and C, and others projected into the plane.
+        networks: as `interpolate.py` writes it: A, B and C, and projected ones.
 
     Returns:
-        A row a point; `network` is empty for points of the grid. Coordinates and distances from the
-        plane are L2 distances of weights.
+        One row per point; `network` is empty for points of the grid. Coordinates and distances from
+        the plane are L2 distances of weights.
 
     Raises:
-        ValueError: a grid is not whole or has no area, a network that spans the plane is missing,
-            or a table is another one.
+        ValueError: a grid is incomplete or has no area, a network that spans the plane is missing,
+            or a table has other columns.
     """
     frames.check_columns(plane, GRID)
     frames.check_columns(networks, ["name", *COLUMNS[1:]])
@@ -58,12 +58,12 @@ def table(plane: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
         raise ValueError("nothing to draw: the table of the plane has no rows at all")
     missing = [name for name in SPANNING if name not in set(networks["name"])]
     if missing:
-        there = ", ".join(networks["name"].unique()) or "none"
-        raise ValueError(f"the plane has no network {', '.join(missing)}; it has {there}")
+        present = ", ".join(networks["name"].unique()) or "none"
+        raise ValueError(f"the plane has no network {', '.join(missing)}; it has {present}")
     for split, points in plane.groupby("split"):
         width, height = points["x"].nunique(), points["y"].nunique()
-        places = len(points[["x", "y"]].drop_duplicates())
-        if not (width >= 2 and height >= 2 and len(points) == places == width * height):
+        num_points = len(points[["x", "y"]].drop_duplicates())
+        if not (width >= 2 and height >= 2 and len(points) == num_points == width * height):
             raise ValueError(
                 f"the plane must be a whole grid of at least 2 x 2 points, got {len(points)} "
                 f"points of split {split} at {width} x and {height} y"
@@ -74,29 +74,29 @@ def table(plane: pd.DataFrame, networks: pd.DataFrame) -> pd.DataFrame:
 
 
 def _finest(plane: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the grid of most points of each split; a table of an older version has one."""
+    """The rows of the finest grid of each split; a table of an older version has only one."""
     if "points" not in plane:
         return plane
     return plane[plane["points"] == plane.groupby("split")["points"].transform("max")]
 
 
-def draw(drawn: pd.DataFrame) -> Figure:
-    """Loss beside accuracy as filled contours, split by split; light is good.
+def draw_plane(drawn: pd.DataFrame) -> Figure:
+    """Draw loss and accuracy as filled contours, split by split; light is good.
 
-    The mark of a network has the colour of its own value, which for a projected network is not the
-    plane's there.
+    The mark of a network has the colour of its own value, which for a projected network differs
+    from the plane's.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     on_grid = drawn["network"].fillna("") == ""
-    grid, networks = drawn[on_grid], numbered(drawn[~on_grid])
+    grid, networks = drawn[on_grid], number_networks(drawn[~on_grid])
     splits = frames.list_splits(grid)
     with style.look():
         figure, panels, height = subplots(grid, len(splits), networks["network"].nunique())
         for place, axes in enumerate(panels.ravel()):
             split, metric = splits[place // 2], ("loss", "accuracy")[place % 2]
-            colours = Colours.of(drawn.loc[drawn["split"] == split, metric], metric)
+            colours = Colours.from_values(drawn.loc[drawn["split"] == split, metric], metric)
             contours = draw_contours(axes, grid[grid["split"] == split], metric, colours)
             draw_networks(axes, networks[networks["split"] == split], metric, colours)
             scale = add_scale(axes, contours, colours.edges, height)
@@ -112,7 +112,7 @@ def draw(drawn: pd.DataFrame) -> Figure:
 def subplots(
     grid: pd.DataFrame, num_splits: int, num_networks: int
 ) -> tuple[Figure, np.ndarray, float]:
-    """A figure with room for panels of the shape of the grid; low ones below each other.
+    """A figure with panels of the shape of the grid; wide ones are stacked.
 
     Returns:
         The figure; its panels (rows, columns), loss before accuracy and split by split; and the
@@ -139,8 +139,8 @@ class Colours:
     look: dict[str, Any]  # cmap and norm
 
     @classmethod
-    def of(cls, values: pd.Series, metric: str) -> "Colours":
-        """Those for all values of one split: of the grid, and of the networks."""
+    def from_values(cls, values: pd.Series, metric: str) -> "Colours":
+        """Levels and colours for all values of one split: of the grid and of the networks."""
         finite = values[np.isfinite(values)].to_numpy()
         edges = levels(finite, metric)
         cmap = matplotlib.colormaps[COLOURS[metric]]
@@ -152,11 +152,11 @@ class Colours:
 def draw_contours(
     axes: Axes, points: pd.DataFrame, metric: str, colours: Colours
 ) -> QuadContourSet:
-    """Filled contours of one split and one metric; grey where there is no number."""
+    """Draw filled contours of one split and one metric; grey where there is no number."""
     values = points.pivot(index="y", columns="x", values=metric)
-    shown = np.ma.masked_invalid(values.to_numpy(dtype=float))
+    masked = np.ma.masked_invalid(values.to_numpy(dtype=float))
     look = {"levels": colours.edges, "extend": colours.look["norm"].extend, **colours.look}
-    contours = axes.contourf(values.columns, values.index, shown, **look)
+    contours = axes.contourf(values.columns, values.index, masked, **look)
     contours.set_edgecolor("face")  # else a PDF shows seams
     axes.set_facecolor("0.75")
     axes.set_aspect("equal")
@@ -165,17 +165,17 @@ def draw_contours(
 
 
 def add_scale(axes: Axes, contours: QuadContourSet, edges: np.ndarray, height: float) -> Colorbar:
-    """The scale of colours, as high as the panel, which is `height` inches."""
-    beside = axes.inset_axes((1.03, 0, 0.05, 1))
-    scale = axes.figure.colorbar(contours, cax=beside, format="{x:.3g}")
-    places = style.spread(len(edges), min(max(int(height / 0.18), 2), SCALE_LABELS))
-    scale.set_ticks([edges[place] for place in places])
+    """Add a colour scale as high as the panel, which is `height` inches."""
+    inset = axes.inset_axes((1.03, 0, 0.05, 1))
+    scale = axes.figure.colorbar(contours, cax=inset, format="{x:.3g}")
+    positions = style.spread(len(edges), min(max(int(height / 0.18), 2), SCALE_LABELS))
+    scale.set_ticks([edges[position] for position in positions])
     scale.minorticks_off()
     return scale
 
 
 def levels(values: np.ndarray, metric: str) -> np.ndarray:
-    """Round numbers between which contours are filled: by ratios for losses of many sizes.
+    """Round levels of filled contours: logarithmic for losses of many sizes.
 
     Args:
         values: (points,), finite.
@@ -196,7 +196,7 @@ def levels(values: np.ndarray, metric: str) -> np.ndarray:
 
 
 def ratios(low: float, high: float) -> np.ndarray:
-    """Round numbers from `low` to `high`, as evenly by ratio as round numbers can be."""
+    """Round numbers from `low` to `high` that are about evenly spaced logarithmically."""
     powers = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
     for digits in reversed(NICE):
         numbers = np.array([digit * 10.0**power for power in powers for digit in digits])
@@ -209,7 +209,7 @@ def ratios(low: float, high: float) -> np.ndarray:
 
 
 def draw_networks(axes: Axes, networks: pd.DataFrame, metric: str, colours: Colours) -> None:
-    """The networks: those that span the plane by their letters, others by their numbers."""
+    """Draw the networks: those that span the plane by letter, others by number."""
     spanning = networks["network"].isin(SPANNING)
     middle_x, middle_y = networks.loc[spanning, ["x", "y"]].mean()
     columns = ["network", "x", "y", metric]
@@ -231,16 +231,16 @@ def draw_networks(axes: Axes, networks: pd.DataFrame, metric: str, colours: Colo
         )
 
 
-def numbered(networks: pd.DataFrame) -> pd.DataFrame:
-    """The networks, the projected ones named with a number: "1: step_500"."""
-    places = list(zip(networks["network"], networks["x"], networks["y"], strict=True))
-    projected = [place for place in dict.fromkeys(places) if place[0] not in SPANNING]
+def number_networks(networks: pd.DataFrame) -> pd.DataFrame:
+    """Add a number to the names of projected networks: "1: step_500"."""
+    networks_at = list(zip(networks["network"], networks["x"], networks["y"], strict=True))
+    projected = [place for place in dict.fromkeys(networks_at) if place[0] not in SPANNING]
     numbers = {place: f"{number}: {place[0]}" for number, place in enumerate(projected, start=1)}
-    return networks.assign(network=[numbers.get(place, place[0]) for place in places])
+    return networks.assign(network=[numbers.get(place, place[0]) for place in networks_at])
 
 
 def add_legend(figure: Figure, networks: pd.DataFrame) -> None:
-    """Above the panels: what the marks are, and how far from the plane each network lies."""
+    """Add a legend above the panels: the marks, and the distance of each network from the plane."""
     look: dict[str, Any] = {"linestyle": "None", "color": "white", "markeredgecolor": "black"}
     handles = [Line2D([], [], **look, marker="o", markersize=6, label="A, B, C span the plane")]
     projected = networks[~networks["network"].isin(SPANNING)]

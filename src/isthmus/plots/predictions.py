@@ -1,4 +1,4 @@
-"""Figures of which validation examples networks classify correctly."""
+"""Figures of predictions: stability, mismatch and misclassification of validation examples."""
 
 from collections.abc import Sequence
 
@@ -10,22 +10,22 @@ from isthmus.plots import epochs as plots_epochs
 from isthmus.plots import runs, style
 from isthmus.plots.runs import Predictions
 
-Range = Sequence[float] | None  # first and last epoch; None: all but the untrained network's
+Range = Sequence[float] | None  # first and last epoch; None: all except the untrained network's
 
 
 def epoch_range(one: Predictions, model: str, wanted: Range) -> tuple[np.ndarray, np.ndarray]:
-    """The epochs of a range, (epochs,), and who was correct after each, (epochs, examples).
+    """The epochs of a range, (epochs,), and correctness after each, (epochs, examples).
 
     Raises:
-        ValueError: there are none; with those that there are.
+        ValueError: there are none; names the existing ones.
     """
     epochs = one.epochs[model]
-    kept = epochs > 0 if wanted is None else (epochs >= wanted[0]) & (epochs <= wanted[1])
-    if not kept.any():
-        there = f"{epochs.min():g} to {epochs.max():g}" if len(epochs) else "none"
-        asked = "after 0" if wanted is None else f"from {wanted[0]:g} to {wanted[1]:g}"
-        raise ValueError(f"nothing to draw: no epochs {asked} of model {model}; there are {there}")
-    return epochs[kept], one.correct[model][kept]
+    selected = epochs > 0 if wanted is None else (epochs >= wanted[0]) & (epochs <= wanted[1])
+    if not selected.any():
+        present = f"{epochs.min():g} to {epochs.max():g}" if len(epochs) else "none"
+        span = "after 0" if wanted is None else f"from {wanted[0]:g} to {wanted[1]:g}"
+        raise ValueError(f"nothing to draw: no epochs {span} of model {model}; there are {present}")
+    return epochs[selected], one.correct[model][selected]
 
 
 def averaged_models(predictions: Sequence[Predictions]) -> list[str]:
@@ -35,32 +35,32 @@ def averaged_models(predictions: Sequence[Predictions]) -> list[str]:
         ValueError: there are none.
     """
     names = style.order_models(name for one in predictions for name in one.correct)
-    found = [name for name in names if name != style.PLAIN]
-    if not found:
+    averaged = [name for name in names if name != style.PLAIN]
+    if not averaged:
         raise ValueError("nothing to draw: no averaged model was tracked in these runs")
-    return found
+    return averaged
 
 
 def disagreement(one: Predictions, model: str, wanted: Range) -> tuple[np.ndarray, np.ndarray]:
-    """Where the network as trained and an averaged one differ in being correct.
+    """Examples on which only one of the network as trained and an averaged one is correct.
 
     Returns:
-        The epochs of both, (epochs,), and for each and every example whether one of the two is
-        correct and the other is not, (epochs, examples).
+        The epochs of both, (epochs,), and for each epoch and example whether exactly one of the two
+        is correct, (epochs, examples).
     """
     epochs, correct = epoch_range(one, style.PLAIN, wanted)
     others, averaged = epoch_range(one, model, wanted)
-    both, here, there = np.intersect1d(epochs, others, return_indices=True)
-    return both, correct[here] != averaged[there]
+    both, rows, other_rows = np.intersect1d(epochs, others, return_indices=True)
+    return both, correct[rows] != averaged[other_rows]
 
 
 def unchanged_share(correct: np.ndarray) -> np.ndarray:
-    """Fraction of examples that are as correct as the epoch before, (epochs - 1,)."""
+    """Fraction of examples whose correctness did not change since the last epoch, (epochs - 1,)."""
     return (correct[1:] == correct[:-1]).mean(axis=1)
 
 
 def changes(correct: np.ndarray) -> np.ndarray:
-    """How often each example became correct or wrong from one epoch to the next, (examples,)."""
+    """Number of changes of each example's correctness from epoch to epoch, (examples,)."""
     return (correct[1:] != correct[:-1]).sum(axis=0)
 
 
@@ -70,9 +70,9 @@ def pair_points(
     """Rows of one curve of one training.
 
     Args:
-        one: of which the curve is.
-        model: likewise.
-        measure: what the values are, with their unit.
+        one: the training.
+        model: of it.
+        measure: name of the values, with their unit.
         epochs: (points,).
         values: (points,).
     """
@@ -88,13 +88,13 @@ BINS = 25  # at most
 def count_values(one: Predictions, model: str, measure: str, marked: np.ndarray) -> pd.DataFrame:
     """The histogram of one model of one training.
 
-    An example is marked in k of n epochs, so bins are as many values of k wide as leave at most
-    `BINS` of them: no bin is fuller because more values fall into it, but for the last.
+    An example is marked in k of n epochs; all bins, except the last, have the same number of values
+    of k, such that there are at most `BINS` bins.
 
     Args:
         one: the training.
         model: of it.
-        measure: what is counted, in words.
+        measure: label of what is counted.
         marked: (epochs, examples), boolean.
     """
     num_epochs, num_examples = marked.shape
@@ -113,16 +113,16 @@ def count_values(one: Predictions, model: str, measure: str, marked: np.ndarray)
 
 
 def histogram_table(parts: list[pd.DataFrame]) -> pd.DataFrame:
-    """Mean, range and spread over seeds of the share of examples in each bin.
+    """Mean, range and spread over seeds of the fraction of examples in each bin.
 
     Args:
-        parts: by `counted`.
+        parts: by `count_values`.
 
     Raises:
         ValueError: trainings of one setting differ in their number of epochs.
     """
-    found = pd.concat(parts, ignore_index=True)
-    lengths = found.groupby("setting")["num_epochs"].agg(lambda n: sorted(set(n)))
+    bins = pd.concat(parts, ignore_index=True)
+    lengths = bins.groupby("setting")["num_epochs"].agg(lambda n: sorted(set(n)))
     for setting, numbers in lengths.items():
         if len(numbers) > 1:
             raise ValueError(
@@ -130,14 +130,14 @@ def histogram_table(parts: list[pd.DataFrame]) -> pd.DataFrame:
                 "draw those that all have, epochs=[1,...]"
             )
     keys = ["setting", "model", "measure", "low", "high", "num_examples"]
-    return runs.mean_over_seeds(found, keys)[COLUMNS]
+    return runs.mean_over_seeds(bins, keys)[COLUMNS]
 
 
 def draw_histogram(drawn: pd.DataFrame) -> Figure:
-    """Steps, a model each, on a logarithmic axis that ends below one example, where 0 is drawn.
+    """Draw histograms as steps, one per model, on a logarithmic axis; 0 is drawn at its foot.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     settings, looks = list(dict.fromkeys(drawn["setting"])), style.looks(drawn["model"])
     floor = 0.5 / drawn["num_examples"].max()
@@ -151,7 +151,7 @@ def draw_histogram(drawn: pd.DataFrame) -> Figure:
                 heights = bins["value"].clip(lower=floor)
                 steps = [*heights, heights.iloc[-1]]
                 axes.plot(edges, steps, drawstyle="steps-post", label=model, **looks[model])
-            axes.set_title(style.wrapped(setting))
+            axes.set_title(style.wrap_title(setting))
             axes.set_yscale("log")
         panels[0].set_ylim(bottom=floor)
         figure.supxlabel(drawn["measure"].iloc[0])
@@ -165,14 +165,14 @@ ACCURACY = "validation accuracy\n(fraction)"
 
 
 def stability_table(predictions: Sequence[Predictions], wanted: Range = None) -> pd.DataFrame:
-    """What the figure shows: stability above accuracy, over the epochs that have one before.
+    """Table of the figure: stability and accuracy over epochs, without the first.
 
     Args:
         predictions: of trainings.
-        wanted: first and last epoch; by default all but the untrained network's.
+        wanted: first and last epoch; by default all except the untrained network's.
 
     Returns:
-        See `epochs.COLUMNS`.
+        The columns `epochs.COLUMNS`.
 
     Raises:
         ValueError: there are no two epochs.
@@ -184,24 +184,24 @@ def stability_table(predictions: Sequence[Predictions], wanted: Range = None) ->
             stable, accuracy = unchanged_share(correct), correct[1:].mean(axis=1)
             parts.append(pair_points(one, model, STABILITY, when[1:], stable))
             parts.append(pair_points(one, model, ACCURACY, when[1:], accuracy))
-    found = pd.concat(parts, ignore_index=True)
-    if found.empty:
+    points = pd.concat(parts, ignore_index=True)
+    if points.empty:
         raise ValueError("nothing to draw: stability needs two epochs or more")
-    found = found.sort_values("measure", key=lambda m: m != STABILITY, kind="stable")
-    return plots_epochs.curves_over_seeds(found)
+    points = points.sort_values("measure", key=lambda m: m != STABILITY, kind="stable")
+    return plots_epochs.curves_over_seeds(points)
 
 
 def mismatch_table(predictions: Sequence[Predictions], wanted: Range = None) -> pd.DataFrame:
-    """What the figure shows: histograms of the examples' mismatch, see `histogram.table`.
+    """Table of the figure: histograms of the examples' mismatch, see `histogram_table`.
 
     Args:
         predictions: of trainings.
-        wanted: first and last epoch; by default all but the untrained network's.
+        wanted: first and last epoch; by default all except the untrained network's.
 
     Raises:
         ValueError: there is no averaged model.
     """
-    measure = f"plain and average differ in being correct\n({mismatch_words(wanted)})"
+    measure = f"plain and average differ in being correct\n({epochs_label(wanted)})"
     return histogram_table(
         [
             count_values(one, model, measure, disagreement(one, model, wanted)[1])
@@ -212,8 +212,8 @@ def mismatch_table(predictions: Sequence[Predictions], wanted: Range = None) -> 
     )
 
 
-def mismatch_words(wanted: Range) -> str:
-    """What the axis counts, and of which epochs."""
+def epochs_label(wanted: Range) -> str:
+    """Label of the axis: the epochs that are counted."""
     if wanted is None:
         return "fraction of all epochs"
     return f"fraction of the epochs {wanted[0]:g} to {wanted[1]:g}"
@@ -225,14 +225,14 @@ MEASURE = "plain and average differ\nin being correct (fraction)"
 def mismatch_over_time_table(
     predictions: Sequence[Predictions], wanted: Range = None
 ) -> pd.DataFrame:
-    """What the figure shows: the mismatch of each averaged model with the network as trained.
+    """Table of the figure: the mismatch of each averaged model with the network as trained.
 
     Args:
         predictions: of trainings.
-        wanted: first and last epoch; by default all but the untrained network's.
+        wanted: first and last epoch; by default all except the untrained network's.
 
     Returns:
-        See `epochs.COLUMNS`.
+        The columns `epochs.COLUMNS`.
 
     Raises:
         ValueError: there is no averaged model.
@@ -249,13 +249,13 @@ def mismatch_over_time_table(
 def misclassification_table(
     predictions: Sequence[Predictions], wanted: Range = None
 ) -> pd.DataFrame:
-    """What the figure shows: histograms of the examples' error rate, see `histogram.table`.
+    """Table of the figure: histograms of the examples' error rate, see `histogram_table`.
 
     Args:
         predictions: of trainings.
-        wanted: first and last epoch; by default all but the untrained network's.
+        wanted: first and last epoch; by default all except the untrained network's.
     """
-    measure = f"misclassified ({mismatch_words(wanted)})"
+    measure = f"misclassified ({epochs_label(wanted)})"
     return histogram_table(
         [
             count_values(one, model, measure, ~epoch_range(one, model, wanted)[1])
@@ -271,14 +271,14 @@ MISCLASSIFICATION_OVER_TIME_MEASURE = "misclassified validation\nexamples (fract
 def misclassification_over_time_table(
     predictions: Sequence[Predictions], wanted: Range = None
 ) -> pd.DataFrame:
-    """What the figure shows: the validation error of each model.
+    """Table of the figure: the validation error of each model over epochs.
 
     Args:
         predictions: of trainings.
-        wanted: first and last epoch; by default all but the untrained network's.
+        wanted: first and last epoch; by default all except the untrained network's.
 
     Returns:
-        See `epochs.COLUMNS`.
+        The columns `epochs.COLUMNS`.
     """
     parts = []
     for one in predictions:

@@ -33,64 +33,64 @@ MARKERS = "os^vDPX*"
 def tickets_table(
     levels: pd.DataFrame, metric: str = "accuracy", split: str = "test", model: str = "plain"
 ) -> pd.DataFrame:
-    """What the figure shows: the mean over seeds of each line at each level, and its range.
+    """Table of the figure: mean and range over seeds of each line at each level.
 
     Args:
-        levels: tables that `prune.py` writes, with the `study` that each row is of.
+        levels: tables that `prune.py` writes, with the `study` of each row.
         metric: accuracy (fraction), loss (nats), or best_step (iteration of lowest validation
             loss).
         split: train, val or test.
         model: plain, best, or an averaged model tracked in training: ema_0.999, swa, latest_5.
 
     Returns:
-        A row a point: `curve` is its name in the legend, `seeds` lists the networks that `value`
-        is the mean of, and `lowest` and `highest` are the ends of their range.
+        One row per point: `curve` is its name in the legend, `seeds` lists the networks that
+        `value` is the mean over, and `lowest` and `highest` are the ends of their range.
 
     Raises:
-        ValueError: there is nothing to draw; with what there is.
+        ValueError: there is nothing to draw.
     """
     if metric not in UNITS:
         raise ValueError(f"metric: must be {', '.join(UNITS)}, got {metric}")
     frames.check_columns(levels, TICKETS_COLUMNS)
-    found = frames.rows_where(frames.rows_where(levels, "split", split), "model", model)
-    branch = found["branch"].astype(object)  # of numbers, where all are nan
-    found = found.assign(branch=branch.where(branch.notna(), ""), value=found[metric])
-    found = found.dropna(subset="value")
-    if found.empty:
+    rows = frames.rows_where(frames.rows_where(levels, "split", split), "model", model)
+    branch = rows["branch"].astype(object)  # numbers if all are nan
+    rows = rows.assign(branch=branch.where(branch.notna(), ""), value=rows[metric])
+    rows = rows.dropna(subset="value")
+    if rows.empty:
         raise ValueError(f"nothing to draw: no {metric} of split {split}, model {model}")
-    found = found.assign(metric=metric, curve=_curves(found), seeds=found["seed"].astype(str))
+    rows = rows.assign(metric=metric, curve=_curve_names(rows), seeds=rows["seed"].astype(str))
     keys = ["curve", "branch", "study", "level", "metric", "split", "model"]
-    drawn = found.groupby(keys, as_index=False, sort=False).agg(
+    drawn = rows.groupby(keys, as_index=False, sort=False).agg(
         density=("density", "mean"),
         value=("value", "mean"),
         lowest=("value", "min"),
         highest=("value", "max"),
         seeds=("seeds", frames.join_seeds),
     )
-    places = {curve: place for place, curve in enumerate(dict.fromkeys(drawn["curve"]))}
-    order = drawn.assign(place=drawn["curve"].map(places)).sort_values(["place", "level"])
+    positions = {curve: place for place, curve in enumerate(dict.fromkeys(drawn["curve"]))}
+    order = drawn.assign(place=drawn["curve"].map(positions)).sort_values(["place", "level"])
     return order.drop(columns="place").reset_index(drop=True)
 
 
-def _curves(found: pd.DataFrame) -> list[str]:
-    """The name of each row's line: as much as tells it from the others."""
-    parts = [found["strategy"].astype(str)]
-    by_strategy = found.groupby("strategy")["study"].transform("nunique")
-    if (by_strategy > 1).any():  # told apart by what they rewind, then by their folder
-        rewound = found["rewind"].astype(str) + " " + found["rewind_step"].astype(str) + "it"
+def _curve_names(rows: pd.DataFrame) -> list[str]:
+    """The name of each row's line, as short as the lines remain distinct."""
+    parts = [rows["strategy"].astype(str)]
+    by_strategy = rows.groupby("strategy")["study"].transform("nunique")
+    if (by_strategy > 1).any():  # distinguished by what they rewind, then by their folder
+        rewound = rows["rewind"].astype(str) + " " + rows["rewind_step"].astype(str) + "it"
         parts.append(", rewind " + rewound)
         joined = parts[0] + parts[1]
-        if (found.groupby(joined)["study"].transform("nunique") > 1).any():
-            parts.append(", " + found["study"].astype(str))
-    parts.append((", " + found["branch"]).where(found["branch"] != "", ""))
-    return ["".join(words) for words in zip(*parts, strict=True)]
+        if (rows.groupby(joined)["study"].transform("nunique") > 1).any():
+            parts.append(", " + rows["study"].astype(str))
+    parts.append((", " + rows["branch"]).where(rows["branch"] != "", ""))
+    return ["".join(pieces) for pieces in zip(*parts, strict=True)]
 
 
 def draw_tickets(drawn: pd.DataFrame) -> Figure:
-    """Lines over the share of weights left, from the dense network on; bands are ranges of seeds.
+    """Draw lines over the fraction of remaining weights; bands are ranges of seeds.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     first, colours = drawn.iloc[0], style.COLOURS
     with style.look():
@@ -109,14 +109,14 @@ def draw_tickets(drawn: pd.DataFrame) -> Figure:
         if len(dense) and first["metric"] != "best_step":
             axes.axhline(dense.mean(), **DENSE, label="dense", zorder=1)
         density_axis(axes, drawn["density"])
-        words = WORDS.get(first["metric"], f"{first['split']} {first['metric']}")
-        axes.set_ylabel(f"{words} ({UNITS[first['metric']]})")
+        label = WORDS.get(first["metric"], f"{first['split']} {first['metric']}")
+        axes.set_ylabel(f"{label} ({UNITS[first['metric']]})")
         style.legend(figure, [axes], title=f"model {first['model']}")
     return figure
 
 
 def density_axis(axes: Axes, densities: pd.Series) -> None:
-    """Make the x axis one of weights remaining: logarithmic, the dense network at the left."""
+    """Set the x axis to remaining weights: logarithmic, the dense network at the left."""
     axes.set_xscale("log")
     ticks = density_ticks(densities)
     axes.set_xticks(ticks, [f"{density:.3g}" for density in ticks])
@@ -126,7 +126,7 @@ def density_axis(axes: Axes, densities: pd.Series) -> None:
 
 
 def density_ticks(densities: Iterable[float]) -> list[float]:
-    """Densities that were measured, from the largest on, as many as have room for their labels."""
+    """Measured densities in decreasing order, as many as their labels fit."""
     measured = sorted(set(densities), reverse=True)
     apart = max(math.log10(measured[0] / measured[-1]) / 9, 0.01)
     ticks = measured[:1]
@@ -137,17 +137,17 @@ def density_ticks(densities: Iterable[float]) -> list[float]:
 
 
 SPARSITY_COLUMNS = ["level", "layer", "density"]
-LEGEND_MOST = 12  # levels that are named
+LEGEND_MOST = 12  # levels in the legend
 
 
 def sparsity_table(kept: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: the density of each layer at each level.
+    """Table of the figure: the density of each layer at each level.
 
     Args:
         kept: level, layer and density, "total" for all layers together.
 
     Raises:
-        ValueError: there is nothing to draw, or the table is another one.
+        ValueError: there is nothing to draw, or the table has other columns.
     """
     frames.check_columns(kept, SPARSITY_COLUMNS)
     drawn = kept.loc[kept["layer"] != "total", SPARSITY_COLUMNS].reset_index(drop=True)
@@ -157,10 +157,10 @@ def sparsity_table(kept: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_sparsity(drawn: pd.DataFrame) -> Figure:
-    """A line a level, from dark to light, over the layers from input to output.
+    """Draw one line per level, from dark to light, over the layers from input to output.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     layers, levels = list(dict.fromkeys(drawn["layer"])), sorted(set(drawn["level"]))
     named = [levels[place] for place in style.spread(len(levels), LEGEND_MOST)]
@@ -170,9 +170,9 @@ def draw_sparsity(drawn: pd.DataFrame) -> Figure:
         axes = figure.subplots()
         for colour, level in zip(style.sequential(len(levels)), levels, strict=True):
             points = drawn[drawn["level"] == level].set_index("layer").reindex(layers).dropna()
-            places = [layers.index(layer) for layer in points.index]
+            positions = [layers.index(layer) for layer in points.index]
             label = f"{level}" if level in named else None
-            axes.plot(places, points["density"], "o-", color=colour, markersize=3, label=label)
+            axes.plot(positions, points["density"], "o-", color=colour, markersize=3, label=label)
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter("{x:g}")
@@ -194,36 +194,36 @@ INSTABILITY_MARKERS = "s^vDPX*"
 STEP = "rewind step (iterations)"
 
 
-def instability_table(found: pd.DataFrame, split: str = "test", bn: str = "reset") -> pd.DataFrame:
-    """What the figure shows: mean and range, over seeds and pairs of children, of both barriers.
+def instability_table(lines: pd.DataFrame, split: str = "test", bn: str = "reset") -> pd.DataFrame:
+    """Table of the figure: mean and range, over seeds and pairs of children, of both barriers.
 
-    With several rewind steps a curve is the dense network, or that of one density, against the
-    rewind step; with a single one a curve has all densities.
+    With several rewind steps, a curve is the dense network, or that of one density, against the
+    rewind step; with only one, a curve has all densities.
 
     Args:
-        found: tables of barriers that `prune.py` writes, with the `study` that each row is of; of
-            lines on several grids, those on the one that most have.
+        lines: tables of barriers that `prune.py` writes, with the `study` of each row; of lines on
+            several grids, the most frequent is used.
         split: train, val or test.
-        bn: what became of the batch-norm statistics: reset, average, keep or repair.
+        bn: batch-norm statistics: reset, average, keep or repair.
 
     Returns:
-        A row a point: `curve` is its name in the legend, `along` its x axis, `num_pairs` says how
-        many lines `value` is the mean of, `seeds` of which studies they are, and `lowest` and
-        `highest` are the ends of their range.
+        One row per point: `curve` is its name in the legend, `along` its x axis, `num_pairs` the
+        number of lines that `value` is the mean over, `seeds` those of their studies, and `lowest`
+        and `highest` are the ends of their range.
 
     Raises:
-        ValueError: there is nothing to draw; with what there is.
+        ValueError: there is nothing to draw.
     """
-    frames.check_columns(found, INSTABILITY_COLUMNS)
-    found = frames.rows_where(frames.rows_where(found, "split", split), "bn", bn)
-    found = frames.select_grid(frames.fill_columns(found))
-    along = "rewind_step" if found["rewind_step"].nunique() > 1 else "density"
-    found = found.assign(
-        curve=_instability_curves(found, along), along=along, seed=found["seed"].astype(str)
+    frames.check_columns(lines, INSTABILITY_COLUMNS)
+    lines = frames.rows_where(frames.rows_where(lines, "split", split), "bn", bn)
+    lines = frames.select_grid(frames.fill_columns(lines))
+    along = "rewind_step" if lines["rewind_step"].nunique() > 1 else "density"
+    lines = lines.assign(
+        curve=_instability_curves(lines, along), along=along, seed=lines["seed"].astype(str)
     )
-    order = {curve: n for n, curve in enumerate(dict.fromkeys(found.sort_values("level")["curve"]))}
+    order = {curve: n for n, curve in enumerate(dict.fromkeys(lines.sort_values("level")["curve"]))}
     keys = ["curve", "along", "split", "bn", "metric", "measure", "rewind_step", "level", "density"]
-    melted = found.melt([k for k in (*keys, "seed") if k != "measure"], MEASURES, "measure")
+    melted = lines.melt([k for k in (*keys, "seed") if k != "measure"], MEASURES, "measure")
     drawn = melted.groupby(keys, as_index=False, sort=False).agg(
         value=("value", "mean"),
         lowest=("value", "min"),
@@ -236,29 +236,29 @@ def instability_table(found: pd.DataFrame, split: str = "test", bn: str = "reset
     return drawn.sort_values(by, ignore_index=True).drop(columns="place")
 
 
-def _instability_curves(found: pd.DataFrame, along: str) -> list[str]:
-    """The name of each row's line: its density, and as much else as tells it from the others."""
-    strategy = found["strategy"].astype(str)
+def _instability_curves(lines: pd.DataFrame, along: str) -> list[str]:
+    """The name of each row's line: its density, and what else distinguishes the lines."""
+    strategy = lines["strategy"].astype(str)
     names = strategy
     if along == "rewind_step":
-        left = found["density"].map(lambda density: f"{density:.3g} of the weights")
-        names = left.where(found["level"] > 0, "dense")
+        left = lines["density"].map(lambda density: f"{density:.3g} of the weights")
+        names = left.where(lines["level"] > 0, "dense")
         names = names + (", " + strategy if strategy.nunique() > 1 else "")
-    if found["rewind"].nunique() > 1:
-        names = names + ", rewind=" + found["rewind"].astype(str)
-    if found["vary"].nunique() > 1:
-        names = names + ", vary=[" + found["vary"].str.replace(" ", ",") + "]"
-    place = [names, found["rewind_step"], found["level"]]
-    if (found.groupby(place)["study"].transform("nunique") > 1).any():
-        names = names + ", " + found["study"].astype(str)  # they differ in what no column says
+    if lines["rewind"].nunique() > 1:
+        names = names + ", rewind=" + lines["rewind"].astype(str)
+    if lines["vary"].nunique() > 1:
+        names = names + ", vary=[" + lines["vary"].str.replace(" ", ",") + "]"
+    place = [names, lines["rewind_step"], lines["level"]]
+    if (lines.groupby(place)["study"].transform("nunique") > 1).any():
+        names = names + ", " + lines["study"].astype(str)  # they differ in no column
     return list(names)
 
 
 def draw_instability(drawn: pd.DataFrame) -> Figure:
-    """A row of panels a metric and a column a definition; bands are ranges of pairs and seeds.
+    """Draw one row of panels per metric, one column per definition, with ranges as bands.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     first, looks = drawn.iloc[0], _looks(drawn)
     with style.look():
@@ -278,18 +278,18 @@ def draw_instability(drawn: pd.DataFrame) -> Figure:
 
 
 def _heading(drawn: pd.DataFrame) -> str:
-    """What all panels show, in words."""
+    """Title of the legend: split, batch norm, rewind step and number of lines."""
     first, numbers = drawn.iloc[0], drawn["num_pairs"]
-    words = f"{first['split']}, batch norm: {first['bn']}"
+    label = f"{first['split']}, batch norm: {first['bn']}"
     if first["along"] == "density":
-        words += f", children part at {first['rewind_step']}it"
+        label += f", children part at {first['rewind_step']}it"
     if numbers.max() > 1:
-        words += f"; mean and range of {style.span(numbers.min(), numbers.max())} lines"
-    return "\n".join([words, *frames.DEFINITIONS.values()])
+        label += f"; mean and range of {style.span(numbers.min(), numbers.max())} lines"
+    return "\n".join([label, *frames.DEFINITIONS.values()])
 
 
 def _looks(drawn: pd.DataFrame) -> dict[str, dict[str, Any]]:
-    """Colour and marker of each curve: the dense network black, sparse ones from dark to light."""
+    """Colour and marker of each curve: the dense network black, sparse ones dark to light."""
     curves = drawn.groupby("curve", sort=False)["level"].max()
     against_step = drawn["along"].iloc[0] == "rewind_step"
     dense = [curve for curve, level in curves.items() if against_step and level == 0]
@@ -308,7 +308,7 @@ def _looks(drawn: pd.DataFrame) -> dict[str, dict[str, Any]]:
 def _draw_panel(
     axes: Axes, panel: pd.DataFrame, along: str, looks: dict[str, dict[str, Any]]
 ) -> None:
-    """All curves of one metric and one definition."""
+    """Draw all curves of one metric and one definition."""
     for curve, look in looks.items():
         points = panel[panel["curve"] == curve].sort_values(along)
         axes.plot(points[along], points["value"], **look, markersize=4, label=curve)
@@ -320,7 +320,7 @@ def _draw_panel(
 
 
 def _x_axis(axes: Axes, drawn: pd.DataFrame) -> None:
-    """The axis that all panels share."""
+    """Set the x axis that all panels share."""
     if drawn["along"].iloc[0] == "density":
         density_axis(axes, drawn["density"])
         return
@@ -334,13 +334,13 @@ SPLITS = ("test", "val", "train")  # the first that was evaluated is drawn
 def save_levels(
     levels: pd.DataFrame, kept: pd.DataFrame, folder: Path, pairs: pd.DataFrame | None = None
 ) -> list[Path]:
-    """Draw what the tables allow, and write it.
+    """Draw and write all figures of the tables of `prune.py`.
 
     Args:
-        levels: of one study or several, see `tickets.table`.
-        kept: of one study, see `sparsity.table`.
-        folder: made when absent.
-        pairs: of one study or several, see `instability.table`; None where there is none.
+        levels: of one study or several, see `tickets_table`.
+        kept: of one study, see `sparsity_table`.
+        folder: created if it does not exist.
+        pairs: of one study or several, see `instability_table`; None for none.
 
     Returns:
         The files, see `files.save`.
@@ -352,7 +352,7 @@ def save_levels(
 
 
 def level_drawings(levels: pd.DataFrame) -> Iterator[Drawing]:
-    """Accuracy of each model, and the step of its lowest validation loss; see `save`."""
+    """Figures of accuracy by model, and of the step of lowest validation loss."""
     split = next(split for split in SPLITS if split in set(levels["split"]))
     for model in dict.fromkeys(levels["model"]):
         curves = tickets_table(levels, "accuracy", split, model)
@@ -363,14 +363,14 @@ def level_drawings(levels: pd.DataFrame) -> Iterator[Drawing]:
 
 
 def mask_drawings(kept: pd.DataFrame) -> Iterator[Drawing]:
-    """What layers keep; see `save`."""
+    """The figure of the density of layers."""
     yield Drawing("sparsity", sparsity_table(kept), draw_sparsity)
 
 
 def instability_drawings(pairs: pd.DataFrame) -> Iterator[Drawing]:
-    """Instability by treatment of batch norm; where it is estimated anew, "instability"."""
+    """Figures of instability, one per treatment of batch norm."""
     for bn in dict.fromkeys(pairs["bn"]):
-        there = set(pairs.loc[pairs["bn"] == bn, "split"])
-        split = next(split for split in SPLITS if split in there)
+        present = set(pairs.loc[pairs["bn"] == bn, "split"])
+        split = next(split for split in SPLITS if split in present)
         name = "instability" if bn == "reset" else f"instability_{bn}"
         yield Drawing(name, instability_table(pairs, split, bn), draw_instability)

@@ -1,4 +1,4 @@
-"""Every figure that the tables of given folders allow, by name."""
+"""Makes figures by name from the tables of folders: one figure, several, or all for a report."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -54,13 +54,12 @@ PREDICTIONS_FIGURES: dict[str, tuple[Callable[..., pd.DataFrame], Draw]] = {
 
 @dataclass(frozen=True, eq=False)
 class TrainingFigureOptions:
-    """What is asked of figures of trainings.
+    """Options of figures of trainings.
 
     Args:
-        compare: see `compare.table`; its x is None where nothing is to be compared.
-        epochs: first and last one of figures of predictions; None: all but the untrained one.
-        images: of the validation examples; called when they are needed, None where they are not
-            wanted.
+        compare: see `comparison.compare_table`; its x is None for no comparison.
+        epochs: first and last one of figures of predictions; None: all except the untrained one.
+        images: reads the images of validation examples when they are needed; None for no images.
     """
 
     compare: Mapping[str, Any]
@@ -68,24 +67,28 @@ class TrainingFigureOptions:
     images: Callable[[TrainingRuns], Images] | None
 
 
-def training_figures(study: TrainingRuns, asked: TrainingFigureOptions) -> dict[str, Make]:
-    """What makes each figure, by its name; a figure is made only when its function is called."""
-    found: dict[str, Make] = {}
+def training_figures(study: TrainingRuns, figure_options: TrainingFigureOptions) -> dict[str, Make]:
+    """Functions that make the figures of trainings, by name; called only when needed."""
+    figures: dict[str, Make] = {}
     for name, (table, draw) in METRICS_FIGURES.items():
-        found[name] = partial(_metrics_drawing, name, table, draw, study)
+        figures[name] = partial(_metrics_drawing, name, table, draw, study)
     for name, along in (("schedule_decay_table", "scheduler"), ("lr_table", "optimizer.lr")):
-        found[name] = partial(_of_table, name, study, along)
+        figures[name] = partial(_table_drawing, name, study, along)
     for name, (table, draw) in PREDICTIONS_FIGURES.items():
-        found[name] = partial(_predictions_drawing, name, table, draw, study, asked.epochs)
-    if asked.images is not None:
-        found["persistence_images"] = partial(_of_images, study, asked.images, asked.epochs)
-    if asked.compare["x"] is not None:
-        found["compare"] = partial(_of_comparison, study, asked.compare)
-    return found
+        figures[name] = partial(
+            _predictions_drawing, name, table, draw, study, figure_options.epochs
+        )
+    if figure_options.images is not None:
+        figures["persistence_images"] = partial(
+            _images_drawing, study, figure_options.images, figure_options.epochs
+        )
+    if figure_options.compare["x"] is not None:
+        figures["compare"] = partial(_compare_drawing, study, figure_options.compare)
+    return figures
 
 
 def worth_drawing(study: TrainingRuns, names: list[str]) -> Iterator[str]:
-    """Those of the figures that say something: no table of learning rates if there is one only."""
+    """The figures to show in a report: without a table of learning rates if there is only one."""
     rates = {str(run.parameters.get("optimizer.lr")) for run in study.runs}
     for name in names:
         if name != "lr_table" or len(rates) > 1:
@@ -108,26 +111,28 @@ def _predictions_drawing(
     return Drawing(name, table(study.predictions, epochs), draw)
 
 
-def _of_images(
+def _images_drawing(
     study: TrainingRuns, images: Callable[[TrainingRuns], Images], epochs: Range
 ) -> Drawing:
-    found = images(study)
-    drawn = persistence.persistence_images_table(study.predictions, found, epochs)
+    loaded = images(study)
+    drawn = persistence.persistence_images_table(study.predictions, loaded, epochs)
     return Drawing(
-        "persistence_images", drawn, partial(persistence.draw_persistence_images, images=found)
+        "persistence_images", drawn, partial(persistence.draw_persistence_images, images=loaded)
     )
 
 
-def _of_table(name: str, study: TrainingRuns, along: str) -> Drawing:
+def _table_drawing(name: str, study: TrainingRuns, along: str) -> Drawing:
     drawn = comparison.final_table(study, along)
     return Drawing(name, drawn, comparison.draw_final_table, comparison.markdown(drawn))
 
 
-def _of_comparison(study: TrainingRuns, asked: Mapping[str, Any]) -> Drawing:
-    return Drawing("compare", comparison.compare_table(study, asked), comparison.draw_compare)
+def _compare_drawing(study: TrainingRuns, figure_options: Mapping[str, Any]) -> Drawing:
+    return Drawing(
+        "compare", comparison.compare_table(study, figure_options), comparison.draw_compare
+    )
 
 
-OF_SWEEPS = ("coordinates", "transfer", "fits", "wide")  # kinds of folders of a whole sweep
+SWEEP_KINDS = ("coordinates", "transfer", "fits", "wide")  # kinds of folders of a whole sweep
 TOGETHER = ("train", "prune")  # kinds whose folders are drawn in common figures
 
 
@@ -136,9 +141,9 @@ class Source:
     """Folders of one kind that are drawn together.
 
     Args:
-        kind: of `plotting.TABLES`.
+        kind: a key of `options.TABLES`.
         paths: one or more.
-        runs: what is in them, if these are trainings and it has been read.
+        runs: the trainings in them, if they have been read.
     """
 
     kind: str
@@ -147,58 +152,58 @@ class Source:
 
     @cached_property
     def study(self) -> plots_runs.TrainingRuns:
-        """The trainings, if it is a source of these."""
+        """The trainings, for the kind "train"."""
         return plots_runs.TrainingRuns(
             self.runs or [plots_runs.read_training(path) for path in self.paths]
         )
 
     @property
     def label(self) -> str:
-        """What tells its figures from those of another source."""
+        """Suffix of its figures' names where several sources have the same figure."""
         return "_".join(self.paths[0].absolute().parts[-2:])
 
     def commands(self) -> list[str]:
-        """The command lines that made the folders, as far as they are kept, each once."""
-        found = [plots_runs.read_command(path) for path in self.paths]
-        return list(dict.fromkeys(command for command in found if command))
+        """The command lines that made the folders, as far as they are recorded, each once."""
+        commands = [plots_runs.read_command(path) for path in self.paths]
+        return list(dict.fromkeys(command for command in commands if command))
 
-    def figures(self, asked: TrainingFigureOptions) -> dict[str, Make]:
-        """What makes each figure, by its name.
+    def figures(self, figure_options: TrainingFigureOptions) -> dict[str, Make]:
+        """Functions that make the figures, by name.
 
         Raises:
-            ValueError: a table is not one of its kind.
+            ValueError: a table does not fit its kind.
         """
-        with self.named_in_errors():
+        with self.name_folders_in_errors():
             if self.kind == "train":
-                figures = training_figures(self.study, asked)
+                figures = training_figures(self.study, figure_options)
             else:
-                figures = {drawing.name: _making(drawing) for drawing in self._drawings()}
+                figures = {drawing.name: _as_make(drawing) for drawing in self._drawings()}
         return {name: partial(self._make, make) for name, make in figures.items()}
 
-    def worth_drawing(self, asked: TrainingFigureOptions) -> dict[str, Make]:
-        """Those that a report shows."""
-        figures = self.figures(asked)
+    def worth_drawing(self, figure_options: TrainingFigureOptions) -> dict[str, Make]:
+        """The figures that a report shows."""
+        figures = self.figures(figure_options)
         if self.kind != "train":
             return figures
         return {name: figures[name] for name in worth_drawing(self.study, list(figures))}
 
     def _make(self, make: Make) -> Drawing:
-        with self.named_in_errors():
+        with self.name_folders_in_errors():
             drawing = make()
 
         def draw(shown: pd.DataFrame) -> Figure:
-            with self.named_in_errors():
+            with self.name_folders_in_errors():
                 return drawing.draw(shown)
 
         return replace(drawing, draw=draw)
 
     @contextmanager
-    def named_in_errors(self) -> Iterator[None]:
-        """Lead what goes wrong with the content of tables by the folders that they are in.
+    def name_folders_in_errors(self) -> Iterator[None]:
+        """Add the folders to errors that come from the content of their tables.
 
         Raises:
-            ValueError: in place of the errors that numbers and names lead to which no script
-                writes: tables may come from elsewhere, cut off or changed.
+            ValueError: in place of errors by values that no script writes: tables may come from
+                elsewhere, be cut off or changed.
         """
         try:
             yield
@@ -210,53 +215,59 @@ class Source:
     def _drawings(self) -> Iterator[Drawing]:
         (path, *_), read = self.paths, folders.read
         if self.kind == "spawn":
-            yield from branching.branch_drawings(*(read(path / name) for name in _needed("spawn")))
+            yield from branching.branch_drawings(
+                *(read(path / name) for name in _needed_tables("spawn"))
+            )
         elif self.kind == "interpolate":
-            yield from connectivity.line_drawings(*(read(path / n) for n in _needed("interpolate")))
+            yield from connectivity.line_drawings(
+                *(read(path / n) for n in _needed_tables("interpolate"))
+            )
         elif self.kind == "plane":
-            tables = (read(path / name) for name in _needed("plane"))
+            tables = (read(path / name) for name in _needed_tables("plane"))
             yield from connectivity.plane_drawings(*tables)
         elif self.kind == "extract":
             tables_by_name = {file.stem: read(file) for file in path.glob("*.csv")}
             losses = {"losses": read(path.parent / "losses.csv")}
             yield from extraction.extraction_drawings(tables_by_name | losses)
         elif self.kind == "tune":
-            given = path / "importance.csv"
-            importance = read(given) if given.exists() else pd.DataFrame()
+            file = path / "importance.csv"
+            importance = read(file) if file.exists() else pd.DataFrame()
             yield from trials.trial_drawings(read(path / "trials.csv"), importance)
-        elif self.kind in OF_SWEEPS:
+        elif self.kind in SWEEP_KINDS:
             yield from sweeps.sweep_drawings(
                 path / name for name in Folder(self.kind, path).tables()
             )
         else:
-            yield from _of_pruning(self.paths)
+            yield from _pruning_drawings(self.paths)
 
 
-def sources(found: Sequence[Folder], figure: str) -> list[Source]:
-    """The folders that have a part in a figure, grouped into those that are drawn together.
+def sources(folders_with_tables: Sequence[Folder], figure: str) -> list[Source]:
+    """The folders with tables of a figure, grouped into those that are drawn together.
 
-    One that is damaged is a group of its own, so that it takes nothing from the others.
+    A damaged folder is a group of its own, so that it does not spoil the others.
 
     Args:
-        found: by `found.find`.
-        figure: a name, or the beginning of several; "report" is all.
+        folders_with_tables: by `folders.find_folders`.
+        figure: a name, or the prefix of several; "report" means all.
     """
     tables = set(options.FIGURES.get(options.figure_family(figure) or "", ()))
     if figure != options.REPORT:
-        found = [folder for folder in found if tables & set(folder.tables())]
+        folders_with_tables = [
+            folder for folder in folders_with_tables if tables & set(folder.tables())
+        ]
     grouped: dict[tuple[str, object], list[Path]] = {}
     runs: dict[Path, plots_runs.TrainingTables] = {}
-    for folder in found:
+    for folder in folders_with_tables:
         key: object = folder.path
         if folder.kind in TOGETHER:
             try:
-                with Source(folder.kind, [folder.path]).named_in_errors():
+                with Source(folder.kind, [folder.path]).name_folders_in_errors():
                     if folder.kind == "train":
                         runs[folder.path] = plots_runs.read_training(folder.path)
                     else:
-                        list(_of_pruning([folder.path]))
+                        list(_pruning_drawings([folder.path]))
                 key = _common(runs.get(folder.path), figure)
-            except (ValueError, OSError):  # said again, and caught, where it is drawn
+            except (ValueError, OSError):  # raised again, and caught, where it is drawn
                 pass
         grouped.setdefault((folder.kind, key), []).append(folder.path)
     return [
@@ -266,60 +277,60 @@ def sources(found: Sequence[Folder], figure: str) -> list[Source]:
 
 
 def drawings(
-    figure: str, several: Sequence[Source], asked: TrainingFigureOptions
+    figure: str, several: Sequence[Source], figure_options: TrainingFigureOptions
 ) -> tuple[list[Drawing], dict[str, str]]:
-    """What is drawn under a name.
+    """The figures of a name.
 
     Args:
-        figure: a name, or the beginning of several.
+        figure: a name, or the prefix of several.
         several: by `sources`.
-        asked: of figures of trainings.
+        figure_options: of figures of trainings.
 
     Returns:
-        The figures, those of equal names told apart by their folders; and by name of a figure or
-        of a file, why others that begin so cannot be drawn.
+        The figures; those of equal names get their folders as suffix. And the errors of figures
+        with this prefix that cannot be drawn, by name of the figure or of a file.
 
     Raises:
-        ValueError: none can be drawn; with the reason, or with the names that there are.
+        ValueError: none can be drawn; has the reason, or the existing names.
     """
-    made: list[tuple[Drawing, Source]] = []
-    there: list[str] = []
+    drawn: list[tuple[Drawing, Source]] = []
+    names_of_runs: list[str] = []
     failed: dict[str, str] = {}
     for source in several:
         try:
-            figures = source.figures(asked)
+            figures = source.figures(figure_options)
         except (ValueError, OSError) as error:
             failed[str(source.paths[0])] = str(error)
             continue
-        there += figures
-        for wanted in options.matching_figures(figures, figure):
+        names_of_runs += figures
+        for name in options.matching_figures(figures, figure):
             try:
-                made.append((figures[wanted](), source))
+                drawn.append((figures[name](), source))
             except (ValueError, OSError) as error:
-                failed[wanted] = str(error)
+                failed[name] = str(error)
         if source.kind == "train":
             failed |= source.study.damaged
-    if not made:
-        of_others = f"these runs have {', '.join(dict.fromkeys(there)) or 'none'}"
-        raise ValueError(f"figure={figure}: {'; '.join(failed.values()) or of_others}")
-    names = [drawing.name for drawing, _ in made]
+    if not drawn:
+        existing = f"these runs have {', '.join(dict.fromkeys(names_of_runs)) or 'none'}"
+        raise ValueError(f"figure={figure}: {'; '.join(failed.values()) or existing}")
+    names = [drawing.name for drawing, _ in drawn]
     return [
         replace(drawing, name=f"{drawing.name}_{source.label}")
         if names.count(drawing.name) > 1
         else drawing
-        for drawing, source in made
+        for drawing, source in drawn
     ], failed
 
 
 def _common(run: plots_runs.TrainingTables | None, figure: str) -> str:
-    """What folders that are drawn together have in common; in a report, data set and model."""
+    """Key of folders that are drawn together; in a report, their data set and model."""
     if run is None or figure != options.REPORT:
         return ""
     return f"{run.parameters.get('dataset')} {run.parameters.get('model')}"
 
 
-def _of_pruning(paths: Sequence[Path]) -> Iterator[Drawing]:
-    """Figures of all studies together, and what the layers of each keep."""
+def _pruning_drawings(paths: Sequence[Path]) -> Iterator[Drawing]:
+    """Figures of all studies together, and the density of layers of each."""
     for name, draw in (
         ("levels", pruning.level_drawings),
         ("instability", pruning.instability_drawings),
@@ -343,9 +354,9 @@ def _of_pruning(paths: Sequence[Path]) -> Iterator[Drawing]:
             yield replace(drawing, name=drawing.name + end)
 
 
-def _needed(kind: str) -> tuple[str, ...]:
+def _needed_tables(kind: str) -> tuple[str, ...]:
     return options.TABLES[kind][0]
 
 
-def _making(drawing: Drawing) -> Callable[[], Drawing]:
+def _as_make(drawing: Drawing) -> Callable[[], Drawing]:
     return lambda: drawing

@@ -1,4 +1,4 @@
-"""The report: all figures of several folders on one HTML page."""
+"""Report: all figures of several folders on one HTML page."""
 
 import base64
 import html
@@ -17,7 +17,7 @@ from isthmus.plots.restyle import FigureOverrides
 from isthmus.plots.runs import FINAL, TrainingRuns
 from isthmus.store import files as store_files
 
-SHOWN = 200  # rows of a table that stand in the page; all of them are in its download
+SHOWN = 200  # rows of a table in the page; all rows are in its download
 
 STYLE = """
 :root { color-scheme: light dark; }
@@ -55,13 +55,13 @@ for (const head of document.querySelectorAll("th")) head.addEventListener("click
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """A figure as it stands in a page.
+    """A figure in a page.
 
     Args:
         name: of the figure.
         png: its bytes.
         width: in inches.
-        shown: exactly what it shows.
+        shown: table of exactly what it shows.
     """
 
     name: str
@@ -72,14 +72,14 @@ class Picture:
 
 @dataclass(eq=False)
 class Section:
-    """What there is of folders that are drawn together.
+    """Section of a page, for folders that are drawn together.
 
     Args:
-        title: what they are.
-        commands: that made them.
-        overview: a row a run, if there is such a table.
+        title: of the section.
+        commands: that made the folders.
+        overview: one row per run, if there is such a table.
         pictures: the figures.
-        missing: by name, why others are not there.
+        missing: errors of figures that cannot be drawn, by name.
     """
 
     title: str
@@ -94,7 +94,7 @@ def page(sections: Sequence[Section], colours: tuple[str, str, str]) -> str:
 
     Args:
         sections: in order.
-        colours: of background, words and lines.
+        colours: of background, text and lines.
     """
     style = STYLE
     for name, colour in zip(("BACKGROUND", "FOREGROUND", "GRID"), colours, strict=True):
@@ -193,67 +193,69 @@ TITLES = {
 
 def save_report(
     sources: Sequence[Source],
-    asked: TrainingFigureOptions,
-    wished: FigureOverrides,
+    figure_options: TrainingFigureOptions,
+    overrides: FigureOverrides,
     folder: Path,
     damaged: Mapping[str, str] | None = None,
 ) -> Path:
-    """Draw everything and write it as one page.
+    """Draw all figures and write them as one page.
 
     Args:
-        sources: see `redrawn.sources`.
-        asked: of figures of trainings.
-        wished: of all figures; labels and colours are those of single figures and are left.
-        folder: made when absent.
-        damaged: by file, why other runs are left out.
+        sources: see `render.sources`.
+        figure_options: of figures of trainings.
+        overrides: of all figures; labels and colours are those of single figures and not changed.
+        folder: created if it does not exist.
+        damaged: errors of runs that are left out, by file.
 
     Returns:
         The page, report.html.
     """
-    sections = [section(source, asked, wished) for source in sources]
+    sections = [section(source, figure_options, overrides) for source in sources]
     if damaged:
         sections.append(Section("Damaged runs", missing=dict(damaged)))
-    style = wished.style
+    style = overrides.style
     colours = (to_hex(style.background), to_hex(style.foreground), to_hex(style.grid))
     path = folder / "report.html"
     store_files.write_bytes(path, page(sections, colours).encode())
     return path
 
 
-def section(source: Source, asked: TrainingFigureOptions, wished: FigureOverrides) -> Section:
-    """Everything of folders that are drawn together; what cannot be drawn, with the reason."""
+def section(
+    source: Source, figure_options: TrainingFigureOptions, overrides: FigureOverrides
+) -> Section:
+    """The section of one source; figures that cannot be drawn are listed with their errors."""
     where = ", ".join(str(path) for path in source.paths[:4])
-    more = f" and {len(source.paths) - 4} more" if len(source.paths) > 4 else ""
-    made = Section(f"{TITLES[source.kind]}: {where}{more}")
+    others = f" and {len(source.paths) - 4} more" if len(source.paths) > 4 else ""
+    result = Section(f"{TITLES[source.kind]}: {where}{others}")
     try:
-        made.commands = source.commands()
-        figures = source.worth_drawing(asked)
+        result.commands = source.commands()
+        figures = source.worth_drawing(figure_options)
         if source.kind == "train":
-            with source.named_in_errors():
-                made.overview = overview(source.study)
+            with source.name_folders_in_errors():
+                result.overview = overview(source.study)
     except (ValueError, OSError) as error:
-        made.missing["all"] = str(error)
+        result.missing["all"] = str(error)
         log.warning("not drawn: %s: %s", where, error)
-        return made
+        return result
     for name, make in figures.items():
         try:
             drawing = make()
-            figure = wished.fulfil(drawing.draw(drawing.shown))
+            figure = overrides.apply(drawing.draw(drawing.shown))
         except (ValueError, OSError) as error:
-            made.missing[name] = str(error)
+            result.missing[name] = str(error)
         else:
             png = plots_files.render(figure, "png")
             width = figure.get_figwidth()
-            made.pictures.append(Picture(drawing.name, png, width, drawing.shown))
+            result.pictures.append(Picture(drawing.name, png, width, drawing.shown))
     if source.kind == "train":
-        made.missing |= source.study.damaged
+        result.missing |= source.study.damaged
         for reason in source.study.damaged.values():
             log.warning("left out: %s", reason)
-    return made
+    return result
 
 
 def overview(study: TrainingRuns) -> pd.DataFrame:
-    """A row a training: what it is, how far it is, and its final accuracy on the test set."""
+    """One row per training: setting, seed, epochs, and its final accuracy on the test set."""
     lines = []
     for run, setting in zip(study.runs, study.settings, strict=True):
         numbers = run.metrics

@@ -21,12 +21,12 @@ from isthmus.plots import style
 
 RGB = tuple[float, float, float]
 
-CONTRAST = 3.0  # that what is drawn has to its background at least (WCAG 2.1, 1.4.11)
-GREY = 0.05  # difference of red, green and blue up to which a colour is one
+CONTRAST = 3.0  # least contrast of drawn colours to their background (WCAG 2.1, 1.4.11)
+GREY = 0.05  # difference of red, green and blue up to which a colour counts as grey
 
 
 def contrast(first: RGB, second: RGB) -> float:
-    """How well two colours are told apart, from 1 (not) to 21 (black on white), by WCAG 2.1."""
+    """Contrast of two colours, from 1 (equal) to 21 (black on white), by WCAG 2.1."""
     lights = sorted(_luminance(colour) for colour in (first, second))
     return (lights[1] + 0.05) / (lights[0] + 0.05)
 
@@ -37,11 +37,11 @@ def _luminance(colour: RGB) -> float:
 
 
 def readable(colour: RGB, background: RGB) -> RGB:
-    """A colour that is seen on a background: itself, a grey mirrored, or as little paler as needed.
+    """A colour with enough contrast on a dark background: itself, an inverted grey, or a paler one.
 
     Args:
         colour: red, green and blue in [0, 1].
-        background: likewise, dark.
+        background: a dark colour, in the same form.
     """
     if contrast(colour, background) >= CONTRAST:
         return colour
@@ -52,31 +52,31 @@ def readable(colour: RGB, background: RGB) -> RGB:
 
 
 def fit_contrast(figure: Figure, background: str) -> None:
-    """Change, in a figure, what was drawn for a white background into what is seen on a dark one.
+    """Change the colours of a figure drawn for a white background to be visible on a dark one.
 
-    Colours that stand for numbers, and what is written or drawn on them, stay as they are.
+    Colours of maps, and marks and text on them, are unchanged.
     """
     change = partial(readable, background=to_rgb(background))
     maps = [axes for axes in figure.axes if any(map(_is_map, axes.get_children()))]
     on_maps = {text for axes in maps for text in axes.texts}
-    _exchange(figure, [axes for axes in figure.axes if axes not in maps], change)
+    _recolour(figure, [axes for axes in figure.axes if axes not in maps], change)
     for text in figure.findobj(Text):
         if isinstance(text, Text) and text not in on_maps:
             text.set_color(change(to_rgb(text.get_color())))
 
 
 def choose_palette(figure: Figure, wanted: str | Sequence[str]) -> None:
-    """Give the curves of a figure, or its map, other colours.
+    """Set the colours of the curves of a figure, or of its map.
 
     Args:
-        figure: changed.
+        figure: changed in place.
         wanted: the colours of curves in the order of the legend; or the name of a colormap of
-            matplotlib, whose colours curves take in this order, and maps as it is.
+            matplotlib, which maps use, and whose colours curves get in this order.
 
     Raises:
         ValueError: there are fewer colours than curves, or the figure has no curves and no map.
     """
-    there = list(dict.fromkeys(to_rgb(line.get_color()) for line in check_palette(figure)))
+    current = list(dict.fromkeys(to_rgb(line.get_color()) for line in named_curves(figure)))
     maps = [m for m in figure.findobj(_is_map) if isinstance(m, ScalarMappable)]
     if isinstance(wanted, str):
         if wanted not in matplotlib.colormaps:
@@ -84,47 +84,47 @@ def choose_palette(figure: Figure, wanted: str | Sequence[str]) -> None:
         for mapped in maps:
             mapped.set_cmap(wanted)
         scale = matplotlib.colormaps[wanted]
-        given = [to_rgb(scale(0.9 * i / max(len(there) - 1, 1))) for i in range(len(there))]
+        new = [to_rgb(scale(0.9 * i / max(len(current) - 1, 1))) for i in range(len(current))]
     else:
-        if not there:
+        if not current:
             raise ValueError("colours: this figure has no curves; for a map, name a colormap")
-        if len(wanted) < len(there):
-            raise ValueError(f"colours: this figure has {len(there)}, got {len(wanted)}")
-        given = [to_rgb(colour) for colour in wanted[: len(there)]]
-    others = dict(zip(there, given, strict=True))
-    _exchange(figure, figure.axes, lambda colour: others.get(colour, colour))
+        if len(wanted) < len(current):
+            raise ValueError(f"colours: this figure has {len(current)}, got {len(wanted)}")
+        new = [to_rgb(colour) for colour in wanted[: len(current)]]
+    new_of = dict(zip(current, new, strict=True))
+    _recolour(figure, figure.axes, lambda colour: new_of.get(colour, colour))
 
 
-def check_palette(figure: Figure) -> list[Line2D]:
-    """The curves of a figure that have names, in order."""
+def named_curves(figure: Figure) -> list[Line2D]:
+    """The curves of a figure that have legend entries, in order."""
     lines = [line for axes in figure.axes for line in axes.get_lines()]
     return [line for line in lines if not str(line.get_label()).startswith("_")]
 
 
-def _exchange(figure: Figure, panels: Sequence[Axes], change: Callable[[RGB], RGB]) -> None:
+def _recolour(figure: Figure, panels: Sequence[Axes], change: Callable[[RGB], RGB]) -> None:
     """Change the colours of all curves and bands in some panels, and in legends."""
     legends = [*figure.legends, *filter(None, (axes.get_legend() for axes in figure.axes))]
     lines = [line for axes in panels for line in axes.get_lines()]  # not those of the grid
     for line in [*lines, *(line for legend in legends for line in legend.get_lines())]:
-        _exchange_of_line(line, change)
-    for artist in [found for place in (*panels, *legends) for found in place.findobj()]:
+        _recolour_line(line, change)
+    for artist in [artist for parent in (*panels, *legends) for artist in parent.findobj()]:
         if isinstance(artist, Collection) and artist.get_array() is None:
-            artist.set_edgecolor(_all(to_rgba_array(artist.get_edgecolor()), change))
-            artist.set_facecolor(_all(to_rgba_array(artist.get_facecolor()), change))
+            artist.set_edgecolor(_change_all(to_rgba_array(artist.get_edgecolor()), change))
+            artist.set_facecolor(_change_all(to_rgba_array(artist.get_facecolor()), change))
 
 
-def _exchange_of_line(line: Line2D, change: Callable[[RGB], RGB]) -> None:
+def _recolour_line(line: Line2D, change: Callable[[RGB], RGB]) -> None:
     face, edge = line.get_markerfacecolor(), line.get_markeredgecolor()
     line.set_color(change(to_rgb(line.get_color())))
-    for colour, put in ((face, line.set_markerfacecolor), (edge, line.set_markeredgecolor)):
+    for colour, set_colour in ((face, line.set_markerfacecolor), (edge, line.set_markeredgecolor)):
         if to_rgba(colour)[3] > 0:
-            put(change(to_rgb(colour)))
+            set_colour(change(to_rgb(colour)))
 
 
-def _all(
+def _change_all(
     colours: np.ndarray, change: Callable[[RGB], RGB]
 ) -> list[tuple[float, float, float, float]]:
-    """Colours (count, 4) whose opacity stays."""
+    """Change colours, (count, 4), without their opacity."""
     return [(*change(to_rgb(colour)), float(colour[3])) for colour in colours]
 
 
@@ -136,17 +136,17 @@ def _is_map(artist: Artist) -> bool:
 
 @dataclass(frozen=True)
 class FigureStyle:
-    """How figures look in one place: in a paper, behind a speaker, on a dark page.
+    """Theme of figures: for a paper, a talk, or a dark page.
 
     Args:
         font_size: in points.
         line_width: of curves, in points.
-        marker_size: likewise.
-        scale: how many times as large as in a paper a figure is.
+        marker_size: in points.
+        scale: size of figures relative to those of a paper.
         background: a colour.
-        foreground: of axes and words.
+        foreground: colour of axes and text.
         grid: of the lines behind the curves.
-        dpi: pixels an inch of the PNG.
+        dpi: pixels per inch of the PNG.
     """
 
     font_size: float = 9.0
@@ -159,7 +159,7 @@ class FigureStyle:
     dpi: int = 200
 
     def settings(self) -> dict[str, Any]:
-        """As matplotlib names them."""
+        """The theme as settings of matplotlib."""
         small = {f"{axis}tick.labelsize": self.font_size - 1 for axis in "xy"}
         inks = ["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"]
         papers = ["figure.facecolor", "axes.facecolor"]
@@ -179,14 +179,14 @@ class FigureStyle:
 
 @dataclass(frozen=True)
 class FigureOverrides:
-    """What is to be other than a figure is drawn by itself; None leaves it.
+    """User overrides of a figure: theme, size, labels, colours; None keeps the default.
 
     Args:
-        style: of all of it.
+        style: theme of the figure.
         size: width and height in inches.
-        labels: by `title`, `x`, `y`, `legend`: the words there. Of x and y a list where panels
-            differ, in the order in which they are read.
-        colours: see `colours.choose`.
+        labels: texts by `title`, `x`, `y`, `legend`. For x and y a list if panels differ, in
+            reading order.
+        colours: see `choose_palette`.
     """
 
     style: FigureStyle
@@ -195,20 +195,20 @@ class FigureOverrides:
     colours: str | Sequence[str] | None
 
     @contextmanager
-    def kept(self) -> Iterator[None]:
-        """Within it figures are drawn and saved in this style."""
-        with style.using(self.style.settings()):
+    def context(self) -> Iterator[None]:
+        """Context in which figures are drawn and saved in this theme."""
+        with style.override_look(self.style.settings()):
             yield
 
-    def fulfil(self, figure: Figure) -> Figure:
-        """The figure, changed.
+    def apply(self, figure: Figure) -> Figure:
+        """Apply the overrides to a figure, and return it.
 
         Raises:
-            ValueError: it does not have what is to be changed; with what it has.
+            ValueError: the figure lacks a part to change; names those it has.
         """
         with style.look():
-            own = [self.style.scale * length for length in figure.get_size_inches()]
-            width, height = own if self.size is None else self.size
+            scaled = [self.style.scale * length for length in figure.get_size_inches()]
+            width, height = scaled if self.size is None else self.size
             figure.set_size_inches(width, height)
             for axis in "xy":
                 if self.labels[axis] is not None:
@@ -216,7 +216,7 @@ class FigureOverrides:
             if self.labels["legend"] is not None:
                 _rename_legend(figure, self.labels["legend"])
             if self.labels["title"] is not None:
-                _entitle(figure, self.labels["title"])
+                _set_title(figure, self.labels["title"])
             if self.colours is not None:
                 choose_palette(figure, self.colours)
             if to_rgb(self.style.background) != (1, 1, 1):
@@ -224,43 +224,44 @@ class FigureOverrides:
         return figure
 
 
-def words(figure: Figure, axis: str) -> list[str]:
-    """The labels of the x or y axes of a figure, each once, in the order in which they are read."""
+def axis_labels(figure: Figure, axis: str) -> list[str]:
+    """The labels of the x or y axes of a figure, each once, in reading order."""
     common = figure.get_supxlabel() if axis == "x" else figure.get_supylabel()
     each = [axes.get_xlabel() if axis == "x" else axes.get_ylabel() for axes in figure.axes]
     return list(dict.fromkeys(label for label in [common, *each] if label))
 
 
 def _relabel(figure: Figure, axis: str, wanted: str | Sequence[str]) -> None:
-    there, given = words(figure, axis), [wanted] if isinstance(wanted, str) else list(wanted)
-    if len(there) != len(given):
+    current = axis_labels(figure, axis)
+    new = [wanted] if isinstance(wanted, str) else list(wanted)
+    if len(current) != len(new):
         raise ValueError(
-            f"labels.{axis}: this figure has {len(there)}, got {len(given)}; "
-            f"it has {'; '.join(repr(label) for label in there) or 'none'}"
+            f"labels.{axis}: this figure has {len(current)}, got {len(new)}; "
+            f"it has {'; '.join(repr(label) for label in current) or 'none'}"
         )
-    others = dict(zip(there, given, strict=True))
+    new_of = dict(zip(current, new, strict=True))
     common = figure.get_supxlabel() if axis == "x" else figure.get_supylabel()
     if common:
-        (figure.supxlabel if axis == "x" else figure.supylabel)(others[common])
+        (figure.supxlabel if axis == "x" else figure.supylabel)(new_of[common])
     for axes in figure.axes:
         label = axes.get_xlabel() if axis == "x" else axes.get_ylabel()
         if label:
-            (axes.set_xlabel if axis == "x" else axes.set_ylabel)(others[label])
+            (axes.set_xlabel if axis == "x" else axes.set_ylabel)(new_of[label])
 
 
 def _rename_legend(figure: Figure, wanted: str) -> None:
     legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
-    there = [legend for legend in legends if legend is not None]
-    if not there:
+    existing = [legend for legend in legends if legend is not None]
+    if not existing:
         raise ValueError("labels.legend: this figure has no legend")
-    there[0].set_title(wanted)
+    existing[0].set_title(wanted)
 
 
-def _entitle(figure: Figure, title: str) -> None:
-    """Put a title above all, which is above the words of a legend that is there already."""
+def _set_title(figure: Figure, title: str) -> None:
+    """Set a title above the whole figure; if there is a legend, above the legend's title."""
     if figure.legends:
-        (legend, *_), words = figure.legends, figure.legends[0].get_title().get_text()
-        legend.set_title(f"{title}\n{words}" if words and words != "None" else title)
+        (legend, *_), heading = figure.legends, figure.legends[0].get_title().get_text()
+        legend.set_title(f"{title}\n{heading}" if heading and heading != "None" else title)
         legend.set_alignment("left")
     else:
         figure.suptitle(title, x=0.01, ha="left")

@@ -23,13 +23,13 @@ OF_AVERAGES = {"averaged", "averaged.decay"}  # models of these have names of th
 
 
 def read_settings(folder: Path) -> Parameters:
-    """What the run in a folder was made of; of one within a study, that has none told, where it is.
+    """Settings of the run in a folder; for a run inside a study, which has none, its folder.
 
     Args:
-        folder: the last of its names may be that of a seed: seed_1.
+        folder: its last name may be that of a seed: seed_1.
 
     Raises:
-        OSError, ValueError: a file of it is damaged; with its name.
+        OSError, ValueError: a file of it is damaged; names it.
     """
     files = [folder / ".hydra" / name for name in ("config.yaml", "hydra.yaml")]
     if not all(file.exists() for file in files):
@@ -37,66 +37,66 @@ def read_settings(folder: Path) -> Parameters:
         end = len(parts) - parts[-1].startswith("seed_")
         return {"folder": "/".join(parts[max(end - 2, 0) : end])}
     config, hydra = (reading.read_yaml(file) for file in files)
-    choices = _within(hydra, files[1], "hydra", "runtime", "choices")
+    choices = _select_keys(hydra, files[1], "hydra", "runtime", "choices")
     return {name: choices[name] for name in GROUPS if name in choices} | _flat(config)
 
 
 def read_command(folder: Path) -> str | None:
-    """The command line that made what is in a folder or below; None where none is kept.
+    """The command line that made a folder or its content; None if it is not recorded.
 
     Raises:
-        OSError, ValueError: a file that says it is damaged; with its name.
+        OSError, ValueError: a file of the record is damaged; names it.
     """
-    kept = [place / ".hydra" for place in (folder, folder.parent, *folder.glob("seed_*"))]
-    for place in kept:
-        if (place / "hydra.yaml").exists():
-            hydra = reading.read_yaml(place / "hydra.yaml")
-            script = _within(hydra, place / "hydra.yaml", "hydra", "job").get("name")
-            typed = reading.read_yaml_list(place / "overrides.yaml")
-            return " ".join(["python", *map(_quoted, [f"{script}.py", *typed])])
+    records = [path / ".hydra" for path in (folder, folder.parent, *folder.glob("seed_*"))]
+    for record in records:
+        if (record / "hydra.yaml").exists():
+            hydra = reading.read_yaml(record / "hydra.yaml")
+            script = _select_keys(hydra, record / "hydra.yaml", "hydra", "job").get("name")
+            typed = reading.read_yaml_list(record / "overrides.yaml")
+            return " ".join(["python", *map(_shell_quote, [f"{script}.py", *typed])])
     return None
 
 
 def differing_settings(
     runs: Sequence[Mapping[str, Any]], without: Set[str] = frozenset()
 ) -> list[str]:
-    """Names of the parameters in which runs differ, but for seeds and for how they ran.
+    """Names of the parameters in which runs differ, except seeds and runtime options.
 
-    Of a group of which runs have different options, the option is named; its values only if they
-    differ among runs of one option.
+    If runs have different options of a group, the group is named; its values only if they differ
+    among runs of one option.
 
     Args:
         runs: parameters of each.
-        without: names that are not looked at.
+        without: names to ignore.
     """
     names = dict.fromkeys(name for run in runs for name in run)
     chosen = [name for name in names if name in GROUPS and not _same(runs, name)]
-    found = []
+    differing = []
     for name in names:
         group, _, rest = name.partition(".")
-        if name in without or {name, group} & UNNAMED or rest in _unnamed(group):
+        if name in without or {name, group} & UNNAMED or rest in _names_left_out(group):
             continue
         if name in chosen:
-            found.append(name)
+            differing.append(name)
         elif group in chosen:
             options = {str(run.get(group)) for run in runs}
-            alike = [[run for run in runs if str(run.get(group)) == each] for each in options]
-            if not all(_same(some, name) for some in alike):
-                found.append(name)
+            by_option = [[run for run in runs if str(run.get(group)) == each] for each in options]
+            if not all(_same(some, name) for some in by_option):
+                differing.append(name)
         elif not _same(runs, name):
-            found.append(name)
-    return found
+            differing.append(name)
+    return differing
 
 
-def setting_words(run: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Some parameters of a run as a person would say them: "constant, optimizer.lr=0.1"."""
+def setting_label(run: Mapping[str, Any], names: Sequence[str]) -> str:
+    """Readable text of some parameters of a run: "constant, optimizer.lr=0.1"."""
     return ", ".join(
         str(run[name]) if name in GROUPS else f"{name}={run[name]}" for name in names if name in run
     )
 
 
-def _within(content: Any, file: Path, *keys: str) -> dict[str, Any]:
-    """What lies below some keys of what a file holds."""
+def _select_keys(content: Any, file: Path, *keys: str) -> dict[str, Any]:
+    """The mapping under some keys of the content of a file."""
     for key in keys:
         content = content.get(key) if isinstance(content, dict) else None
     if not isinstance(content, dict):
@@ -118,28 +118,28 @@ def _same(runs: Sequence[Mapping[str, Any]], name: str) -> bool:
     return len({json.dumps(run.get(name), default=str) for run in runs}) < 2
 
 
-def _unnamed(group: str) -> set[str]:
-    own = schema.UNNAMED_IN_PARTS.get(group, set()) | {"_target_", "_partial_"}
-    return own | ({"fingerprint"} if group == "dataset" else set())  # of names, not of contents
+def _names_left_out(group: str) -> set[str]:
+    names = schema.UNNAMED_IN_PARTS.get(group, set()) | {"_target_", "_partial_"}
+    return names | ({"fingerprint"} if group == "dataset" else set())  # of names, not of contents
 
 
-def _quoted(argument: str) -> str:
-    """As one would type it in a shell."""
+def _shell_quote(argument: str) -> str:
+    """An argument quoted for a shell."""
     is_plain = all(c.isalnum() or c in "@%+=:,./-_~[]" for c in argument)
     return argument if is_plain else "'" + argument.replace("'", "'\"'\"'") + "'"
 
 
-FINAL = "final_"  # begins the metrics of the last evaluation
+FINAL = "final_"  # prefix of the metrics of the last evaluation
 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Who classified which validation example correctly, after every epoch, in one training.
+    """Correctness of each model on each validation example after every epoch of one training.
 
     Args:
-        setting: of the training, see `Study`.
-        seed: likewise.
-        indices: (examples,), where each stands in the data set's own training set.
+        setting: of the training, see `TrainingRuns.settings`.
+        seed: of the training.
+        indices: (examples,), position of each in the data set's own training set.
         epochs: by model, (epochs,), increasing.
         correct: by model, (epochs, examples), boolean.
     """
@@ -153,11 +153,11 @@ class Predictions:
 
 @dataclass(frozen=True, eq=False)
 class TrainingTables:
-    """One training.
+    """Tables and settings of one training.
 
     Args:
         folder: of `train.py`.
-        parameters: what it was made of, see `settings.read`.
+        parameters: its settings, see `read_settings`.
         metrics: metrics.csv.
     """
 
@@ -167,12 +167,12 @@ class TrainingTables:
 
     @property
     def seed(self) -> str:
-        """That of all its streams of chance; the name of its folder where it is not told."""
+        """Its global seed; the name of its folder if that is not recorded."""
         return str(self.parameters.get(SEED, self.folder.name.removeprefix("seed_")))
 
     @property
     def iterations_per_epoch(self) -> float:
-        """Optimizer steps of an epoch; 1 where there is no step yet."""
+        """Optimizer steps of an epoch; 1 if there is no step yet."""
         step, epoch = (float(self.metrics[name].max()) for name in ("step", "epoch"))
         return step / epoch if epoch else 1.0
 
@@ -183,7 +183,7 @@ class TrainingRuns:
 
     Args:
         runs: one or more.
-        damaged: by file, why predictions of a run are left out; filled as they are read.
+        damaged: errors of predictions that are left out, by file; filled when they are read.
     """
 
     runs: Sequence[TrainingTables]
@@ -191,10 +191,10 @@ class TrainingRuns:
 
     @cached_property
     def settings(self) -> list[str]:
-        """In what each training differs from others, but for its seed and its averaged models."""
+        """How each training differs from others, except in its seed and averaged models."""
         parameters = [run.parameters for run in self.runs]
         names = differing_settings(parameters, OF_AVERAGES)
-        return [setting_words(run, names) for run in parameters]
+        return [setting_label(run, names) for run in parameters]
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -207,14 +207,14 @@ class TrainingRuns:
 
     @cached_property
     def predictions(self) -> list[Predictions]:
-        """Of those trainings that kept them; of equal setting and seed the first with all models.
+        """Predictions of the trainings that have them; merged for equal setting and seed.
 
-        Those that are damaged are left out, see `damaged`.
+        Damaged ones are left out, see `damaged`.
 
         Raises:
             ValueError: there are none.
         """
-        found: dict[tuple[str, str], Predictions] = {}
+        by_run: dict[tuple[str, str], Predictions] = {}
         for run, setting in zip(self.runs, self.settings, strict=True):
             file = run.folder / "predictions.npz"
             if file.exists():
@@ -223,25 +223,25 @@ class TrainingRuns:
                 except (ValueError, OSError) as error:
                     self.damaged[str(file)] = str(error)
                     continue
-                same = found.setdefault((setting, run.seed), one)
+                same = by_run.setdefault((setting, run.seed), one)
                 same.epochs.update(one.epochs)  # the same training with averages of other decays
                 same.correct.update(one.correct)
-        if not found and self.damaged:
+        if not by_run and self.damaged:
             raise ValueError("; ".join(self.damaged.values()))
-        if not found:
+        if not by_run:
             raise ValueError(f"nothing to draw: none of {len(self.runs)} runs has predictions.npz")
-        return list(found.values())
+        return list(by_run.values())
 
 
 def read_training(folder: Path) -> TrainingTables:
-    """The training in a folder.
+    """Read the training in a folder.
 
     Raises:
-        OSError, ValueError: a file is damaged, or its metrics.csv has no rows; with its name.
+        OSError, ValueError: a file is damaged, or metrics.csv has no rows; names the file.
     """
     metrics = folders.read(
         folder / "metrics.csv",
-        whole_lines=True,  # of a run that goes on, the last line is not
+        whole_lines=True,  # the last line of a running training may be incomplete
         keep_default_na=False,
         na_values={"value": "nan"},
     )
@@ -251,21 +251,21 @@ def read_training(folder: Path) -> TrainingTables:
 
 
 def mean_over_seeds(points: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Mean, spread and range of the `value` of all seeds, for each combination of `keys`.
+    """Mean, spread and range of `value` over seeds, for each combination of `keys`.
 
-    A seed counts once, however many of the trainings have it: those that differ only in the decay
-    of their averages have the same plain network.
+    A seed counts once, even if several trainings have it: those that differ only in the decay of
+    their averages have the same plain network.
 
     Args:
         points: with `keys`, `seed` and `value`.
-        keys: columns, in whose order the first appearance of each combination is kept.
+        keys: columns; combinations stay in the order of their first appearance.
 
     Returns:
-        A row each: `keys`, `value` (the mean), `std` (of a sample; none of a single seed),
+        One row each: `keys`, `value` (the mean), `std` (of a sample; nan for a single seed),
         `lowest`, `highest`, `num_seeds` and `seeds`.
     """
     once = points.groupby([*keys, "seed"], as_index=False, sort=False).agg(value=("value", "mean"))
-    found = once.groupby(keys, as_index=False, sort=False).agg(
+    table = once.groupby(keys, as_index=False, sort=False).agg(
         value=("value", "mean"),
         std=("value", "std"),
         lowest=("value", "min"),
@@ -273,11 +273,11 @@ def mean_over_seeds(points: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
         num_seeds=("value", "size"),
         seeds=("seed", join_numbers),
     )
-    return found[[*keys, "value", "std", "lowest", "highest", "num_seeds", "seeds"]]
+    return table[[*keys, "value", "std", "lowest", "highest", "num_seeds", "seeds"]]
 
 
 def join_numbers(seeds: pd.Series) -> str:
-    """Seeds in order: "1 2 10"."""
+    """Text of seeds in order: "1 2 10"."""
     return " ".join(sorted(map(str, seeds), key=lambda seed: (len(seed), seed)))
 
 

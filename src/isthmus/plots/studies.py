@@ -1,4 +1,4 @@
-"""The figures of a study's folder, drawn when its tables are new.
+"""Updates the figures in a study's folder when its tables have changed.
 
 Imports no matplotlib until there is something to draw.
 """
@@ -11,15 +11,15 @@ from typing import Any
 from isthmus.store import fingerprints, locks
 from isthmus.store.files import write_json
 
-SEED = "seed_"  # begins the name of the folder of a main branch
+SEED = "seed_"  # prefix of the folder of a main branch
 LINES = ("lines", "barriers", "intervals")
 
 
 def update_connectivity(folder: Path) -> None:
-    """Draw the lines and barriers, or the plane, of a folder of `interpolate.py`.
+    """Update the figures of lines and barriers, or of the plane, of a folder of `interpolate.py`.
 
-    Where that is of one main branch, what all of the study have in common is drawn, too, in the
-    folder above.
+    If the folder is of one main branch, figures of the whole study in the folder above are updated,
+    too.
     """
     _lines_or_plane(folder)
     study = folder.parent
@@ -49,7 +49,7 @@ def _lines_or_plane(folder: Path) -> None:
 
 
 def update_branches(averages: Path, distances: Path, folder: Path) -> None:
-    """Draw the tables of a tree of `spawn.py`."""
+    """Update the figures of a folder of `spawn.py`."""
 
     def draw(*arguments: Any) -> None:
         from isthmus.plots import branching
@@ -60,7 +60,7 @@ def update_branches(averages: Path, distances: Path, folder: Path) -> None:
 
 
 def update_search(folder: Path) -> None:
-    """Draw the trials of a folder of `tune.py`, and what their values depend on."""
+    """Update the figures of trials and importance of a folder of `tune.py`."""
 
     def draw(*arguments: Any) -> None:
         from isthmus.plots import trials
@@ -74,13 +74,13 @@ def draw_if_new(tables: Sequence[Path], folder: Path, draw: Callable[..., Any]) 
     """Draw figures of tables unless they were drawn from exactly these.
 
     Args:
-        tables: files that are there.
+        tables: existing files.
         folder: of the figures.
         draw: takes the tables, in order, and the folder.
     """
 
     def draw_tables() -> None:
-        import pandas  # takes a second, and what it is needed for another
+        import pandas  # takes a second, and what uses it another
 
         draw(*map(pandas.read_csv, tables), folder)
 
@@ -91,8 +91,8 @@ def draw_if_changed(tables: Mapping[str, Path], folder: Path, draw: Callable[[],
     """Draw figures unless they were drawn from tables of these names and contents.
 
     Args:
-        tables: files that are there, by a name.
-        folder: of the figures; `drawn_from.json` says there what they were drawn from.
+        tables: existing files, by a name.
+        folder: of the figures; its `drawn_from.json` records the digests of the tables.
         draw: writes them.
     """
     stamp = folder / "drawn_from.json"

@@ -1,4 +1,4 @@
-"""How figures look: themes, axes, colours and dashes of models."""
+"""Style of figures: themes, axes, legends, colours and dashes of models."""
 
 import math
 import textwrap
@@ -20,7 +20,7 @@ CHILD_STEP = "child step (iterations)"
 SPAWN_STEP = "spawn step (iterations)"
 UNITS = {"accuracy": "fraction", "loss": "nats"}
 
-# Wong (2011): told apart by readers who are colour-blind.
+# Wong (2011): safe for colour-blind readers.
 COLOURS = ["#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 
 LOOK: dict[str, Any] = {
@@ -44,7 +44,7 @@ LOOK: dict[str, Any] = {
     "pdf.fonttype": 42,  # text that can be edited and searched
 }
 
-# In every figure a kind looks the same, and differs from the others in lightness or marker too.
+# A kind looks the same in every figure, and differs from others in lightness or marker, too.
 BACK: dict[str, dict[str, Any]] = {
     "back": {"color": "#eeaa33", "marker": "s"},
     "back_plus_one": {"color": "#dd6611", "marker": "^"},
@@ -55,18 +55,18 @@ EACH_CHILD: dict[str, Any] = {"color": "0.6", "linewidth": 0.7, "marker": ".", "
 MEAN_CHILD: dict[str, Any] = {"color": "0.1", "linewidth": 2.2, "marker": "o"}
 
 
-# Settings over those of `LOOK`.
+# Settings that override those of `LOOK`.
 CHOSEN: ContextVar[Mapping[str, Any]] = ContextVar("CHOSEN", default=MappingProxyType({}))
 
 
 def look() -> AbstractContextManager[None]:
-    """The settings under which figures are drawn and saved, whatever the user's own are."""
+    """Context of the settings for drawing and saving figures, independent of the user's own."""
     return matplotlib.style.context(["default", LOOK, dict(CHOSEN.get())])
 
 
 @contextmanager
-def using(settings: Mapping[str, Any]) -> Iterator[None]:
-    """Within it, `look` has other settings than those of scripts.
+def override_look(settings: Mapping[str, Any]) -> Iterator[None]:
+    """Context in which `look` uses other settings than those of scripts.
 
     Args:
         settings: as matplotlib names them.
@@ -79,7 +79,7 @@ def using(settings: Mapping[str, Any]) -> Iterator[None]:
 
 
 def line(kind: str, num_models: int) -> dict[str, Any]:
-    """How the mean curve of a kind looks; across darkens with the number of networks."""
+    """Line style of the mean curve of a kind; across darkens with the number of networks."""
     if kind == "child":
         return MEAN_CHILD
     if kind == "across":
@@ -89,43 +89,43 @@ def line(kind: str, num_models: int) -> dict[str, Any]:
 
 
 def sequential(count: int) -> list[tuple[float, float, float, float]]:
-    """Colours of things that have an order, from dark to light."""
+    """Colours for ordered items, from dark to light."""
     colours = matplotlib.colormaps["viridis"]
     return [colours(0.9 * i / max(count - 1, 1)) for i in range(count)]  # its end is too light
 
 
 def distinct(count: int) -> list[tuple[float, float, float, float]]:
-    """Colours of things that have no order; they repeat after twenty."""
+    """Colours for unordered items; they repeat after twenty."""
     colours = matplotlib.colormaps["tab20"]
     order = [*range(0, 20, 2), *range(1, 20, 2)]  # the dark ones first
     return [colours(order[i % 20]) for i in range(count)]
 
 
 def spread(count: int, most: int) -> range:
-    """At most `most` of `count` positions, evenly spaced, the last among them."""
+    """At most `most` of `count` positions, evenly spaced, including the last."""
     stride = math.ceil(count / most)
     return range((count - 1) % stride, count, stride)
 
 
 def epochs(number: float) -> str:
-    """A number of epochs, short: "0.128ep", "2ep", "1280ep"."""
+    """Short text of a number of epochs: "0.128ep", "2ep", "1280ep"."""
     return f"{number:.0f}ep" if number >= 1000 else f"{number:.3g}ep"
 
 
 def moment(iteration: int, per_epoch: float | None) -> str:
-    """A step of training in both its units: "500it (1.28ep)"."""
+    """Text of a step of training in both units: "500it (1.28ep)"."""
     if per_epoch is None or iteration == 0:
         return f"{iteration}it"
     return f"{iteration}it ({epochs(iteration / per_epoch)})"
 
 
 def span(smallest: int, largest: int) -> str:
-    """A number that may change from step to step: "2", or "2 to 5"."""
+    """Text of a range of numbers: "2", or "2 to 5"."""
     return f"{smallest}" if smallest == largest else f"{smallest} to {largest}"
 
 
 def iterations_per_epoch(drawn: pd.DataFrame) -> float | None:
-    """Optimizer steps of an epoch, from the latest moment; None where all are at 0."""
+    """Optimizer steps of an epoch, from the latest step; None if all steps are 0."""
     for when in ("child", "spawn"):
         latest = drawn[f"{when}_epoch"].max()
         if latest > 0:
@@ -134,15 +134,15 @@ def iterations_per_epoch(drawn: pd.DataFrame) -> float | None:
 
 
 def step_ticks(iterations: Iterable[int], per_epoch: float | None) -> list[float]:
-    """Few ticks for a logarithmic axis: both ends, and round numbers between them.
+    """A few ticks for a logarithmic axis: both ends, and round numbers between them.
 
     Args:
         iterations: that were measured.
-        per_epoch: optimizer steps of an epoch, or None where unknown; from there on it is the
-            epochs that are round.
+        per_epoch: optimizer steps of an epoch, or None if unknown; beyond one epoch, numbers of
+            epochs are round.
 
     Returns:
-        In order; 0 first where it was measured.
+        In order; with 0 first if it was measured.
     """
     measured = sorted(set(iterations))
     zero = [0.0] if measured[0] == 0 else []
@@ -159,7 +159,7 @@ def step_ticks(iterations: Iterable[int], per_epoch: float | None) -> list[float
 
 
 def round_numbers(first: float, last: float, per_epoch: float) -> list[float]:
-    """Round iterations below an epoch and round epochs above, the roundest first."""
+    """Round iterations below one epoch and round epochs above, the roundest first."""
     decades = [10.0**power for power in range(math.ceil(math.log10(last)) + 1)]
     numbers = []
     for digit in (1, 2, 5) if last < 100 * first else (1,):
@@ -169,19 +169,19 @@ def round_numbers(first: float, last: float, per_epoch: float) -> list[float]:
 
 
 def step_label(iteration: float, per_epoch: float | None) -> str:
-    """A tick: its iterations, and from one epoch on its epochs too."""
+    """Label of a tick: its iterations and, from one epoch on, its epochs."""
     if per_epoch is None or iteration < per_epoch:
         return f"{iteration:.0f}"
     return f"{iteration:.0f}\n{epochs(iteration / per_epoch)}"
 
 
 def step_axis(axes: Axes, iterations: Iterable[int], per_epoch: float | None) -> None:
-    """Make the x axis one of training steps: logarithmic, and yet with a 0.
+    """Set the x axis to training steps: logarithmic, with a 0.
 
     Args:
         axes: with its curves.
         iterations: that were measured.
-        per_epoch: optimizer steps of an epoch, or None where unknown.
+        per_epoch: optimizer steps of an epoch, or None if unknown.
     """
     ticks = step_ticks(iterations, per_epoch)
     smallest = min((iteration for iteration in iterations if iteration > 0), default=1)
@@ -191,11 +191,11 @@ def step_axis(axes: Axes, iterations: Iterable[int], per_epoch: float | None) ->
 
 
 def grid(count: int, columns: int | None = None) -> tuple[Figure, list[Axes]]:
-    """A figure of equal panels in rows that wrap, on common axes.
+    """A figure of equal panels in wrapped rows, with common axes.
 
     Args:
         count: of panels; a single one is larger.
-        columns: by default as many as give a figure of a good shape.
+        columns: by default chosen for a good shape of the figure.
 
     Returns:
         The figure, and its panels in reading order.
@@ -209,18 +209,18 @@ def grid(count: int, columns: int | None = None) -> tuple[Figure, list[Axes]]:
     for place, axes in enumerate(panels):
         if place >= count:
             axes.remove()
-        elif place + columns >= count:  # nothing below
+        elif place + columns >= count:  # no panel below
             axes.tick_params(labelbottom=True)
     return figure, list(panels[:count])
 
 
-def wrapped(words: str) -> str:
-    """The title of a panel, broken into lines that are as long as a panel is wide."""
-    return textwrap.fill(words, 34, break_long_words=False)
+def wrap_title(title: str) -> str:
+    """Wrap the title of a panel to the panel's width."""
+    return textwrap.fill(title, 34, break_long_words=False)
 
 
 def label_rows(panels: Iterable[Axes], label: str) -> None:
-    """Name the y axis of the first panel of each row: beside it, and not beside the legend."""
+    """Label the y axis of the first panel of each row."""
     for axes in panels:
         place = axes.get_subplotspec()
         if place is not None and place.is_first_col():
@@ -228,7 +228,7 @@ def label_rows(panels: Iterable[Axes], label: str) -> None:
 
 
 def loss_axis(axes: Axes) -> None:
-    """Make the y axis logarithmic, its numbers written out: 0.05, 0.2, 1."""
+    """Set the y axis to logarithmic, with plain numbers: 0.05, 0.2, 1."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
@@ -236,7 +236,7 @@ def loss_axis(axes: Axes) -> None:
 
 
 def legend(figure: Figure, panels: list[Axes], title: str) -> None:
-    """One legend above all panels, with each name once, and nothing without a name."""
+    """Add one legend above all panels, with each label once."""
     lines = {line.get_label(): line for axes in panels for line in axes.get_lines()}
     lines = {name: line for name, line in lines.items() if not str(name).startswith("_")}
     columns = max(1, int(figure.get_figwidth() // 2))
@@ -255,20 +255,20 @@ DASHES = ["-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)), (0, (3, 
 
 
 def decay_of_model(name: str) -> float | None:
-    """The decay of an exponential average, told from its name; None for another model."""
+    """The decay in the name of an exponential average; None for another model."""
     return float(name.removeprefix(EMA)) if name.startswith(EMA) else None
 
 
 def order_models(names: Iterable[str]) -> list[str]:
-    """The network as trained first, then averages with growing memory, then others; each once."""
+    """Models in order: as trained, then averages with growing memory, then others; each once."""
     return sorted(set(names), key=lambda name: (name != PLAIN, decay_of_model(name) or 1.0, name))
 
 
 def looks(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Colour and dash of each: black as trained, averages from light to dark with their memory."""
+    """Line style of each model: as trained black, averages from light to dark by memory."""
     averages = [name for name in order_models(names) if name != PLAIN]
     colours = sequential(len(averages))[::-1]
-    found: dict[str, dict[str, Any]] = {PLAIN: {"color": "0.1", "linewidth": 1.8}}
+    styles: dict[str, dict[str, Any]] = {PLAIN: {"color": "0.1", "linewidth": 1.8}}
     for place, (name, colour) in enumerate(zip(averages, colours, strict=True)):
-        found[name] = {"color": colour, "linestyle": DASHES[place % len(DASHES)]}
-    return found
+        styles[name] = {"color": colour, "linestyle": DASHES[place % len(DASHES)]}
+    return styles

@@ -1,4 +1,4 @@
-"""Tables and figures of a whole sweep, made when its last job has ended."""
+"""Tables and figures of a whole sweep, made after its last job."""
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
@@ -26,17 +26,17 @@ Jobs = Sequence[dict[str, Any]]
 
 
 def typed_values(job: dict[str, Any]) -> dict[str, Any]:
-    """What was typed for a job, by the name of a column: numbers as numbers.
+    """The typed options of a job, by name of a column: numbers as numbers.
 
     Args:
-        job: as `sweeps.Sweep` writes it down.
+        job: an entry of the ledger of a sweep.
     """
     pairs = (text.lstrip("+~").partition("=")[::2] for text in job["overrides"])
     return {NAMES.get(key, key): _number(value) for key, value in pairs}
 
 
 def job_rows(jobs: Jobs, file: str) -> pd.DataFrame:
-    """The rows of one table of all jobs that are done, each with what the job was given.
+    """The rows of one table of all finished jobs, with the typed options of each.
 
     Args:
         jobs: of a sweep.
@@ -51,24 +51,23 @@ def job_rows(jobs: Jobs, file: str) -> pd.DataFrame:
 
 
 def job_results(jobs: Jobs) -> pd.DataFrame:
-    """One row a job: what it was given, its status, and how it was evaluated at its end.
+    """One row per job: its typed options, its status, and its final evaluation.
 
-    Columns `<split>_<metric>` are those of the network as trained, and empty where it diverged: a
-    network that is not there has no accuracy.
+    Columns `<split>_<metric>` are of the network as trained, and empty if it diverged.
     """
-    found = []
+    rows = []
     for job in jobs:
         row = typed_values(job) | {"status": job["status"], "folder": job["folder"]}
         if job["status"] == "done":
             result = reading.read_json(Path(job["folder"]) / "result.json")
             for split, numbers in result["evaluation"]["plain"].items():
                 row |= {f"{split}_{metric}": value for metric, value in numbers.items()}
-        found.append(row)
-    return pd.DataFrame(found)
+        rows.append(row)
+    return pd.DataFrame(rows)
 
 
 def require_rows(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
-    """Refuse a sweep that was not given what a table is about.
+    """Refuse a sweep without the options that a table needs.
 
     Raises:
         ValueError: naming the options that are missing.
@@ -100,16 +99,16 @@ DRAW = {  # by the name of a figure, and of the table of exactly what it shows
 
 
 def sweep_drawings(tables: Iterable[Path]) -> Iterator[Drawing]:
-    """What tables in the folder of a sweep show."""
+    """The figures of the tables in the folder of a sweep."""
     for path in tables:
         table = folders.read(path, dtype={"activation": str})
-        if "activation" in table:  # the networks of a sweep over none have an empty one
+        if "activation" in table:  # empty in a sweep that does not vary it
             table["activation"] = table["activation"].fillna("")
         yield Drawing(path.stem, table, DRAW[path.stem])
 
 
 def coordinate_check(jobs: Jobs, folder: Path) -> None:
-    """Slopes of outputs and their changes in the width, beside those of theory.
+    """Write table and figure of the coordinate check: slopes in the width, and those of theory.
 
     Args:
         jobs: of a sweep over parametrizations, widths, depths and seeds.
@@ -123,15 +122,15 @@ def coordinate_check(jobs: Jobs, folder: Path) -> None:
 
 
 def transfer(jobs: Jobs, folder: Path) -> None:
-    """Loss against learning rate for each width.
+    """Write table and figure of learning-rate transfer: loss against learning rate by width.
 
     Args:
         jobs: of a sweep over parametrizations, widths, learning rates and perhaps seeds.
         folder: of the sweep.
     """
-    found = job_results(jobs)
-    require_rows(found, ["parametrization", "width", "lr"], "lr_transfer")
-    drawn = widths.lr_transfer_table(found)
+    results = job_results(jobs)
+    require_rows(results, ["parametrization", "width", "lr"], "lr_transfer")
+    drawn = widths.lr_transfer_table(results)
     wide = drawn.pivot(index=["parametrization", "width"], columns="lr", values="value")
     log.info("train loss\n%s", wide.round(4).to_string(na_rep="diverged"))
     for name, shift in widths.shifts(drawn).items():
@@ -140,29 +139,29 @@ def transfer(jobs: Jobs, folder: Path) -> None:
 
 
 def fits(jobs: Jobs, folder: Path) -> None:
-    """Functions of one variable as networks fit them.
+    """Write table and figure of functions of one variable as networks fit them.
 
     Args:
         jobs: of a sweep over parametrizations and seeds.
         folder: of the sweep.
     """
-    found = job_rows(jobs, "function.csv")
-    require_rows(found, ["parametrization", "seed"], "function_1d")
-    drawn = widths.function_fits_table(found)
+    functions = job_rows(jobs, "function.csv")
+    require_rows(functions, ["parametrization", "seed"], "function_1d")
+    drawn = widths.function_fits_table(functions)
     _save(widths.draw_function_fits(drawn), drawn, folder, "function_fits")
 
 
 def trainings(jobs: Jobs, folder: Path) -> None:
-    """Accuracies, curves, and what ranks were measured, of a sweep over parametrizations.
+    """Write results, curves and measured ranks of a sweep over parametrizations.
 
     Args:
         jobs: of the sweep; with activations and seeds, or without.
         folder: of the sweep.
     """
-    found = job_results(jobs)
-    require_rows(found, ["parametrization", "seed"], "wide")
-    log.info("%s", accuracies(found).to_string(index=False))
-    store_files.write_bytes(folder / "results.csv", found.to_csv(index=False).encode())
+    results = job_results(jobs)
+    require_rows(results, ["parametrization", "seed"], "wide")
+    log.info("%s", accuracies(results).to_string(index=False))
+    store_files.write_bytes(folder / "results.csv", results.to_csv(index=False).encode())
     metrics = job_rows(jobs, "metrics.csv")
     if metrics.empty:  # all have diverged
         return
@@ -174,22 +173,22 @@ def trainings(jobs: Jobs, folder: Path) -> None:
             _save(widths.draw_layer_ranks(ranks), ranks, folder, f"ranks_{rank}")
 
 
-def accuracies(found: pd.DataFrame) -> pd.DataFrame:
-    """Test accuracy, loss and how many trainings diverged, by parametrization and activation.
+def accuracies(results: pd.DataFrame) -> pd.DataFrame:
+    """Test accuracy, loss and number of diverged trainings by parametrization and activation.
 
     Args:
-        found: by `results`.
+        results: by `job_results`.
     """
-    keys = [key for key in ("parametrization", "activation") if key in found]
+    keys = [key for key in ("parametrization", "activation") if key in results]
     spread = {
         "test_accuracy": ("test_accuracy", "mean"),
         "lowest": ("test_accuracy", "min"),
         "highest": ("test_accuracy", "max"),
         "train_loss": ("train_loss", "mean"),
     }
-    known = {name: how for name, how in spread.items() if how[0] in found}
+    known = {name: how for name, how in spread.items() if how[0] in results}
     counts = {"seeds": ("status", "size"), "diverged": ("status", _num_diverged)}
-    return found.groupby(keys, as_index=False, sort=False).agg(**known, **counts).round(4)
+    return results.groupby(keys, as_index=False, sort=False).agg(**known, **counts).round(4)
 
 
 def _num_diverged(status: pd.Series) -> int:

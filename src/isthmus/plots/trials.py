@@ -19,35 +19,35 @@ from isthmus.plots.files import Drawing
 
 KNOWN = ["number", "state", "value", "seconds", "folder", "error"]  # columns that are no options
 VALUE = "validation accuracy (fraction)"
-RATIO = 20  # of the largest to the smallest number tried, from which on an axis goes by ratios
-SPREAD = 0.12  # of points beside a choice, so that they do not hide each other
-CHOICES = 8  # numbers that are told apart by place alone
+RATIO = 20  # of the largest to the smallest number tried, beyond which an axis is logarithmic
+SPREAD = 0.12  # of points around a choice, so that they do not hide each other
+CHOICES = 8  # numbers up to which repeated values are treated as choices
 
 
 def searched_options(trials: pd.DataFrame) -> list[str]:
-    """Names of what was tried, in order."""
+    """Names of the searched options, in order."""
     return [name for name in trials.columns if name not in KNOWN]
 
 
 def trial_slices_table(trials: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: number, value and options of the trials that are complete.
+    """Table of the figure: number, value and options of complete trials.
 
     Args:
         trials: as `tune.py` writes it.
 
     Raises:
-        ValueError: none is complete, or the table is another one.
+        ValueError: none is complete, or the table has other columns.
     """
     frames.check_columns(trials, ["number", "state", "value"])
-    found = frames.rows_where(trials, "state", "complete")
-    return found[["number", "value", *searched_options(trials)]].reset_index(drop=True)
+    complete = frames.rows_where(trials, "state", "complete")
+    return complete[["number", "value", *searched_options(trials)]].reset_index(drop=True)
 
 
 def draw_trial_slices(drawn: pd.DataFrame) -> Figure:
-    """A panel an option, a point a trial, later ones darker.
+    """Draw one panel per option, one point per trial, later ones darker.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     names = searched_options(drawn)
     columns = 2 if len(names) == 4 else min(len(names), 3)
@@ -75,37 +75,37 @@ def draw_trial_slices(drawn: pd.DataFrame) -> Figure:
 
 
 def tick_places(axes: Axes, column: pd.Series) -> np.ndarray:
-    """Where values lie on an axis that is set for them: by ratio, by number, or by choice."""
+    """Set the axis of an option, and return the positions of its values there."""
     if is_by_ratio(column):
         axes.set_xscale("log")
     if is_number(column):
         return column.to_numpy(float)
-    found = choice_order(column)
-    axes.set_xticks(range(len(found)), list(found))
-    axes.set_xlim(-0.5, len(found) - 0.5)
+    order = choice_order(column)
+    axes.set_xticks(range(len(order)), list(order))
+    axes.set_xlim(-0.5, len(order) - 0.5)
     apart = SPREAD * np.linspace(-1, 1, len(column)) if len(column) > 1 else np.zeros(1)
-    return value_words(column).map(found).to_numpy(float) + apart
+    return value_labels(column).map(order).to_numpy(float) + apart
 
 
 def choice_order(column: pd.Series) -> dict[str, int]:
-    """The values of an option that is not a number, each with its place in order."""
-    return {word: place for place, word in enumerate(value_words(column.sort_values()).unique())}
+    """The values of an option that is not a number, with the position of each in order."""
+    return {word: place for place, word in enumerate(value_labels(column.sort_values()).unique())}
 
 
-def value_words(column: pd.Series) -> pd.Series:
-    """Values as one reads them."""
+def value_labels(column: pd.Series) -> pd.Series:
+    """Values as readable text."""
     return column.map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
 
 
 def is_number(column: pd.Series) -> bool:
-    """Whether an option has numbers as values that are not a few, tried again and again."""
+    """Whether an option is numeric, and not one of a few repeated numbers."""
     if not pd.api.types.is_numeric_dtype(column) or pd.api.types.is_bool_dtype(column):
         return False
     return column.nunique() > CHOICES or column.nunique() == len(column)
 
 
 def is_by_ratio(column: pd.Series) -> bool:
-    """Whether an option's values are best compared by their ratios."""
+    """Whether the axis of an option is logarithmic."""
     return is_number(column) and bool(column.min() > 0 and column.max() > RATIO * column.min())
 
 
@@ -114,13 +114,13 @@ BEST: dict[str, Any] = {"color": "#0072b2", "linewidth": 1.8}
 
 
 def trial_history_table(trials: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: number and value of each trial, and the best value so far.
+    """Table of the figure: number and value of each trial, and the best value so far.
 
     Args:
-        trials: as `tune.py` writes it; those that are not complete have no value.
+        trials: as `tune.py` writes it; incomplete ones have no value.
 
     Raises:
-        ValueError: none is complete, or the table is another one.
+        ValueError: none is complete, or the table has other columns.
     """
     frames.check_columns(trials, ["number", "state", "value"])
     frames.rows_where(trials, "state", "complete")
@@ -129,10 +129,10 @@ def trial_history_table(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_trial_history(drawn: pd.DataFrame) -> Figure:
-    """A point a trial that is complete, a cross below for one that failed, a line of the best.
+    """Draw a point per complete trial, a cross per failed one, and a line of the best value.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     with style.look():
         figure = Figure(figsize=(5.4, 3.4), layout="constrained")
@@ -154,13 +154,13 @@ COLUMNS = ["option", "importance"]
 
 
 def trial_importance_table(importance: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: options and their importance, the largest first.
+    """Table of the figure: options and their importance, the largest first.
 
     Args:
         importance: as `tune.py` writes it.
 
     Raises:
-        ValueError: there is nothing to draw, or the table is another one.
+        ValueError: there is nothing to draw, or the table has other columns.
     """
     frames.check_columns(importance, COLUMNS)
     if importance.empty:
@@ -169,10 +169,10 @@ def trial_importance_table(importance: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_trial_importance(drawn: pd.DataFrame) -> Figure:
-    """A bar an option.
+    """Draw one bar per option.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     with style.look():
         figure = Figure(figsize=(5.4, 0.4 * len(drawn) + 1.0), layout="constrained")
@@ -194,28 +194,30 @@ TICKS = 5  # on the axis of an option that is a number
 
 
 def trial_parallel_table(trials: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: see `trial_slices.table`, the worst trial first and so below others.
+    """Table of the figure: see `trial_slices_table`, the worst trial first and so below others.
 
     Args:
         trials: as `tune.py` writes it.
 
     Raises:
-        ValueError: none is complete, or the table is another one.
+        ValueError: none is complete, or the table has other columns.
     """
     return trial_slices_table(trials).sort_values("value", kind="stable").reset_index(drop=True)
 
 
 def draw_trial_parallel(drawn: pd.DataFrame) -> Figure:
-    """A vertical axis an option, a line a trial.
+    """Draw one vertical axis per option, one line per trial.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     names = searched_options(drawn)
     with style.look():
         figure = Figure(figsize=(1.6 * len(names) + 2.4, 3.6), layout="constrained")
         axes = figure.subplots()
-        heights = np.stack([axis_of(axes, i, drawn[name]) for i, name in enumerate(names)], axis=1)
+        heights = np.stack(
+            [draw_option_axis(axes, i, drawn[name]) for i, name in enumerate(names)], axis=1
+        )
         values, colours = drawn["value"], matplotlib.colormaps["viridis"]
         scale = Normalize(values.min(), values.max())
         for line, value in zip(heights, values, strict=True):
@@ -230,14 +232,14 @@ def draw_trial_parallel(drawn: pd.DataFrame) -> Figure:
     return figure
 
 
-def axis_of(axes: Axes, place: int, column: pd.Series) -> np.ndarray:
-    """Draw the axis of an option; the heights of its values there, in [0, 1]."""
+def draw_option_axis(axes: Axes, place: int, column: pd.Series) -> np.ndarray:
+    """Draw the axis of an option, and return the heights of its values there, in [0, 1]."""
     if is_number(column):
         heights, ticks = _numbers(column)
     else:
         choices = choice_order(column)
         ticks = {word: i / max(len(choices) - 1, 1) for word, i in choices.items()}
-        heights = value_words(column).map(ticks).to_numpy(float)
+        heights = value_labels(column).map(ticks).to_numpy(float)
     axes.axvline(place, color="0.4", linewidth=0.9, zorder=0)
     for label, height in ticks.items():
         axes.annotate(
@@ -247,23 +249,23 @@ def axis_of(axes: Axes, place: int, column: pd.Series) -> np.ndarray:
 
 
 def _numbers(column: pd.Series) -> tuple[np.ndarray, dict[str, float]]:
-    """Heights of numbers, and labels with theirs."""
+    """Heights of numbers, and of tick labels."""
     by_ratio = is_by_ratio(column)
     numbers = np.log(column.to_numpy(float)) if by_ratio else column.to_numpy(float)
     low, width = numbers.min(), np.ptp(numbers) or 1.0
     marks = np.linspace(low, numbers.max(), TICKS if np.ptp(numbers) else 1)
-    shown = np.exp(marks) if by_ratio else marks
-    labels = {f"{s:.3g}": (m - low) / width for s, m in zip(shown, marks, strict=True)}
+    values = np.exp(marks) if by_ratio else marks
+    labels = {f"{v:.3g}": (m - low) / width for v, m in zip(values, marks, strict=True)}
     return (numbers - low) / width, labels
 
 
 def save_trials(trials: pd.DataFrame, importance: pd.DataFrame, folder: Path) -> list[Path]:
-    """Draw what the tables allow, and write it.
+    """Draw and write all figures of the tables of `tune.py`.
 
     Args:
         trials: as `tune.py` writes it.
-        importance: likewise; empty where nothing can be said.
-        folder: made when absent.
+        importance: as `tune.py` writes it; may be empty.
+        folder: created if it does not exist.
 
     Returns:
         The files, see `files.save`.
@@ -272,7 +274,7 @@ def save_trials(trials: pd.DataFrame, importance: pd.DataFrame, folder: Path) ->
 
 
 def trial_drawings(trials: pd.DataFrame, importance: pd.DataFrame) -> Iterator[Drawing]:
-    """What the tables allow, as in `save`."""
+    """All figures of the tables; see `save_trials`."""
     if (trials["state"] != "complete").all():
         return
     yield Drawing("history", trial_history_table(trials), draw_trial_history)

@@ -17,58 +17,58 @@ KEYS = ["parametrization", "depth", "metric", "step"]
 
 
 def coordinates_table(metrics: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: outputs at the beginning, and their changes at all later steps.
+    """Table of the figure: initial outputs, and their changes at all later steps.
 
     Args:
-        metrics: rows of metrics.csv of networks of several widths, with what each was given.
+        metrics: rows of metrics.csv of networks of several widths, with their options.
 
     Returns:
-        A row a network: `value` is the mean of |f| or of |f - f0|; `slope` that of its logarithm
-        in log m over all widths and seeds, `theory` what the exponents say of it, empty where they
-        say nothing: after the first step.
+        One row per network: `value` is the mean of |f| or of |f - f0|; `slope` that of its
+        logarithm in log m over all widths and seeds, `theory` the predicted slope, empty after the
+        first step.
 
     Raises:
-        ValueError: there is nothing to draw, or there is one width only.
+        ValueError: there is nothing to draw, or only one width.
     """
     frames.check_columns(metrics, COORDINATES_COLUMNS)
     at_start = (metrics["metric"] == "output") & (metrics["step"] == 0)
     later = (metrics["metric"] == "output_change") & (metrics["step"] > 0)
-    found = metrics.loc[at_start | later, COORDINATES_COLUMNS]
-    if found.empty or found["width"].nunique() < 2:
+    rows = metrics.loc[at_start | later, COORDINATES_COLUMNS]
+    if rows.empty or rows["width"].nunique() < 2:
         raise ValueError("nothing to draw: slopes need outputs of networks of several widths")
-    told = metrics[metrics["metric"].str.startswith("slope_")]
-    of_theory = {
+    slopes = metrics[metrics["metric"].str.startswith("slope_")]
+    predicted = {
         (name, depth, metric.removeprefix("slope_")): value
         for name, depth, metric, value in zip(
-            *(told[key] for key in ("parametrization", "depth", "metric", "value")), strict=True
+            *(slopes[key] for key in ("parametrization", "depth", "metric", "value")), strict=True
         )
     }
     parts = []
-    for (name, depth, metric, step), part in found.groupby(KEYS, sort=False):
-        theory = of_theory.get((name, depth, metric)) if step in (0, 1) else None
+    for (name, depth, metric, step), part in rows.groupby(KEYS, sort=False):
+        theory = predicted.get((name, depth, metric)) if step in (0, 1) else None
         parts.append(part.assign(slope=fit_slope(part), theory=theory))
     return pd.concat(parts).sort_values([*KEYS, "width", "seed"]).reset_index(drop=True)
 
 
 def fit_slope(part: pd.DataFrame) -> float:
-    """Of the logarithm of the values in the logarithm of the width, by least squares."""
+    """Slope of the logarithm of the values in the logarithm of the width, by least squares."""
     return float(np.polyfit(np.log(part["width"]), np.log(part["value"]), 1)[0])
 
 
 def slope_summary(drawn: pd.DataFrame) -> pd.DataFrame:
-    """A row a slope: parametrization, depth, metric, step, slope, theory.
+    """One row per slope: parametrization, depth, metric, step, slope, theory.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     return drawn[[*KEYS, "slope", "theory"]].drop_duplicates().reset_index(drop=True)
 
 
 def draw_coordinates(drawn: pd.DataFrame) -> Figure:
-    """A column a depth; a row the outputs at the beginning, then their change step by step.
+    """Draw one column per depth; a row of initial outputs, then one per step of their change.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     depths = sorted(drawn["depth"].unique())
     kinds = sorted(set(zip(drawn["metric"], drawn["step"], strict=True)))
@@ -108,25 +108,25 @@ LR_TRANSFER_COLUMNS = ["parametrization", "width", "lr", "status"]
 
 
 def lr_transfer_table(results: pd.DataFrame, metric: str = "train_loss") -> pd.DataFrame:
-    """What the figure shows: the mean over seeds of each point, and where it is lowest.
+    """Table of the figure: the mean over seeds at each learning rate, and the best rates.
 
     Args:
-        results: one row a training, by `sweep_rows.results`.
-        metric: column that is to be low.
+        results: one row per training, by `sweeps.job_results`.
+        metric: column to minimize.
 
     Returns:
-        A row a learning rate: `value` is empty if one of the seeds diverged (`num_diverged` says
-        how many did); `is_best` marks the lowest of a width.
+        One row per learning rate: `value` is empty if one of the seeds diverged (`num_diverged`
+        counts them); `is_best` marks the lowest of a width.
 
     Raises:
         ValueError: there is nothing to draw.
     """
     frames.check_columns(results, [*LR_TRANSFER_COLUMNS, metric])
-    found = results[results["status"] != "failed"]
-    if found[metric].isna().all():
+    rows = results[results["status"] != "failed"]
+    if rows[metric].isna().all():
         raise ValueError(f"nothing to draw: no {metric} of any training")
     keys = ["parametrization", "width", "lr"]
-    drawn = found.groupby(keys, as_index=False).agg(
+    drawn = rows.groupby(keys, as_index=False).agg(
         value=(metric, lambda values: values.mean(skipna=False)),
         num_seeds=("status", "size"),
         num_diverged=("status", lambda status: int((status == "diverged").sum())),
@@ -136,20 +136,20 @@ def lr_transfer_table(results: pd.DataFrame, metric: str = "train_loss") -> pd.D
 
 
 def shifts(drawn: pd.DataFrame) -> pd.Series:
-    """By parametrization: the most by which the best learning rates of two widths differ, log2.
+    """Largest log2 ratio of the best learning rates of two widths, by parametrization.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     best = drawn[drawn["is_best"]].groupby("parametrization")["lr"]
     return best.agg(lambda lrs: math.log2(lrs.max() / lrs.min()))
 
 
 def draw_lr_transfer(drawn: pd.DataFrame) -> Figure:
-    """A panel a parametrization; stars are the best rates, crosses trainings that diverged.
+    """Draw one panel per parametrization; stars are the best rates, crosses diverged trainings.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     names = list(dict.fromkeys(drawn["parametrization"]))
     widths = sorted(drawn["width"].unique())
@@ -170,8 +170,8 @@ def draw_lr_transfer(drawn: pd.DataFrame) -> Figure:
             style.loss_axis(axes)
             axes.set_title(str(name))
             axes.set_xlabel("learning rate")
-        words = drawn["metric"].iloc[0].replace("_", " ")
-        panels[0].set_ylabel(f"{words} (nats)")
+        metric_label = drawn["metric"].iloc[0].replace("_", " ")
+        panels[0].set_ylabel(f"{metric_label} (nats)")
         style.legend(figure, panels, title="best: star; diverged: cross")
     return figure
 
@@ -180,13 +180,13 @@ FUNCTION_FITS_COLUMNS = ["parametrization", "seed", "x", "target", "value"]
 
 
 def function_fits_table(functions: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: the values of every network, and what was to be fitted.
+    """Table of the figure: the values of every network, and the target.
 
     Args:
-        functions: rows of function.csv of several networks, with what each was given.
+        functions: rows of function.csv of several networks, with their options.
 
     Raises:
-        ValueError: the table is another one, or empty.
+        ValueError: the table has other columns, or is empty.
     """
     frames.check_columns(functions, FUNCTION_FITS_COLUMNS)
     order = functions[FUNCTION_FITS_COLUMNS].sort_values(["seed", "x"])
@@ -194,10 +194,10 @@ def function_fits_table(functions: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_function_fits(drawn: pd.DataFrame) -> Figure:
-    """A line a seed, the same colour in all panels: the same Gaussians; grey is the target.
+    """Draw one line per seed, with equal colours for equal Gaussians; the target is grey.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     names, seeds = list(dict.fromkeys(drawn["parametrization"])), sorted(drawn["seed"].unique())
     colours = style.sequential(len(seeds))
@@ -222,11 +222,11 @@ WIDE_CURVES_WORDS = {"examples_loss": "train loss (nats)", "output": "mean |f|"}
 
 
 def wide_curves_table(metrics: pd.DataFrame) -> pd.DataFrame:
-    """What the figure shows: means over seeds, with their range, of loss and outputs at each step.
+    """Table of the figure: means and ranges over seeds of loss and outputs at each step.
 
     Args:
-        metrics: rows of metrics.csv of several networks, with what each was given; those with
-            activations of their own are told apart.
+        metrics: rows of metrics.csv of several networks, with their options; different activations
+            are separate curves.
 
     Raises:
         ValueError: there is nothing to draw.
@@ -234,11 +234,11 @@ def wide_curves_table(metrics: pd.DataFrame) -> pd.DataFrame:
     frames.check_columns(metrics, WIDE_CURVES_COLUMNS)
     if "activation" not in metrics:
         metrics = metrics.assign(activation="")
-    found = metrics[metrics["metric"].isin(list(WIDE_CURVES_WORDS))]
-    if found.empty:
+    rows = metrics[metrics["metric"].isin(list(WIDE_CURVES_WORDS))]
+    if rows.empty:
         raise ValueError("nothing to draw: no diagnostics.steps were measured")
     keys = ["metric", "activation", "parametrization", "step"]
-    return found.groupby(keys, as_index=False).agg(
+    return rows.groupby(keys, as_index=False).agg(
         value=("value", "mean"),
         lowest=("value", "min"),
         highest=("value", "max"),
@@ -247,10 +247,10 @@ def wide_curves_table(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_wide_curves(drawn: pd.DataFrame) -> Figure:
-    """Two rows, loss and outputs; bands are ranges of seeds.
+    """Draw two rows, loss and outputs; bands are ranges of seeds.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     activations = list(dict.fromkeys(drawn["activation"]))
     names = list(dict.fromkeys(drawn["parametrization"]))
@@ -272,8 +272,8 @@ def draw_wide_curves(drawn: pd.DataFrame) -> Figure:
             panels[0, column].set_title(str(activation))
             panels[1, column].set_xlabel("step (iterations)")
             panels[1, column].set_yscale("log")
-        for row, words in enumerate(WIDE_CURVES_WORDS.values()):
-            panels[row, 0].set_ylabel(words)
+        for row, label in enumerate(WIDE_CURVES_WORDS.values()):
+            panels[row, 0].set_ylabel(label)
         style.legend(figure, list(panels.ravel()), title="")
     return figure
 
@@ -284,41 +284,41 @@ RANKS = {"trace": "squared-trace", "frobenius": "Frobenius/spectral"}
 
 
 def layer_ranks_table(metrics: pd.DataFrame, rank: str = "trace") -> pd.DataFrame:
-    """What the figure shows: means over seeds of each layer at each step.
+    """Table of the figure: means over seeds of each layer's effective ranks at each step.
 
     Args:
-        metrics: rows of metrics.csv of several networks, with what each was given.
+        metrics: rows of metrics.csv of several networks, with their options.
         rank: trace or frobenius.
 
     Raises:
-        ValueError: there is nothing to draw, or `rank` is none of these.
+        ValueError: there is nothing to draw, or `rank` is unknown.
     """
     if rank not in RANKS:
         raise ValueError(f"rank: must be {', '.join(RANKS)}, got {rank}")
     frames.check_columns(metrics, LAYER_RANKS_COLUMNS)
     pattern = rf"rank_{rank}_(?P<kind>{'|'.join(KINDS)})_(?P<layer>.+)"
     parts = metrics["metric"].str.extract(pattern)
-    found = metrics.assign(kind=parts["kind"], layer=parts["layer"]).dropna(subset="kind")
-    if found.empty:
+    rows = metrics.assign(kind=parts["kind"], layer=parts["layer"]).dropna(subset="kind")
+    if rows.empty:
         raise ValueError("nothing to draw: no diagnostics.ranks were measured")
-    if "activation" not in found:
-        found = found.assign(activation="")
+    if "activation" not in rows:
+        rows = rows.assign(activation="")
     keys = ["kind", "activation", "parametrization", "step", "layer"]
-    drawn = found.groupby(keys, as_index=False, sort=False).agg(value=("value", "mean"))
+    drawn = rows.groupby(keys, as_index=False, sort=False).agg(value=("value", "mean"))
     return drawn.assign(rank=rank)
 
 
 def draw_layer_ranks(drawn: pd.DataFrame) -> Figure:
-    """A row an activation, a panel for weights, changes and activations; a line a parametrization
-    and a step.
+    """Draw one row per activation, panels for weights, changes and activations, and one line per
+    parametrization and step.
 
     Args:
-        drawn: by `table`.
+        drawn: the table of this figure.
     """
     kinds = [kind for kind in KINDS if (drawn["kind"] == kind).any()]
     activations = list(dict.fromkeys(drawn["activation"]))
     layers = list(dict.fromkeys(drawn["layer"]))
-    places = {layer: place for place, layer in enumerate(layers)}
+    positions = {layer: place for place, layer in enumerate(layers)}
     names, all_steps = list(dict.fromkeys(drawn["parametrization"])), sorted(drawn["step"].unique())
     lines, colours = ["-", "--", ":", "-."], style.COLOURS
     with style.look():
@@ -329,7 +329,7 @@ def draw_layer_ranks(drawn: pd.DataFrame) -> Figure:
             here = here[here["value"] > 0]  # nothing has changed yet at the initialization
             for (name, step), points in here.groupby(["parametrization", "step"], sort=False):
                 axes.plot(
-                    points["layer"].map(places),
+                    points["layer"].map(positions),
                     points["value"],
                     lines[all_steps.index(step) % 4],
                     marker="o",

@@ -48,13 +48,13 @@ def draw(
     overridden = {name: values[name] for name in ("size", "labels", "colours")}
     overrides = restyle.FigureOverrides(restyle.FigureStyle(**values["style"]), **overridden)
     sources = render.sources(folders, values["figure"])
-    with overrides.kept():
+    with overrides.context():
         if values["figure"] == options.REPORT:
             return [report.save_report(sources, training_options, overrides, folder, damaged)]
         drawings, failed = render.drawings(values["figure"], sources, training_options)
         for name, reason in failed.items():
             log.warning("not drawn: %s: %s", name, reason)
-        paths = files.save_all(drawings, folder, overrides.fulfil)
+        paths = files.save_all(drawings, folder, overrides.apply)
     files.write_events(folder)
     return paths
 

@@ -141,7 +141,7 @@ def branch_trainer(cfg: DictConfig, study: "PruningStudy", folder: str) -> Calla
 
 def branch_text(cfg: DictConfig) -> str:
     """The branch and its options, as one would type them."""
-    words = naming.section_words(launch.option_values(cfg, "Prune"), "Prune", cfg.branch)
+    words = naming.section_arguments(launch.option_values(cfg, "Prune"), "Prune", cfg.branch)
     return f"{cfg.branch} {words}".rstrip()
 
 

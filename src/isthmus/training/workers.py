@@ -53,10 +53,10 @@ class Workers:
         processes: dict[Any, BaseProcess] = {}  # by the connection to each
         try:
             for _ in range(min(self.num_jobs, len(tasks))):
-                here, there = context.Pipe()
-                process: BaseProcess = context.Process(target=_work, args=(there, self.make))
+                here, other_end = context.Pipe()
+                process: BaseProcess = context.Process(target=_work, args=(other_end, self.make))
                 process.start()
-                there.close()  # so that the end of the process is the end of the connection
+                other_end.close()  # so that the end of the process is the end of the connection
                 processes[here] = process
             return _distribute(tasks, processes)
         finally:
