@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torchvision import transforms  # noqa: E402
 
 from isthmus import rng
 from isthmus.data.batches import calibration, eval_batches, train_batches
@@ -204,7 +205,6 @@ def test_an_unreadable_image_is_named(data, tmp_path):
 
 
 datasets()  # so that torchvision can be imported
-from torchvision import transforms  # noqa: E402
 
 
 @pytest.mark.parametrize("size", [(40, 30), (30, 40), (33, 33), (16, 16), (17, 90), (9, 7)])

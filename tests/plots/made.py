@@ -9,8 +9,7 @@ import yaml
 from isthmus.plots import widths
 from tests.plots import connected, extractions, searched, wide_tables
 from tests.plots import tables as plots_tables
-from tests.plots.test_instability import barriers
-from tests.plots.test_tickets import KEPT, study
+from tests.plots.test_pruning import KEPT, barriers, study
 
 PER_EPOCH = 4  # iterations
 NUM_EPOCHS, NUM_EXAMPLES = 6, 40

@@ -1,13 +1,17 @@
+import base64
 import re
+from html.parser import HTMLParser
 
+import pandas as pd
 import pytest
 
 from isthmus.plots import folders, render, report, restyle, style
 from isthmus.plots import runs as plots_runs
 from isthmus.plots.render import TrainingFigureOptions
+from isthmus.plots.report import Picture, Section
 from isthmus.plots.restyle import FigureOverrides, FigureStyle
 from isthmus.plots.runs import TrainingRuns
-from tests.plots import made
+from tests.plots import made as plots_made
 
 WISHED = FigureOverrides(
     FigureStyle(dpi=40), None, dict.fromkeys(("title", "x", "y", "legend")), None
@@ -18,9 +22,9 @@ ASKED = TrainingFigureOptions({"x": None}, None, None)
 @pytest.fixture(scope="module")
 def page(tmp_path_factory):
     """A report of trainings, a study of pruning and a plane."""
-    root = made.trainings(tmp_path_factory.mktemp("runs"), schedulers=("multistep",))
-    made.of_prune(root / "prune_1" / "seed_1")
-    made.of_plane(root / "interpolate_1")
+    root = plots_made.trainings(tmp_path_factory.mktemp("runs"), schedulers=("multistep",))
+    plots_made.of_prune(root / "prune_1" / "seed_1")
+    plots_made.of_plane(root / "interpolate_1")
     sources = render.sources(folders.find_folders(str(root)), "report")
     with WISHED.context():
         path = report.save_report(sources, ASKED, WISHED, root / "plots" / "report_1")
@@ -43,7 +47,7 @@ def test_the_commands_and_a_table_of_the_runs_are_in_it(page):
 
 
 def test_what_cannot_be_drawn_is_in_it_with_the_reason(tmp_path):
-    folder = made.training(tmp_path / "train_1" / "seed_1", models=("plain",))
+    folder = plots_made.training(tmp_path / "train_1" / "seed_1", models=("plain",))
     (source,) = render.sources(folders.find_folders(str(folder)), "report")
     with style.override_look(WISHED.style.settings()):
         section = report.section(source, ASKED, WISHED)
@@ -56,7 +60,7 @@ def test_what_cannot_be_drawn_is_in_it_with_the_reason(tmp_path):
 
 
 def test_the_overview_has_a_row_a_training_and_its_final_accuracies(tmp_path):
-    made.trainings(tmp_path, seeds=(1,), lrs=(0.1,))
+    plots_made.trainings(tmp_path, seeds=(1,), lrs=(0.1,))
     runs = [
         plots_runs.read_training(path.parent) for path in sorted(tmp_path.glob("*/*/metrics.csv"))
     ]
@@ -70,3 +74,66 @@ def test_the_page_has_the_colours_of_the_style(tmp_path):
     dark = restyle.FigureStyle(background="#14171c", foreground="white", grid="0.2", dpi=40)
     path = report.save_report([], ASKED, FigureOverrides(dark, None, WISHED.labels, None), tmp_path)
     assert "background: #14171c; color: #ffffff" in path.read_text()
+
+
+COLOURS = ("#ffffff", "#000000", "#dddddd")
+
+
+class Read(HTMLParser):
+    """Tags with their attributes, in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in ("meta", "link", "img"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def of(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def made(rows=3):
+    shown = pd.DataFrame({"name": ["a<b"] * rows, "value": [1 / 3] * rows, "std": [None] * rows})
+    picture = Picture("loss & more", b"png", 5.0, shown)
+    missing = {"gain": "no <table>"}
+    overview = pd.DataFrame({"run": ["a"], "seed": [1]})
+    section = Section("Trainings: a", ["python train.py 'a=<b>'"], overview, [picture], missing)
+    return report.page([section], COLOURS)
+
+
+def test_the_page_is_whole_and_needs_nothing_else():
+    read = Read(made())
+    assert read.open == []
+    links = [value for _, attributes in read.tags for value in attributes.values() if value]
+    assert not [link for link in links if re.match(r"(https?:)?//", link)]
+    assert all(link[0] in "#d" for tag in ("a", "link") for link in [read.of(tag)[0]["href"]])
+    assert "url(" not in made() and "@import" not in made()
+
+
+def test_figures_and_their_numbers_are_in_it():
+    read = Read(made())
+    (image,) = read.of("img")
+    assert base64.b64decode(image["src"].partition(",")[2]) == b"png"
+    assert (image["alt"], image["width"]) == ("loss & more", "480")
+    download = next(link for link in read.of("a") if "download" in link)
+    numbers = base64.b64decode(download["href"].partition(",")[2]).decode()
+    assert numbers == "name,value,std\n" + "a<b,0.3333333333333333,\n" * 3
+    assert "<td class=text>a&lt;b</td><td>0.333333</td><td></td>" in made()
+
+
+def test_commands_and_reasons_stand_as_they_are():
+    assert "python train.py &#x27;a=&lt;b&gt;&#x27;" in made()
+    assert "<code>gain</code>: no &lt;table&gt;" in made()
+
+
+def test_a_long_table_is_cut_and_says_so():
+    text = made(report.SHOWN + 1)
+    assert f"the first {report.SHOWN} of {report.SHOWN + 1} rows" in text
+    assert text.count("<td class=text>a&lt;b</td>") == report.SHOWN

@@ -3,6 +3,7 @@
 import math
 from types import SimpleNamespace
 
+import matplotlib.colors
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +12,113 @@ from isthmus.plots import barriers, frames, style
 from isthmus.plots import lines as plots_lines
 from tests.plots import connected
 
-LINES, PER_CHILD, INTERVALS = connected.tables(connected.study())
+INTERVALS = connected.tables(connected.study())[2]
+
+
+def maps(figure) -> list:
+    return [axes for axes in figure.axes if axes.get_title(loc="left")]
+
+
+def test_the_maps_show_exactly_what_was_tabled():
+    drawn = barriers.barrier_map_table(INTERVALS)
+    panels = maps(barriers.draw_barrier_map(drawn))
+    assert [axes.get_title(loc="left") for axes in panels] == [
+        f"{name} of the {metric}" for metric in ("loss", "error") for name in frames.DEFINITIONS
+    ]
+    shown = np.concatenate([axes.collections[0].get_array().ravel() for axes in panels])
+    assert shown.tolist() == drawn["mean"].tolist()
+    chosen = INTERVALS[(INTERVALS["split"] == "test") & INTERVALS["measure"].isin(["barrier"])]
+    assert set(chosen["mean"]) <= set(drawn["mean"])
+    assert [text.get_text() for text in panels[2].get_xticklabels()] == ["1", "3", "5"]
+    assert [text.get_text() for text in panels[2].get_yticklabels()] == ["0", "1", "2", "5"]
+    assert panels[2].get_xlabel() == "further epochs k2"
+    assert panels[2].get_ylabel() == "shared epochs k1"
+
+
+def test_numbers_are_written_into_cells():
+    drawn = barriers.barrier_map_table(INTERVALS)
+    first = maps(barriers.draw_barrier_map(drawn))[0]
+    cells = drawn[(drawn["metric"] == "loss") & (drawn["measure"] == "barrier")]
+    assert [text.get_text() for text in first.texts] == [
+        barriers.cell_text(mean) for mean in cells["mean"]
+    ]
+    assert [barriers.cell_text(mean) for mean in (0, 0.00312, 1.5, 12.34)] == [
+        "0.000",
+        "0.003",
+        "1.500",
+        "12.3",
+    ]
+
+
+def test_numbers_can_be_read_on_their_cells():
+    for axes in maps(barriers.draw_barrier_map(barriers.barrier_map_table(INTERVALS))):
+        mesh = axes.collections[0]
+        colours = mesh.cmap(mesh.norm(mesh.get_array())).reshape(-1, 4)
+        for text, colour in zip(axes.texts, colours, strict=True):
+            ink = matplotlib.colors.to_rgb(text.get_color())[0]
+            luminance = np.dot(colour[:3], [0.2126, 0.7152, 0.0722])
+            assert abs(ink - luminance) > 0.4
+
+
+def test_a_pair_that_is_missing_is_grey_and_has_no_number():
+    lines = connected.study()
+    missing = (lines["k1"] == 1) & (lines["k2"] == 3)
+    drawn = barriers.barrier_map_table(connected.tables(lines[~missing])[2])
+    axes = maps(barriers.draw_barrier_map(drawn))[0]
+    assert np.argwhere(np.ma.getmaskarray(axes.collections[0].get_array())).tolist() == [[1, 1]]
+    assert len(axes.texts) == 11
+    assert axes.get_facecolor()[0] == 0.75
+
+
+def test_the_two_definitions_share_their_colours():
+    panels = maps(barriers.draw_barrier_map(barriers.barrier_map_table(INTERVALS)))
+    assert panels[0].collections[0].norm is panels[1].collections[0].norm
+    assert panels[0].collections[0].norm.vmin == 0
+
+
+def test_the_heading_says_over_how_many_children_the_mean_is():
+    title = barriers.map_heading(barriers.barrier_map_table(INTERVALS, "train"))
+    assert title.splitlines() == [
+        "train, align: none, batch norm: reset, mean over 3 child seeds",
+        *frames.DEFINITIONS.values(),
+    ]
+    alone = connected.tables(connected.study(seeds=(1,)))[2]
+    assert "one child seed" in barriers.map_heading(barriers.barrier_map_table(alone))
+
+
+@pytest.mark.parametrize("k1", [(0.0,), tuple(range(32))])
+@pytest.mark.parametrize("k2", [(1.0,), tuple(np.arange(1, 17) / 8)])
+def test_maps_of_all_sizes_are_drawn(k1, k2):
+    lines = connected.study(k1, k2, (1,), ("test",), alphas=[0, 0.5, 1])
+    figure = barriers.draw_barrier_map(barriers.barrier_map_table(connected.tables(lines)[2]))
+    with style.look():
+        figure.canvas.draw()
+    assert bool(maps(figure)[0].texts) == (len(k1) == len(k2) == 1)
+
+
+def test_barriers_that_are_all_zero_are_drawn():
+    drawn = barriers.barrier_map_table(INTERVALS.assign(mean=0.0))
+    figure = barriers.draw_barrier_map(drawn)
+    with style.look():
+        figure.canvas.draw()
+    assert {text.get_text() for text in maps(figure)[0].texts} == {"0.000"}
+
+
+def test_a_scale_has_few_numbers_and_its_largest():
+    assert barriers.map_ticks(0.005) == [0, 0.005]
+    assert barriers.map_ticks(1.868) == pytest.approx([0, 0.01, 0.03, 0.1, 0.3, 1, 1.9])
+
+
+def test_what_is_not_in_the_table_is_refused():
+    with pytest.raises(ValueError, match="with bn repair; the table has reset$"):
+        barriers.barrier_map_table(INTERVALS, bn="repair")
+    with pytest.raises(ValueError, match="no column mean; it has k1"):
+        barriers.barrier_map_table(INTERVALS.drop(columns="mean"))
+    with pytest.raises(ValueError, match="with align none; the table has no rows at all$"):
+        barriers.barrier_map_table(pd.DataFrame(columns=INTERVALS.columns))
+
+
+LINES, PER_CHILD, MEASURES_INTERVALS = connected.tables(connected.study())
 COARSE = connected.tables(connected.study(seeds=(1, 2)))
 POOLED = connected.tables(
     pd.concat(connected.study(seeds=(1, main)).assign(global_seed=main) for main in (4, 16, 5))
@@ -30,10 +137,10 @@ def at(table: pd.DataFrame, **values) -> pd.DataFrame:
 
 
 def test_the_numbers_are_those_of_the_tables():
-    drawn = barriers.barriers_table(INTERVALS, PER_CHILD, "train")
+    drawn = barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD, "train")
     cell = {"k1": 1, "k2": 3, "metric": "error", "measure": "barrier_frankle"}
     mean = at(drawn, **cell, curve="mean child")
-    assert mean["value"].item() == at(INTERVALS, **cell, split="train")["mean"].item()
+    assert mean["value"].item() == at(MEASURES_INTERVALS, **cell, split="train")["mean"].item()
     assert mean["seeds"].item() == "1 2 3"
     assert mean[["low", "high"]].isna().all(axis=None)  # children of one main branch
     each = at(drawn, **cell, curve="each child")
@@ -71,7 +178,7 @@ def test_lines_on_other_grids_are_drawn_apart():
     coarse = [t.assign(alphas="3", refine=math.nan, num_alphas=3, ends="reset") for t in COARSE]
     fine = [
         t.assign(alphas="0 0.1 1", refine=4, num_alphas=7, ends="reset")
-        for t in (LINES, PER_CHILD, INTERVALS)
+        for t in (LINES, PER_CHILD, MEASURES_INTERVALS)
     ]
     both = [pd.concat(pair) for pair in zip(coarse, fine, strict=True)]
     found = frames.list_grids(frames.fill_columns(both[2]))
@@ -85,14 +192,16 @@ def test_lines_on_other_grids_are_drawn_apart():
 
 
 def test_an_older_tables_intervals_over_children_are_left_out():
-    assert INTERVALS["low"].notna().all()
-    older = INTERVALS.drop(columns=["num_main_branches", "lowest", "highest"], errors="ignore")
+    assert MEASURES_INTERVALS["low"].notna().all()
+    older = MEASURES_INTERVALS.drop(
+        columns=["num_main_branches", "lowest", "highest"], errors="ignore"
+    )
     drawn = barriers.barriers_table(older, PER_CHILD.drop(columns="global_seed", errors="ignore"))
     assert drawn["low"].isna().all() and len(drawn) == 4 * 3 * 2 * 2 * (3 + 1)
 
 
 def test_distances_are_drawn_once_and_not_for_each_metric():
-    drawn = barriers.further_steps_table(INTERVALS, PER_CHILD)
+    drawn = barriers.further_steps_table(MEASURES_INTERVALS, PER_CHILD)
     distance = at(drawn, measure="distance", curve="mean child")
     assert set(distance["metric"]) == {"loss"} and len(distance) == 4 * 3
     assert set(drawn["measure"]) == {"barrier", "barrier_frankle", "distance", "cosine"}
@@ -101,7 +210,9 @@ def test_distances_are_drawn_once_and_not_for_each_metric():
 @pytest.mark.parametrize("several", [False, True])
 @pytest.mark.parametrize("figure_of", [BARRIERS, FURTHER_STEPS])
 def test_the_figure_shows_exactly_what_was_tabled(figure_of, several):
-    drawn = figure_of.table(*((POOLED[2], POOLED[1]) if several else (INTERVALS, PER_CHILD)))
+    drawn = figure_of.table(
+        *((POOLED[2], POOLED[1]) if several else (MEASURES_INTERVALS, PER_CHILD))
+    )
     figure = figure_of.draw(drawn)
     shown = [curve.get_ydata() for axes in figure.axes for curve in axes.get_lines()]
     in_lines = sorted(np.concatenate(shown).tolist())
@@ -124,7 +235,7 @@ def test_the_figure_shows_exactly_what_was_tabled(figure_of, several):
 
 
 def test_the_words_on_the_figures():
-    first = barriers.draw_barriers(barriers.barriers_table(INTERVALS, PER_CHILD))
+    first = barriers.draw_barriers(barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD))
     assert [axes.get_title(loc="left") for axes in first.axes] == 2 * list(frames.DEFINITIONS)
     assert [axes.get_ylabel() for axes in first.axes] == [
         "barrier of the loss (nats)",
@@ -145,7 +256,7 @@ def test_the_words_on_the_figures():
         "test, align: none, batch norm: reset",
         *frames.DEFINITIONS.values(),
     ]
-    other = barriers.draw_further_steps(barriers.further_steps_table(INTERVALS, PER_CHILD))
+    other = barriers.draw_further_steps(barriers.further_steps_table(MEASURES_INTERVALS, PER_CHILD))
     assert other.axes[2].get_ylabel() == "L2 distance"
     assert other.axes[5].get_ylabel() == "cosine similarity"
     assert other.axes[5].get_xlabel() == "further epochs k2"
@@ -162,7 +273,7 @@ def test_single_children_are_points_without_intervals():
 
 @pytest.mark.parametrize("figure_of", [BARRIERS, FURTHER_STEPS])
 def test_the_table_that_was_saved_draws_the_same_figure(tmp_path, figure_of):
-    drawn = figure_of.table(INTERVALS, PER_CHILD)
+    drawn = figure_of.table(MEASURES_INTERVALS, PER_CHILD)
     drawn.to_csv(tmp_path / "drawn.csv", index=False)
     read = pd.read_csv(tmp_path / "drawn.csv")
     for before, after in zip(figure_of.draw(drawn).axes, figure_of.draw(read).axes, strict=True):
@@ -193,19 +304,19 @@ def test_pairs_with_and_without_several_children_are_drawn_together():
 
 def test_what_is_not_in_the_tables_is_refused():
     with pytest.raises(ValueError, match="with split val; the table has test, train$"):
-        barriers.barriers_table(INTERVALS, PER_CHILD, "val")
+        barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD, "val")
     with pytest.raises(ValueError, match="with align weights; the table has none$"):
-        barriers.barriers_table(INTERVALS, PER_CHILD, align="weights")
+        barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD, align="weights")
     with pytest.raises(ValueError, match="no column low; it has k1"):
-        barriers.barriers_table(INTERVALS.drop(columns="low"), PER_CHILD)
+        barriers.barriers_table(MEASURES_INTERVALS.drop(columns="low"), PER_CHILD)
     with pytest.raises(ValueError, match="no column cosine; it has k1"):
-        barriers.further_steps_table(INTERVALS, PER_CHILD.drop(columns="cosine"))
+        barriers.further_steps_table(MEASURES_INTERVALS, PER_CHILD.drop(columns="cosine"))
     files = connected.tables(connected.line(None, None, None))
     with pytest.raises(ValueError, match="has a line between two files, but no pairs$"):
         barriers.barriers_table(files[2], files[1])
     message = "^the table of barriers has no child of k1 = 0ep, k2 = 1ep, but there is its mean$"
     with pytest.raises(ValueError, match=message):
-        barriers.barriers_table(INTERVALS, PER_CHILD[PER_CHILD["k1"] > 0])
+        barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD[PER_CHILD["k1"] > 0])
 
 
 def test_curves_are_moved_sideways_only_as_far_as_there_is_room():

@@ -3,7 +3,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from isthmus.plots import frames
-from tests.plots import connected
+from tests.plots import connected, tables
 
 GRID = connected.study(k1=(0.0, 0.5), k2=(2.0, 1.0), seeds=(1,), splits=("test",))
 FILES = connected.line(None, None, None)
@@ -74,3 +74,17 @@ def test_a_treatment_that_is_not_there_is_refused():
         frames.rows_of_treatment(GRID, "weights", "reset")
     with pytest.raises(ValueError, match="with bn keep; the table has reset$"):
         frames.rows_of_treatment(GRID, "none", "keep")
+
+
+def test_networks_are_listed_in_the_order_of_their_numbers():
+    assert frames.join_seeds(["10", "2", "1"]) == "1 2 10"
+    assert frames.join_seeds(["1-10", "1-2"]) == "1-2 1-10"
+
+
+def test_children_are_selected_beside_averages_of_any_statistics():
+    table = tables.study()
+    kept = table.assign(bn="keep")
+    assert set(frames.select_averages(kept, "test", "plain", "keep")["kind"]) == set(table["kind"])
+    chosen = frames.select_averages(table, "test", "plain", "reset")
+    assert set(chosen.loc[chosen["kind"] == "child", "bn"]) == {"keep"}
+    assert set(chosen.loc[chosen["kind"] != "child", "bn"]) == {"reset"}
