@@ -30,7 +30,8 @@ from isthmus.models.mlp import MLP
 from isthmus.models.resnet_cifar import ResNetCifar
 from isthmus.state_dicts import StateDict
 from isthmus.training.evaluator import CALIBRATION_EXAMPLES, Evaluator
-from isthmus.training.recipe import Runtime, resolve_device
+from isthmus.training.options import Runtime
+from isthmus.training.recipe import resolve_device
 
 MODELS: dict[str, Callable[[], nn.Module]] = {
     "lenet_300_100": lambda: MLP((1, 28, 28), 10, [300, 100]),

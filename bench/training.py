@@ -30,7 +30,8 @@ from isthmus.models.mlp import MLP
 from isthmus.models.resnet_cifar import ResNetCifar
 from isthmus.training import loop
 from isthmus.training.optimizers import sgd
-from isthmus.training.recipe import Recipe, Runtime, Seeds
+from isthmus.training.options import Runtime
+from isthmus.training.recipe import Recipe, StreamSeeds
 from isthmus.training.schedulers import Constant
 from isthmus.training.session import Session
 
@@ -139,7 +140,7 @@ def ours(model: str, images: DataSet, steps: int, **how: object) -> Callable[[],
             precision=str(precision),
         ),
         images,
-        Seeds(1, 1, 1, 1),
+        StreamSeeds(1, 1, 1, 1),
         Runtime(compile=bool(compiled), progress=False, tensorboard=False),
     )
     assert session.averages is not None
@@ -149,7 +150,7 @@ def ours(model: str, images: DataSet, steps: int, **how: object) -> Callable[[],
     def run() -> None:
         end = session.training.iteration + steps
         loop.train(session.training, session.batches, end, callbacks)
-        session.training.settle()
+        session.training.check_losses()
 
     return run
 

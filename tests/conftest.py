@@ -13,9 +13,11 @@ SOURCES = Path(__file__).parents[1] / "src"
 
 # Files that take longest begin first, so that no worker is alone with one of them at the end.
 LONG = (
-    *("slurm/test_sweep.py", "scripts/test_spawn.py", "test_interpolate.py", "test_torchrun.py"),
-    *("scripts/test_prune_options.py", "scripts/test_images.py", "scripts/test_weight_files.py"),
-    *("scripts/test_train.py", "scripts/test_prune.py", "test_damaged_folders.py", "test_tune.py"),
+    *("slurm/test_sweep.py", "scripts/test_spawn.py", "scripts/test_interpolate.py"),
+    *("scripts/test_torchrun.py", "scripts/test_checkouts.py", "scripts/test_prune_options.py"),
+    *("scripts/test_images.py", "scripts/test_weight_files.py", "scripts/test_train.py"),
+    *("scripts/test_prune.py", "scripts/test_damaged_folders.py", "scripts/test_tune.py"),
+    *("config/test_launch.py", "plots/test_barriers.py"),
 )
 
 

@@ -147,7 +147,7 @@ def test_the_mean_of_a_network_with_itself_is_that_network(weights):
 
 @pytest.mark.parametrize("num_weights", [1, 3])
 def test_another_number_of_weights_is_refused(num_weights):
-    with pytest.raises(ValueError, match=f"one a network, got {num_weights} for 2"):
+    with pytest.raises(ValueError, match=f"one per network, got {num_weights} for 2"):
         state_dicts.mean(states(2), [1.0] * num_weights)
 
 

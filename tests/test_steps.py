@@ -94,7 +94,7 @@ def test_every_late_step_is_named_as_typed_with_the_end_of_training():
     with pytest.raises(ValueError) as refusal:
         steps.to_iterations(["1ep", "3ep", "2ep6it"], iterations_per_epoch=10, end=25)
     assert str(refusal.value) == (
-        "3ep, 2ep6it lies after the end of training, 2ep5it (25 iterations)"
+        "3ep, 2ep6it is after the end of training, 2ep5it (25 iterations)"
     )
 
 
@@ -124,5 +124,5 @@ def test_a_period_that_is_no_step_is_refused():
 def test_a_whole_number_is_an_iteration_already():
     assert steps.to_iteration(7, 10) == 7
     assert steps.to_iterations([12, "1ep", 0], 10, end=12) == [0, 10, 12]
-    with pytest.raises(ValueError, match="1ep3it lies after the end of training, 1ep2it"):
+    with pytest.raises(ValueError, match="1ep3it is after the end of training, 1ep2it"):
         steps.to_iterations([13], 10, end=12)

@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from isthmus.averaging.ema import EMA
 from isthmus.data.splits import Augmentation, DataSet, Normalization, Split
 from isthmus.training.optimizers import sgd
-from isthmus.training.recipe import Recipe, Runtime, Seeds
+from isthmus.training.options import Runtime
+from isthmus.training.recipe import Recipe, StreamSeeds
 from isthmus.training.schedulers import Constant
 
-SEEDS = Seeds(initialization=1, data_order=1, augmentation=1, dropout=1)
+SEEDS = StreamSeeds(initialization=1, data_order=1, augmentation=1, dropout=1)
 RUNTIME = Runtime(device="cpu", progress=False, tensorboard=False)
 
 

@@ -16,7 +16,7 @@ def scripts() -> list[str]:
 
 
 def main() -> None:
-    """Run the script that the first argument names with the arguments after it."""
+    """Run the script named by the first argument, with the arguments after it."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("--help", "-h"):
         print(f"usage: isthmus {{{','.join(scripts())}}} ...\n\nOptions: isthmus SCRIPT --help")
@@ -30,8 +30,8 @@ def main() -> None:
 def run(script: str) -> None:
     """Run a script with the arguments in `sys.argv`.
 
-    Modules in the working directory can be imported, in processes that the script starts, too:
-    these get both places by PYTHONPATH, as a worker's `sys.path` is not that of this process.
+    Modules in the working directory can be imported, also in processes that the script starts:
+    these get both folders by PYTHONPATH, as a worker's `sys.path` is not that of this process.
 
     Args:
         script: one of `scripts`.

@@ -4,29 +4,31 @@ import os
 
 
 def default_threads(workers: int) -> int:
-    """CPU threads of a job that was not told how many: OMP_NUM_THREADS, else its share of cores.
+    """Default number of CPU threads of a job: OMP_NUM_THREADS, else its share of the cores.
 
     Args:
-        workers: see `share`.
+        workers: see `share_of_cores`.
     """
-    said = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # "4,2": of nested levels
-    is_of_torchrun = said == "1" and is_distributed()  # which sets it where the user did not
-    if said.isdigit() and int(said) > 0 and not is_of_torchrun:
-        return int(said)
+    variable = (
+        os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    )  # "4,2": of nested levels
+    is_of_torchrun = variable == "1" and is_distributed()  # which sets it where the user did not
+    if variable.isdigit() and int(variable) > 0 and not is_of_torchrun:
+        return int(variable)
     return share_of_cores(workers)
 
 
 def share_of_cores(workers: int) -> int:
-    """The cores for each of several workers, at least 1.
+    """Number of cores for each of several workers, at least 1.
 
     Args:
-        workers: how many there are beside each other; a negative number: as many as cores.
+        workers: how many run at the same time; a negative number: as many as cores.
     """
-    own = int(os.environ.get("SLURM_CPUS_PER_TASK", _allowed()))
-    return max(1, own // workers) if workers > 0 else 1
+    cores = int(os.environ.get("SLURM_CPUS_PER_TASK", _available_cores()))
+    return max(1, cores // workers) if workers > 0 else 1
 
 
-def _allowed() -> int:
+def _available_cores() -> int:
     """Cores that this process may run on, where the system says; else all of them."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1
@@ -58,5 +60,5 @@ def num_local_processes() -> int:
 
 
 def is_first() -> bool:
-    """Whether this is the process that writes and talks."""
+    """Whether this is the process that writes files and logs."""
     return not is_distributed() or rank() == 0

@@ -1,4 +1,4 @@
-"""Separate streams of random numbers, each a function of a seed and of names alone.
+"""Streams of random numbers, each a function of a seed and of names only.
 
 A stream is never advanced by another one, by the batch size, by the number of workers or by what
 was computed before: a resumed or replayed run draws exactly what an uninterrupted one draws.
@@ -29,7 +29,7 @@ def generator(seed: int, *names: str | int) -> torch.Generator:
 
 
 def start_stream(device: torch.device, seed: int, *names: str | int) -> None:
-    """Let torch's own generator of a device, which dropout draws from, start the named stream.
+    """Seed torch's global generator of a device, which dropout draws from, with a named stream.
 
     Unlike `torch.manual_seed` it leaves other devices alone, and without a GPU takes a hundredth
     of the time: it can be called at every step.

@@ -45,12 +45,12 @@ def cosine(first: StateDict, second: StateDict, names: Iterable[str]) -> Tensor:
 
 
 def copy(state_dict: StateDict) -> dict[str, Tensor]:
-    """The same values in memory of their own, out of reach of further training."""
+    """A copy in memory of its own, which further training does not change."""
     return {name: tensor.detach().clone() for name, tensor in state_dict.items()}
 
 
 def stack(state_dicts: Sequence[StateDict]) -> dict[str, Tensor]:
-    """Several networks of one architecture as one dict of tensors.
+    """Several networks of one architecture as one dict of tensors, stacked on a leading axis.
 
     Returns:
         Each tensor (models, *shape), in the order given.
@@ -62,10 +62,10 @@ def stack(state_dicts: Sequence[StateDict]) -> dict[str, Tensor]:
 
 
 class Mean:
-    """A weighted mean of networks taken in one after the other, with sums in float64.
+    """A running weighted mean of networks, with sums in float64.
 
     Floating-point tensors are averaged and keep their type, all others are those of the last
-    network. Memory: the sums and, while it is taken in, one network.
+    network. Memory: the sums and, while it is added, one network.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class Mean:
         self._sums: dict[str, Tensor] = {}
 
     def add(self, state_dict: StateDict, weight: float = 1.0) -> None:
-        """Take in one network, whose tensors are read and not kept."""
+        """Add one network, whose tensors are read and not kept."""
         self._weight += weight
         for name, tensor in state_dict.items():
             if not tensor.is_floating_point():
@@ -92,7 +92,7 @@ class Mean:
         }
 
     def state_dict_with(self, state_dict: StateDict) -> dict[str, Tensor]:
-        """The mean that there would be with one more network, which is not taken in."""
+        """The mean with one more network, which is not added."""
         weight = self._weight + 1
         return {
             name: self._sums[name].add(tensor).div_(weight).to(tensor.dtype)
@@ -106,7 +106,7 @@ def mean(state_dicts: Iterable[StateDict], weights: Sequence[float]) -> dict[str
     """The weighted mean of networks of one architecture.
 
     Args:
-        state_dicts: (models), gone through once; none is held while the next one is made.
+        state_dicts: (models), iterated once; none is held while the next one is made.
         weights: (models,), with a positive sum, by which they are divided.
 
     Returns:
@@ -127,5 +127,5 @@ def mean(state_dicts: Iterable[StateDict], weights: Sequence[float]) -> dict[str
             result = sums.state_dict(state_dict)
         del state_dict
     if result is None or count != len(weights):
-        raise ValueError(f"weights: one a network, got {len(weights)} for {count}")
+        raise ValueError(f"weights: one per network, got {len(weights)} for {count}")
     return result

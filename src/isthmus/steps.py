@@ -16,7 +16,7 @@ _PATTERN = re.compile(r"(?:(\d+)ep)?(?:(\d+)it)?")
 
 
 def parse(step: Step) -> tuple[int, int]:
-    """Epochs and further iterations of a step as typed.
+    """Epochs and further iterations of a step given as text.
 
     Args:
         step: "30ep", "500it", "2ep100it", or "0" for the initialization.
@@ -44,7 +44,7 @@ def to_iteration(step: Step | int, iterations_per_epoch: int) -> int:
 
 
 def to_text(iteration: int, iterations_per_epoch: int) -> Step:
-    """The shortest text of an iteration: whole epochs, then what is left of one."""
+    """The shortest text of an iteration: whole epochs, then the remaining iterations."""
     epochs, iterations = divmod(iteration, iterations_per_epoch)
     if iterations == 0:
         return f"{epochs}ep"
@@ -63,7 +63,7 @@ def log_grid(end: int) -> list[int]:
 def to_iterations(
     request: str | Iterable[Step | int] | None, iterations_per_epoch: int, end: int
 ) -> list[int]:
-    """Iterations of a request for several moments, in order, each once.
+    """Iterations of a request for several steps, sorted, each once.
 
     Args:
         request: a list of steps, or of iterations; "every" for each epoch, "every_10ep" or
@@ -72,7 +72,7 @@ def to_iterations(
         end: the last iteration of the training.
 
     Raises:
-        ValueError: a step is not written as one, or lies after `end`.
+        ValueError: a step is not written as one, or is after `end`.
     """
     if request is None:
         return []
@@ -89,14 +89,14 @@ def to_iterations(
     ]
     if late:
         raise ValueError(
-            f"{', '.join(late)} lies after the end of training, "
+            f"{', '.join(late)} is after the end of training, "
             f"{to_text(end, iterations_per_epoch)} ({end} iterations)"
         )
     return sorted(iterations)
 
 
 def period_of(request: str, iterations_per_epoch: int) -> int:
-    """Iterations between two moments of "every" (one epoch), "every_10ep" or "every_500it"."""
+    """Iterations between two steps of "every" (one epoch), "every_10ep" or "every_500it"."""
     word, _, step = request.partition("_")
     if word != "every":
         raise ValueError(f"{request!r} is not a list of steps, log, every, or every_10ep")

@@ -1,4 +1,4 @@
-"""Results as lines of text."""
+"""Text tables: evaluations and other results as aligned columns."""
 
 import math
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ def check_finite(table: Evaluation, what: str) -> None:
 
 
 def json_numbers(table: Evaluation) -> dict[str, Any]:
-    """A table with null for what is not finite, which JSON cannot say."""
+    """A table with None for numbers that are not finite, which JSON cannot hold."""
     return {
         model: {
             split: {metric: v if math.isfinite(v) else None for metric, v in numbers.items()}
@@ -36,7 +36,7 @@ def json_numbers(table: Evaluation) -> dict[str, Any]:
 
 
 def evaluation(table: Evaluation) -> str:
-    """Loss and accuracy, if there is one, of several models: a line each, in columns by split.
+    """Text table of loss and accuracy, if there is one: one line per model, columns by split.
 
     Args:
         table: by model, then by split: `loss` in nats, `accuracy` as a fraction.
@@ -54,21 +54,21 @@ def evaluation(table: Evaluation) -> str:
 
 
 def align_columns(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Cells padded to columns; a column that is empty but for its name is left out.
+    """Lines of text with cells padded to columns; a column without values is left out.
 
     Args:
-        lines: of equal length, the names of the columns first.
+        lines: of equal length; the first holds the names of the columns.
     """
-    kept = [column for column in zip(*lines, strict=True) if any(column[1:])]
-    widths = [max(map(len, column)) for column in kept]
+    columns = [column for column in zip(*lines, strict=True) if any(column[1:])]
+    widths = [max(map(len, column)) for column in columns]
     return [
         "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
-        for row in zip(*kept, strict=True)
+        for row in zip(*columns, strict=True)
     ]
 
 
 def result(summary: dict[str, Any], folder: str) -> str:
-    """The summary of a training, and where its files are."""
+    """Text of a training's summary: the final evaluation, its length and its folder."""
     iteration, per_epoch = summary["iteration"], summary["iterations_per_epoch"]
     early = ", stopped early" if summary["stopped_early"] else ""
     return (

@@ -1,4 +1,5 @@
 import contextlib
+import csv
 from collections import Counter
 
 import pytest
@@ -8,10 +9,12 @@ from torch import nn
 
 from isthmus import state_dicts
 from isthmus.averaging.ema import EMA
-from isthmus.branching import averages, results
+from isthmus.branching import averages as branching_averages
+from isthmus.branching import results
 from isthmus.store import files as store_files
 from isthmus.training.evaluator import Evaluator
 from isthmus.training.loop import train
+from isthmus.training.optimizers import adam, sgd
 from isthmus.training.session import Session
 from tests import toys
 from tests.branching.families import RESTLESS, family, grown, trained, weights
@@ -482,8 +485,8 @@ def test_tables_do_not_depend_on_the_order_of_requests(tmp_path, network, backwa
 @pytest.mark.parametrize("network", [toys.Small, Mlp], ids=["small", "mlp"])
 def test_tables_do_not_depend_on_how_many_are_evaluated_at_once(tmp_path, monkeypatch, network):
     found = []
-    for at_once in (1, 3, averages.AT_ONCE):
-        monkeypatch.setattr(averages, "AT_ONCE", at_once)
+    for at_once in (1, 3, branching_averages.AT_ONCE):
+        monkeypatch.setattr(branching_averages, "AT_ONCE", at_once)
         made = family(tmp_path / str(at_once), toys.recipe(model=network))
         grown(made, child_length="2ep")
         found.append(tables(made))
@@ -527,3 +530,290 @@ def test_an_end_from_which_children_were_trained_on_leaves_no_trace_in_the_table
     for made in (parts, whole):
         grown(made, child_length="2ep", child_steps=["1ep", "2ep"])
     assert tables(parts) == tables(whole)
+
+
+@pytest.fixture(scope="module")
+def study_distances(tmp_path_factory):
+    """Three children of the middle of the second epoch, with their distances."""
+    made = family(tmp_path_factory.mktemp("study"))
+    grown(made, spawn_steps=["4it"], child_seeds=[1, 2, 3], child_steps=["0", "2it", "5it"])
+    return made
+
+
+@pytest.fixture(scope="module")
+def distances_table(study_distances):
+    """Rows of the table of the tree by child step and seed."""
+    rows = [
+        dict(zip(results.DISTANCE_COLUMNS, row, strict=True))
+        for row in results.collect_distances(study_distances.tree)
+    ]
+    return {(int(row["child_step"]), int(row["seed"])): row for row in rows}
+
+
+def flat(study_distances, run, iteration):
+    """The parameters, without running statistics, as one vector."""
+    network = weights(run, iteration)
+    return torch.cat([network[name].flatten().double() for name in study_distances.parameters()])
+
+
+def networks(study_distances, child_step):
+    """The initialization, the parent at the spawn step, and every child."""
+    tree = study_distances.tree
+    start = flat(study_distances, tree.parent, 4)
+    children = {
+        seed: flat(study_distances, tree.child("1ep1it", seed), 4 + child_step)
+        if child_step
+        else start
+        for seed in (1, 2, 3)
+    }
+    return flat(study_distances, tree.parent, 0), start, children
+
+
+@pytest.mark.parametrize("child_step", [0, 2, 5])
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_distances_are_those_of_flat_vectors_of_parameters(
+    study_distances, distances_table, child_step, seed
+):
+    initial, start, children = networks(study_distances, child_step)
+    child = children.pop(seed)
+    row = distances_table[child_step, seed]
+    norm, cosine = torch.linalg.vector_norm, torch.nn.functional.cosine_similarity
+    expected = {
+        "l2_origin": norm(child),
+        "l2_initialization": norm(child - initial),
+        "l2_parent": norm(child - start),
+        "l2_siblings": sum(norm(child - other) for other in children.values()) / 2,
+        "cosine_initialization": cosine(child, initial, dim=0),
+        "cosine_parent": cosine(child, start, dim=0),
+        "cosine_siblings": sum(cosine(child, other, dim=0) for other in children.values()) / 2,
+    }
+    for name, value in expected.items():
+        assert float(row[name]) == pytest.approx(value.item(), rel=1e-5, abs=1e-12), name
+
+
+def test_the_table_has_one_row_for_each_child_and_child_step(distances_table):
+    assert sorted(distances_table) == [(step, seed) for step in (0, 2, 5) for seed in (1, 2, 3)]
+    row = distances_table[5, 2]
+    moment = [row[n] for n in ("spawn_step", "spawn_epoch", "child_epoch")]
+    assert moment == ["4", "1.33333", "1.66667"]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_at_the_spawn_step_a_child_is_its_parent_and_its_siblings(distances_table, seed):
+    row = distances_table[0, seed]
+    assert float(row["l2_parent"]) == float(row["l2_siblings"]) == 0
+    assert float(row["cosine_parent"]) == float(row["cosine_siblings"]) == 1
+
+
+def test_running_statistics_do_not_count(study_distances):
+    path = study_distances.tree.child("1ep1it", 1).weights(9)
+    names = study_distances.parameters()
+    assert len(names) < len(weights(study_distances.tree.child("1ep1it", 1), 9)) and path.exists()
+    assert not [name for name in names if "running" in name or "num_batches" in name]
+
+
+def test_an_only_child_has_empty_cells_for_siblings(tmp_path):
+    made = family(tmp_path)
+    grown(made, child_seeds=[1], child_steps=["0", "1ep"], child_length="1ep")
+    rows = [
+        dict(zip(results.DISTANCE_COLUMNS, row, strict=True))
+        for row in results.collect_distances(made.tree)
+    ]
+    assert len(rows) == 2
+    for row in rows:
+        assert {name for name, cell in row.items() if cell == ""} == {
+            "l2_siblings",
+            "cosine_siblings",
+        }
+
+
+def test_identical_children_are_at_no_distance(tmp_path):
+    made = family(tmp_path, vary=[])
+    grown(made, child_steps=["1ep"], child_length="1ep")
+    rows = [
+        dict(zip(results.DISTANCE_COLUMNS, row, strict=True))
+        for row in results.collect_distances(made.tree)
+    ]
+    assert [float(row["l2_siblings"]) for row in rows] == [0, 0]
+    assert [float(row["cosine_siblings"]) for row in rows] == [1, 1]
+
+
+def test_of_children_that_are_added_only_new_pairs_are_measured(tmp_path, monkeypatch):
+    made = family(tmp_path)
+    changes = {"child_length": "1ep", "child_steps": ["1ep"]}
+    grown(made, child_seeds=[2, 3], **changes)
+    path = made.tree.distance("0ep")
+    marked = path.read_text().replace("\n0,3,0,1,2,3,", "\n0,3,0,1,2,3,1e9")  # whatever it was
+    path.write_text(marked)
+    grown(made, child_seeds=[3, 1, 2], **changes)
+    rows = results.read_rows(path)
+    assert [(row["seed"], row["other"]) for row in rows if row["other"] not in results.ALONE] == [
+        ("1", "2"),
+        ("1", "3"),
+        ("2", "3"),
+    ]
+    (kept,) = [row for row in rows if (row["seed"], row["other"]) == ("2", "3")]
+    assert kept["l2"].startswith("1e9")
+
+
+def test_what_is_measured_is_left_alone(tmp_path):
+    made = family(tmp_path)
+    grown(made, child_length="1ep")
+    path = made.tree.distance("0ep")
+    before = path.stat().st_mtime_ns
+    grown(made, child_length="1ep")
+    grown(made, child_seeds=[2], child_length="1ep")
+    assert path.stat().st_mtime_ns == before
+
+
+def test_the_table_of_a_spawn_step_has_the_columns_it_says(tmp_path):
+    made = family(tmp_path)
+    plan = trained(made, child_length="1it", child_steps=["1it"])
+    assert not made.tree.distance("0ep").exists()
+    grown(made, child_length="1it", child_steps=["1it"])
+    with made.tree.distance(plan.text(0)).open(newline="") as file:
+        header, *rows = list(csv.reader(file))
+    assert tuple(header) == results.PAIRS
+    assert [row[4:6] for row in rows] == [
+        *(["1", other] for other in (*results.ALONE, "2")),
+        *(["2", other] for other in results.ALONE),
+    ]
+    assert all((row[7] == "") == (row[5] == "origin") for row in rows)
+
+
+def state(momentum=None, averages=None, iteration=5, lr=0.1):
+    """As a session returns it, of one parameter of two numbers."""
+    buffers = {} if momentum is None else {0: {"momentum_buffer": torch.tensor(momentum)}}
+    optimizer = {"state": buffers, "param_groups": [{"lr": lr, "params": [0]}]}
+    training = {"iteration": iteration, "optimizer": optimizer, "scheduler": {}, "running": {}}
+    return {"training": training, "averages": averages or {}}
+
+
+def momentum(mean):
+    return mean["training"]["optimizer"]["state"][0]["momentum_buffer"]
+
+
+def test_momentum_is_averaged():
+    found = branching_averages.mean_state(
+        [state([1.0, -4.0]), state([2.0, 0.0]), state([6.0, 1.0])]
+    )
+    torch.testing.assert_close(momentum(found), torch.tensor([3.0, -1.0]))
+
+
+def test_a_training_that_has_not_begun_does_not_count_as_0():
+    found = branching_averages.mean_state([state(None), state([2.0, 4.0]), state([4.0, 0.0])])
+    torch.testing.assert_close(momentum(found), torch.tensor([3.0, 2.0]))
+
+
+def test_momentum_that_none_has_is_not_made_up():
+    assert (
+        branching_averages.mean_state([state(None), state(None)])["training"]["optimizer"]["state"]
+        == {}
+    )
+
+
+def test_momentum_is_summed_in_float64_and_keeps_its_type():
+    many = [state([1e8, 1.0])] + [state([1.0, 1.0])] * 3 + [state([-1e8, 1.0])]
+    found = momentum(branching_averages.mean_state(many))  # in float32 the ones would be lost
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, torch.tensor([0.6, 1.0]))
+
+
+def test_counters_rates_and_schedule_are_those_of_the_last():
+    found = branching_averages.mean_state(
+        [state([1.0], iteration=3, lr=0.5), state([3.0], iteration=8, lr=0.25)]
+    )
+    assert found["training"]["iteration"] == 8
+    assert found["training"]["optimizer"]["param_groups"] == [{"lr": 0.25, "params": [0]}]
+    assert list(found) == ["training", "averages"]
+
+
+def test_averaged_models_are_averaged_if_all_have_the_same():
+    def averages(value):
+        return {"ema_0.9": {"weight": torch.tensor([value, 1.0])}, "num": 3}
+
+    found = branching_averages.mean_state(
+        [state(averages=averages(1.0)), state(averages=averages(4.0))]
+    )
+    torch.testing.assert_close(found["averages"]["ema_0.9"]["weight"], torch.tensor([2.5, 1.0]))
+    assert found["averages"]["num"] == 3
+
+
+def test_averaged_models_that_not_all_have_are_those_of_the_last():
+    own = {"ema_0.9": {"weight": torch.tensor([4.0])}}
+    found = branching_averages.mean_state([state(averages={"ema_0.5": {}}), state(averages=own)])
+    assert found["averages"] == own
+
+
+def test_lists_are_averaged_entry_by_entry_and_those_of_unequal_length_are_the_last():
+    def averages(*values):
+        return {"latest": [torch.tensor([value]) for value in values]}
+
+    found = branching_averages.mean_state(
+        [state(averages=averages(1.0, 2.0)), state(averages=averages(3.0, 6.0))]
+    )
+    assert [tensor.item() for tensor in found["averages"]["latest"]] == [2.0, 4.0]
+    found = branching_averages.mean_state(
+        [state(averages=averages(1.0)), state(averages=averages(3.0, 6.0))]
+    )
+    assert [tensor.item() for tensor in found["averages"]["latest"]] == [3.0, 6.0]
+
+
+def test_integers_and_counters_held_in_tensors_are_those_of_the_last():
+    def averages(count):
+        return {"tracked": torch.tensor(count), "counts": torch.tensor([count])}
+
+    found = branching_averages.mean_state(
+        [state(averages=averages(1)), state(averages=averages(4))]
+    )
+    assert found["averages"]["tracked"].item() == 4
+    assert found["averages"]["counts"].tolist() == [4]
+
+
+def test_the_mean_of_a_state_with_itself_is_that_state():
+    one = state([0.1, 0.7], {"ema_0.9": {"weight": torch.tensor([0.3])}})
+    torch.testing.assert_close(branching_averages.mean_state([one, one, one]), one, rtol=0, atol=0)
+    torch.testing.assert_close(branching_averages.mean_state([one]), one, rtol=0, atol=0)
+
+
+def test_the_states_are_left_as_they_are():
+    first, second = state([1.0]), state([3.0])
+    branching_averages.mean_state([first, second])
+    torch.testing.assert_close([first, second], [state([1.0]), state([3.0])], rtol=0, atol=0)
+
+
+def stepped(make, gradient, num=2):
+    """An optimizer after some steps, and its one parameter."""
+    parameter = nn.Parameter(torch.zeros(2))
+    optimizer = make([parameter])
+    for _ in range(num):
+        parameter.grad = torch.tensor(gradient)
+        optimizer.step()
+    return optimizer
+
+
+@pytest.mark.parametrize(
+    ("make", "names"),
+    [
+        (lambda p: sgd(p, lr=0.1, momentum=0.9), ["momentum_buffer"]),
+        (lambda p: adam(p, lr=0.1), ["exp_avg", "exp_avg_sq"]),
+    ],
+    ids=["sgd", "adam"],
+)
+def test_an_optimizer_takes_the_mean_and_steps_on(make, names, tmp_path):
+    found = []
+    for position, gradient in enumerate(([1.0, -2.0], [3.0, 0.5])):
+        one = state()
+        one["training"]["optimizer"] = stepped(make, gradient).state_dict()
+        store_files.save_state(tmp_path / f"{position}.pt", one)
+        found.append(one["training"]["optimizer"]["state"][0])
+    branching_averages.save_mean_state(tmp_path / "mean.pt", [tmp_path / "0.pt", tmp_path / "1.pt"])
+    parameter = nn.Parameter(torch.zeros(2))
+    optimizer = make([parameter])
+    optimizer.load_state_dict(store_files.load_state(tmp_path / "mean.pt")["training"]["optimizer"])
+    held = optimizer.state_dict()["state"][0]
+    for name in names:
+        torch.testing.assert_close(held[name], (found[0][name] + found[1][name]) / 2)
+    parameter.grad = torch.ones(2)
+    optimizer.step()
+    assert parameter.isfinite().all()

@@ -1,13 +1,23 @@
+import dataclasses
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
+from isthmus.branching import family as branching_family
+from isthmus.branching.family import BranchFamily, FamilyConfig
+from isthmus.branching.plan import SpawnTree
+from isthmus.config import launch
+from isthmus.data.splits import Split
 from isthmus.store import files as store_files
 from isthmus.store.files import Run
+from isthmus.training import options
 from isthmus.training import recipe as training_recipe
 from isthmus.training.fit import fit
 from isthmus.training.loop import Callback, after_every_step, train
+from isthmus.training.options import Runtime
+from isthmus.training.recipe import Recipe, StreamSeeds
 from isthmus.training.schedulers import Cosine
 from isthmus.training.session import Session
 from tests import toys
@@ -83,8 +93,8 @@ def test_each_stream_makes_children_of_their_own(tmp_path, stream):
 
 def test_every_child_of_the_initialization_begins_from_that_of_the_parent(tmp_path):
     made = family(tmp_path)
-    assert made.origins.seeds_of_child(5) == training_recipe.Seeds(1, 5, 5, 5)
-    assert replace(made.origins, vary=["dropout"]).seeds_of_child(5) == training_recipe.Seeds(
+    assert made.origins.seeds_of_child(5) == training_recipe.StreamSeeds(1, 5, 5, 5)
+    assert replace(made.origins, vary=["dropout"]).seeds_of_child(5) == training_recipe.StreamSeeds(
         1, 1, 1, 5
     )
 
@@ -365,3 +375,289 @@ def test_parameters_are_those_that_are_learned(tmp_path):
     names = family(tmp_path).parameters()
     assert [name for name in names if name.startswith("bn")] == ["bn.weight", "bn.bias"]
     assert len(names) == 6
+
+
+K1K2 = [(0, 3), (0, 5), (4, 3), (4, 5)]  # of nine iterations, three an epoch
+FOLDERS = {0: "0ep", 4: "1ep1it"}
+
+
+def departed(folder, some=K1K2, seeds=(2, 3), snapshots=None, **origins):
+    """The family of branches that have been trained."""
+    made = family(folder, **origins)
+    branching_family.train_branch_pairs(made, list(some), list(seeds), snapshots)
+    return made
+
+
+def test_the_main_branch_and_each_other_keep_every_moment_of_comparison(tmp_path):
+    tree = departed(tmp_path).tree
+    assert tree.parent.read_result()["iteration"] == 9
+    for start, further in K1K2:
+        for run in (tree.parent, *(tree.child(FOLDERS[start], seed) for seed in (2, 3))):
+            assert run.weights(start + further).exists()
+    assert {folder.name for folder in (tmp_path / "children").iterdir()} == set(FOLDERS.values())
+
+
+def test_branches_are_those_that_spawn_makes_bit_for_bit(tmp_path):
+    tree = departed(tmp_path / "departures", snapshots=["3ep"]).tree
+    spawned = family(tmp_path / "spawn")
+    moments = ["3it", "5it", "7it", "9it"]
+    steps = {"spawn_steps": ["0ep", "4it"], "child_length": "5it", "child_steps": moments[:2]}
+    trained(spawned, moments, child_seeds=[2, 3], **steps)
+    for start, further in K1K2:
+        assert_same_moment(tree.parent, spawned.tree.parent, start + further)
+        for seed in (2, 3):
+            runs = (each.child(FOLDERS[start], seed) for each in (tree, spawned.tree))
+            assert_same_moment(*runs, start + further)
+
+
+def test_a_branch_is_not_the_main_one_and_no_other_branch(tmp_path):
+    tree = departed(tmp_path, [(4, 3)]).tree
+    main, one, other = (
+        weights(run, 7) for run in (tree.parent, *(tree.child("1ep1it", s) for s in (2, 3)))
+    )
+    assert not toys.equal(main, one)
+    assert not toys.equal(main, other)
+    assert not toys.equal(one, other)
+
+
+def test_nothing_is_trained_twice(tmp_path, steps_made):
+    first = departed(tmp_path)
+    assert first.num_steps == len(steps_made) == 9 + 4 * 5
+    again = departed(tmp_path)
+    assert again.num_steps == 0
+    assert len(steps_made) == first.num_steps
+
+
+def test_what_spawn_has_trained_is_used(tmp_path, steps_made):
+    moments = ["3it", "6it"]
+    steps = {"spawn_steps": ["0ep"], "child_length": "2ep", "child_steps": moments}
+    trained(family(tmp_path), moments, child_seeds=[2, 3], **steps)
+    steps_made.clear()
+    assert departed(tmp_path, [(0, 3), (0, 6)]).num_steps == 0
+    more = departed(tmp_path, [(0, 3), (0, 6)], seeds=[2, 3, 4])
+    assert more.num_steps == len(steps_made) == 6
+
+
+def test_later_comparisons_go_on_from_what_is_there(tmp_path):
+    at_once = departed(tmp_path / "once", [(3, 3), (3, 6)]).tree
+    departed(tmp_path / "later", [(3, 3)])
+    later = departed(tmp_path / "later", [(3, 6)])
+    assert later.num_steps == 2 * 3
+    assert later.tree.parent.weights(9).exists()
+    for iteration in (6, 9):
+        for seed in (2, 3):
+            assert_same_moment(at_once.child("1ep", seed), later.tree.child("1ep", seed), iteration)
+
+
+def test_a_comparison_that_was_not_kept_is_replayed(tmp_path):
+    departed(tmp_path / "later", [(0, 6)])
+    later = departed(tmp_path / "later", [(0, 4)]).tree
+    at_once = departed(tmp_path / "once", [(0, 4)]).tree
+    assert_same_moment(later.parent, at_once.parent, 4)
+    assert_same_moment(later.child("0ep", 2), at_once.child("0ep", 2), 4)
+
+
+def test_the_main_branch_keeps_the_snapshots_that_are_asked_for_besides(tmp_path):
+    tree = departed(tmp_path, [(3, 3)], snapshots=["1it", "8it"]).tree
+    assert set(tree.parent.snapshots()) >= {0, 1, 3, 6, 8}
+    assert not tree.child("1ep", 2).weights(8).exists()
+
+
+def restless():
+    return toys.recipe(**RESTLESS)
+
+
+def test_a_training_that_stopped_before_a_comparison_is_refused(tmp_path):
+    message = r"^k1=0ep k2=49ep: training stopped early, before 49ep \(hparams.patience=2\)$"
+    for _ in range(2):
+        with pytest.raises(ValueError, match=message):
+            departed(tmp_path, [(0, 3), (0, 147)], recipe=restless())
+
+
+def test_a_main_branch_that_stopped_before_a_departure_is_refused_naming_k1(tmp_path):
+    message = r"^k1: 48ep is after the early stop of the parent \(hparams.patience=2\)$"
+    with pytest.raises(ValueError, match=message):
+        departed(tmp_path, [(0, 3), (144, 3)], recipe=restless())
+
+
+def test_comparisons_before_an_early_stop_are_made(tmp_path):
+    tree = departed(tmp_path, [(0, 3)], recipe=restless()).tree
+    assert tree.parent.read_result()["stopped_early"]
+    assert tree.child("0ep", 2).weights(3).exists()
+
+
+STEPS = {"spawn_steps": ["0ep", "1it"], "child_length": "2it", "child_seeds": [2]}
+
+
+def values(**changes: Any) -> dict[str, Any]:
+    """A configuration of `Family`: one epoch of an MLP on the digits in nine steps."""
+    own = dataclasses.asdict(options.Family())
+    own |= {
+        "dataset": {
+            "_target_": "isthmus.data.digits.Digits",
+            "augment": True,
+            "subsample_fraction": 0.4,
+        },
+        "model": {"_target_": "isthmus.models.mlp.MLP", "_partial_": True, "width": 4},
+        "optimizer": {"_target_": "isthmus.training.optimizers.sgd", "_partial_": True, "lr": 0.1},
+        "scheduler": {"_target_": "isthmus.training.schedulers.Constant"},
+        "averaged": None,
+        "runtime": own["runtime"] | {"device": "cpu", "progress": False, "tensorboard": False},
+    }
+    own["model"] |= {"init": "kaiming_normal", "bn_init": "ones", "freeze": []}
+    own["hparams"] |= {"epochs": 1, "batch_size": 64}
+    for name, change in changes.items():
+        merges = isinstance(change, dict) and isinstance(own[name], dict)
+        own[name] = own[name] | change if merges else change
+    return own
+
+
+def founded(folder, **changes):
+    return branching_family.build_family(values(**changes), SpawnTree(folder))
+
+
+def test_a_family_is_what_the_parts_make_by_hand(tmp_path):
+    made = founded(tmp_path / "founded", vary=["dropout", "data_order"], global_seed=5)
+    own = values(vary=["dropout", "data_order"], global_seed=5)
+    recipe = Recipe(**launch.recipe(launch.training(own)))
+    data = launch.load_data(own["dataset"], 5)
+    origins = FamilyConfig(recipe, data, StreamSeeds(5, 5, 5, 5), ["dropout", "data_order"])
+    by_hand = BranchFamily(SpawnTree(tmp_path / "by_hand"), origins, Runtime(**launch.runtime(own)))
+    for each in (made, by_hand):
+        trained(each, ["1ep"], **STEPS)
+    assert_same_moment(made.tree.parent, by_hand.tree.parent, 9)
+    children = (each.tree.child("1it", 2) for each in (made, by_hand))
+    assert_same_moment(*children, 3)
+
+
+@pytest.mark.parametrize("stream", ["initialization", "data_order", "augmentation", "dropout"])
+def test_every_stream_of_chance_has_its_own_seed_or_the_global_one(tmp_path, stream):
+    made = founded(tmp_path, seeds={stream: 9}, global_seed=4)
+    assert made.origins.seeds == dataclasses.replace(StreamSeeds(4, 4, 4, 4), **{stream: 9})
+
+
+def test_weights_say_how_they_were_trained(tmp_path):
+    own = values()
+    made = branching_family.build_family(own, SpawnTree(tmp_path))
+    made.train_parent(made.plan(asked(child_length="1it")))
+    _, metadata = store_files.load_weights(made.tree.parent.weights(9))
+    assert set(metadata["config"]) == {
+        field.name for field in dataclasses.fields(options.Train)
+    } - {"runtime", "output_dir", "snapshots"}
+    assert metadata["config"]["model"] == own["model"] | {"_target_": "MLP"}
+
+
+def test_a_part_that_refuses_its_values_is_named_before_the_data_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(launch, "load_data", None)
+    with pytest.raises(ValueError, match="^optimizer.lr: must be "):
+        founded(tmp_path, optimizer={"lr": -1.0})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_pretraining_the_parent_begins_from_its_initialization(tmp_path):
+    assert founded(tmp_path).origins.weights is None
+
+
+@pytest.fixture
+def given_founding(tmp_path):
+    """A file of weights that fit."""
+    made = founded(tmp_path / "given", global_seed=7)
+    path = tmp_path / "given.safetensors"
+    store_files.save_weights(path, made.session.model.state_dict(), {})
+    return path
+
+
+def test_given_weights_are_what_the_parent_begins_from(tmp_path, given_founding):
+    made = founded(tmp_path / "tree", pretrain={"weights": str(given_founding)})
+    made.train_parent(made.plan(asked(child_length="1it")))
+    assert toys.equal(weights(made.tree.parent, 0), store_files.load_weights(given_founding)[0])
+    assert not made.tree.pretrain.folder.exists()
+
+
+def test_given_weights_that_are_not_there_are_named(tmp_path, given_founding):
+    with pytest.raises(FileNotFoundError, match="no checkpoint .*x.safetensors; that folder has"):
+        founded(
+            tmp_path / "tree", pretrain={"weights": str(given_founding.with_name("x.safetensors"))}
+        )
+
+
+def test_given_weights_of_another_architecture_are_refused(tmp_path, given_founding):
+    made = founded(tmp_path / "tree", pretrain={"weights": str(given_founding)}, model={"width": 5})
+    with pytest.raises(ValueError, match="^pretrain.weights=.* of another shape: hidden.0.weight"):
+        made.train_parent(made.plan(asked(child_length="1it")))
+
+
+def test_a_pretraining_is_a_training_of_its_own_and_what_the_parent_begins_from(tmp_path):
+    own = {"optimizer": {"lr": 0.5}, "hparams": {"steps": "3it"}}
+    made = founded(tmp_path / "tree", pretrain=own)
+    made.train_parent(made.plan(asked(child_length="1it")))
+    before = made.tree.pretrain
+    assert before.read_result()["iteration"] == 3
+    assert toys.equal(weights(made.tree.parent, 0), weights(before, 3))
+
+    alone = founded(tmp_path / "alone", optimizer={"lr": 0.5}, hparams={"steps": "3it"})
+    alone.train_parent(alone.plan(asked(child_length="1it")))
+    assert toys.equal(weights(before, 3), weights(alone.tree.parent, 3))
+
+
+def test_a_pretraining_on_other_data_is_on_that(tmp_path):
+    own = {"dataset": {"subsample_fraction": 0.1}}
+    made = founded(tmp_path, pretrain=own)
+    made.train_parent(made.plan(asked(child_length="1it")))
+    assert made.tree.pretrain.read_result()["iteration"] == 3
+
+
+def test_the_data_of_a_pretraining_is_not_read_for_a_parent_that_is_there(tmp_path, monkeypatch):
+    own = {"dataset": {"subsample_fraction": 0.1}}
+    trained(founded(tmp_path, pretrain=own), **STEPS)
+    read, load = [], launch.load_data
+    monkeypatch.setattr(launch, "load_data", lambda *a: read.append(a) or load(*a))
+    again = founded(tmp_path, pretrain=own)
+    trained(again, **STEPS)
+    assert again.num_steps == 0
+    assert len(read) == 1
+
+
+def test_a_pretraining_with_inputs_of_another_shape_is_refused(tmp_path, monkeypatch):
+    load = launch.load_data
+
+    def larger(node, seed):
+        data = load(node, seed)
+        if node["subsample_fraction"] == 0.4:
+            return data
+        train = Split(
+            torch.zeros(8, 1, 9, 9, dtype=torch.uint8), data.train.labels[:8], torch.arange(8)
+        )
+        return dataclasses.replace(data, train=train)
+
+    monkeypatch.setattr(launch, "load_data", larger)
+    message = (
+        r"^pretrain.dataset: has inputs of shape \[1, 9, 9\], and dataset of shape \[1, 8, 8\]$"
+    )
+    with pytest.raises(ValueError, match=message):
+        founded(tmp_path, pretrain={"dataset": {"subsample_fraction": 0.1}})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_labels_that_are_numbers_are_refused(tmp_path):
+    numbers = {"_target_": "isthmus.data.function_1d.Function1D"}
+    with pytest.raises(ValueError, match="^dataset: compares accuracies"):
+        branching_family.build_family(values() | {"dataset": numbers}, SpawnTree(tmp_path))
+
+
+def test_the_parametrization_reaches_parent_and_children(tmp_path):
+    part = {
+        "_target_": "isthmus.widths.ipllr.IPLLR",
+        "warmup_steps": 2,
+        "cap": 0.1,
+    }
+    made = branching_family.build_family(values(parametrization=part), SpawnTree(tmp_path))
+    plan = trained(made, **STEPS | {"child_seeds": [1, 2, 3]})
+    assert plan.spawn_steps == [0, 1]
+    for step in ("0ep", "1it"):
+        for seed in (1, 2, 3):  # 1 is the parent's
+            run = made.tree.child(step, seed)
+            _, metadata = store_files.load_weights(run.weights(run.read_result()["iteration"]))
+            assert metadata["config"]["parametrization"] == part | {"_target_": "IPLLR"}
+            _, of_parent = store_files.load_weights(made.tree.parent.weights(0))
+            assert metadata["first_lrs"] == of_parent["first_lrs"]

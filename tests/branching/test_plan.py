@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import pytest
 
 from isthmus import steps
-from isthmus.branching.plan import PlannedAverage, SpawnPlan, SpawnRequest, back_steps
+from isthmus.branching import plan as branching_plan
+from isthmus.branching.plan import PlannedAverage, SpawnPlan, SpawnRequest, SpawnTree, back_steps
 
 # round(2**(i/2)), each once, with 0 before it.
 GRID = [0, 1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512]
@@ -134,9 +137,9 @@ def test_an_only_child_has_no_average_across():
 @pytest.mark.parametrize(
     ("asked", "message"),
     [
-        ({"spawn_steps": ["4ep"]}, r"^spawn_steps: 4ep lies after the end .* 3ep \(9 iterations\)"),
-        ({"spawn_step": "10it"}, r"^spawn_step: 10it lies after the end of training, 3ep"),
-        ({"child_length": "1ep", "child_steps": ["4it"]}, r"^child_steps: 4it lies after .* 1ep"),
+        ({"spawn_steps": ["4ep"]}, r"^spawn_steps: 4ep is after the end .* 3ep \(9 iterations\)"),
+        ({"spawn_step": "10it"}, r"^spawn_step: 10it is after the end of training, 3ep"),
+        ({"child_length": "1ep", "child_steps": ["4it"]}, r"^child_steps: 4it is after .* 1ep"),
         ({"only": 1}, r"^only=1: must be from 0 to 0$"),
         ({"only": -1}, r"^only=-1: must be from 0 to 0$"),
         ({"spawn_steps": "log", "only": 8}, r"^only=8: must be from 0 to 7$"),
@@ -149,3 +152,48 @@ def test_a_request_that_the_trainings_are_too_short_for_is_refused(asked, messag
 
 def test_children_may_be_longer_than_their_parent():
     assert plan(child_length="5ep", child_steps=["5ep"]).child_steps == [15]
+
+
+def test_a_tree_has_one_folder_a_training_and_one_a_set_of_averages():
+    made = SpawnTree(Path("t"))
+    folders = {
+        "parent": made.parent,
+        "pretrain": made.pretrain,
+        "children/1ep/seed_2": made.child("1ep", 2),
+        "avg_back/1ep/seed_2": made.average_back("1ep", 2),
+        "avg_across/1ep2it/seeds_3-1-2": made.average_across("1ep2it", [3, 1, 2]),
+    }
+    assert {run.folder.relative_to("t").as_posix() for run in folders.values()} == set(folders)
+    assert made.averages == Path("t/averages.csv")
+    assert made.distances == Path("t/distance/distance.csv")
+    assert made.distance("1ep") == Path("t/distance/1ep/pairs.csv")
+    assert made.legs("plain") == Path("t/legs/plain")
+
+
+def test_the_lock_of_the_tables_is_not_that_of_any_training(tmp_path):
+    made = SpawnTree(tmp_path)
+    with made.lock_tables():
+        for run in (
+            made.parent,
+            made.pretrain,
+            made.child("0ep", 1),
+            made.average_across("0ep", [1, 2]),
+        ):
+            with run.lock():
+                pass
+        assert Path(tmp_path / "distance" / "run.lock").exists()
+
+
+def test_whoever_holds_the_tables_removes_what_a_killed_job_left(tmp_path):
+    made = SpawnTree(tmp_path)
+    made.figures.mkdir()
+    left = [tmp_path / ".averages.csv.a_1.tmp", made.figures / ".x.png.a_1.tmp"]
+    for path in left:
+        path.write_text("half")
+    with made.lock_tables():
+        assert not any(path.exists() for path in left)
+
+
+def test_seeds_are_written_in_the_order_given():
+    assert branching_plan.seeds_text([10, 2, 33]) == "10-2-33"
+    assert branching_plan.seeds_text((7,)) == "7"

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from isthmus.training.evaluator import Evaluator
-from isthmus.training.recipe import Runtime
+from isthmus.training.options import Runtime
 from tests import toys
 
 

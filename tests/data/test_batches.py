@@ -146,7 +146,7 @@ def test_each_seed_and_the_epoch_change_their_own_part():
 def test_other_seeds_need_no_other_memory():
     data = made.data_set(made.split(13), EVERYTHING)
     first = batches_of(data)
-    other = first.seeded(order_seed=7, augmentation_seed=8)
+    other = first.with_seeds(order_seed=7, augmentation_seed=8)
     expected = joined(batches_of(data, order_seed=7, augmentation_seed=8).epoch(2))
     assert all(map(torch.equal, joined(other.epoch(2)), expected))
     assert other.labels is first.labels and other.crops is first.crops

@@ -125,9 +125,7 @@ def test_missing_files_are_downloaded_to_the_root(tmp_path, monkeypatch):
 
 
 def test_no_root_is_refused():
-    with pytest.raises(
-        ValueError, match="^root: must be the folder that CIFAR10 lies in, got null"
-    ):
+    with pytest.raises(ValueError, match="^root: must be the folder that has CIFAR10, got null"):
         CIFAR10(root=None).load(0)
 
 

@@ -1,7 +1,12 @@
+from typing import get_args
+
 import pytest
 import torch
 
+from isthmus.config import rebuild
+from isthmus.extraction import stacks
 from isthmus.extraction.stacks import SYMMETRIES, Stack, StackLayer, rewrite_units
+from isthmus.models import layers
 from isthmus.models.mlp import MLP
 from tests.extraction.made import INPUTS, random_stack
 
@@ -61,3 +66,41 @@ def test_some_of_the_networks_are_taken_in_order_and_moved():
     assert (stack.num_students, stack.widths, stack.take([1]).num_students) == (3, [4, 2], 1)
     assert {tensor.dtype for tensor in stack.to(torch.float32).tensors()} == {torch.float32}
     assert isinstance(stack, Stack)
+
+
+@pytest.mark.parametrize("turn", [False, True])
+def test_the_saved_model_computes_what_the_network_does(turn):
+    network = random_stack("silu", [3, 4, 5, 2], 1)
+    if turn:
+        for number in (0, 1):
+            signs = -torch.ones(1, network.widths[number]).double()
+            network = rewrite_units(network, number, signs, torch.ones_like(signs))
+    node = stacks.model_node(network)
+    assert node["_target_"].endswith("SkipMLP" if turn else "MLP")
+    model = rebuild.build_model(
+        {"config": {"model": node}, "input_shape": [3], "num_classes": 2}
+    ).double()
+    model.load_state_dict(stacks.stack_state_dict(network))
+    torch.testing.assert_close(model(INPUTS), network.outputs([INPUTS])[0])
+
+
+POINTS = torch.linspace(-4, 4, 81, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("name", get_args(layers.Activation))
+def test_each_activation_has_the_symmetry_that_it_is_said_to_have(name):
+    symmetry, s = SYMMETRIES[name], layers.build_activation(name)
+    if symmetry.sign == "odd":
+        torch.testing.assert_close(s(POINTS), symmetry.constant - s(-POINTS))
+    elif symmetry.sign == "even_linear":
+        torch.testing.assert_close(s(POINTS) - s(-POINTS), symmetry.slope * POINTS)
+    if symmetry.scales:
+        torch.testing.assert_close(s(3 * POINTS), 3 * s(POINTS))
+
+
+@pytest.mark.parametrize("name", [name for name, each in SYMMETRIES.items() if each.sign is None])
+def test_an_activation_without_symmetry_has_none_of_them(name):
+    s = layers.build_activation(name)
+    even, odd = s(POINTS) + s(-POINTS), s(POINTS) - s(-POINTS)
+    assert even.std() > 0.1  # not odd around a constant
+    assert (odd / POINTS)[POINTS != 0].std() > 0.1  # not a line

@@ -5,34 +5,38 @@ from isthmus.plots import extraction, style
 from tests.plots import extractions
 
 SINGLE = [
-    (extraction, extractions.merges),
-    (extraction, extractions.counts),
-    (extraction, extractions.matrix),
-    (extraction, extractions.clusters),
-    (extraction, extractions.losses),
+    ("cluster_tree", extractions.merges),
+    ("cluster_counts", extractions.counts),
+    ("unit_distances", extractions.matrix),
+    ("cluster_angles", extractions.clusters),
+    ("student_losses", extractions.losses),
 ]
+
+
+def table_of(name, table):
+    return getattr(extraction, f"{name}_table")(table)
 
 
 def titles(figure):
     return [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
 
 
-@pytest.mark.parametrize(("module", "make"), SINGLE[:4])
-def test_each_layer_has_a_panel(module, make):
-    figure = module.draw(module.table(make(layers=(1, 2, 3))))
+@pytest.mark.parametrize(("name", "make"), SINGLE[:4])
+def test_each_layer_has_a_panel(name, make):
+    figure = getattr(extraction, f"draw_{name}")(table_of(name, make(layers=(1, 2, 3))))
     assert titles(figure) == ["hidden layer 1", "hidden layer 2", "hidden layer 3"]
     with style.look():
         figure.canvas.draw()
 
 
-@pytest.mark.parametrize(("module", "make"), SINGLE)
-def test_a_table_of_no_rows_or_other_columns_is_refused(module, make):
+@pytest.mark.parametrize(("name", "make"), SINGLE)
+def test_a_table_of_no_rows_or_other_columns_is_refused(name, make):
     table = make()
     with pytest.raises(ValueError, match="^nothing to draw: the table of .* has no rows$"):
-        module.table(table[:0])
-    column = module.COLUMNS[0]
+        table_of(name, table[:0])
+    column = getattr(extraction, f"{name.upper()}_COLUMNS")[0]
     with pytest.raises(ValueError, match=f"^the table has no column {column}; it has "):
-        module.table(table.drop(columns=column))
+        table_of(name, table.drop(columns=column))
 
 
 def test_the_tree_is_drawn_merge_by_merge_with_a_colour_a_cluster():

@@ -15,21 +15,21 @@ from tests.plots import connected, tables
 
 LINES, PER_CHILD, INTERVALS = connected.tables(connected.study((0.0, 1.0), splits=("test",)))
 FIGURES = {
-    "child_steps": (branching, tables.study()),
-    "gain": (branching, tables.study()),
-    "distances": (branching, tables.distances()),
-    "line": (lines, LINES, (0, 5)),
-    "barriers": (barriers, INTERVALS, PER_CHILD),
-    "barrier_map": (barriers, INTERVALS),
-    "plane": (plane, connected.plane(), connected.networks()),
+    "child_steps": (branching.child_steps_table, branching.draw_child_steps, tables.study()),
+    "gain": (branching.gain_table, branching.draw_gain, tables.study()),
+    "distances": (branching.distances_table, branching.draw_distances, tables.distances()),
+    "line": (lines.line_table, lines.draw_line, LINES, (0, 5)),
+    "barriers": (barriers.barriers_table, barriers.draw_barriers, INTERVALS, PER_CHILD),
+    "barrier_map": (barriers.barrier_map_table, barriers.draw_barrier_map, INTERVALS),
+    "plane": (plane.table, plane.draw, connected.plane(), connected.networks()),
 }
 
 
 def made(name: str) -> tuple[pd.DataFrame, Figure]:
-    """A figure with its table, made anew."""
-    module, *arguments = FIGURES[name]
-    drawn = module.table(*arguments)
-    return drawn, module.draw(drawn)
+    """A figure with its table, made again."""
+    make_table, draw, *arguments = FIGURES[name]
+    drawn = make_table(*arguments)
+    return drawn, draw(drawn)
 
 
 @pytest.mark.parametrize("name", FIGURES)

@@ -42,7 +42,7 @@ def test_the_table_for_a_text_has_the_cells_of_the_figure(tmp_path):
         "| --- | --- | --- | --- |\n"
         "| constant | 0.5050 ± 0.0071 | 0.5250 ± 0.0071 | 0.5450 ± 0.0071 |\n"
     )
-    (axes, _) = comparison.draw(drawn).axes
+    (axes, _) = comparison.draw_final_table(drawn).axes
     assert [text.get_text() for text in axes.texts] == [f"0.{n}50 ± 0.0071" for n in (50, 52, 54)]
 
 

@@ -1,6 +1,7 @@
 """Of `measures`, and of the two figures whose panels it draws."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,10 @@ LINES, PER_CHILD, INTERVALS = connected.tables(connected.study())
 COARSE = connected.tables(connected.study(seeds=(1, 2)))
 POOLED = connected.tables(
     pd.concat(connected.study(seeds=(1, main)).assign(global_seed=main) for main in (4, 16, 5))
+)
+BARRIERS = SimpleNamespace(table=barriers.barriers_table, draw=barriers.draw_barriers)
+FURTHER_STEPS = SimpleNamespace(
+    table=barriers.further_steps_table, draw=barriers.draw_further_steps
 )
 ALONE = connected.tables(connected.study(seeds=(4,)))
 
@@ -94,10 +99,10 @@ def test_distances_are_drawn_once_and_not_for_each_metric():
 
 
 @pytest.mark.parametrize("several", [False, True])
-@pytest.mark.parametrize("module", [barriers, barriers])
-def test_the_figure_shows_exactly_what_was_tabled(module, several):
-    drawn = module.table(*((POOLED[2], POOLED[1]) if several else (INTERVALS, PER_CHILD)))
-    figure = module.draw(drawn)
+@pytest.mark.parametrize("figure_of", [BARRIERS, FURTHER_STEPS])
+def test_the_figure_shows_exactly_what_was_tabled(figure_of, several):
+    drawn = figure_of.table(*((POOLED[2], POOLED[1]) if several else (INTERVALS, PER_CHILD)))
+    figure = figure_of.draw(drawn)
     shown = [curve.get_ydata() for axes in figure.axes for curve in axes.get_lines()]
     in_lines = sorted(np.concatenate(shown).tolist())
     bars = drawn[["low", "high"]].dropna().to_numpy().ravel().tolist()  # their caps are lines too
@@ -155,24 +160,24 @@ def test_single_children_are_points_without_intervals():
     assert [text.get_text() for text in legend.get_texts()] == ["k2 = 1ep", "k2 = 3ep", "k2 = 5ep"]
 
 
-@pytest.mark.parametrize("module", [barriers, barriers])
-def test_the_table_that_was_saved_draws_the_same_figure(tmp_path, module):
-    drawn = module.table(INTERVALS, PER_CHILD)
+@pytest.mark.parametrize("figure_of", [BARRIERS, FURTHER_STEPS])
+def test_the_table_that_was_saved_draws_the_same_figure(tmp_path, figure_of):
+    drawn = figure_of.table(INTERVALS, PER_CHILD)
     drawn.to_csv(tmp_path / "drawn.csv", index=False)
     read = pd.read_csv(tmp_path / "drawn.csv")
-    for before, after in zip(module.draw(drawn).axes, module.draw(read).axes, strict=True):
+    for before, after in zip(figure_of.draw(drawn).axes, figure_of.draw(read).axes, strict=True):
         for one, other in zip(before.get_lines(), after.get_lines(), strict=True):
             np.testing.assert_allclose(other.get_xydata(), one.get_xydata(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("module", [barriers, barriers])
+@pytest.mark.parametrize("figure_of", [BARRIERS, FURTHER_STEPS])
 @pytest.mark.parametrize("seeds", [(1,), (1, 2)])
 @pytest.mark.parametrize("k1", [(0.0,), (0.0, 0.125, 1.0, 50.0), tuple(range(20))])
 @pytest.mark.parametrize("k2", [(1.0,), (1.0, 30.0)])
-def test_figures_of_all_sizes_are_drawn(module, seeds, k1, k2):
+def test_figures_of_all_sizes_are_drawn(figure_of, seeds, k1, k2):
     lines = connected.study(k1, k2, seeds, ("test",), alphas=[0, 0.5, 1])
     _, per_child, intervals = connected.tables(lines)
-    figure = module.draw(module.table(intervals, per_child))
+    figure = figure_of.draw(figure_of.table(intervals, per_child))
     with style.look():
         figure.canvas.draw()
 

@@ -121,19 +121,26 @@ def test_any_number_of_options_is_drawn(count):
     table = searched.trials()[["number", "state", "value"]]
     for i in range(count):
         table[f"option_{i}"] = range(len(table))
-    for module in (trials, trials):
-        figure = module.draw(module.table(table))
+    for draw, make_table in (
+        (trials.draw_trial_slices, trials.trial_slices_table),
+        (trials.draw_trial_parallel, trials.trial_parallel_table),
+    ):
+        figure = draw(make_table(table))
         with style.look():
             figure.savefig(io.BytesIO(), format="png")
 
 
 def test_tables_of_nothing_are_refused():
     failed = searched.trials().assign(state="failed")
-    for module in (trials, trials, trials):
+    for make_table in (
+        trials.trial_history_table,
+        trials.trial_slices_table,
+        trials.trial_parallel_table,
+    ):
         with pytest.raises(ValueError, match="with state complete; the table has failed"):
-            module.table(failed)
+            make_table(failed)
         with pytest.raises(ValueError, match="no column state"):
-            module.table(failed.drop(columns="state"))
+            make_table(failed.drop(columns="state"))
     with pytest.raises(ValueError, match="the table of importance has no options"):
         trials.trial_importance_table(searched.importance()[:0])
     with pytest.raises(ValueError, match="no column option"):

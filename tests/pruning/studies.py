@@ -7,12 +7,11 @@ from isthmus.pruning.rewinding import StartingPoints
 from isthmus.pruning.strategies import SparseGlobal
 from isthmus.pruning.study import PruningRules, PruningStudy
 from isthmus.store import files
-from isthmus.training import masks
-from isthmus.training import recipe as training_recipe
+from isthmus.training import masks, options
 from isthmus.training.session import Session
 from tests import toys
 
-OFTEN = training_recipe.Runtime(device="cpu", progress=False, tensorboard=False, save_every=0.0)
+OFTEN = options.Runtime(device="cpu", progress=False, tensorboard=False, save_every=0.0)
 
 
 def study(

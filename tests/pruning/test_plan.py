@@ -56,7 +56,7 @@ def test_branches_are_of_all_sparse_levels_or_of_those_asked_for():
             {"start": "4ep"},
             "^pretrain: takes 4ep, which is taken off the training, and that has 4ep: nothing wou",
         ),
-        ({"snapshots": ["9ep"]}, "^9ep lies after the end of training"),
+        ({"snapshots": ["9ep"]}, "^9ep is after the end of training"),
     ],
 )
 def test_steps_that_lie_outside_are_named(asked, message):

@@ -93,7 +93,7 @@ def test_a_sweep_over_processes_gives_the_same_files(tmp_path):
         ),
         (["dataset=cifar10", "dataset.root=/nowhere", "optimizer.lr=-1"], "optimizer.lr: must"),
         (["model.freeze=[batch_norm]"], "freeze"),
-        (["snapshots=[9ep]"], "9ep lies after the end of training"),
+        (["snapshots=[9ep]"], "9ep is after the end of training"),
         (["scheduler=linear", "scheduler.warmup=9ep"], "scheduler.warmup"),
         (["runtime.device=toaster"], "runtime.device=toaster"),
         (["optimizer.lr=1e30"], "the loss is"),
@@ -147,7 +147,7 @@ def test_a_run_killed_in_the_middle_of_an_epoch_goes_on_bit_for_bit(parts, tmp_p
         process.kill()
     assert not list(tmp_path.glob("parts/*/*/result.json")), "killed too late to prove anything"
     done = run("train.py", *arguments, "output_dir=parts", cwd=tmp_path)
-    assert "going on from" in done.stdout
+    assert "resuming from" in done.stdout
 
     whole, parted = only(tmp_path, "whole/*/*"), only(tmp_path, "parts/*/*")
     files = sorted(file.name for file in whole.glob("weights/*"))

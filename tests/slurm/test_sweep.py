@@ -103,14 +103,14 @@ def test_cancelled_and_requeued_jobs_go_on_and_the_sweep_equals_one_without_slur
     requeued, cancelled = (Path(row["folder"]) for row in rows)
     assert [row["status"] for row in rows] == ["done", "killed"], said
     assert rows[1]["error"].startswith("began and did not end")
-    assert "going on from" in (requeued / "train.log").read_text()
+    assert "resuming from" in (requeued / "train.log").read_text()
     assert not (cancelled / "result.json").exists()
 
     with multirun(there, *SLURM, env=slurm) as again, multirun(here) as local:
         said, _ = again.communicate(timeout=LIMIT)
         local.communicate(timeout=LIMIT)
     assert (again.returncode, local.returncode) == (0, 0), said
-    assert "going on from" in (cancelled / "train.log").read_text()
+    assert "resuming from" in (cancelled / "train.log").read_text()
     assert "results are complete" in (requeued / "train.log").read_text()
     assert results(there) == results(here)
     compared = [

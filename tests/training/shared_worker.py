@@ -81,7 +81,7 @@ def together(processes):
         loss = F.cross_entropy(logits, labels[sharing.part])
         hits = (logits.argmax(dim=1) == labels[sharing.part]).sum()
         mean, correct = sharing.mean(loss, hits)
-        sharing.scaled(loss).backward()
+        sharing.scale_loss(loss).backward()
         found.append((mean, correct, gradients(own)))
     return found, own.state_dict()
 
@@ -95,7 +95,7 @@ def evaluated(processes):
     own = processes.share(11)
     part = measure_network(lambda inputs: logits[:, inputs], [(torch.arange(11)[own], labels[own])])
     whole = measure_network(lambda inputs: logits[:, inputs], [(torch.arange(11), labels)])
-    return processes.whole(part, 11), whole
+    return processes.gather_evaluation(part, 11), whole
 
 
 def main(folder):

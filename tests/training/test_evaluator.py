@@ -3,7 +3,7 @@ import torch
 import torch.nn.functional as F
 
 from isthmus import state_dicts
-from isthmus.training.evaluator import Evaluator
+from isthmus.training.evaluator import Evaluator, saved_evaluator
 from tests import toys
 
 CPU = torch.device("cpu")
@@ -80,7 +80,7 @@ def changed(model):
 
 def test_combined_weights_keep_the_statistics_of_the_last_network(model):
     weights, last = changed(model)
-    found = evaluator(model).combined(weights, last, "keep")
+    found = evaluator(model).with_bn_statistics(weights, last, "keep")
     for name, tensor in found.items():
         statistic = name in ("bn.running_mean", "bn.running_var", "bn.num_batches_tracked")
         assert torch.equal(tensor, last[name] if statistic else weights[name])
@@ -89,8 +89,8 @@ def test_combined_weights_keep_the_statistics_of_the_last_network(model):
 def test_combined_weights_are_as_they_are_or_have_statistics_reset(model):
     weights, last = changed(model)
     holder = evaluator(model)
-    assert toys.equal(dict(holder.combined(weights, last, "average")), weights)
-    reset = holder.combined(weights, last, "reset")
+    assert toys.equal(dict(holder.with_bn_statistics(weights, last, "average")), weights)
+    reset = holder.with_bn_statistics(weights, last, "reset")
     assert toys.equal(dict(reset), dict(holder.reset_batch_norm(weights)))
     assert not torch.equal(reset["bn.running_mean"], weights["bn.running_mean"])
 
@@ -98,7 +98,7 @@ def test_combined_weights_are_as_they_are_or_have_statistics_reset(model):
 @pytest.mark.parametrize("bn", ["reset", "average", "keep"])
 def test_combining_leaves_the_networks_as_they_are(model, bn):
     weights, last = changed(model)
-    evaluator(model).combined(weights, last, bn)
+    evaluator(model).with_bn_statistics(weights, last, bn)
     again, last_again = changed(model)
     assert toys.equal(weights, again) and toys.equal(last, last_again)
 
@@ -107,7 +107,7 @@ def test_combining_leaves_the_networks_as_they_are(model, bn):
 def test_without_batch_norm_combined_weights_are_as_they_are(bn):
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(32, 3))
     weights = state_dicts.copy(model.state_dict())
-    assert toys.equal(dict(evaluator(model).combined(weights, weights, bn)), weights)
+    assert toys.equal(dict(evaluator(model).with_bn_statistics(weights, weights, bn)), weights)
 
 
 def test_batches_of_a_split_are_its_normalized_images_again_and_again(model):
@@ -118,3 +118,37 @@ def test_batches_of_a_split_are_its_normalized_images_again_and_again(model):
         torch.testing.assert_close(torch.cat(inputs), normalized(split))
         assert torch.cat(labels).equal(split.labels)
         assert len(inputs[0]) == min(holder.batch_size, len(split))
+
+
+METADATA = {
+    "config": {
+        "model": {"_target_": "isthmus.models.mlp.MLP", "_partial_": True, "width": [3]},
+        "dataset": {"_target_": "isthmus.data.digits.Digits", "val_fraction": 0.3},
+        "seeds": {"label_noise": None},
+        "global_seed": 1,
+        "precision": "bf16",
+    },
+    "input_shape": [1, 8, 8],
+    "num_classes": 10,
+}
+
+
+def test_saved_weights_are_evaluated_on_the_data_of_their_training():
+    made = saved_evaluator(METADATA, {"root": None}, [], "cache", toys.RUNTIME, None)
+    assert [len(split) for split in made.data.splits.values()] == [1005, 432, 360]
+    table = made.table({"plain": made.model.state_dict()}, ["val"])
+    assert 0 <= table["plain"]["val"]["accuracy"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("precision", "autocast"), [(None, torch.bfloat16), ("bf16", torch.bfloat16), ("fp32", None)]
+)
+def test_the_precision_is_that_of_the_training_unless_given(precision, autocast):
+    made = saved_evaluator(METADATA, {"root": None}, [], "cache", toys.RUNTIME, precision)
+    assert made.autocast == autocast
+
+
+def test_data_that_does_not_fit_the_model_is_refused():
+    rotated = {"root": None, "unsupervised_labels": "rotation"}
+    with pytest.raises(ValueError, match=r"\[1, 8, 8\] in 4 classes do not fit this model.*10"):
+        saved_evaluator(METADATA, rotated, [], "cache", toys.RUNTIME, None)

@@ -14,9 +14,11 @@ from isthmus.averaging.ema import EMA
 from isthmus.averaging.swa import SWA
 from isthmus.store import files
 from isthmus.store.files import Run
+from isthmus.training import loop
+from isthmus.training import options as training_options
 from isthmus.training import recipe as training_recipe
 from isthmus.training import session as training_session
-from isthmus.training.fit import TrainHooks, fit
+from isthmus.training.fit import TrainHooks, TrainingRun, fit, update_averages
 from isthmus.training.loop import Training
 from isthmus.training.optimizers import adam, sgd
 from isthmus.training.schedulers import Cosine
@@ -58,7 +60,7 @@ def killed(monkeypatch):
     yield arm, lambda: monkeypatch.setattr(Training, "step", original)
 
 
-OFTEN = training_recipe.Runtime(device="cpu", progress=False, tensorboard=False, save_every=0.0)
+OFTEN = training_options.Runtime(device="cpu", progress=False, tensorboard=False, save_every=0.0)
 
 
 def test_the_same_seeds_give_the_same_files(tmp_path):
@@ -69,14 +71,14 @@ def test_the_same_seeds_give_the_same_files(tmp_path):
 
 @pytest.mark.parametrize("stream", ["initialization", "data_order", "augmentation", "dropout"])
 def test_each_stream_of_chance_changes_the_result(tmp_path, stream):
-    other = training_recipe.Seeds(**(vars(toys.SEEDS) | {stream: 2}))
+    other = training_recipe.StreamSeeds(**(vars(toys.SEEDS) | {stream: 2}))
     first, second = trained(tmp_path / "a"), trained(tmp_path / "b", seeds=other)
     assert not toys.equal(weights(first), weights(second))
 
 
 def test_a_stream_changes_only_its_own_part(tmp_path):
     plain = toys.data(augment=False)
-    other = training_recipe.Seeds(**(vars(toys.SEEDS) | {"augmentation": 2}))
+    other = training_recipe.StreamSeeds(**(vars(toys.SEEDS) | {"augmentation": 2}))
     first = trained(tmp_path / "a", data=plain)
     second = trained(tmp_path / "b", data=plain, seeds=other)
     assert toys.equal(weights(first), weights(second))
@@ -244,7 +246,7 @@ def test_patience_needs_a_validation_split(tmp_path):
 
 
 def test_a_snapshot_after_the_end_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"4ep lies after the end of training, 3ep"):
+    with pytest.raises(ValueError, match=r"4ep is after the end of training, 3ep"):
         trained(tmp_path / "a", snapshots=["4ep"])
 
 
@@ -299,7 +301,7 @@ def test_a_snapshot_after_an_early_stop_is_none_but_no_error(tmp_path):
     trained(tmp_path / "a", recipe, snapshots=["1ep", "49ep"])
     assert run.is_complete(["1ep", "49ep"])
     assert run.snapshots() == [3]
-    with pytest.raises(ValueError, match="51ep lies after the end of training, 50ep"):
+    with pytest.raises(ValueError, match="51ep is after the end of training, 50ep"):
         run.is_complete(["51ep"])
 
 
@@ -421,7 +423,7 @@ def test_a_run_that_has_reached_the_end_is_not_trained_again(tmp_path):
 def test_an_error_of_one_of_several_trainings_says_of_which(tmp_path):
     recipe = toys.recipe(optimizer=lambda parameters: sgd(parameters, lr=1e30))
     with pytest.raises(FloatingPointError, match=r"^child 2 of 1ep: the .*loss is .* at step"):
-        trained(tmp_path / "a", recipe, words="child 2 of 1ep")
+        trained(tmp_path / "a", recipe, label="child 2 of 1ep")
 
 
 @pytest.mark.parametrize("has_state", [True, False])
@@ -535,3 +537,72 @@ def test_a_resumed_run_keeps_its_threads_unless_others_are_typed(tmp_path, kille
 def untimed(run):
     """The table of a run, without what clocks said."""
     return [row for row in table(run) if row["metric"] not in ("seconds", "images_per_second")]
+
+
+def session(**changes):
+    return Session(toys.recipe(**changes), toys.data(), toys.SEEDS, toys.RUNTIME)
+
+
+def trained_leg(leg):
+    """Train a leg to its end, without what makes it survive a kill."""
+    made = leg.session
+    callbacks = [*update_averages(made), *leg.callbacks()]
+    loop.train(made.training, made.batches, made.end, callbacks)
+    return leg
+
+
+def epochs(run, split="val"):
+    with run.metrics.open() as file:
+        rows = [
+            row for row in csv.DictReader(file) if (row["split"], row["metric"]) == (split, "loss")
+        ]
+    return [int(row["step"]) for row in rows if row["model"] == "plain"]
+
+
+def test_an_end_within_an_epoch_is_reported_once_the_last_state_is_known(tmp_path):
+    leg = trained_leg(TrainingRun(Run(tmp_path), session(steps="1ep2it")))
+    state = leg.state()
+    assert epochs(leg.run) == [0, 3]
+    leg.finish()
+    assert epochs(leg.run) == [0, 3, 5]
+    assert leg.run.read_result()["iteration"] == 5
+
+    again = TrainingRun(Run(tmp_path), session(steps="3ep"))  # as if it had never been looked at
+    again.begin(state)
+    assert again.session.training.iteration == 5
+    trained_leg(again).finish()
+    assert epochs(again.run) == [0, 3, 6, 9]
+
+
+def test_what_a_job_left_that_was_killed_before_its_first_state_is_removed(tmp_path):
+    run = Run(tmp_path)
+    run.weights(3).parent.mkdir()
+    run.weights(3).write_bytes(b"of another trajectory")
+    run.tensorboard.mkdir()
+    TrainingRun(run, session()).begin(None)
+    assert not run.weights(3).exists() and not run.tensorboard.exists()
+
+
+def test_weights_of_a_run_that_was_done_are_kept_even_without_its_state(tmp_path):
+    run = Run(tmp_path)
+    trained_leg(TrainingRun(run, session())).finish()
+    assert run.weights(9).exists()
+    TrainingRun(run, session()).begin(None)
+    assert run.weights(9).exists()
+
+
+def test_a_leg_that_goes_on_says_which_one_it_is(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    first = TrainingRun(Run(tmp_path / "a"), session(epochs=1))
+    (tmp_path / "a").mkdir()
+    state = trained_leg(first).state()
+    (tmp_path / "a").rename(tmp_path / "b")
+    TrainingRun(Run(tmp_path / "b"), session(), label="child 2 of 1ep").begin(state)
+    assert caplog.messages == ["child 2 of 1ep: resuming from 1ep"]
+
+
+def test_the_summary_has_what_a_member_of_a_study_is(tmp_path):
+    made = session()
+    made.restart(toys.SEEDS, made.model.state_dict(), origin={"child_seed": 7})
+    trained_leg(TrainingRun(Run(tmp_path), made)).finish()
+    assert Run(tmp_path).read_result()["child_seed"] == 7

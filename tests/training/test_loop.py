@@ -1,10 +1,12 @@
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from isthmus.training import loop
-from isthmus.training.loop import CHECK_EVERY, Callback, Training, train
+from isthmus.training.loop import CHECK_EVERY, Callback, RunningMetrics, Training, train
 from isthmus.training.optimizers import sgd
 from isthmus.training.schedulers import Constant, Cosine
 
@@ -64,14 +66,14 @@ def test_going_on_from_a_state_equals_not_having_stopped():
 
     first = training(dropout=0.5)
     train(first, FixedBatches(), 5, [])
-    first.settle()
+    first.check_losses()
     second = training(dropout=0.5)
     second.model.load_state_dict(first.model.state_dict())
     second.load_state_dict(first.state_dict())
     train(second, FixedBatches(), 9, [])
     assert torch.equal(weights(whole), weights(second))
-    whole.settle()
-    second.settle()
+    whole.check_losses()
+    second.check_losses()
     assert whole.state_dict()["running"] == second.state_dict()["running"]
 
 
@@ -88,7 +90,7 @@ def test_dropout_depends_on_its_seed_and_on_nothing_drawn_elsewhere():
 def test_a_leg_has_its_own_learning_rate_after_loading_a_state():
     first = training(lr=0.1)
     train(first, FixedBatches(), 2, [])
-    first.settle()
+    first.check_losses()
     leg = training(lr=0.025)
     leg.load_state_dict(first.state_dict())
     assert leg.lr() == 0.025
@@ -99,7 +101,12 @@ def test_a_leg_has_its_own_learning_rate_after_loading_a_state():
 def test_running_means_are_those_of_the_examples_of_the_epoch():
     seen = []
     measured = training(lr=1e-12)  # the network stays as it is
-    train(measured, FixedBatches(), 6, [Callback(loop.at_iterations([3, 6]), lambda t: t.settle())])
+    train(
+        measured,
+        FixedBatches(),
+        6,
+        [Callback(loop.at_iterations([3, 6]), lambda t: t.check_losses())],
+    )
     model = measured.model
     with torch.no_grad():
         seen = model(INPUTS)
@@ -112,7 +119,7 @@ def test_running_means_are_those_of_the_examples_of_the_epoch():
 def test_a_loss_that_is_not_finite_stops_and_names_its_step():
     broken = training()
     poison = Callback(loop.at_iterations([4]), lambda t: t.model[0].weight.data.fill_(float("nan")))
-    look = Callback(loop.at_iterations([6]), lambda t: t.settle())
+    look = Callback(loop.at_iterations([6]), lambda t: t.check_losses())
     with pytest.raises(FloatingPointError, match=r"loss is nan at step 1ep1it \(iteration 4\)"):
         train(broken, FixedBatches(), 9, [poison, look])
 
@@ -194,3 +201,53 @@ def test_a_constraint_is_asked_before_gradients_are_read_and_after_weights_are_s
     train(made, FixedBatches(), 2, [Callback(loop.after_every_step, lambda _: None)])
     assert constraint.told == ["weights"] + ["gradients", "weights"] * 2
     assert torch.equal(weights(made), before)  # all gradients were taken away in time
+
+
+CPU = torch.device("cpu")
+
+
+def test_means_weigh_each_batch_by_its_size():
+    running = RunningMetrics(CPU)
+    running.add(torch.tensor(1.0), torch.tensor(3), 4)
+    running.add(torch.tensor(4.0), torch.tensor(1), 2)
+    running.collect_losses()
+    assert running.loss() == 2.0
+    assert running.accuracy() == pytest.approx(4 / 6)
+    running.clear()
+    assert running.num_examples == 0
+
+
+def test_the_sum_of_losses_is_the_same_wherever_one_looks():
+    losses = torch.rand(10, generator=torch.Generator().manual_seed(0)) / 3
+    once, often = RunningMetrics(torch.device("cpu")), RunningMetrics(torch.device("cpu"))
+    for number, loss in enumerate(losses):
+        for running in (once, often):
+            running.add(loss, torch.tensor(0), 7)
+        if number % 3 == 1:
+            often.collect_losses()
+    once.collect_losses()
+    often.collect_losses()
+    assert once.loss_sum == often.loss_sum
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf])
+def test_the_first_loss_that_is_not_finite_is_counted_back_to(bad):
+    running = RunningMetrics(CPU)
+    for loss in (1.0, bad, 1.0, bad):
+        running.add(torch.tensor(loss), torch.tensor(0), 1)
+    ago, loss = running.collect_losses()
+    assert ago == 3
+    assert not math.isfinite(loss)
+
+
+def test_an_interrupted_epoch_goes_on_from_its_sums():
+    whole, first, second = RunningMetrics(CPU), RunningMetrics(CPU), RunningMetrics(CPU)
+    for number in range(6):
+        for running in (whole, first if number < 3 else second):
+            if number == 3 and running is second:
+                first.collect_losses()
+                second.load_state_dict(first.state_dict())
+            running.add(torch.tensor(number / 7), torch.tensor(number % 2), 5)
+    whole.collect_losses()
+    second.collect_losses()
+    assert whole.state_dict() == second.state_dict()

@@ -3,11 +3,13 @@ from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from isthmus.averaging.ema import EMA
 from isthmus.store import files
 from isthmus.store.files import Run
-from isthmus.training import recipe
+from isthmus.training import options, recipe
+from isthmus.training import session as training_session
 from isthmus.training.loop import Callback, after_every_step, train
 from isthmus.training.schedulers import Constant, InverseSqrt
 from isthmus.training.session import Session
@@ -74,7 +76,7 @@ def test_frozen_parts_are_not_trained():
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_trains_to_nearly_the_same_weights():
-    runtime = recipe.Runtime(device="cuda", progress=False, tensorboard=False)
+    runtime = options.Runtime(device="cuda", progress=False, tensorboard=False)
     ours, theirs = session(), Session(toys.recipe(), toys.data(), toys.SEEDS, runtime)
     ours.model.dropout.p = theirs.model.dropout.p = 0.0
     for made in (ours, theirs):
@@ -101,7 +103,7 @@ def test_a_session_that_is_restarted_is_as_a_new_one():
 def test_a_restart_takes_other_seeds_another_end_and_what_to_save_with_the_weights():
     made = session()
     weights = made.model.state_dict()
-    made.restart(recipe.Seeds(1, 2, 3, 4), weights, end=20, origin={"child_seed": 2})
+    made.restart(recipe.StreamSeeds(1, 2, 3, 4), weights, end=20, origin={"child_seed": 2})
     assert (made.end, made.planned_end) == (20, 9)
     assert made.metadata("plain")["child_seed"] == 2
     batches = made.batches
@@ -141,14 +143,14 @@ def test_a_constraint_holds_from_the_beginning_and_in_averages():
 
 def test_a_constraint_is_changed_by_the_next_restart():
     made = session()
-    weights = made.initialized(1)
+    weights = made.initial_weights(1)
     assert toys.equal(weights, made.model.state_dict())
-    assert not toys.equal(weights, made.initialized(2))
-    made.constrain(lambda model: Bounded(model, 0.01))
+    assert not toys.equal(weights, made.initial_weights(2))
+    made.set_constraint(lambda model: Bounded(model, 0.01))
     assert made.training.constraint is None
     made.restart(toys.SEEDS, weights)
     assert largest(made.model) == pytest.approx(0.01)
-    made.constrain(None)
+    made.set_constraint(None)
     made.restart(toys.SEEDS, weights)
     assert made.training.constraint is None and toys.equal(weights, made.model.state_dict())
 
@@ -185,3 +187,37 @@ def test_a_schedule_from_elsewhere_needs_no_more_than_its_factors(end):
     session.check_schedule(end or session.planned_end)
     with pytest.raises(FloatingPointError, match="a lower optimizer.lr or hparams"):
         session.training.require_finite(float("nan"), "loss", 4)
+
+
+FEATURES = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3))
+EXAMPLE = torch.zeros(1, 4)
+
+
+def test_a_last_batch_of_one_is_refused_where_batch_norm_needs_two():
+    message = r"hparams.batch_size=5: 11 training examples leave a batch of one, which batch norm"
+    with pytest.raises(ValueError, match=message):
+        training_session.check_last_batch(FEATURES, EXAMPLE, num_examples=11, batch_size=5)
+
+
+def test_batches_of_one_are_refused_too():
+    with pytest.raises(ValueError, match="hparams.batch_size=1: 3 training examples"):
+        training_session.check_last_batch(FEATURES, EXAMPLE, num_examples=3, batch_size=1)
+
+
+@pytest.mark.parametrize(("num_examples", "batch_size"), [(10, 5), (12, 5), (1000, 100)])
+def test_other_last_batches_are_not(num_examples, batch_size):
+    training_session.check_last_batch(FEATURES, EXAMPLE, num_examples, batch_size)
+
+
+def test_one_image_has_many_values_and_one_example_without_batch_norm_needs_no_more():
+    images = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2))
+    training_session.check_last_batch(
+        images, torch.zeros(1, 1, 5, 5), num_examples=11, batch_size=5
+    )
+    training_session.check_last_batch(nn.Linear(4, 3), EXAMPLE, num_examples=11, batch_size=5)
+
+
+def test_the_check_leaves_the_statistics_as_they_are():
+    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2)).eval()
+    training_session.check_last_batch(model, torch.ones(1, 1, 5, 5), num_examples=11, batch_size=5)
+    assert not model.training and model[1].num_batches_tracked == 0

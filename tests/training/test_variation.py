@@ -8,7 +8,7 @@ from torch import nn
 from isthmus.data.splits import Augmentation
 from isthmus.training.loop import train
 from isthmus.training.session import Session
-from isthmus.training.variation import check_variation, draws_random_numbers, streams_without_effect
+from isthmus.training.variation import check_variation, draws_random_numbers, reason_without_effect
 from tests import toys
 
 ALL = ["data_order", "augmentation", "dropout"]
@@ -69,7 +69,7 @@ def test_a_network_draws_random_numbers_if_dropout_leaves_anything_out(model, dr
 )
 def test_streams_have_an_effect_where_there_is_something_to_change(changes, effective):
     made = session(**changes)
-    assert {stream for stream in ALL if streams_without_effect(made, stream) is None} == set(
+    assert {stream for stream in ALL if reason_without_effect(made, stream) is None} == set(
         effective
     )
     initial = {name: tensor.clone() for name, tensor in made.model.state_dict().items()}
@@ -86,7 +86,7 @@ def test_streams_have_an_effect_where_there_is_something_to_change(changes, effe
 def test_an_augmentation_that_does_nothing_is_none():
     made = session(augment=False)
     object.__setattr__(made.data, "augmentation", Augmentation())
-    assert streams_without_effect(made, "augmentation") is not None
+    assert reason_without_effect(made, "augmentation") is not None
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,17 @@
 import copy
 import csv
+import math
 from functools import partial
 
 import pytest
 import torch
+from torch import nn
 
 from isthmus.data.clusters import Clusters
 from isthmus.data.function_1d import Function1D
 from isthmus.models.mlp import MLP
 from isthmus.store.files import Run
-from isthmus.training import loop
-from isthmus.training import recipe as training_recipe
+from isthmus.training import loop, options
 from isthmus.training.fit import TrainHooks, fit
 from isthmus.training.optimizers import sgd
 from isthmus.training.reporting import Metrics
@@ -18,7 +19,7 @@ from isthmus.training.session import Session
 from isthmus.widths import diagnostics, layers
 from isthmus.widths.diagnostics import DiagnosticsRequest, examples
 from tests import toys
-from tests.widths.networks import option
+from tests.widths.networks import INPUTS, mlp, option
 
 MEASURED = {"steps": ["0it", "2it", "5it"], "ranks": ["0it", "5it"], "examples": 10}
 
@@ -93,7 +94,7 @@ def test_nothing_is_called_where_nothing_is_asked_for(tmp_path):
 
 
 def test_a_moment_after_the_end_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="9ep lies after the end of training"):
+    with pytest.raises(ValueError, match="9ep is after the end of training"):
         DiagnosticsRequest(steps=["9ep"]).callbacks(
             1, session(), Metrics(tmp_path / "m.csv", None, 3)
         )
@@ -103,7 +104,7 @@ def test_a_moment_after_the_end_is_refused(tmp_path):
 def test_numbers_of_a_run_that_was_interrupted_are_those_of_one_that_was_not(tmp_path, stopped):
     def made():
         one = session()
-        one.runtime = training_recipe.Runtime(
+        one.runtime = options.Runtime(
             device="cpu", progress=False, tensorboard=False, save_every=0.0
         )
         return one
@@ -193,3 +194,109 @@ def test_layers_that_are_named_are_those_of_the_network():
         "hidden.1",
         "output",
     ]
+
+
+def test_what_goes_in_and_out_is_that_of_a_forward_pass_by_hand():
+    model = mlp(8, 2)
+    found = diagnostics.record_activations(model, layers.scaled_layers(model), INPUTS)
+    first = INPUTS @ model.hidden[0].weight.T + model.hidden[0].bias
+    torch.testing.assert_close(found.outputs["hidden.0"], first)
+    torch.testing.assert_close(found.inputs["hidden.1"], torch.relu(first))
+    torch.testing.assert_close(found.inputs["hidden.0"], INPUTS)
+    torch.testing.assert_close(found.result, model(INPUTS))
+    torch.testing.assert_close(found.outputs["output"], found.result)
+
+
+def test_other_weights_can_be_lent():
+    model, other = mlp(8, 2), mlp(8, 2)
+    found = diagnostics.record_activations(
+        model, layers.scaled_layers(model), INPUTS, other.state_dict()
+    )
+    torch.testing.assert_close(found.result, other(INPUTS))
+
+
+def test_the_model_is_left_as_it_was():
+    model = mlp(8, 2).train()
+    diagnostics.record_activations(model, layers.scaled_layers(model), INPUTS)
+    assert model.training
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_diversity_counts_the_units_that_are_largest_for_some_example():
+    outputs = torch.tensor([[3.0, 1, 2], [5, 0, 9], [4, 1, 0]])
+    assert diagnostics.diversity(outputs) == 2
+    assert diagnostics.mean_absolute(torch.tensor([-1.0, 3.0])) == 2
+
+
+LABELS = torch.tensor([1, 0, 1, 0])
+
+
+def network(width=50):
+    model = MLP((5,), 1, width=width, depth=1, bias="input")
+    option("mean_field").initialize(model, seed=0)
+    return model
+
+
+def test_the_size_is_2_where_units_are_on_the_sphere():
+    assert diagnostics.normalized_margins(network(), torch.ones(4, 1), LABELS)[
+        "beta"
+    ] == pytest.approx(2, rel=1e-5)
+
+
+def test_margins_are_those_of_hand():
+    outputs = torch.tensor([[2.0], [-1.0], [0.5], [3.0]])  # on the right side: 2, 1, .5, -3
+    found = diagnostics.normalized_margins(network(), outputs, LABELS)
+    beta, sides = found["beta"], [2.0, 1.0, 0.5, -3.0]
+    assert found["margin"] == -3 and found["margin_normalized"] == pytest.approx(-3 / beta)
+    exponential = (math.log(4) - math.log(sum(math.exp(-s) for s in sides))) / beta
+    assert found["margin_exponential"] == pytest.approx(exponential)
+    logistic = -math.log(sum(math.log1p(math.exp(-s)) for s in sides) / 4) / beta
+    assert found["margin_logistic"] == pytest.approx(logistic)
+    assert found["auc"] == pytest.approx(2 / 4)  # 2 > -1, .5 > -1
+
+
+def test_smoothed_margins_become_the_normalized_one_as_the_network_grows():
+    model, outputs = network(), torch.tensor([[0.3], [-0.2], [0.25], [-0.4]])
+    gaps = []
+    for scale in (1, 30):  # outputs are of degree 2 in weights: so is beta
+        with torch.no_grad():
+            model.hidden[0].weight.mul_(scale)
+            model.hidden[0].bias.mul_(scale)
+            model.output.weight.mul_(scale)
+        found = diagnostics.normalized_margins(model, outputs * scale**2, LABELS)
+        gaps.append(abs(found["margin_exponential"] - found["margin_normalized"]))
+        assert found["margin_normalized"] == pytest.approx(0.1, rel=1e-3)
+    assert gaps[1] < 0.01 < gaps[0]
+
+
+def test_ties_count_half_and_one_class_alone_has_no_auc():
+    assert diagnostics.normalized_margins(network(), torch.ones(4, 1), LABELS)["auc"] == 0.5
+    assert "auc" not in diagnostics.normalized_margins(
+        network(), torch.ones(4, 1), torch.ones(4).long()
+    )
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"), [(network(), True), (mlp(8, 1), False), (mlp(8, 2), False)]
+)
+def test_they_are_for_one_hidden_layer_and_one_output(model: nn.Module, expected):
+    assert diagnostics.has_margins(model) is expected
+
+
+RANDOM = torch.randn(7, 4, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("matrix", [RANDOM, RANDOM.T, RANDOM.view(7, 2, 2)])
+def test_ranks_are_those_of_the_singular_values(matrix):
+    s = torch.linalg.svdvals(matrix.flatten(1).double()) ** 2
+    assert diagnostics.squared_trace(matrix) == pytest.approx((s.sum() ** 2 / (s**2).sum()).item())
+    assert diagnostics.frobenius(matrix) == pytest.approx((s.sum() / s.max()).item())
+
+
+@pytest.mark.parametrize("rank", [diagnostics.squared_trace, diagnostics.frobenius])
+def test_equal_directions_count_one_each_and_size_does_not_matter(rank):
+    projection = torch.diag(torch.tensor([1.0, 1, 1, 0, 0]))
+    for scale in (1.0, 1e-30, 1e20):
+        assert rank(projection * scale) == pytest.approx(3)
+    assert rank(torch.outer(RANDOM[:, 0], RANDOM[0])) == pytest.approx(1)
+    assert rank(torch.zeros(3, 2)) == 0

@@ -172,7 +172,7 @@ class Checkpoints:
     def _finish(self, mean: StateDict, last: int) -> StateDict:
         """A mean on the evaluator's device, with the batch-norm statistics that `bn` asks for."""
         network = self.load(last) if self.bn == "keep" else mean
-        return self.evaluator.combined(mean, network, self.bn)
+        return self.evaluator.with_bn_statistics(mean, network, self.bn)
 
     def _on_device(self, weights: StateDict) -> StateDict:
         return {name: tensor.to(self.evaluator.device) for name, tensor in weights.items()}

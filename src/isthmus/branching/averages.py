@@ -110,7 +110,7 @@ class AverageEvaluator:
         folders = results.cells_by_folder(self.tree, self.plan, spawn_step)
         for run, averages in folders.items():
             if results.missing_averages(self.tree, self.plan, spawn_step, run, averages, self.save):
-                with run.locked():
+                with run.lock():
                     self._evaluate(spawn_step, run, averages)
 
     def _evaluate(self, spawn_step: int, run: Run, averages: Sequence[PlannedAverage]) -> None:
@@ -191,7 +191,7 @@ class AverageEvaluator:
     def _make(self, spawn_step: int, cell: Cell) -> StateDict:
         """The weights of one cell, on the evaluator's device."""
         mean, last = self._mean(spawn_step, cell.average, cell.model)
-        return self.evaluator.combined(mean, last, cell.bn)
+        return self.evaluator.with_bn_statistics(mean, last, cell.bn)
 
     def _mean(
         self, spawn_step: int, average: PlannedAverage, model: str
@@ -243,7 +243,7 @@ def measure_distances(
         names: of the parameters, without running statistics.
     """
     path = tree.distance(plan.text(spawn_step))
-    with Run(path.parent).locked():
+    with Run(path.parent).lock():
         wanted = results.missing_distances(tree, plan, spawn_step)
         if not wanted:
             return

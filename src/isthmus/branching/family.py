@@ -17,9 +17,10 @@ from isthmus.steps import Snapshots
 from isthmus.store.files import Run
 from isthmus.training import masked_training, pretraining
 from isthmus.training.fit import fit
-from isthmus.training.recipe import Recipe, Runtime, Seeds
+from isthmus.training.options import Runtime
+from isthmus.training.recipe import Recipe, StreamSeeds
 from isthmus.training.session import Session
-from isthmus.training.variation import check_variation, streams_without_effect
+from isthmus.training.variation import check_variation, reason_without_effect
 from isthmus.training.workers import Workers
 
 
@@ -37,11 +38,11 @@ class FamilyConfig:
 
     recipe: Recipe
     data: DataSet
-    seeds: Seeds
+    seeds: StreamSeeds
     vary: Sequence[str] = ("data_order", "augmentation", "dropout")
     weights: Callable[[StateDict], StateDict] | None = None
 
-    def seeds_of_child(self, child_seed: int) -> Seeds:
+    def seeds_of_child(self, child_seed: int) -> StreamSeeds:
         """The seeds of a child."""
         return replace(self.seeds, **dict.fromkeys(self.vary, child_seed))
 
@@ -136,7 +137,7 @@ class BranchFamily:
             ValueError: the parent stopped early, before a spawn step.
         """
         run = self.tree.parent
-        with run.locked():
+        with run.lock():
             extra = steps.to_iterations(snapshots, plan.iterations_per_epoch, plan.end)
             extra += [plan.end] if to_its_end else []
             self.num_steps += fit(
@@ -144,7 +145,7 @@ class BranchFamily:
                 self._begin_parent,
                 sorted({*plan.kept_by_parent, *extra}),
                 self.save_predictions,
-                words="parent",
+                label="parent",
             )
         late = [step for step in plan.spawn_steps if not run.snapshot_state(step).exists()]
         if late:
@@ -182,7 +183,7 @@ class BranchFamily:
             ValueError: an older version trained it in a stack with others.
         """
         run = self.tree.child(plan.text(spawn_step), seed)
-        with run.locked():
+        with run.lock():
             if not self._is_complete(plan, spawn_step, seed):
                 _check_alone(run)
             return fit(
@@ -191,7 +192,7 @@ class BranchFamily:
                 plan.kept_by_child(spawn_step),
                 self.save_predictions,
                 end=spawn_step + plan.child_length,
-                words=f"child {seed} of {plan.text(spawn_step)}",
+                label=f"child {seed} of {plan.text(spawn_step)}",
             )
 
     def _is_complete(self, plan: SpawnPlan, spawn_step: int, seed: int) -> bool:
@@ -291,7 +292,7 @@ def _check_seeds(family: BranchFamily, seeds: Sequence[int]) -> None:
         ValueError: naming the first such seed.
     """
     origins = family.origins
-    streams = [name for name in origins.vary if not streams_without_effect(family.session, name)]
+    streams = [name for name in origins.vary if not reason_without_effect(family.session, name)]
     for seed in seeds:
         if all(getattr(origins.seeds, stream) == seed for stream in streams):
             raise ValueError(
@@ -355,12 +356,12 @@ def _make_in_worker(
 
 def _make(values: dict[str, Any], tree: SpawnTree) -> BranchFamily:
     seeds, training = launch.seeds(values), launch.training(values)
-    constraint = masked_training.masking_of_file(values["pretrain"]["weights"])
+    constraint = masked_training.masking_from_file(values["pretrain"]["weights"])
     recipe = Recipe(**launch.recipe(training), constraint=constraint)
     recipe.check()
     data = launch.load_data(training["dataset"], seeds.pop("label_noise"))
     data.require_accuracy("dataset")
     runtime = Runtime(**launch.runtime(values))
     weights = pretraining.build_origin(tree.pretrain, values, runtime, data)
-    origins = FamilyConfig(recipe, data, Seeds(**seeds), values["vary"], weights)
+    origins = FamilyConfig(recipe, data, StreamSeeds(**seeds), values["vary"], weights)
     return BranchFamily(tree, origins, runtime, values["save_predictions"])

@@ -25,7 +25,7 @@ from isthmus.store.files import (
 )
 from isthmus.training import batch_norm
 from isthmus.training.fit import fit
-from isthmus.training.recipe import Recipe, Seeds
+from isthmus.training.recipe import Recipe, StreamSeeds
 from isthmus.training.session import Session
 
 LR_FACTOR = 4  # by which decrease_lr divides, once per leg
@@ -108,9 +108,9 @@ class MergeTrainer:
             if leg in self.legs.measured_legs():
                 continue
             self._train(leg)
-            with self.legs.average(leg).locked():
+            with self.legs.average(leg).lock():
                 new = [*self._trained_rows(leg), *self._merge(leg)]
-            with Run(self.legs.folder).locked():
+            with Run(self.legs.folder).lock():
                 others = [
                     [row[name] for name in LEG_COLUMNS]
                     for row in branching_results.read_rows(self.legs.table)
@@ -122,7 +122,7 @@ class MergeTrainer:
         """Train the parent and the children of a leg."""
         parent = self.legs.parent(leg)
         if leg > 0:
-            with parent.locked():
+            with parent.lock():
                 begin = partial(self._begin_parent, leg)
                 self.family.num_steps += self._fit(parent, begin, f"leg {leg}: parent")
         missing = [s for s in self.legs.child_seeds if not self.legs.child(leg, s).result.exists()]
@@ -136,7 +136,7 @@ class MergeTrainer:
     def train_child(self, leg: int, seed: int) -> int:
         """Train a child of a leg; returns how many optimizer steps were made."""
         run = self.legs.child(leg, seed)
-        with run.locked():
+        with run.lock():
             return self._fit(run, partial(self._begin_child, leg, seed), f"leg {leg}: child {seed}")
 
     def _fit(self, run: Run, begin: Callable[[], Session], words: str) -> int:
@@ -144,7 +144,7 @@ class MergeTrainer:
         if run.is_complete(None):
             return 0
         session, predictions = begin(), self.family.save_predictions
-        return fit(run, lambda: session, [session.end], predictions, words=words)
+        return fit(run, lambda: session, [session.end], predictions, label=words)
 
     def _begin_parent(self, leg: int) -> Session:
         session = self._session(leg, "parent")
@@ -187,7 +187,9 @@ class MergeTrainer:
                 continue
             if self.legs.bn == "reset" and batch_norm.has_batch_norm(evaluator.model):
                 weights = evaluator.load(run.weights(result["iteration"]))
-                table = evaluator.table({role: evaluator.combined(weights, weights, "reset")})[role]
+                table = evaluator.table(
+                    {role: evaluator.with_bn_statistics(weights, weights, "reset")}
+                )[role]
             rows += leg_rows(leg, (role, seed), size, self.legs.bn, table)
         return rows
 
@@ -200,7 +202,7 @@ class MergeTrainer:
         files = [child.weights(i) for child, i in zip(runs, iterations, strict=True)]
         last, metadata = evaluator.load(files[-1]), load_metadata(files[-1])
         mean = state_dicts.mean(map(evaluator.load, files), [1.0] * len(files))
-        weights = evaluator.combined(mean, last, self.legs.bn)
+        weights = evaluator.with_bn_statistics(mean, last, self.legs.bn)
         metadata.pop("child_seed", None)
         save_weights(run.weights(iterations[-1]), weights, metadata | {"bn": self.legs.bn})
         state_files = [child.snapshot_state(i) for child, i in zip(runs, iterations, strict=True)]
@@ -238,11 +240,11 @@ def _leg_number(row: Sequence[Any]) -> int:
     return int(row[0])
 
 
-def _seeds_of_leg(seeds: Seeds, leg: int) -> Seeds:
+def _seeds_of_leg(seeds: StreamSeeds, leg: int) -> StreamSeeds:
     """Seeds of a leg, which begins at epoch 0 or where an earlier one did, and must not repeat."""
     if leg == 0:
         return seeds
-    return Seeds(**{name: rng.derive(seed, "leg", leg) for name, seed in vars(seeds).items()})
+    return StreamSeeds(**{name: rng.derive(seed, "leg", leg) for name, seed in vars(seeds).items()})
 
 
 def _make_scaled(

@@ -1,6 +1,6 @@
-"""Between Hydra and the scripts: checks before any work, parts, one-line errors.
+"""Border between Hydra and the scripts: checked configurations, parts, one-line errors.
 
-With `config.rebuild` the only module that imports hydra and omegaconf. It imports no torch, so that
+Only this module and `config.rebuild` import hydra and omegaconf. It imports no torch, so that
 `--help` and a refused option answer in about half a second.
 """
 
@@ -34,17 +34,17 @@ FLAGS = {"--multirun", "-m", "--run", "-r", "--resolve", "--help", "-h"}  # of H
 QUIET = ["hydra.output_subdir=null", "hydra/job_logging=disabled", "hydra/hydra_logging=disabled"]
 
 
-def hydra_arguments(typed: list[str]) -> list[str]:
-    """What was typed, the script first, as Hydra understands it.
+def hydra_arguments(arguments: list[str]) -> list[str]:
+    """Command-line arguments, the script first, in the form that Hydra understands.
 
-    A flag such as --multirun goes before all overrides, wherever it was typed. averaged=null
+    A flag such as --multirun is moved before all overrides, wherever it was typed. averaged=null
     becomes averaged=none; for a group that cannot be off, Hydra then says which options it has.
-    Of several processes that train one network all but the first are silent and write nothing.
+    Of several processes that train one network only the first logs and writes.
     """
     groups = "|".join([*config_schema.SUPPLIED, "hparams"])
     spelled = [
         re.sub(r"\bnull\b", "none", argument) if re.match(rf"({groups})=", argument) else argument
-        for argument in typed
+        for argument in arguments
     ]
     quiet = [] if machine.is_first() else QUIET
     return spelled[:1] + sorted(spelled[1:], key=lambda argument: argument not in FLAGS) + quiet
@@ -54,12 +54,12 @@ log = logging.getLogger(__name__)
 
 
 class ConfigError(CompactHydraException):
-    """What the user can mend; Hydra prints its message without a traceback."""
+    """An error that the user can correct; Hydra prints its message without a traceback."""
 
 
 @contextmanager
 def job(cfg: DictConfig) -> Iterator[None]:
-    """Check the configuration, then turn errors that the user can mend into one message.
+    """Check the configuration, then turn errors that the user can correct into one message.
 
     A job that fails before it has computed anything leaves no folder behind. With
     HYDRA_FULL_ERROR=1 the message comes with its traceback.
@@ -76,19 +76,19 @@ def job(cfg: DictConfig) -> Iterator[None]:
 
 
 def check(cfg: DictConfig) -> None:
-    """Refuse a configuration that cannot run, before any work.
+    """Raise an error that lists everything wrong with a configuration, before any work.
 
     Raises:
         ConfigError: naming every missing value, unknown option and value of a wrong type at once,
             as the user typed it, with what is allowed.
     """
     script = _schema(HydraConfig.get().job.config_name or "")
-    known, schema = list(validation.fields(script)), current_mode(cfg)
+    names, schema = list(validation.fields(script)), current_mode(cfg)
     if machine.is_distributed() and HydraConfig.get().job.config_name != "train":
         raise ConfigError("torchrun: only train.py trains one network in several processes")
-    extra = [str(key) for key in cfg if key not in known]
-    errors = [f"{key}: no such option; there are {', '.join(known)}" for key in extra]
-    errors += naming.options_of_other_mode(schema, script, _typed())
+    extra = [str(key) for key in cfg if key not in names]
+    errors = [f"{key}: no such option; there are {', '.join(names)}" for key in extra]
+    errors += naming.options_of_other_mode(schema, script, _typed_options())
     errors += naming.missing_mode(cfg, script) or validation.validation_errors(
         option_values(cfg, schema), schema
     )
@@ -104,7 +104,7 @@ def job_folder() -> Path:
 
 
 def display_path(path: Path) -> str:
-    """A path as one would type it from here."""
+    """A path as typed from the working directory."""
     return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
 
 
@@ -113,15 +113,15 @@ def option_values(cfg: DictConfig, schema: str) -> dict[str, Any]:
     is_of_saved = naming.is_of_saved(schema)
     keys = list(map(str, cfg)) if is_of_saved else list(validation.fields(schema))
     keys = [key for key in keys if key != "hydra"]
-    own: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, keys), resolve=True)
-    own = naming.values_of_saved(own, schema, _typed()) if is_of_saved else own
+    options: Any = OmegaConf.to_container(OmegaConf.masked_copy(cfg, keys), resolve=True)
+    options = naming.values_of_saved(options, schema, _typed_options()) if is_of_saved else options
     if "dataset_typed" in validation.fields(schema):
-        own["dataset_typed"] = naming.typed_dataset_values(_typed())
-    return own
+        options["dataset_typed"] = naming.typed_dataset_values(_typed_options())
+    return options
 
 
 def current_mode(cfg: DictConfig) -> str:
-    """The schema of what the script that runs is to do; see `modes`."""
+    """Name of the schema of the running script's mode; see `naming.choose_mode`."""
     return naming.choose_mode(_schema(HydraConfig.get().job.config_name or ""), cfg)
 
 
@@ -131,18 +131,18 @@ def is_in_sweep() -> bool:
 
 
 def experiments_with_sweeps(cfg: DictConfig) -> list[str]:
-    """Experiments that a multirun goes through and that bring a sweep, or a launcher, themselves.
+    """Experiments of a multirun that define a sweep or a launcher themselves.
 
-    Hydra reads these where one experiment is chosen for the whole multirun, and in no job of it.
+    Hydra reads these only if one experiment is chosen for the whole multirun, not per job.
 
     Args:
-        cfg: of the multirun, with that of Hydra.
+        cfg: of the multirun, with Hydra's own.
     """
     loader: Any = GlobalHydra.instance().config_loader()
     swept = (to_container(cfg.hydra.sweeper.get("params")) or {}).get("experiment")
-    words = [*cfg.hydra.overrides.task, *([f"experiment={swept}"] if swept else [])]
+    overrides = [*cfg.hydra.overrides.task, *([f"experiment={swept}"] if swept else [])]
     names: list[str] = []
-    for override in OverridesParser.create(loader).parse_overrides(words):
+    for override in OverridesParser.create(loader).parse_overrides(overrides):
         if override.key_or_group == "experiment" and override.is_sweep_override():
             names += map(str, override.sweep_string_iterator())
     before = _hydra_of_jobs(loader, cfg) if names else []
@@ -155,14 +155,14 @@ def to_container(node: Any) -> Any:
 
 
 def build_part(group: str, node: dict[str, Any]) -> Callable[..., Any]:
-    """A function that makes a part from what the script supplies.
+    """A function that makes a part of a group from the arguments that the script supplies.
 
     Raises (when called):
         ValueError: the part refuses a value; its message is led by the option's full name.
     """
-    own = {key: value for key, value in node.items() if key not in validation.common_fields(group)}
-    target = naming.full_target(group, own)
-    arguments = {key: value for key, value in own.items() if key not in ("_target_", "_partial_")}
+    common = validation.common_fields(group)
+    target = naming.full_target(group, node)
+    arguments = {k: v for k, v in node.items() if k not in ("_target_", "_partial_", *common)}
     make_part = partial(signatures.locate(target), **arguments)
 
     def make(*supplied: Any) -> Any:
@@ -176,16 +176,16 @@ def read_group(file: Path, key: str, without: Set[str] = frozenset()) -> Any:
     """One group of the configuration that a job had, from its `.hydra/config.yaml`.
 
     Args:
-        file: which may come from elsewhere: of what it would have computed, only environment
-            variables are read.
+        file: may come from elsewhere; of its interpolations that compute something, only
+            environment variables are allowed.
         key: of the group.
-        without: values of it that are left out.
+        without: names of its values to leave out.
 
     Raises:
         OSError, ValueError: the file is damaged, or would compute something.
     """
     values = reading.read_yaml(file)
-    # What a group may refer to: single values beside it that are not computed themselves.
+    # What a group may refer to: single values next to it that are not computed themselves.
     content: dict[str, Any] = {
         name: value
         for name, value in values.items()
@@ -204,63 +204,66 @@ def read_group(file: Path, key: str, without: Set[str] = frozenset()) -> Any:
 
 
 def load_data(node: dict[str, Any], label_noise_seed: int) -> Any:
-    """The data set of a node of the configuration, read and ready."""
+    """Read the data set of a node of the configuration, with label noise of a seed."""
     with validation.prefix_errors("dataset"):
         return build_part("dataset", node)().load(label_noise_seed)
 
 
-def training(own: DictConfig | dict[str, Any]) -> dict[str, Any]:
-    """The values that a training takes, as plain Python, of all those of a script."""
-    if isinstance(own, DictConfig):
-        return option_values(own, "Train")
-    return {key: own[key] for key in validation.fields("Train")}
+def training(options: DictConfig | dict[str, Any]) -> dict[str, Any]:
+    """The options of a training, as plain Python, from all options of a script."""
+    if isinstance(options, DictConfig):
+        return option_values(options, "Train")
+    return {key: options[key] for key in validation.fields("Train")}
 
 
-def recipe(own: dict[str, Any], section: str = "") -> dict[str, Any]:
+def recipe(values: dict[str, Any], section: str = "") -> dict[str, Any]:
     """Fields of a training recipe: parts, lengths, and what is saved with the weights.
 
     Args:
-        own: values of a training, as plain Python.
-        section: that its own options are typed in, such as "pretrain."; "" where there is none.
+        values: options of a training, as plain Python.
+        section: prefix of its options as typed, such as "pretrain."; "" for none.
     """
     groups = ("model", "optimizer", "scheduler")
     options = {
-        key: own["model"][key] for key in validation.common_fields("model") if key in own["model"]
+        key: values["model"][key]
+        for key in validation.common_fields("model")
+        if key in values["model"]
     }
     return {
-        **{group: _build(group, own[group]) for group in groups},
-        "averages": _build("averaged", own["averaged"]),
-        "parametrization": _build("parametrization", own["parametrization"]),
-        **own["hparams"],
+        **{group: _build(group, values[group]) for group in groups},
+        "averages": _build("averaged", values["averaged"]),
+        "parametrization": _build("parametrization", values["parametrization"]),
+        **values["hparams"],
         **options,
-        "precision": own["precision"],
-        "metadata": {"config": naming.reproducible_config(own)},
+        "precision": values["precision"],
+        "metadata": {"config": naming.reproducible_config(values)},
         "section": section,
-        "typed": _typed(),
+        "typed": _typed_options(),
     }
 
 
-def seeds(own: DictConfig | dict[str, Any]) -> dict[str, int]:
-    """The seed of every stream of chance."""
-    given, main = to_container(own["seeds"]), own["global_seed"]
-    return {name: main if seed is None else seed for name, seed in given.items()}
+def seeds(values: DictConfig | dict[str, Any]) -> dict[str, int]:
+    """The seed of every stream of chance; `global_seed` where none is set."""
+    streams, main = to_container(values["seeds"]), values["global_seed"]
+    return {name: main if seed is None else seed for name, seed in streams.items()}
 
 
-def runtime(own: DictConfig | dict[str, Any]) -> dict[str, Any]:
-    """How one training runs, without the processes beside it."""
-    return {key: value for key, value in to_container(own["runtime"]).items() if key != "num_jobs"}
+def runtime(values: DictConfig | dict[str, Any]) -> dict[str, Any]:
+    """Runtime options of one training: all but `num_jobs`, which is the study's."""
+    options = to_container(values["runtime"])
+    return {key: value for key, value in options.items() if key != "num_jobs"}
 
 
 def threads(cfg: DictConfig, result: dict[str, Any] | None = None) -> int:
-    """CPU threads for this job.
+    """Number of CPU threads for this job.
 
-    As typed; else those of what is there already, so that what is added to it is computed alike;
-    else OMP_NUM_THREADS where it is set; else the cores shared among jobs that run beside it, but
-    one in a study of children, whose numbers must not depend on how many are trained at a time.
+    As typed; else that of the results that exist already, so that additions are computed in the
+    same way; else OMP_NUM_THREADS if set; else a share of the cores among parallel jobs, but one
+    in a study of children, whose numbers must not depend on how many are trained at a time.
 
     Args:
         cfg: of the script.
-        result: the summary of what is there already, if anything is.
+        result: the summary of existing results, if any.
     """
     compare_threads(cfg, result)
     if cfg.runtime.num_threads is not None:
@@ -275,7 +278,7 @@ def threads(cfg: DictConfig, result: dict[str, Any] | None = None) -> int:
 
 
 def compare_threads(cfg: DictConfig, result: dict[str, Any] | None) -> None:
-    """Say where what is there already was computed with another number of threads than typed."""
+    """Warn if existing results were computed with another number of threads than typed."""
     typed, before = cfg.runtime.num_threads, (result or {}).get("num_threads")
     if typed is not None and before is not None and typed != before:
         log.warning(
@@ -295,15 +298,15 @@ def has_children(cfg: DictConfig) -> bool:
 
 
 def _build(group: str, node: dict[str, Any] | None) -> Callable[..., Any] | None:
-    """A function that makes a group's part from what the script supplies, or None if it is off."""
+    """`build_part`, or None if the group is off."""
     return build_part(group, node) if node and "_target_" in node else None
 
 
 def _hydra_of_jobs(loader: Any, cfg: DictConfig, *overrides: str) -> list[Any]:
-    """What the jobs of a multirun say of sweeps, which is not read."""
+    """Sweeper, launcher and callbacks in the configuration of a multirun's jobs."""
     try:
         job = loader.load_sweep_config(cfg, list(overrides))
-    except HydraException:  # no such experiment, which the job says
+    except HydraException:  # no such experiment: the job raises the error
         job = loader.load_sweep_config(cfg, [])
     parts = [job.hydra.get(name) for name in ("sweeper", "launcher", "callbacks")]
     return [OmegaConf.to_container(part, resolve=False) for part in parts]
@@ -315,16 +318,16 @@ def _schema(script: str) -> str:
 
 def _run_dir(script: str, *, _root_: DictConfig) -> str:
     schema = naming.choose_mode(_schema(script), _root_)
-    own = option_values(_root_, schema)
+    options = option_values(_root_, schema)
     kind = script
-    if "figure" in own:
-        kind = f"plots/{signatures.locate(config_schema.FOLDER_NAME)(own['figure'])}"
-    folder = f"{_root_.output_dir}/{kind}_{naming.run_name(own, schema)}"
-    seeded = "global_seed" in validation.fields(schema)
-    return f"{folder}/seed_{_root_.global_seed}" if seeded else folder
+    if "figure" in options:
+        kind = f"plots/{signatures.locate(config_schema.FOLDER_NAME)(options['figure'])}"
+    folder = f"{_root_.output_dir}/{kind}_{naming.run_name(options, schema)}"
+    has_seed = "global_seed" in validation.fields(schema)
+    return f"{folder}/seed_{_root_.global_seed}" if has_seed else folder
 
 
-def _typed() -> list[str]:
+def _typed_options() -> list[str]:
     """Names of the options on the command line."""
     if not HydraConfig.initialized():  # a configuration that was composed without a script
         return []
@@ -338,7 +341,7 @@ def _message(error: Exception) -> str:
 
 
 def _fingerprint(root: str, test: Any = True, test_folder: Any = None) -> str:
-    """That of a folder of images; values of a wrong type are left to the check."""
+    """Fingerprint of a folder of images; values of a wrong type are left to the check."""
     part = test_folder if isinstance(test_folder, str) else None
     return fingerprints.folder_fingerprint(str(root), test is not False, part)
 
@@ -350,7 +353,7 @@ def _register() -> None:
         node = OmegaConf.create(content)
         for key, value in content.items():
             if isinstance(value, dict):
-                # Hydra refuses an unknown key without saying which there are; the check says.
+                # Hydra refuses an unknown key without listing the known ones; the check lists them.
                 OmegaConf.set_struct(node[key], False)
                 node[key].update({part: {} for part in validation.TRAINING_PARTS if part in value})
         ConfigStore.instance().store(name=f"{script}_schema", node=node)

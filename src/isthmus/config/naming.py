@@ -1,4 +1,4 @@
-"""Names of runs: what a script computes, as ten hexadecimal digits; and its mode."""
+"""Names of runs, digests of the options that change a result; and the mode of a script."""
 
 import hashlib
 import json
@@ -15,56 +15,56 @@ REQUIRED = {"start", "end", "plane"}
 
 
 def choose_mode(schema: str, values: Mapping[str, Any]) -> str:
-    """The schema of what is to be done; of a script that does one thing, its own.
+    """The schema of a script's mode; of a script with one mode, its own.
 
-    The last one whose options have a value; the first if none has.
+    The last mode whose options have a value; the first if none has.
     """
     modes = config_schema.MODES.get(schema, {schema: ()})
-    given = [
+    typed_modes = [
         mode
         for mode, options in modes.items()
         if any(values.get(option) not in (None, "???") for option in options)
     ]
-    return [*list(modes)[:1], *given][-1]
+    return [*list(modes)[:1], *typed_modes][-1]
 
 
 def is_of_saved(schema: str) -> bool:
-    """Whether the weights themselves say of which model they are, and what they were trained on."""
+    """Whether a schema is of saved weights, whose metadata name model and data set."""
     return "contents" in validation.fields(schema)
 
 
 def values_of_saved(values: dict[str, Any], schema: str, typed: Sequence[str]) -> dict[str, Any]:
-    """Values of a script that takes a training, as one that takes saved weights.
+    """Options for saved weights, from those of a script that also takes a training.
 
-    The weights say what they were trained on and how precisely, unless it was typed.
+    Data set and precision are those in the weights' metadata, unless they were typed.
 
     Args:
         values: of the script, as plain Python.
-        schema: `chosen`.
+        schema: of the mode, see `choose_mode`.
         typed: names of the options on the command line, such as "dataset.root".
     """
-    own = {key: values[key] for key in validation.fields(schema) if key in values}
-    for option in REQUIRED & own.keys():
-        own[option] = "???" if own[option] is None else own[option]
-    if "runtime" in own and "runtime.num_jobs" not in typed:  # of branches; refused if typed
-        own["runtime"] = {key: v for key, v in own["runtime"].items() if key != "num_jobs"}
+    options = {key: values[key] for key in validation.fields(schema) if key in values}
+    for option in REQUIRED & options.keys():
+        options[option] = "???" if options[option] is None else options[option]
+    if "runtime" in options and "runtime.num_jobs" not in typed:  # of branches; refused if typed
+        options["runtime"] = {k: v for k, v in options["runtime"].items() if k != "num_jobs"}
     if "dataset" not in typed:
-        node = own["dataset"] or {}
+        node = options["dataset"] or {}
         named = [name.removeprefix("dataset.") for name in typed if name.startswith("dataset.")]
-        own["dataset"] = {key: node[key] for key in ("root", *named) if key in node}
+        options["dataset"] = {key: node[key] for key in ("root", *named) if key in node}
     if "precision" not in typed:
-        own["precision"] = None
+        options["precision"] = None
     files = [values.get("start"), values.get("end"), *(values.get("plane") or [])]
-    own["contents"] = [
+    options["contents"] = [
         str(fingerprints.file_digest(file)) for file in files if isinstance(file, str)
     ]
-    return own
+    return options
 
 
 def typed_dataset_values(typed: Sequence[str]) -> list[str]:
-    """Which values of another data set were typed, sorted; none if no other one was named.
+    """Names of the typed values of another data set, sorted; empty if no other one was typed.
 
-    The weights say the others if they were trained on a data set of the same kind.
+    The other values are in the weights' metadata if they were trained on a data set of this kind.
 
     Args:
         typed: names of the options on the command line, such as "dataset.mean".
@@ -76,10 +76,10 @@ def typed_dataset_values(typed: Sequence[str]) -> list[str]:
 
 
 def options_of_other_mode(schema: str, script: str, typed: Iterable[str]) -> list[str]:
-    """What is wrong with options on the command line that are not for what is to be done.
+    """Errors for options on the command line that belong to another mode.
 
     Args:
-        schema: `chosen`.
+        schema: of the mode, see `choose_mode`.
         script: the schema of the whole script.
         typed: names of the options on the command line.
     """
@@ -93,13 +93,13 @@ def options_of_other_mode(schema: str, script: str, typed: Iterable[str]) -> lis
 
 
 def missing_mode(values: Mapping[str, Any], script: str) -> list[str]:
-    """What is wrong if nothing says what is to be done."""
+    """The error that no option selects a mode, or none."""
     modes = config_schema.MODES.get(script, {})
     options = [option for each in modes.values() for option in each]
     if not modes or any(values.get(option) not in (None, "???") for option in options):
         return []
-    words = [" and ".join(f"{option}=..." for option in each) for each in modes.values()]
-    return [f"{', or '.join(words)} says what to do; --help says what each means"]
+    usages = [" and ".join(f"{option}=..." for option in each) for each in modes.values()]
+    return [f"{', or '.join(usages)} says what to do; --help says what each means"]
 
 
 TITLED = ("dataset", "model", "optimizer", "scheduler", "averaged")  # in a title, in this order
@@ -113,21 +113,21 @@ def run_name(values: dict[str, Any], schema: str) -> str:
 
 
 def title(values: dict[str, Any]) -> str:
-    """What a training is in words that can be a folder's name: "Digits_MLP-width64_sgd-lr0.1_...".
+    """Readable title of a training, usable as a folder name: "Digits_MLP-width64_sgd-lr0.1_...".
 
     Parts by their names, with the values that are not their defaults.
 
     Args:
-        values: of a training, as plain Python; without any there are no words.
+        values: of a training, as plain Python; may be empty.
     """
     words = []
     for group in TITLED:
         named = part_identity(group, values.get(group))
         target = str(named.pop("_target_", "")).rpartition(".")[2]
-        own = [f"{key}{_word(value)}" for key, value in named.items() if key not in UNTITLED]
-        words += ["-".join([target, *own])] if target else []
+        settings = [f"{key}{_word(value)}" for key, value in named.items() if key not in UNTITLED]
+        words += ["-".join([target, *settings])] if target else []
     lengths = values.get("hparams") or {}
-    others = _unlike_default(lengths, validation.fields("Hparams")) if lengths else {}
+    others = _non_defaults(lengths, validation.fields("Hparams")) if lengths else {}
     words += [f"{key}{_word(value)}" for key, value in others.items()]
     return re.sub(r"[^\w.+-]", "", "_".join(words))[:LONGEST]
 
@@ -137,24 +137,24 @@ def _word(value: Any) -> str:
 
 
 def section_name(values: dict[str, Any], schema: str, section: str) -> str:
-    """Ten hexadecimal digits of what one section of a configuration says."""
-    return _digest(_identity_of(values, schema, section))
+    """Ten hexadecimal digits that name one section of a configuration."""
+    return _digest(_section_identity(values, schema, section))
 
 
 def section_words(values: dict[str, Any], schema: str, section: str) -> str:
-    """The values of one section that are not their defaults, as one would type them."""
-    return " ".join(_typed(_identity_of(values, schema, section)))
+    """The values of one section that are not their defaults, as typed on a command line."""
+    return " ".join(_arguments(_section_identity(values, schema, section)))
 
 
-def _identity_of(values: dict[str, Any], schema: str, section: str) -> dict[str, Any]:
-    known = validation.nested_fields(validation.fields(schema)[section]) or {}
-    return _section(section, values[section], known)
+def _section_identity(values: dict[str, Any], schema: str, section: str) -> dict[str, Any]:
+    fields = validation.nested_fields(validation.fields(schema)[section]) or {}
+    return _section(section, values[section], fields)
 
 
-def _typed(content: dict[str, Any], prefix: str = "") -> Iterator[str]:
+def _arguments(content: dict[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in content.items():
         if isinstance(value, dict):
-            yield from _typed(value, f"{prefix}{key}.")
+            yield from _arguments(value, f"{prefix}{key}.")
         else:
             text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else value
             yield f"{prefix}{key}={text}"
@@ -166,19 +166,19 @@ def _digest(content: dict[str, Any]) -> str:
 
 
 def clustering_name(extraction: dict[str, Any]) -> str:
-    """Ten hexadecimal digits of what becomes of trained students: gamma, beta and the like.
+    """Ten hexadecimal digits that name how trained students are clustered: gamma, beta, mask, ...
 
     Args:
         extraction: that section of the configuration of `extract.py`.
     """
     chosen = {key: extraction[key] for key in config_schema.CLUSTERING}
-    return _digest(_unlike_default(chosen, validation.fields("Extraction")))
+    return _digest(_non_defaults(chosen, validation.fields("Extraction")))
 
 
 def study_name(
     values: dict[str, Any], space: dict[str, str], sampler: dict[str, Any] | None = None
 ) -> str:
-    """Ten hexadecimal digits of what a study of `tune.py` searches, how, and of all that is fixed.
+    """Ten hexadecimal digits that name a search of `tune.py`: options, sampler and fixed values.
 
     Args:
         values: the configuration of `tune.py`, whose searched values do not count.
@@ -196,10 +196,10 @@ def study_name(
 
 
 def identity(values: dict[str, Any], schema: str) -> dict[str, Any]:
-    """What a run is named by: every value that changes its result and is not its default.
+    """The content of a run's name: every value that changes its result and is not its default.
 
-    And the version of the script's results. Our own parts stand by the names of their classes, so
-    that moving a module renames no run.
+    And the version of the script's results. Parts of `isthmus` are named by their class, so that
+    moving a module renames no run.
 
     Defaults are those of the code (the signature of each `_target_`, the schemas), not those of
     the YAML files: editing a file changes the name, adding an option to the code does not.
@@ -219,7 +219,7 @@ def identity(values: dict[str, Any], schema: str) -> dict[str, Any]:
             value = part_identity(key, value)
         elif nested is not None and isinstance(value, dict):
             value = _section(key, value, nested)
-        elif (value := _unordered(key, value)) == _unordered(key, argument.default):
+        elif (value := _sort_if_set(key, value)) == _sort_if_set(key, argument.default):
             continue
         if value != {}:
             named[key] = value
@@ -229,27 +229,27 @@ def identity(values: dict[str, Any], schema: str) -> dict[str, Any]:
 def part_identity(group: str, node: Any) -> dict[str, Any]:
     """A part by its target and the arguments that are not their defaults; {} if it is off.
 
-    A data set without a target is the one saved with the weights, with the values given here.
+    A data set without a target is the one saved with the weights, with the values of the node.
     """
     if not isinstance(node, dict) or ("_target_" not in node and group != "dataset"):
         return {}
     target = full_target(group, node)
     try:
-        known = signatures.arguments(target) | validation.common_fields(group)
+        fields = signatures.arguments(target) | validation.common_fields(group)
     except (LookupError, ImportError):  # the check will say so
-        known = {}
+        fields = {}
     unnamed = config_schema.UNNAMED_IN_PARTS.get(group, set()) | {"_partial_"}
-    given = {key: value for key, value in node.items() if key not in unnamed}
-    return _unlike_default(_with_short_names(given), known)
+    values = {key: value for key, value in node.items() if key not in unnamed}
+    return _non_defaults(_with_short_names(values), fields)
 
 
 def full_target(group: str, node: dict[str, Any]) -> str:
-    """The dotpath of a part, whichever way it stands in a file; "None" where it has no target."""
+    """The dotpath of a part, in whichever form its file has it; "None" if it has no target."""
     return signatures.full_target(config_schema.PACKAGES[group], str(node.get("_target_")))
 
 
 def _with_short_names(value: Any) -> Any:
-    """A node, and all within it, with short names of targets."""
+    """A node, and all nodes inside it, with short names of targets."""
     if isinstance(value, list):
         return [_with_short_names(item) for item in value]
     if not isinstance(value, dict):
@@ -261,15 +261,15 @@ def _with_short_names(value: Any) -> Any:
 
 
 def reproducible_config(values: dict[str, Any]) -> dict[str, Any]:
-    """The values of a training that hold wherever and however a job runs."""
-    gone = {"runtime", "output_dir", "snapshots"}
-    found = {key: value for key, value in values.items() if key not in gone}
+    """The options of a training without those that say where and how a job runs."""
+    dropped = {"runtime", "output_dir", "snapshots"}
+    config = {key: value for key, value in values.items() if key not in dropped}
     unnamed = config_schema.UNNAMED_IN_PARTS["dataset"]
-    found["dataset"] = {k: v for k, v in values["dataset"].items() if k not in unnamed}
-    return _with_short_names(found)
+    config["dataset"] = {k: v for k, v in values["dataset"].items() if k not in unnamed}
+    return _with_short_names(config)
 
 
-def _section(name: str, values: dict[str, Any], known: dict[str, Argument]) -> dict[str, Any]:
+def _section(name: str, values: dict[str, Any], fields: dict[str, Argument]) -> dict[str, Any]:
     """A group of values without a target, some of which may be parts."""
     unnamed = config_schema.UNNAMED_IN_PARTS.get(name, set())
     named = {}
@@ -277,20 +277,20 @@ def _section(name: str, values: dict[str, Any], known: dict[str, Argument]) -> d
         if key not in unnamed:
             is_part = isinstance(value, dict) and (key == "dataset" or "_target_" in value)
             named[key] = part_identity(key, value) if is_part else value
-    return {k: v for k, v in _unlike_default(named, known).items() if v != {}}  # {}: it is off
+    return {k: v for k, v in _non_defaults(named, fields).items() if v != {}}  # {}: it is off
 
 
-def _unlike_default(given: dict, known: dict[str, Argument]) -> dict[str, Any]:
-    given = {key: _unordered(key, value) for key, value in given.items()}
+def _non_defaults(values: dict, fields: dict[str, Argument]) -> dict[str, Any]:
+    values = {key: _sort_if_set(key, value) for key, value in values.items()}
     return {
         key: value
-        for key, value in given.items()
-        if key not in known or _unordered(key, known[key].default) != value
+        for key, value in values.items()
+        if key not in fields or _sort_if_set(key, fields[key].default) != value
     }
 
 
-def _unordered(key: str, value: Any) -> Any:
-    """A value in the order that is its name's, if its own says nothing."""
+def _sort_if_set(key: str, value: Any) -> Any:
+    """A list sorted, if its order has no meaning; any other value as it is."""
     return sorted(value) if key in config_schema.SETS and isinstance(value, list) else value
 
 

@@ -1,4 +1,4 @@
-"""The model and the data set that saved weights name, built again."""
+"""Rebuilds the model and the data set that the metadata of saved weights name."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from isthmus.config import launch, naming, signatures, validation
 from isthmus.config.launch import ConfigError
 from isthmus.store import fingerprints
 
-# Values of a data set that say where its files are, not what is done with them.
+# Options of a data set that say where its files are, not how they are processed.
 PLACES = {"root", "folder", "test_folder", "fingerprint", "cache_dir"}
 # What a file may name, by group: classes of a package that are of this kind.
 REBUILT = {
@@ -24,19 +24,20 @@ def build_model(metadata: dict[str, Any]) -> Any:
         metadata: of the weights.
 
     Raises:
-        ConfigError: the model lies outside `isthmus`, or does not take its values any more.
+        ConfigError: the model is outside `isthmus`, or does not take its values any more.
     """
-    node = _checked("model", metadata["config"]["model"])
+    node = _check_part("model", metadata["config"]["model"])
     make = launch.build_part("model", node)
     return make(tuple(metadata["input_shape"]), metadata["num_classes"])
 
 
 def architecture(metadata: dict[str, Any]) -> dict[str, Any]:
-    """What has to be equal in weights that are combined; how they were initialized has not."""
+    """What must be equal in weights that are combined: the model without its initialization."""
     node = naming.part_identity("model", metadata["config"]["model"])
-    own = {f"model.{k}": v for k, v in node.items() if k not in validation.common_fields("model")}
-    said = ("input_shape", "num_classes", "classes", "normalization")  # old files lack the last two
-    return own | {key: metadata[key] for key in said if key in metadata}
+    common = validation.common_fields("model")
+    arguments = {f"model.{key}": value for key, value in node.items() if key not in common}
+    keys = ("input_shape", "num_classes", "classes", "normalization")  # old files lack the last two
+    return arguments | {key: metadata[key] for key in keys if key in metadata}
 
 
 def load_data_set(
@@ -46,8 +47,8 @@ def load_data_set(
 
     Args:
         node: of the configuration: another data set, or values that take the place of the saved.
-        typed: which values of another data set were typed; of one of the same kind the others are
-            those of the training, but for where its files are.
+        typed: which values of another data set were typed; if it is of the same kind, the others
+            are those of the training, except where its files are.
         metadata: of the weights.
         cache_dir: folder for decoded images.
 
@@ -60,7 +61,7 @@ def load_data_set(
     if "_target_" not in node:
         if not saved:
             raise ValueError("dataset: these weights are of no data set; name one, dataset=...")
-        node = _checked("dataset", saved | node)
+        node = _check_part("dataset", saved | node)
         _check_folder(node, saved)
         if "cache_dir" in signatures.arguments(node["_target_"]):
             node["cache_dir"] = cache_dir
@@ -91,26 +92,26 @@ def data_recipe_of_run(folder: Path, cache_dir: str) -> Any:
             f"no {launch.display_path(file)}, which says what the run was trained on"
         )
     node = launch.read_group(file, "dataset", without={"cache_dir", "fingerprint"})
-    node = _checked("dataset", node)
+    node = _check_part("dataset", node)
     if "cache_dir" in signatures.arguments(node["_target_"]):
         node["cache_dir"] = cache_dir
     with validation.prefix_errors("dataset"):
         return launch.build_part("dataset", node)()
 
 
-def _checked(group: str, node: Any) -> dict[str, Any]:
-    """A part that a file names, by its dotpath; refused unless a class of its group, with plain
-    arguments.
+def _check_part(group: str, node: Any) -> dict[str, Any]:
+    """A part that a file names, with its full dotpath; only classes of its group, with plain
+    arguments, are allowed.
 
-    Every part that a file names goes through here before it is made.
+    Every part that a file names is checked here before it is made.
 
     Raises:
         ConfigError: naming the group and what it has instead.
     """
     package, kind = REBUILT[group]
     target = naming.full_target(group, node) if isinstance(node, dict) else node
-    known = isinstance(target, str) and target.startswith(f"{package}.")
-    if not known or kind not in signatures.ancestors(str(target)):
+    is_in_package = isinstance(target, str) and target.startswith(f"{package}.")
+    if not is_in_package or kind not in signatures.ancestors(str(target)):
         raise ConfigError(
             f"{group}: {target} is not such a class of {package}; only these are made"
         )
@@ -134,7 +135,7 @@ def _check_plain(group: str, target: Any, arguments: dict[str, Any]) -> None:
 
 
 def _is_call(value: Any) -> bool:
-    """Whether Hydra or OmegaConf would make something else of a value, or of one within it."""
+    """Whether Hydra or OmegaConf would compute a value, or one inside it."""
     if isinstance(value, dict):
         return any(str(key).startswith("_") or _is_call(item) for key, item in value.items())
     if isinstance(value, list):
@@ -143,14 +144,14 @@ def _is_call(value: Any) -> bool:
 
 
 def _check_folder(node: dict[str, Any], trained: dict[str, Any]) -> None:
-    """Refuse another folder of images than the one trained on, by the parts that were read then."""
+    """Refuse a folder of images that differs, in the parts read then, from the one trained on."""
     folder = f"{node['root']}/{node.get('folder', '')}"
     has_choice = "test_folder" in signatures.arguments(naming.full_target("dataset", trained))
     test_folder = trained.get("test_folder") if has_choice else "val"
-    found = fingerprints.folder_fingerprint(folder, trained.get("test", True), test_folder)
-    if found in (fingerprints.ABSENT, fingerprints.UNREADABLE):
+    fingerprint = fingerprints.folder_fingerprint(folder, trained.get("test", True), test_folder)
+    if fingerprint in (fingerprints.ABSENT, fingerprints.UNREADABLE):
         return  # reading it will say so
-    if node.get("fingerprint") not in (None, found):
+    if node.get("fingerprint") not in (None, fingerprint):
         raise ConfigError(
             f"dataset.root={node['root']}: {folder} is not the folder that these weights were "
             f"trained on; to evaluate them on another one, name its kind too: dataset=imagefolder"

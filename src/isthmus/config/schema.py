@@ -21,7 +21,7 @@ SCRIPTS = {
     "plots": "isthmus.plots.options.Plots",
     "tune": "isthmus.training.options.Tune",
 }
-# Functions of all values of a schema, of the right types: what is wrong across options.
+# Functions that check rules across the options of a schema, whose types are right.
 RULES = {
     "Tune": "isthmus.training.options.tune_errors",
     "Spawn": "isthmus.branching.options.errors",
@@ -32,9 +32,9 @@ RULES = {
     "Extract": "isthmus.extraction.options.errors",
     "Plots": "isthmus.plots.options.errors",
 }
-FOLDER_NAME = "isthmus.plots.options.folder_name"  # how a figure begins the name of a folder
+FOLDER_NAME = "isthmus.plots.options.folder_name"  # prefix of the folder of a figure
 
-# Groups of a `_target_`: the arguments that the script supplies, which come first and by position.
+# Groups with a `_target_`: number of arguments that the script supplies, first and by position.
 SUPPLIED = {
     "dataset": 0,
     "model": 2,
@@ -45,7 +45,7 @@ SUPPLIED = {
     "pruning": 0,
 }
 
-# The package that the own parts of a group are in.
+# The package of `isthmus` that a group's parts are in.
 PACKAGES = {
     "dataset": "data",
     "model": "models",
@@ -58,8 +58,8 @@ PACKAGES = {
 
 DERIVED = {"contents", "dataset_typed"}  # from other values, not typed
 
-# Versions of the results of scripts, in the names of their runs: counted up by a change that makes
-# other numbers of the same values.
+# Versions of the results of scripts, in the names of their runs: raised by a change that makes
+# other numbers from the same options.
 RESULTS = {
     "TrainScript": 1,
     "Tune": 1,
@@ -67,14 +67,14 @@ RESULTS = {
     "Average": 1,
     "Extract": 1,
     "Plots": 1,
-    "Spawn": 2,  # children are trained each by itself
-    "InterpolateBranches": 2,  # likewise; all points of a line are treated alike
+    "Spawn": 2,  # each child is trained by itself
+    "InterpolateBranches": 2,  # as Spawn; all points of a line are treated in the same way
     "InterpolateLine": 2,
     "InterpolatePlane": 2,
     "Prune": 2,  # one_shot, controls from dense weights, lines of instability
 }
 
-# Values that do not change what is computed, or ask for more of it: not in a run's name.
+# Options that do not change results, or that request more of them: not in a run's name.
 UNNAMED = {"runtime", "global_seed", "snapshots", "output_dir"}
 REQUESTS = {
     "Prune": {
@@ -116,8 +116,8 @@ REQUESTS = {
     "InterpolatePlane": {"plane", "project", "points", "splits"},
     "Extract": {"teacher"},  # its content is in the name
 }
-# A script that does one of several things: the options that say which, by its schema. Without any
-# of them it is the first.
+# Scripts with several modes: the schema of each mode, and the options that select it. Without any
+# of these options it is the first.
 MODES = {
     "Interpolate": {
         "InterpolateBranches": ("k1", "k2"),
@@ -125,7 +125,7 @@ MODES = {
         "InterpolatePlane": ("plane",),
     }
 }
-# Of `extraction`: what becomes of trained students has a name of its own.
+# Options of `extraction` that apply after students are trained; they have a name of their own.
 CLUSTERING = {
     "gamma",
     "beta",
@@ -135,7 +135,7 @@ CLUSTERING = {
     "finetune_epochs",
     "finetune_lr",
 }
-SETS = {"vary"}  # lists whose order says nothing
+SETS = {"vary"}  # lists whose order has no meaning
 UNNAMED_IN_PARTS = {
     "dataset": {"root", "cache_dir"},
     "pretrain": {"weights"},
@@ -146,7 +146,7 @@ UNNAMED_IN_PARTS = {
 
 @functools.cache
 def dotpath(name: str) -> str | None:
-    """Where the schema of a name is declared; None if it is no schema."""
+    """Dotpath of the dataclass of a schema; None if there is no schema of that name."""
     for module in dict.fromkeys(path.rpartition(".")[0] for path in SCRIPTS.values()):
         if signatures.is_defined(f"{module}.{name}"):
             return f"{module}.{name}"
@@ -154,7 +154,7 @@ def dotpath(name: str) -> str | None:
 
 
 def fields(schema: str) -> dict[str, Argument]:
-    """The values that a schema has, by name.
+    """The fields of a schema, by name.
 
     Raises:
         LookupError: there is no such schema.

@@ -1,7 +1,7 @@
-"""The arguments of a dotpath, and whether a value fits an annotation.
+"""Arguments of a function or class by its dotpath, and whether a value fits an annotation.
 
-Our own modules are read, not imported, so that a refused option, and the name of a run, do not cost
-the seconds that importing torch takes.
+Modules of `isthmus` are parsed, not imported, so that a refused option, or the name of a run, does
+not cost the seconds that importing torch takes.
 """
 
 import ast
@@ -24,7 +24,7 @@ def fits_annotation(value: Any, annotation: str) -> bool:
     Args:
         value: a number, text, boolean, None or list of these.
         annotation: source text such as "float | list[float]" or 'Literal["a", "b"]'; "" or an
-            annotation of other names than these fits everything.
+            annotation with unknown names fits everything.
     """
     try:
         kind = _kind(annotation)
@@ -34,7 +34,7 @@ def fits_annotation(value: Any, annotation: str) -> bool:
 
 
 def describe_annotation(annotation: str) -> str:
-    """What an annotation allows, for a message."""
+    """Text that says what an annotation allows, for a message."""
     return _describe(_kind(annotation))
 
 
@@ -128,7 +128,7 @@ def _describe_one(kind: Any) -> str:
 
 
 def format_value(value: Any) -> str:
-    """A value as one would type it."""
+    """A value as typed on a command line."""
     if isinstance(value, list):
         return f"[{','.join(map(format_value, value))}]"
     if isinstance(value, dict):
@@ -139,7 +139,7 @@ def format_value(value: Any) -> str:
 
 
 ROOT = SOURCES
-PLAIN = (bool, int, float, str)  # the annotations outside `isthmus` that values are held against
+PLAIN = (bool, int, float, str)  # the annotations outside `isthmus` that values are checked by
 REQUIRED = object()  # the default of an argument that has none
 UNKNOWN = object()  # a default that is not a literal, and equals nothing
 
@@ -162,7 +162,7 @@ def arguments(target: str) -> dict[str, Argument]:
 
     Raises:
         LookupError: nothing has that name.
-        ImportError: it lies outside `isthmus`, in a module that cannot be imported.
+        ImportError: it is outside `isthmus`, in a module that cannot be imported.
     """
     module, _, name = target.rpartition(".")
     if not module.startswith("isthmus."):
@@ -170,25 +170,25 @@ def arguments(target: str) -> dict[str, Argument]:
     path = _path(module)  # what a module imports, such as isthmus.config.os, is not in it
     node = _definitions(path).get(name) if path.exists() else None
     if node is None:
-        raise LookupError(f"there is no {target}; {_what_is_there(module)}")
+        raise LookupError(f"there is no {target}; {_content_words(module)}")
     return {argument.name: argument for argument in _read(node, path)}
 
 
 def short_name(target: str) -> str:
-    """How a target stands in names of runs and in weights, so that both survive a move of the code.
+    """Name of a target in names of runs and in weights, so that both survive a move of the code.
 
-    Our own by the name of its class or function alone, "MLP"; another by its whole dotpath.
+    For `isthmus` the name of its class or function, "MLP"; for another package the whole dotpath.
     """
     is_own = target.startswith(("isthmus.", "src."))  # `src.`: in files of older versions
     return target.rpartition(".")[2] if is_own else target
 
 
 def full_target(package: str, target: str) -> str:
-    """The dotpath that a target of a file has today.
+    """The current dotpath of a target from a file.
 
     Args:
         package: of `isthmus`, that a short name is looked for in: "models".
-        target: a short name, a dotpath of another package, or one that our own part once had.
+        target: a short name, a dotpath of another package, or an earlier dotpath of `isthmus`.
 
     Returns:
         The dotpath; `target` itself where no module of the package defines that name.
@@ -205,29 +205,29 @@ def full_target(package: str, target: str) -> str:
 def ancestors(target: str) -> set[str]:
     """Dotpaths of the classes that a class of `isthmus` is derived from.
 
-    Empty for a function, and for what is not there.
+    Empty for a function, and for what does not exist.
     """
     module, _, name = target.rpartition(".")
     path = _path(module)
     node = _definitions(path).get(name) if module.startswith("isthmus.") and path.exists() else None
     if not isinstance(node, ast.ClassDef) or name.startswith("_"):
         return set()
-    found = set()
+    dotpaths = set()
     for base in node.bases:
         dotpath = _dotpath(base, path, module)
-        found |= {dotpath} | (ancestors(dotpath) if dotpath.startswith("isthmus.") else set())
-    return found
+        dotpaths |= {dotpath} | (ancestors(dotpath) if dotpath.startswith("isthmus.") else set())
+    return dotpaths
 
 
 def is_defined(target: str) -> bool:
-    """Whether one of our own modules has a function or class at a dotpath."""
+    """Whether a module of `isthmus` has a function or class at a dotpath."""
     module, _, name = target.rpartition(".")
     path = _path(module)
     return module.startswith("isthmus.") and path.exists() and name in _definitions(path)
 
 
 def locate(target: str) -> Any:
-    """The function or class at a dotpath.
+    """Import the function or class at a dotpath.
 
     Raises:
         LookupError: nothing has that name.
@@ -248,10 +248,10 @@ def choices(target: str, argument: str) -> tuple[Any, ...]:
 
 
 def attribute(target: str, name: str) -> Any:
-    """The value that a class, or one that it inherits from, gives to a name in its body.
+    """The value of a class attribute, inherited ones too.
 
     Args:
-        target: dotpath of the class; what lies in `isthmus` is read, anything else is imported.
+        target: dotpath of the class; what is in `isthmus` is read, anything else is imported.
         name: of the attribute.
 
     Returns:
@@ -285,7 +285,7 @@ def _imports(path: Path) -> dict[str, tuple[str, str]]:
     }
 
 
-def _what_is_there(module: str) -> str:
+def _content_words(module: str) -> str:
     path = _path(module)
     if path.exists():
         names = [name for name in _definitions(path) if not name.startswith("_")]
@@ -302,7 +302,7 @@ def _read(node: ast.ClassDef | ast.FunctionDef, path: Path) -> list[Argument]:
         if isinstance(item, ast.FunctionDef) and item.name == "__init__":
             return _parameters(item)[1:]
     fields: dict[str, Argument] = {}
-    for base in reversed(node.bases):  # the first base has the last word
+    for base in reversed(node.bases):  # the first base overrides the others
         fields |= {field.name: field for field in _base(base, path)}
     for item in node.body:
         if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name):
@@ -336,9 +336,9 @@ def _read_attribute(node: ast.ClassDef, path: Path, name: str) -> Any:
         if isinstance(item, ast.Assign) and name in map(ast.unparse, item.targets):
             return _default(item.value)
     for base in node.bases:
-        own = _definitions(path).get(ast.unparse(base))
-        if isinstance(own, ast.ClassDef):
-            value = _read_attribute(own, path, name)
+        definition = _definitions(path).get(ast.unparse(base))
+        if isinstance(definition, ast.ClassDef):
+            value = _read_attribute(definition, path, name)
         else:
             value = attribute(_dotpath(base, path), name)
         if value is not REQUIRED:

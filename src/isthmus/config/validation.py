@@ -1,4 +1,4 @@
-"""Checks every option against the signature that will take it."""
+"""Validation of options: types by signature, ranges, and rules across options."""
 
 import re
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ POSITIVE = (
 
 
 def fields(schema: str) -> dict[str, Argument]:
-    """The values that a schema has, by name."""
+    """The fields of a schema, by name."""
     return config_schema.fields(schema)
 
 
@@ -34,13 +34,13 @@ def nested_fields(argument: Argument) -> dict[str, Argument] | None:
 
 
 def common_fields(group: str) -> dict[str, Argument]:
-    """What every option of a group takes besides the arguments of its own target."""
+    """Fields that every option of a group has besides the arguments of its target."""
     return fields("ModelOptions") if group == "model" else {}
 
 
 @contextmanager
 def prefix_errors(group: str) -> Iterator[None]:
-    """Lead the error of a part by the group that its option is typed in.
+    """Put the group of an option before the error of a part.
 
     The error is worded "option: what is wrong", or "option=value: what is wrong".
 
@@ -56,7 +56,7 @@ def prefix_errors(group: str) -> Iterator[None]:
 
 
 def validation_errors(values: dict[str, Any], schema: str) -> list[str]:
-    """What is wrong with a configuration, one line each; none if it can run.
+    """Errors of a configuration, one line each; empty if it can run.
 
     Args:
         values: the configuration as plain Python, interpolations resolved, "???" where a value
@@ -78,24 +78,24 @@ def validation_errors(values: dict[str, Any], schema: str) -> list[str]:
 
 
 def part_errors(group: str, node: Any, optional: bool) -> list[str]:
-    """What is wrong with one part: a `_target_` and its arguments; off is right if `optional`."""
-    off = node is None or (isinstance(node, dict) and "_target_" not in node)
-    if off and optional:
+    """Errors of one part, a `_target_` and its arguments; it may be off if `optional`."""
+    is_off = node is None or (isinstance(node, dict) and "_target_" not in node)
+    if is_off and optional:
         return []
-    if off or not isinstance(node, dict):
+    if is_off or not isinstance(node, dict):
         return [f"{group}={format_value(node)}: must be an option of the group, see conf/{group}"]
     try:
         arguments = list(signatures.arguments(str(node["_target_"])).items())
     except (LookupError, ImportError) as error:
         return [f"{group}._target_: {error}"]
     known = dict(arguments[config_schema.SUPPLIED[group] :]) | common_fields(group)
-    given = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
+    values = {key: value for key, value in node.items() if key not in ("_target_", "_partial_")}
     missing = [
         f"{group}.{name}: needs a value, {group}.{name}=..."
         for name, argument in known.items()
-        if argument.default is REQUIRED and name not in given
+        if argument.default is REQUIRED and name not in values
     ]
-    return missing + _key_errors(group, given, known)
+    return missing + _key_errors(group, values, known)
 
 
 def _section_errors(name: str, values: Any, known: dict[str, Argument]) -> list[str]:
@@ -105,18 +105,18 @@ def _section_errors(name: str, values: Any, known: dict[str, Argument]) -> list[
 
 
 def _training_errors(values: dict[str, Any]) -> list[str]:
-    """What is wrong with trainings that take some values of their own and the others from here."""
+    """Errors of sections that are trainings with some options of their own."""
     errors = pretraining_errors(values) if "pretrain" in values else []
     for section in ("pretrain", "retrain"):
         if not errors and has_training(values, section):
-            of_it = validation_errors(merge_section(values, section), "Train")
-            errors += [f"{section}.{error}" for error in of_it]
+            section_errors = validation_errors(merge_section(values, section), "Train")
+            errors += [f"{section}.{error}" for error in section_errors]
     return errors
 
 
-def _key_errors(group: str, given: dict, known: dict[str, Argument]) -> list[str]:
+def _key_errors(group: str, values: dict, known: dict[str, Argument]) -> list[str]:
     errors = []
-    for key, value in given.items():
+    for key, value in values.items():
         if key in known:
             errors += _value_error(f"{group}.{key}", value, known[key])
         else:
@@ -137,7 +137,7 @@ def _value_error(name: str, value: Any, argument: Argument) -> list[str]:
 
 
 def _range_errors(values: dict[str, Any]) -> list[str]:
-    """Scalars of the schemas whose type is right and whose value is not."""
+    """Errors of scalars whose type is right and whose value is out of range."""
     errors = []
     for name in POSITIVE:
         value = _select(values, name)
@@ -154,7 +154,7 @@ def _range_errors(values: dict[str, Any]) -> list[str]:
         "diagnostics.ranks",
     ):
         request = _select(values, name) if "." in name else values.get(name)
-        if isinstance(request, str):  # the steps of a list were held against their annotation
+        if isinstance(request, str):  # the steps of a list were checked by their annotation
             try:
                 steps.to_iterations(request, 1, end=0)
             except ValueError as error:
@@ -170,13 +170,13 @@ def _range_errors(values: dict[str, Any]) -> list[str]:
 
 
 def _rule_errors(values: dict[str, Any], schema: str) -> list[str]:
-    """What is wrong across the options of a study, as its own module says."""
+    """Errors across the options of a study, by the function in its `options` module."""
     rules = config_schema.RULES.get(schema)
     return signatures.locate(rules)(values) if rules else []
 
 
 def _weight_errors(values: dict[str, Any]) -> list[str]:
-    """Values that say different things about weights, at their beginning or in files."""
+    """Errors of options that contradict each other about initial or saved weights."""
     errors, init = [], _select(values, "model.init")
     is_on = "_target_" in (values.get("parametrization") or {})
     if is_on and init not in (None, "kaiming_normal"):
@@ -203,21 +203,21 @@ TRAINING_PARTS = (
 
 
 def has_training(values: dict[str, Any], section: str = "pretrain") -> bool:
-    """Whether a section has values of a training.
+    """Whether a section has options of a training.
 
     Args:
         values: a script's configuration as plain Python.
         section: "pretrain", a training before the main one; or another with the same parts.
     """
-    own = values.get(section)
-    return isinstance(own, dict) and any(own.get(part) for part in TRAINING_PARTS)
+    options = values.get(section)
+    return isinstance(options, dict) and any(options.get(part) for part in TRAINING_PARTS)
 
 
 def merge_section(values: dict[str, Any], section: str = "pretrain") -> dict[str, Any]:
     """The configuration of the training of a section, a `Train` as plain Python.
 
-    A part that names another target replaces that of the training; other values replace one each.
-    A data set of its own is looked for where the training's is, if it does not say where.
+    A part with another target replaces that of the main training; other values replace one each.
+    A data set of its own has the root of the main one, unless the section says otherwise.
     """
     result = {key: values[key] for key in config_schema.fields("Train")}
     runtime = values["runtime"]
@@ -225,13 +225,13 @@ def merge_section(values: dict[str, Any], section: str = "pretrain") -> dict[str
         key: runtime[key] for key in config_schema.fields("Runtime") if key in runtime
     }
     for part in TRAINING_PARTS:
-        own = values[section].get(part)
-        if not isinstance(own, dict):
-            result[part] = own or values[part]
-        elif part != "hparams" and "_target_" in own:
-            result[part] = _with_places(own, values[part]) if part == "dataset" else own
+        node = values[section].get(part)
+        if not isinstance(node, dict):
+            result[part] = node or values[part]
+        elif part != "hparams" and "_target_" in node:
+            result[part] = _with_folders(node, values[part]) if part == "dataset" else node
         else:
-            result[part] = values[part] | own
+            result[part] = values[part] | node
     hparams = values[section].get("hparams") or {}
     if "epochs" in hparams and "steps" not in hparams:  # those of the training would win
         result["hparams"]["steps"] = None
@@ -239,7 +239,7 @@ def merge_section(values: dict[str, Any], section: str = "pretrain") -> dict[str
 
 
 def pretraining_length(values: dict[str, Any]) -> Step:
-    """How long the training before the main one is, "0" if there is none."""
+    """Length of the training before the main one, "0" if there is none."""
     if not has_training(values):
         return "0"
     hparams = merge_section(values)["hparams"]
@@ -247,23 +247,24 @@ def pretraining_length(values: dict[str, Any]) -> Step:
 
 
 def pretraining_errors(values: dict[str, Any]) -> list[str]:
-    """What is wrong with the section `pretrain` itself, one line each."""
-    own = values["pretrain"]
-    given = [part for part in TRAINING_PARTS if own.get(part)]
-    if own.get("weights") is not None and given:
-        names = ", ".join(f"pretrain.{part}" for part in given)
-        return [f"pretrain.weights={own['weights']}: takes the place of a training, so not {names}"]
+    """Errors of the section `pretrain` itself, one line each."""
+    options = values["pretrain"]
+    parts = [part for part in TRAINING_PARTS if options.get(part)]
+    file = options.get("weights")
+    if file is not None and parts:
+        names = ", ".join(f"pretrain.{part}" for part in parts)
+        return [f"pretrain.weights={file}: takes the place of a training, so not {names}"]
     return []
 
 
-def _with_places(own: dict[str, Any], main: dict[str, Any]) -> dict[str, Any]:
+def _with_folders(node: dict[str, Any], main: dict[str, Any]) -> dict[str, Any]:
     try:
-        takes = signatures.arguments(own["_target_"])
+        takes = signatures.arguments(node["_target_"])
     except (LookupError, ImportError):  # the check will say so
-        return own
+        return node
     shared = {
         key: main[key]
         for key in config_schema.UNNAMED_IN_PARTS["dataset"]
-        if key in main and key in takes and own.get(key) is None
+        if key in main and key in takes and node.get(key) is None
     }
-    return own | shared
+    return node | shared

@@ -258,7 +258,7 @@ class InterpolationEvaluator:
         """Weights with the batch-norm statistics that `bn` asks for."""
         evaluator = self.evaluator
         if bn != "reset" or self._graph is None or not evaluator.calibrates_at_once:
-            return evaluator.combined(combined, nearest, bn)
+            return evaluator.with_bn_statistics(combined, nearest, bn)
         if self._statistics is None:
             on_cpu, inputs = evaluator.device.type == "cpu", evaluator.calibration
             on_a_core = COMPILED_PART_SIZE if self._compiled else PART_SIZE

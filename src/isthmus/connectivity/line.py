@@ -125,7 +125,9 @@ class RepairedLine:
     @cached_property
     def _ends(self) -> tuple[StateDict, StateDict]:
         """Both ends as all points are treated, on the device."""
-        start, end = (self.points.evaluator.combined(n, n, "reset") for n in (self.start, self.end))
+        start, end = (
+            self.points.evaluator.with_bn_statistics(n, n, "reset") for n in (self.start, self.end)
+        )
         return start, end
 
     @cached_property
@@ -312,7 +314,7 @@ def measure_missing_lines(
             ends = LineEnds(points, start, end, request.align)
             line = measure_line(ends, known, request, child_seed)
             line["networks"] = [launch.display_path(file.absolute()) for file in files]
-            with run.locked():
+            with run.lock():
                 store.write(pair, line, _measurement_info(evaluator, request.splits))
                 line_tables.write_tables(run.folder)
     _complete_tables(run, store)
@@ -320,7 +322,7 @@ def measure_missing_lines(
 
 def _complete_tables(run: Run, store: LineRecords) -> None:
     """Write the tables of this folder and of the whole study, where they are out of date."""
-    with run.locked():
+    with run.lock():
         if not has_tables(run.folder, store.files):  # a job was killed before it had written them
             line_tables.write_tables(run.folder)
     if store.study is not None:

@@ -17,7 +17,7 @@ def normalization_factors(
     """The factor and the offset for which normalized = stored * factor + offset.
 
     Args:
-        normalization: with one value a channel, or one for all.
+        normalization: with one value per channel, or one for all.
         shape: (channels, height, width) or (features,) of an input.
         channels_last: lay out (height, width, channels).
 
@@ -41,7 +41,7 @@ def normalization_factors(
 
 
 def spread_over_channels(values: Tensor, shape: tuple[int, ...], channels_last: bool) -> Tensor:
-    """One value a channel, repeated over `shape` in the layout asked for."""
+    """One value per channel, repeated over `shape` in the given layout."""
     whole = values.view(-1, *[1] * (len(shape) - 1)).expand(shape).float()
     return whole.permute(1, 2, 0).contiguous() if channels_last else whole.contiguous()
 
@@ -51,8 +51,8 @@ def normalize(stored: Tensor, factor: Tensor, offset: Tensor) -> Tensor:
 
     Args:
         stored: (batch, *shape) contiguous.
-        factor: (*shape), from `affine`.
-        offset: likewise.
+        factor: (*shape), from `normalization_factors`.
+        offset: (*shape), from there too.
     """
     inputs = stored.to(torch.float32, copy=True)
     return torch.addcmul(offset, inputs, factor, out=inputs)
@@ -64,7 +64,7 @@ def as_inputs(values: Tensor, channels_last: bool) -> Tensor:
 
 
 def lay_out(inputs: Tensor, channels_last: bool) -> Tensor:
-    """Inputs in memory as (examples, height, width, channels) if asked for, else as they are."""
+    """Inputs in memory as (examples, height, width, channels) if channels come last, else as is."""
     return inputs.permute(0, 2, 3, 1).contiguous() if channels_last else inputs.contiguous()
 
 
@@ -72,9 +72,9 @@ DRAWN = ("crop_row", "crop_column", "flip", "cutout_row", "cutout_column")
 
 
 def draw_augmentation(seed: int, epoch: int, num_examples: int) -> Tensor:
-    """The numbers behind the augmentation of one epoch.
+    """Random numbers for the augmentation of one epoch, a row per example.
 
-    A row depends on its place, the seed and the epoch alone, not on `num_examples`.
+    A row depends only on its index, the seed and the epoch, not on `num_examples`.
 
     Returns:
         (num_examples, 5) int64, uniform in [0, 2**31); columns as in `DRAWN`.
@@ -87,9 +87,9 @@ class Crops:
     """Images laid out so that every crop of their size is one contiguous run of memory.
 
     A row of an image is stored behind `padding` zeros, and an image behind `padding` rows of zeros.
-    The zeros that follow a row or an image are those of its successor, so that a crop is what lies
-    in memory from its first pixel on, with the same strides whatever its place: gathering a batch
-    copies one run per image.
+    The zeros that follow a row or an image are those of its successor, so that a crop is a run of
+    memory from its first pixel on, with the same strides wherever it is: gathering a batch copies
+    one run per image.
 
     Args:
         images: (examples, channels, height, width).
@@ -112,12 +112,12 @@ class Crops:
         self.runs = flat.as_strided((len(flat) - self.run + 1, self.run), (1, 1))
 
     def starts(self, positions: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-        """Where in memory crops start.
+        """Offsets in memory at which crops start.
 
         Args:
             positions: (batch,) of the images.
             rows: (batch,) in [0, 2 * padding], of the crops in the padded images.
-            columns: likewise.
+            columns: (batch,) in the same range.
         """
         return positions * self.block + rows * self.row + columns * self.column
 
@@ -129,7 +129,7 @@ class Crops:
 
 
 def flip(images: Tensor, chosen: Tensor, column_axis: int) -> Tensor:
-    """uint8 images, those mirrored left and right for which `chosen` is 255 and not 0.
+    """Mirror those of uint8 images left and right for which `chosen` is 255 and not 0.
 
     Args:
         images: (batch, ...) uint8.
@@ -144,19 +144,19 @@ def flip(images: Tensor, chosen: Tensor, column_axis: int) -> Tensor:
 
 
 def cutout_places(centres: Tensor, length: int, side: int) -> Tensor:
-    """Which places along one axis lie in a cutout.
+    """Mask of the positions along one axis that are in a cutout.
 
     Args:
         centres: (batch,) in [0, length).
         length: of the axis.
-        side: of the cutout, which begins side // 2 places before its centre.
+        side: of the cutout, which begins side // 2 positions before its centre.
 
     Returns:
         (batch, length) float32, 1 inside and 0 outside.
     """
-    places = torch.arange(length, device=centres.device)
+    positions = torch.arange(length, device=centres.device)
     first = (centres - side // 2).unsqueeze(1)
-    return ((places >= first) & (places < first + side)).float()
+    return ((positions >= first) & (positions < first + side)).float()
 
 
 def cut_out_(values: Tensor, centres: Tensor, side: int, channels_last: bool) -> None:
@@ -208,13 +208,13 @@ def plan_augmentation(
     numbers: Tensor,
     size: tuple[int, ...],
 ) -> AugmentationPlan:
-    """What to do to each image.
+    """Starts of crops, flips and centres of cutouts of each image, from random numbers.
 
     Args:
-        augmentation: which steps there are.
+        augmentation: which of these are applied.
         crops: of the same padding.
         positions: (examples,) of the images in `crops`.
-        numbers: (examples, 5) of `draw`.
+        numbers: (examples, 5) of `draw_augmentation`.
         size: (height, width).
     """
     row, column, mirrored, cutout_row, cutout_column = numbers.unbind(1)

@@ -1,4 +1,4 @@
-"""Batches of a data set: augmented and in the order of an epoch, or as they are for evaluation."""
+"""Batches of a data set: augmented and shuffled for training, plain and in order for evaluation."""
 
 import copy
 import math
@@ -30,22 +30,22 @@ Batch: TypeAlias = tuple[Tensor, Tensor]  # inputs and labels
 
 
 class TrainBatches:
-    """The training set of a data set in memory, an epoch at a time.
+    """Training batches of a data set in memory, one epoch at a time.
 
     The order of an epoch is a function of (order seed, epoch), the augmentation of an example of
     (augmentation seed, epoch, its index in the data set): neither depends on the batch size, the
-    device, or what was drawn before. On a GPU no batch waits for the host.
+    device, or earlier draws. On a GPU no batch waits for the host.
 
     Args:
         data: whose training set, normalization and augmentation are used.
-        batch_size: examples in a batch; the last batch of an epoch has what is left.
+        batch_size: examples in a batch; the last batch of an epoch has the remaining ones.
         order_seed: of the order.
         augmentation_seed: of crops, flips and cutouts.
         device: where the training set is held and batches are made.
         channels_last: make images in that memory format.
 
     Raises:
-        ValueError: `batch_size` is below 1, or what is in memory cannot be augmented so.
+        ValueError: `batch_size` is below 1, or such inputs cannot be augmented in memory.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class TrainBatches:
         self.factor, self.offset = factor.to(device), offset.to(device)
 
     def lay_out(self, inputs: Tensor) -> tuple[Callable[[Tensor], Tensor], Crops | None]:
-        """What gathers stored values of a batch, and the crops it takes them from, if any."""
+        """A function that gathers the stored values of a batch, and the crops it reads, if any."""
         if self.augmentation is None:
             stored = lay_out(inputs, self.channels_last)
             return lambda positions: stored.index_select(0, positions), None
@@ -85,14 +85,14 @@ class TrainBatches:
         crops = Crops(inputs, self.augmentation.padding, self.channels_last)
         return crops.gather, crops
 
-    def seeded(self, order_seed: int, augmentation_seed: int) -> "TrainBatches":
-        """The same training set, in the same memory, in another order and otherwise augmented."""
+    def with_seeds(self, order_seed: int, augmentation_seed: int) -> "TrainBatches":
+        """A copy with other seeds of order and augmentation, on the same memory."""
         other = copy.copy(self)
         other.order_seed, other.augmentation_seed = order_seed, augmentation_seed
         return other
 
-    def shared(self, share: Share) -> "TrainBatches":
-        """The same batches, of each of which only a share is made."""
+    def with_share(self, share: Share) -> "TrainBatches":
+        """A copy that makes only a share of each batch."""
         other = copy.copy(self)
         other.share = share
         return other
@@ -107,7 +107,7 @@ class TrainBatches:
         return math.ceil(len(self) / self.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch, from iteration `start` of it on.
+        """The batches of an epoch, beginning at its iteration `start`.
 
         Returns:
             Pairs of inputs, (batch, channels, height, width) or (batch, features) float32,
@@ -121,16 +121,16 @@ class TrainBatches:
         return self.batches(epoch, order)
 
     def batches(self, epoch: int, order: Tensor) -> Iterator[Batch]:
-        """The batches of an epoch of which `order` is left."""
+        """The remaining batches of an epoch, with the examples in `order`."""
         planned = self.plan(epoch, order).to(self.device)
         labels = self.labels.index_select(0, order.to(self.device))
         for first in range(0, len(order), self.batch_size):
-            own = self.share(min(self.batch_size, len(order) - first))
-            part = slice(first + own.start, first + own.stop)
+            share = self.share(min(self.batch_size, len(order) - first))
+            part = slice(first + share.start, first + share.stop)
             yield self.inputs(planned, part), labels[part]
 
     def plan(self, epoch: int, order: Tensor) -> AugmentationPlan:
-        """Where the examples come from, and what is done to them, in the order given."""
+        """The augmentation plan of the examples in `order`."""
         if self.augmentation is None or self.crops is None:
             return AugmentationPlan(order, None, None)
         num_drawn = int(self.indices.max()) + 1
@@ -140,7 +140,7 @@ class TrainBatches:
         )
 
     def inputs(self, planned: AugmentationPlan, part: slice) -> Tensor:
-        """One batch of an epoch."""
+        """Inputs of one batch, augmented and normalized."""
         stored = self.gather(planned.starts[part])
         if planned.flips is not None:
             stored = flip(stored, planned.flips[part], column_axis=2 if self.channels_last else 3)
@@ -152,12 +152,12 @@ class TrainBatches:
 
 
 class EvalBatches:
-    """A split in memory in its own order, never augmented; it can be gone through again and again.
+    """Evaluation batches of a split in memory, in its own order, un-augmented; can be reiterated.
 
     Args:
         split: the examples.
         normalization: of the data set.
-        batch_size: examples in a batch; the last one has what is left.
+        batch_size: examples in a batch; the last one has the remaining ones.
         device: where the split is held and batches are made.
         channels_last: make images in that memory format.
 
@@ -186,7 +186,7 @@ class EvalBatches:
         return len(self.labels)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Pairs of inputs and labels, as those of `TrainBatches.epoch`."""
+        """Pairs of inputs and labels, as from `TrainBatches.epoch`."""
         for first in range(0, len(self), self.batch_size):
             part = slice(first, first + self.batch_size)
             inputs = normalize(self.stored[part], self.factor, self.offset)
@@ -230,10 +230,10 @@ def eval_batches(
 
 
 def calibration(data: DataSet, num_examples: int, num_workers: int = 0) -> Tensor:
-    """The part of a training set on which batch norm is re-estimated.
+    """Inputs of the part of a training set on which batch norm is re-estimated.
 
     The first `num_examples` of one permutation that no seed changes, all if there are fewer; not
-    augmented, and the same whatever the batch size and the data order.
+    augmented, and the same for every batch size and data order.
 
     Args:
         data: whose training set is used.
@@ -246,7 +246,7 @@ def calibration(data: DataSet, num_examples: int, num_workers: int = 0) -> Tenso
     Raises:
         ValueError: `num_examples` is below 1, or there is no training set.
     """
-    data.require_train("bn: what is estimated anew (all but bn=keep and bn=average)")
+    data.require_train("bn: re-estimation of statistics (all but bn=keep and bn=average)")
     check_option("num_examples", num_examples, num_examples >= 1, "at least 1")
     order = torch.randperm(len(data.train), generator=rng.generator(0, "calibration"))
     part = data.train.take(order[:num_examples])

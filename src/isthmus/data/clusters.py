@@ -15,7 +15,7 @@ BALANCE = (0.4, 0.6)  # of the clusters are of class 1
 
 @dataclass(frozen=True, kw_only=True)
 class Clusters(DataRecipe):
-    """k^2 balls in the cube [-r, r]^features, each of one class (Chizat and Bach, 2020).
+    """Data set of k^2 balls in [-r, r]^features, each of one class (Chizat and Bach, 2020).
 
     With B = 2r / (3k - 1) the coordinates of their centres are among -r + B + 3lB, l = 0, ..., k-1;
     points are uniform in balls of radius B around them, which do not touch. The classes are -1 and
@@ -50,7 +50,7 @@ class Clusters(DataRecipe):
 
     @property
     def radius(self) -> float:
-        """Of every ball."""
+        """Radius of every ball."""
         return 2 * self.r / (3 * self.k - 1)
 
     def read(self) -> DataSet:
@@ -70,15 +70,15 @@ class Clusters(DataRecipe):
         )
 
     def centres(self, generator: Generator) -> Tensor:
-        """(clusters, features), all different."""
-        found: dict[tuple[int, ...], None] = {}
-        while len(found) < self.k**2:
+        """Centres of the clusters, (clusters, features), all different."""
+        rows: dict[tuple[int, ...], None] = {}
+        while len(rows) < self.k**2:
             row = torch.randint(self.k, (self.num_features,), generator=generator)
-            found[tuple(row.tolist())] = None
-        return -self.r + self.radius * (1 + 3 * torch.tensor(list(found)))
+            rows[tuple(row.tolist())] = None
+        return -self.r + self.radius * (1 + 3 * torch.tensor(list(rows)))
 
     def labels(self, generator: Generator) -> Tensor:
-        """(clusters,) of 0 and 1, about as many of each."""
+        """Labels of the clusters, (clusters,) of 0 and 1, about as many of each."""
         for _ in range(TRIES):
             labels = torch.randint(2, (self.k**2,), generator=generator)
             if BALANCE[0] <= labels.float().mean() <= BALANCE[1]:

@@ -1,4 +1,4 @@
-"""From image files to one tensor, decoded once and kept in a cache."""
+"""Decoding of image files to 8-bit RGB, and a cache of decoded data sets."""
 
 import functools
 import os
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageFile import ImageFile
 
-CHUNK = 256  # images that a thread decodes before it takes more
+CHUNK = 256  # images in one task of a thread
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")  # of the endings that are read
 ORIENTATION = 0x0112  # tag of EXIF, and of TIFF as those below
 BITS, PHOTOMETRIC, PLANAR, SAMPLE_FORMAT = 258, 262, 284, 339
@@ -26,19 +26,18 @@ SIGNED, WHITE_IS_ZERO, SEPARATE_PLANES = 2, 0, 2  # values of the last three
 
 
 def open_image(path: str) -> "Image":
-    """The upright RGB image in a file, in 8 bits; the first one of several.
+    """Open an image file as upright RGB in 8 bits; the first image of several.
 
-    Integers of 12, 16 or 32 bits keep the highest 8 of the bits that a value can have (without that
-    of the sign), so that 8 bits stored as 257 or 256 times as much in 16 come back as they were.
-    Floating-point numbers lie in [0, 1] and become 255 times as much, rounded. An image is turned
-    and mirrored as its EXIF orientation says. Gray values become three equal channels, a palette
-    the colours that it stands for, CMYK is converted without its colour profile, transparency is
-    dropped.
+    Integers of 12, 16 or 32 bits keep the highest 8 of their bits (without the sign bit), so that
+    8-bit values stored in 16 bits times 257 or 256 come back as they were. Floating-point numbers
+    must be in [0, 1] and are multiplied by 255 and rounded. An image is rotated and mirrored by its
+    EXIF orientation. Gray values become three equal channels, a palette is replaced by its colours,
+    CMYK is converted without its colour profile, transparency is dropped.
 
     Raises:
         ValueError: the file holds no image that can be read to its end, or its values cannot be
             scaled: floating-point numbers outside [0, 1], negative integers, integers so small
-            beside their type that all would become black.
+            for their type that all would become black.
     """
     from PIL import Image, UnidentifiedImageError
 
@@ -56,7 +55,7 @@ def open_image(path: str) -> "Image":
 
 @functools.cache
 def _formats() -> list[str]:
-    """Those formats that Pillow was built with; others, such as PostScript, run programs."""
+    """Formats of `FORMATS` that this Pillow can read; others, such as PostScript, run programs."""
     from PIL import Image
 
     Image.init()
@@ -64,12 +63,12 @@ def _formats() -> list[str]:
 
 
 def _in_8_bits(image: "ImageFile") -> "Image":
-    """An opened image, all of it read, with 8 bits a channel."""
+    """An opened image, read completely, with 8 bits per channel."""
     from PIL.Image import fromarray
 
     tags = getattr(image, "tag_v2", {})  # of a TIFF
     bits = tags.get(BITS, (16,))[0]
-    tile = image.tile[0] if image.tile else None  # how it is decoded: forgotten when it is
+    tile = image.tile[0] if image.tile else None  # how it is decoded; empty after decoding
     if bits > 8 and tile and tile[0] == "raw" and tags.get(PLANAR) == SEPARATE_PLANES:
         raise ValueError(f"its channels of {bits} bits are stored one after the other")
     image.load()
@@ -93,7 +92,7 @@ def _in_8_bits(image: "ImageFile") -> "Image":
 
 
 def _from_integers(values: np.ndarray, bits: int) -> np.ndarray:
-    """The highest 8 of the `bits` bits of integers."""
+    """Integers of `bits` bits as their highest 8 bits."""
     if values.min() < 0:
         raise ValueError(f"its values begin at {values.min()}; only 0 and more can be scaled")
     scaled = (values >> (bits - 8)).astype(np.uint8)
@@ -106,22 +105,22 @@ def _from_integers(values: np.ndarray, bits: int) -> np.ndarray:
 
 
 def _from_floats(values: np.ndarray) -> np.ndarray:
-    """Numbers in [0, 1] as 0 to 255."""
+    """Numbers in [0, 1] scaled to 0 to 255."""
     if not ((values >= 0) & (values <= 1)).all():  # nan is neither
         raise ValueError(
             f"its values go from {values.min():g} to {values.max():g}; floating-point numbers must "
-            "lie in [0, 1]"
+            "be in [0, 1]"
         )
     return np.rint(values * np.float32(255)).astype(np.uint8)
 
 
 def _upright(pixels: "Image", image: "Image") -> "Image":
-    """Pixels turned and mirrored as the EXIF orientation of the image that has them says."""
+    """Pixels rotated and mirrored by the EXIF orientation of their image."""
     from PIL.Image import Transpose
 
     try:
         orientation = image.getexif().get(ORIENTATION)  # None in a TIFF that Pillow has turned
-    except Exception:  # nearly any of them; unreadable EXIF says nothing, and viewers show the rest
+    except Exception:  # of nearly any type; viewers, too, ignore unreadable EXIF
         return pixels
     steps = {
         2: Transpose.FLIP_LEFT_RIGHT,
@@ -136,7 +135,7 @@ def _upright(pixels: "Image", image: "Image") -> "Image":
 
 
 def to_square(image: "Image", size: int) -> "Image":
-    """The central square of an image, resized (bilinear, antialiased) to `size` pixels a side."""
+    """The central square of an image, resized (bilinear, antialiased) to `size` x `size` pixels."""
     from PIL.Image import Resampling
 
     if image.size == (size, size):
@@ -148,12 +147,12 @@ def to_square(image: "Image", size: int) -> "Image":
 
 
 def decode(folder: Path, files: np.ndarray, image_size: int | None) -> Tensor:
-    """All images of a split.
+    """Decode all images of a split into one tensor.
 
     Args:
-        folder: what `files` are relative to.
+        folder: that `files` are relative to.
         files: (examples,) paths as bytes, at least one.
-        image_size: pixels of a side after `to_square`; None if all images have one size already.
+        image_size: side in pixels after `to_square`; None if all images have the same size.
 
     Returns:
         (examples, 3, height, width) uint8.
@@ -198,13 +197,13 @@ def decode(folder: Path, files: np.ndarray, image_size: int | None) -> Tensor:
 def cache_decoded(
     cache_dir: str, key: str, build: Callable[[], dict[str, Tensor]]
 ) -> dict[str, Tensor]:
-    """Named tensors from `cache_dir/key.safetensors`, built and written there if need be.
+    """Read named tensors from `cache_dir/key.safetensors`; build and write them if necessary.
 
-    A file that cannot be read is built anew. Of several jobs one builds, the others wait.
+    A file that cannot be read is built again. Of several jobs one builds, the others wait.
 
     Args:
-        cache_dir: made if it does not exist.
-        key: changes whenever the tensors would.
+        cache_dir: created if it does not exist.
+        key: differs for different tensors.
         build: makes them.
     """
     from safetensors import SafetensorError

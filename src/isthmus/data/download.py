@@ -1,4 +1,4 @@
-"""Downloads that either arrive whole or leave nothing behind."""
+"""Downloads of data sets, by one job at a time, complete or not at all."""
 
 import shutil
 import socket
@@ -14,7 +14,7 @@ from isthmus.store.image_files import folder_contents
 
 Parts = TypeVar("Parts")
 
-TIMEOUT = 10.0  # seconds without an answer after which a server counts as unreachable
+TIMEOUT = 10.0  # seconds without an answer after which a server is considered unreachable
 LOCK = ".download.lock"
 
 
@@ -25,14 +25,14 @@ def download(
     attempt: Callable[[], Parts | None],
     fetch: Callable[[Path], None],
 ) -> Parts:
-    """A data set whose files are brought to `root` first.
+    """Download the files of a data set to `root`, and read it.
 
-    They arrive in a temporary folder and are moved when all are there, so that a job killed
-    half-way leaves no file that looks complete. Of several jobs one downloads, the others wait.
+    Files are fetched into a temporary folder and moved when all are there, so that a killed job
+    leaves no file that looks complete. Of several jobs one downloads, the others wait.
 
     Args:
         name: of the data set.
-        root: folder for its files, made if it does not exist.
+        root: folder for its files, created if it does not exist.
         belongs: one of the files below `root`, for the message.
         attempt: reads the data set from `root`, None where that is impossible.
         fetch: downloads its files into a folder.
@@ -45,9 +45,9 @@ def download(
         root.mkdir(parents=True, exist_ok=True)
         with locks.hold(root / LOCK):
             try:
-                parts = attempt()  # another job may have brought them
+                parts = attempt()  # another job may have downloaded them
                 if parts is None:
-                    arrive(root, fetch)
+                    fetch_into(root, fetch)
                     parts = attempt()
             finally:
                 (root / LOCK).unlink(missing_ok=True)
@@ -67,8 +67,8 @@ def download(
     ) from None
 
 
-def arrive(root: Path, fetch: Callable[[Path], None]) -> None:
-    """Fetch into a temporary folder within `root`, then move every file to its place."""
+def fetch_into(root: Path, fetch: Callable[[Path], None]) -> None:
+    """Fetch files into a temporary folder inside `root`, then move each to its final path."""
     with tempfile.TemporaryDirectory(dir=root, prefix=".download-") as temporary:
         folder = Path(temporary)
         copy_archives(root, folder)
@@ -82,7 +82,7 @@ def arrive(root: Path, fetch: Callable[[Path], None]) -> None:
 
 
 def copy_archives(root: Path, folder: Path) -> None:
-    """Copy archives that a user put in `root` unopened; torchvision checks and opens them."""
+    """Copy archives that a user put into `root`; torchvision checks and unpacks them."""
     for pattern in ("*.gz", "*/raw/*.gz"):
         for archive in root.glob(pattern):
             copied = folder / archive.relative_to(root)
@@ -92,7 +92,7 @@ def copy_archives(root: Path, folder: Path) -> None:
 
 @contextmanager
 def short_timeouts() -> Iterator[None]:
-    """Connections opened within give up after `TIMEOUT`; torchvision's would wait for minutes."""
+    """Set `TIMEOUT` as the timeout of new connections; torchvision's would wait for minutes."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:

@@ -1,4 +1,4 @@
-"""A function of one variable, known at a few points."""
+"""Regression data set: a function of one variable, known at a few points."""
 
 from dataclasses import dataclass
 
@@ -17,8 +17,8 @@ class Function1D(DataRecipe):
     """Points at equal distances on [-1, 1] with values uniform in [-1, 1], to be fitted.
 
     Labels are numbers: networks have one output, trained by the squared error, and no accuracy. The
-    test set is a grid of 201 points on the straight lines between those that are trained on: its
-    loss says how far a network is from the shortest way.
+    test set is a grid of 201 points on the straight lines between the training points: its loss
+    measures how far a network is from linear interpolation.
 
     Args:
         num_points: to be fitted, at least 2.
@@ -43,10 +43,10 @@ class Function1D(DataRecipe):
         inputs = torch.linspace(-1, 1, self.num_points)
         labels = 2 * torch.rand(self.num_points, generator=generator) - 1
         grid = np.linspace(-1, 1, NUM_TEST)
-        between = np.interp(grid, inputs.numpy(), labels.numpy())
+        interpolated = np.interp(grid, inputs.numpy(), labels.numpy())
         on_lines = Split(
             torch.from_numpy(grid).float()[:, None],
-            torch.from_numpy(between).float(),
+            torch.from_numpy(interpolated).float(),
             torch.arange(NUM_TEST),
         )
         return DataSet(

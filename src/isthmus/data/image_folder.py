@@ -1,4 +1,4 @@
-"""A folder of images as a data set: which files, decoded into memory or streamed."""
+"""Data set of a folder of images: lists the files by class, decodes them into memory."""
 
 import hashlib
 import logging
@@ -28,9 +28,9 @@ class Listing:
     Args:
         files: (examples,) paths relative to the folder of the data set, as bytes.
         sizes: (examples,) in bytes.
-        labels: (examples,) int64, places in `class_names`.
+        labels: (examples,) int64, indices into `class_names`.
         class_names: sorted, in Unicode's composed form (NFC).
-        ignored: how many files beside them are not read, by ending.
+        ignored: number of other files, which are not read, by ending.
     """
 
     files: np.ndarray
@@ -41,44 +41,44 @@ class Listing:
 
 
 def list_images(folder: Path, part: str) -> Listing:
-    """All images in `folder/part/<class>/`, and below, whatever the case of their extension.
+    """List all images in `folder/part/<class>/` and below; extensions in any case.
 
     Raises:
         FileNotFoundError: there is no such folder, no class in it, or no image in a class.
         OSError: a folder must not be read.
         ValueError: a folder contains itself, or a file with an image's name is no regular file.
     """
-    found = image_files.read_part(folder, part)
-    if not found.images:
+    listed = image_files.read_part(folder, part)
+    if not listed.images:
         raise FileNotFoundError(f"{folder / part} has no folder of a class: {part}/<class>/<image>")
     images: list[ImageFile] = []
     labels: list[int] = []
-    for label, (name, of_class) in enumerate(found.images.items()):
-        if not of_class:
+    for label, (name, class_images) in enumerate(listed.images.items()):
+        if not class_images:
             raise FileNotFoundError(f"{folder / part / name} has no image ({' '.join(EXTENSIONS)})")
-        images += of_class
-        labels += [label] * len(of_class)
+        images += class_images
+        labels += [label] * len(class_images)
     return Listing(
-        *listing_arrays(images), torch.tensor(labels), tuple(found.images), found.ignored
+        *listing_arrays(images), torch.tensor(labels), tuple(listed.images), listed.ignored
     )
 
 
 def listing_arrays(images: Sequence[ImageFile]) -> tuple[np.ndarray, np.ndarray]:
-    """Paths as bytes, and sizes, as one array each."""
+    """Arrays of the paths, as bytes, and of the sizes."""
     files = np.array([os.fsencode(image.path) for image in images])
     return files, np.array([image.size for image in images])
 
 
 def report_ignored(base: Path, *listings: Listing | None) -> None:
-    """Say how many files of a data set are not read, by ending, if there are any."""
+    """Log how many files of a data set are not read, by ending, if there are any."""
     counts = sum((listing.ignored for listing in listings if listing is not None), Counter())
     if counts:
         text = ", ".join(f"{count} {ending}" for ending, count in counts.most_common())
         log.info("not read in %s: %s (images are %s)", base, text, " ".join(EXTENSIONS))
 
 
-def same_classes(train: Listing | None, test: Listing, test_part: str) -> None:
-    """Refuse splits of different classes; a test set alone has those that it has.
+def check_same_classes(train: Listing | None, test: Listing, test_part: str) -> None:
+    """Refuse training and test splits of different classes.
 
     Raises:
         ValueError: a class is in one of them only.
@@ -88,12 +88,12 @@ def same_classes(train: Listing | None, test: Listing, test_part: str) -> None:
     differing = sorted(set(train.class_names) ^ set(test.class_names))
     if not differing:
         return
-    shown = ", ".join(differing[:10]) + (", ..." if len(differing) > 10 else "")
-    raise ValueError(f"train and {test_part} have different classes: only one of them has {shown}")
+    names = ", ".join(differing[:10]) + (", ..." if len(differing) > 10 else "")
+    raise ValueError(f"train and {test_part} have different classes: only one of them has {names}")
 
 
 def listing_fingerprint(*listings: Listing) -> str:
-    """16 hexadecimal digits that depend on names and sizes of files, and on nothing else."""
+    """16 hexadecimal digits that name the files of listings by their paths and sizes."""
     digest = hashlib.blake2b(digest_size=8)
     for listing in listings:
         for file, size in zip(listing.files.tolist(), listing.sizes.tolist(), strict=True):
@@ -102,20 +102,20 @@ def listing_fingerprint(*listings: Listing) -> str:
 
 
 def locate_folder(root: str | None, folder: str, *choices: tuple[str, ...]) -> Path:
-    """The folder `root/folder` of a data set.
+    """The folder `root/folder` of a data set, checked for its parts.
 
     Args:
         root: as typed.
         folder: name below `root`, empty if `root` is the folder itself.
-        choices: what must be in it, such as ("train", "val"); if not all of these, then all of the
-            next choice.
+        choices: names of folders that must be in it, such as ("train", "val"); if not all of these,
+            then all of the next choice.
 
     Raises:
         ValueError: no root is given.
-        FileNotFoundError: it has all the parts of no choice.
+        FileNotFoundError: it has not all the parts of any choice.
     """
     if root is None:
-        raise ValueError("root: must be the folder that the images lie in, got null")
+        raise ValueError("root: must be the folder that has the images, got null")
     base = Path(root).expanduser().absolute()
     if _has_parts(base / folder, choices):
         return base / folder
@@ -130,7 +130,7 @@ def _has_parts(folder: Path, choices: Sequence[tuple[str, ...]]) -> bool:
     return any(all((folder / part).is_dir() for part in parts) for parts in choices)
 
 
-FORMAT = 2  # of the cache: counts up when decoding changes
+FORMAT = 2  # version of the cache, raised when decoding changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,20 +138,20 @@ class ImageFolder(DataRecipe):
     """Images in `train/<class>/` and `test/<class>/` (or `val/<class>/`).
 
     Every image is decoded once to RGB in 8 bits (`decoding.open_image` says how), gray ones too,
-    and kept in `cache_dir` as one tensor. Labels are the places of the class folders in sorted
-    order. `augment` crops from an eighth of the side of padding (4 pixels of 32) and flips. A
-    folder that has no `train/` can be evaluated, but not trained on.
+    and kept in `cache_dir` as one tensor. Labels are the indices of the class folders in sorted
+    order. `augment` crops from a padding of an eighth of the side (4 pixels of 32) and flips. A
+    folder without `train/` can be evaluated, but not trained on.
 
     Args:
         folder: name of the folder below `root`; empty if `root` is the folder itself.
         test_folder: name of the folder that is the test set, such as "test" or "val"; null for the
-            one of these two that is there.
+            one of these two that exists.
         image_size: side in pixels that the central square of every image is resized to; null if
             all images have one size already.
         mean: of each channel, for values in [0, 1].
-        std: likewise.
+        std: of each channel, for values in [0, 1].
         cache_dir: folder for decoded images.
-        fingerprint: what lies in the folder, so that a run is named by it. Changes nothing else.
+        fingerprint: of the files in the folder, for a run's name. Changes nothing else.
     """
 
     augment: bool = True
@@ -169,14 +169,14 @@ class ImageFolder(DataRecipe):
 
     def read(self) -> DataSet:
         tests = ("test", "val") if self.test_folder is None else (self.test_folder,)
-        alone = [(part,) for part in tests] if self.test else []
-        base = locate_folder(self.root, self.folder, ("train",), *alone)
+        test_only = [(part,) for part in tests] if self.test else []
+        base = locate_folder(self.root, self.folder, ("train",), *test_only)
         train = list_images(base, "train") if (base / "train").is_dir() else None
         test = None
         if self.test:
             part = self.test_folder or choose_test_folder(base)
             test = list_images(base, part)
-            same_classes(train, test, part)
+            check_same_classes(train, test, part)
         report_ignored(base, train, test)
         normalization = Normalization(tuple(self.mean), tuple(self.std))
         return decode_images(base, train, test, self.image_size, normalization, self.cache_dir)
@@ -190,12 +190,12 @@ def decode_images(
     normalization: Normalization,
     cache_dir: str,
 ) -> DataSet:
-    """A data set of image files, all decoded, from the cache if they were decoded before.
+    """Decode image files into a data set, or read it from the cache if they were decoded before.
 
     Args:
         base: folder that the listings are relative to.
         train: files of the training set, or None.
-        test: files of the test set, of the same classes, or None; one of the two is there.
+        test: files of the test set, of the same classes, or None; at least one of both is given.
         image_size: as in `decode`.
         normalization: of the result.
         cache_dir: folder for decoded images.
@@ -230,22 +230,22 @@ def choose_test_folder(base: Path) -> str:
         FileNotFoundError: neither is there.
         ValueError: both are.
     """
-    there = parts_for_test(base, None)
-    if not there:
+    parts = parts_for_test(base, None)
+    if not parts:
         raise FileNotFoundError(f"no test/ or val/ in {base}, which {folder_contents(base)}")
-    if len(there) == 2:
+    if len(parts) == 2:
         raise ValueError(f"test_folder: {base} has both, choose dataset.test_folder=test or val")
-    return there[0]
+    return parts[0]
 
 
 def check_images(image_size: int | None, mean: list[float], std: list[float]) -> None:
-    """Refuse options of images that cannot be meant.
+    """Refuse invalid options of images.
 
     Raises:
         ValueError: naming the option.
     """
     if image_size is not None:
         check_option("image_size", image_size, image_size >= 1, "at least 1, or null")
-    check_option("mean", mean, len(mean) == 3, "3 numbers, one a channel")
+    check_option("mean", mean, len(mean) == 3, "3 numbers, one per channel")
     positive = len(std) == 3 and all(value > 0 for value in std)
-    check_option("std", std, positive, "3 positive numbers, one a channel")
+    check_option("std", std, positive, "3 positive numbers, one per channel")

@@ -1,4 +1,4 @@
-"""ImageNet, read from its files while training goes on."""
+"""ImageNet, streamed from its files during training."""
 
 from dataclasses import dataclass, field
 
@@ -7,10 +7,10 @@ import torch
 from isthmus.data.image_folder import (
     Listing,
     check_images,
+    check_same_classes,
     list_images,
     locate_folder,
     report_ignored,
-    same_classes,
 )
 from isthmus.data.recipe import DataRecipe, check_option
 from isthmus.data.splits import (
@@ -26,19 +26,19 @@ from isthmus.data.splits import (
 class ImageNet(DataRecipe):
     """1,281,167 + 50,000 photographs in 1,000 classes (Russakovsky et al., 2015).
 
-    A folder with `train/<wnid>/` and `val/<wnid>/`; `val` is the test split. Any other folder so
-    arranged and too large for memory can be read in the same way; one that has no `train/` can be
-    evaluated, but not trained on. `decoding.open_image` says how a file becomes numbers. `augment`
+    A folder with `train/<wnid>/` and `val/<wnid>/`; `val` is the test split. Any other folder with
+    this layout that is too large for memory can be read in the same way; one without `train/` can
+    be evaluated, but not trained on. `decoding.open_image` says how a file is decoded. `augment`
     takes a crop of random area (8 % to 100 %) and aspect ratio (3/4 to 4/3) and flips it;
     evaluation, and training without `augment`, takes the central square.
 
     Args:
         folder: name of the folder below `root`; empty if `root` is the folder itself.
-        image_size: side in pixels of what the network sees.
+        image_size: side in pixels of the network's inputs.
         resize: pixels of the shorter side before the central square is cut out.
         mean: of each channel, for values in [0, 1].
-        std: likewise.
-        fingerprint: what lies in the folder, so that a run is named by it. Changes nothing else.
+        std: of each channel, for values in [0, 1].
+        fingerprint: of the files in the folder, for a run's name. Changes nothing else.
     """
 
     val_fraction: float = 0.01
@@ -62,7 +62,7 @@ class ImageNet(DataRecipe):
         train = list_images(base, "train") if (base / "train").is_dir() else None
         test = list_images(base, "val") if self.test else None
         if test is not None:
-            same_classes(train, test, "val")
+            check_same_classes(train, test, "val")
         report_ignored(base, train, test)
 
         def split(listing: Listing) -> StreamedSplit:

@@ -1,4 +1,4 @@
-"""The base of all data sets: validation split, subsampling, label noise, blur, rotations."""
+"""Base class of data sets: validation split, subsampling, label noise, blur, rotations."""
 
 import math
 from abc import ABC, abstractmethod
@@ -17,12 +17,12 @@ CHUNK = 2048  # images blurred at once: bounds the memory of their float copies
 
 
 def fraction_to_count(fraction: float, num_examples: int) -> int:
-    """ceil(fraction * num_examples) of the fraction as written: 7 of 100 for 0.07, never 8."""
+    """ceil(fraction * num_examples) of the fraction as typed: 7 of 100 for 0.07, never 8."""
     return math.ceil(Fraction(str(fraction)) * num_examples)
 
 
 def hold_out(split: AnySplit, fraction: float, seed: int) -> tuple[AnySplit, AnySplit | None]:
-    """The rest of a split and its validation part, each in the order of the data set.
+    """Hold out a validation part of a split; both parts in the order of the data set.
 
     Args:
         split: the training examples.
@@ -48,9 +48,9 @@ def hold_out(split: AnySplit, fraction: float, seed: int) -> tuple[AnySplit, Any
 
 
 def subsample(split: AnySplit, fraction: float, seed: int) -> AnySplit:
-    """A part of a split drawn without replacement, in the order of the data set.
+    """A random part of a split, drawn without replacement, in the order of the data set.
 
-    Of one seed, a smaller part lies within each larger one.
+    For one seed, a smaller part is contained in each larger one.
 
     Args:
         split: the training examples.
@@ -67,8 +67,8 @@ def subsample(split: AnySplit, fraction: float, seed: int) -> AnySplit:
 def with_random_labels(split: AnySplit, fraction: float, num_classes: int, seed: int) -> AnySplit:
     """A split whose labels are, at some positions, uniform over all classes (Zhang et al., 2017).
 
-    A new label equals the old one with probability 1 / num_classes. Of one seed, the positions of
-    a smaller fraction lie within those of each larger one, with the same new labels.
+    A new label equals the old one with probability 1 / num_classes. For one seed, the positions of
+    a smaller fraction are among those of each larger one, with the same new labels.
 
     Args:
         split: the training examples.
@@ -86,15 +86,15 @@ def with_random_labels(split: AnySplit, fraction: float, num_classes: int, seed:
 
 
 def with_rotations(split: AnySplit, name: str) -> AnySplit:
-    """A split whose labels say by how many quarter turns an image is turned (Gidaris et al., 2018).
+    """A split of rotated images, labelled by their quarter turns (Gidaris et al., 2018).
 
     Args:
         split: square images.
-        name: "train" or "test", whose order `split.indices` refer to. The turn of an image depends
-            on this and its index alone.
+        name: "train" or "test", whose order `split.indices` refer to. The rotation of an image
+            depends only on this and its index.
 
     Returns:
-        Each image as `torch.rot90` turns it k times, with label k.
+        Each image rotated k times by `torch.rot90`, with label k.
 
     Raises:
         ValueError: the images are not square.
@@ -111,7 +111,7 @@ def with_rotations(split: AnySplit, name: str) -> AnySplit:
 
 
 def rotate(images: Tensor, quarter_turns: Tensor) -> Tensor:
-    """Square images, each turned by its own number of quarter turns.
+    """Rotate square images, each by its own number of quarter turns.
 
     Args:
         images: (examples, channels, side, side).
@@ -125,7 +125,7 @@ def rotate(images: Tensor, quarter_turns: Tensor) -> Tensor:
 
 
 def with_blur(split: AnySplit, factor: int) -> AnySplit:
-    """A split whose images have lost their fine detail (Achille et al., 2019).
+    """A split of blurred images (Achille et al., 2019).
 
     Args:
         split: images.
@@ -148,7 +148,7 @@ def with_blur(split: AnySplit, factor: int) -> AnySplit:
 
 
 def blur(images: Tensor, factor: int) -> Tensor:
-    """Images made smaller by a factor and large again, both antialiased bilinear.
+    """Blur images: shrink by a factor and enlarge again, both antialiased bilinear.
 
     Args:
         images: (examples, channels, height, width) uint8.
@@ -163,25 +163,25 @@ def blur(images: Tensor, factor: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe(ABC):
-    """How to make a data set ready for training; a child class says how it is read.
+    """Options of a data set and how they are applied; a subclass reads the data.
 
-    Applied in this order, each from a stream of its own: hold out `val`, subsample what is left,
+    Applied in this order, each from a stream of its own: hold out `val`, subsample the rest,
     replace labels by rotations (all splits), randomize labels (train), blur (train).
 
     Args:
-        root: folder that data lies in.
+        root: folder that has the data.
         val_fraction: part of the training set held out as `val`, in [0, 1), rounded up.
         val_seed: which examples.
         augment: crop and flip training images, in the way that suits the data set.
         cutout: side in pixels of the square hidden from training images, 0 for none.
         subsample_fraction: part of the remaining training examples to keep, in (0, 1], rounded up.
         subsample_seed: which examples.
-        random_labels_fraction: part of the training labels drawn anew, in [0, 1], rounded up. A new
+        random_labels_fraction: part of the training labels to redraw, in [0, 1], rounded up. A new
             label can be the old one. `val` and `test` keep the true labels.
         blur_factor: training images are shrunk by this factor and enlarged again, 1 for no blur.
         test: whether there is a test split; without, its files are not read, and in a folder of
-            images they need not be there.
-        unsupervised_labels: "rotation" turns every image by k * 90 degrees and makes k its label.
+            images they need not exist.
+        unsupervised_labels: "rotation" rotates every image by k * 90 degrees and makes k its label.
             Then images are not flipped, because a mirrored quarter turn is the opposite one.
 
     Raises:
@@ -215,13 +215,13 @@ class DataRecipe(ABC):
 
     @abstractmethod
     def read(self) -> DataSet:
-        """The data set as stored, with the augmentation that `augment` stands for.
+        """Read the data set as stored, with the augmentation that `augment` turns on.
 
         Its test split is None without `test`.
         """
 
     def load(self, label_noise_seed: int) -> DataSet:
-        """The data set with every option applied.
+        """Read the data set and apply every option.
 
         Args:
             label_noise_seed: of the random labels.
@@ -245,11 +245,11 @@ class DataRecipe(ABC):
             val=val,
             test=test,
             class_names=class_names,
-            augmentation=self.chosen(data.augmentation),
+            augmentation=self.select_augmentation(data.augmentation),
         )
 
-    def chosen(self, augmentation: Augmentation | None) -> Augmentation | None:
-        """What is left of a data set's augmentation under `augment`, `cutout` and rotations."""
+    def select_augmentation(self, augmentation: Augmentation | None) -> Augmentation | None:
+        """The augmentation of a data set under `augment`, `cutout` and rotations; None for none."""
         chosen = augmentation if self.augment and augmentation else Augmentation()
         flip = chosen.flip and self.unsupervised_labels is None
         chosen = replace(chosen, flip=flip, cutout=self.cutout)
@@ -257,7 +257,7 @@ class DataRecipe(ABC):
 
 
 def check_option(name: str, value: object, is_valid: bool, allowed: str) -> None:
-    """Refuse the value of an option, by the name under which it is typed.
+    """Refuse an invalid value of an option, by its name as typed.
 
     Raises:
         ValueError: `is_valid` is false.

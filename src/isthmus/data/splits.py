@@ -1,4 +1,4 @@
-"""Splits and data sets as tensors, and a data set made to fit what a network was trained on."""
+"""Splits and data sets as tensors, and adapting a data set to a network's training."""
 
 import logging
 import os
@@ -15,14 +15,14 @@ Loss: TypeAlias = Literal["cross_entropy", "logistic", "squared"]  # see isthmus
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Examples held in memory.
+    """Examples in memory.
 
     Args:
         inputs: (examples, channels, height, width) uint8 for images, (examples, features) float32
             for anything else.
         labels: (examples,) int64, the class of each example; float32 where they are numbers.
-        indices: (examples,) int64, where each example stands in the data set's own train or test
-            order. It stays with the example whatever is held out, subsampled or shuffled.
+        indices: (examples,) int64, position of each example in the data set's own train or test
+            order. It stays with the example when others are held out, subsampled or shuffled.
 
     Raises:
         ValueError: the three differ in length.
@@ -57,7 +57,7 @@ class StreamedSplit:
     """Images that stay in their files until a batch needs them.
 
     Args:
-        folder: what `files` are relative to.
+        folder: that `files` are relative to.
         files: (examples,) paths as bytes; an array and not a list, because worker processes would
             copy a list of a million strings just by counting references.
         labels: (examples,) int64.
@@ -65,7 +65,7 @@ class StreamedSplit:
         resize: pixels of the shorter side before the central crop that evaluation takes.
         size: pixels of the side of every decoded image.
         blur_factor: decoded images are blurred by this factor, 1 for none.
-        quarter_turns: (examples,) int64, each decoded image is turned so often by 90 degrees.
+        quarter_turns: (examples,) int64, rotations of each decoded image by 90 degrees.
     """
 
     folder: str
@@ -105,18 +105,18 @@ AnySplit = TypeVar("AnySplit", Split, StreamedSplit, Split | StreamedSplit)
 
 
 def without_examples(split: AnySplit) -> AnySplit:
-    """A split of the same images, or features, of which none is there."""
+    """An empty split of the same input shape."""
     return split.take(torch.zeros(0, dtype=torch.int64))
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """How stored values become what a network sees: (stored / scale - mean) / std.
+    """Normalization of stored values to network inputs: (stored / scale - mean) / std.
 
     Args:
-        mean: one a channel, of values in [0, 1]; a single one serves all channels or features.
-        std: likewise.
-        scale: the stored value that stands for 1: 255 in an image, 16 in scikit-learn's digits.
+        mean: one per channel, of values in [0, 1]; a single one is for all channels or features.
+        std: in the same way.
+        scale: the stored value that means 1: 255 in an image, 16 in scikit-learn's digits.
     """
 
     mean: tuple[float, ...]
@@ -126,7 +126,7 @@ class Normalization:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What training does to an image: a random crop, then a flip, then a cutout.
+    """Augmentation of a training image: a random crop, then a flip, then a cutout.
 
     Args:
         padding: pixels of black added on every side before a crop of the original size.
@@ -148,13 +148,13 @@ class DataSet:
     """A data set ready for training.
 
     Args:
-        train: what is trained on; without examples in a folder that has a test set alone.
+        train: the training set; empty for a folder with only a test set.
         val: held out from the training set, or None.
-        test: never trained on, or None where it is not to be read.
+        test: never trained on, or None if it is not read.
         class_names: in label order.
         normalization: for every split.
         augmentation: for batches of `train`, or None.
-        loss: what networks are trained with; with another one than cross-entropy they have one
+        loss: that networks are trained with; unless it is cross-entropy they have one
             output.
     """
 
@@ -168,7 +168,7 @@ class DataSet:
 
     @property
     def num_classes(self) -> int:
-        """Number of a network's outputs: one a class, or a single one for two classes."""
+        """Number of a network's outputs: one per class, or a single one for two classes."""
         return len(self.class_names) if self.loss == "cross_entropy" else 1
 
     @property
@@ -180,7 +180,7 @@ class DataSet:
         """Refuse a data set without examples to train on.
 
         Raises:
-            ValueError: led by `what`, which needs them.
+            ValueError: begins with `what`, which needs them.
         """
         if not len(self.train):
             raise ValueError(
@@ -192,7 +192,7 @@ class DataSet:
         """Refuse labels that are numbers where accuracies are compared.
 
         Raises:
-            ValueError: led by `what`, an option as typed or a script.
+            ValueError: begins with `what`, an option as typed or a script.
         """
         if not self.has_accuracy:
             raise ValueError(
@@ -215,7 +215,7 @@ log = logging.getLogger(__name__)
 
 
 def describe_data(data: DataSet) -> dict[str, Any]:
-    """What weights trained on a data set have to say of it, in numbers and texts.
+    """The metadata of a data set that is saved with weights trained on it.
 
     Returns:
         `normalization` {mean, std, scale}, and `classes`, names in label order, where labels are
@@ -228,11 +228,11 @@ def describe_data(data: DataSet) -> dict[str, Any]:
 
 
 def with_classes(data: DataSet, names: Sequence[str]) -> DataSet:
-    """A data set whose labels are places in `names`, the classes that a network tells apart.
+    """A data set relabelled by `names`, the classes of a network in the order of its outputs.
 
     Args:
         data: whose classes are some of these, in any order.
-        names: in the order of the network's outputs.
+        names: of the network's classes.
 
     Raises:
         ValueError: it has another class.
@@ -249,27 +249,27 @@ def with_classes(data: DataSet, names: Sequence[str]) -> DataSet:
         "dataset: its classes (%s) are mapped by name to those of the training (%s)",
         *(_first(data.class_names), _first(names)),
     )
-    places = torch.tensor([list(names).index(name) for name in data.class_names])
+    new_labels = torch.tensor([list(names).index(name) for name in data.class_names])
 
-    def relabelled(split: AnySplit) -> AnySplit:
-        return replace(split, labels=places[split.labels])
+    def relabel(split: AnySplit) -> AnySplit:
+        return replace(split, labels=new_labels[split.labels])
 
     return replace(
         data,
-        train=relabelled(data.train),
-        val=None if data.val is None else relabelled(data.val),
-        test=None if data.test is None else relabelled(data.test),
+        train=relabel(data.train),
+        val=None if data.val is None else relabel(data.val),
+        test=None if data.test is None else relabel(data.test),
         class_names=tuple(names),
     )
 
 
 def with_normalization(data: DataSet, mean: Sequence[float], std: Sequence[float]) -> DataSet:
-    """A data set normalized as the training of a network was.
+    """A data set with the normalization of a network's training.
 
     Args:
         data: of values that are stored on the same scale.
         mean: of each channel, or one for all.
-        std: likewise.
+        std: of each channel, or one for all.
     """
     normalization = Normalization(tuple(mean), tuple(std), data.normalization.scale)
     if normalization == data.normalization:

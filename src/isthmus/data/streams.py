@@ -1,4 +1,4 @@
-"""Batches of images that stay in files: crops, samples, and the processes that decode them."""
+"""Batches of images that are streamed from files: crops, samples, decoding processes."""
 
 import copy
 import math
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 AREA = (0.08, 1.0)  # part of the image that a random crop covers
 RATIO = (3 / 4, 4 / 3)  # width of that crop over its height
-ATTEMPTS = 10  # at a random crop that fits in the image
+ATTEMPTS = 10  # to draw a random crop that fits in the image
 
 
 def central_crop(image: "Image", resize: int, size: int) -> "Image":
-    """The central square of `size` pixels, after the shorter side was made `resize` pixels."""
+    """The central square of `size` pixels, after resizing the shorter side to `resize` pixels."""
     from PIL.Image import Resampling
 
     width, height = image.size
@@ -48,7 +48,7 @@ def resize_box(image: "Image", box: tuple[int, int, int, int], size: int) -> "Im
 
 
 def random_box(width: int, height: int, generator: torch.Generator) -> tuple[int, int, int, int]:
-    """Where a random crop lies (Szegedy et al., 2015).
+    """Draw the box of a random crop (Szegedy et al., 2015).
 
     Area and the logarithm of the aspect ratio are uniform. If none of the attempts fits in the
     image, the largest central box of an allowed ratio is taken, as torchvision does.
@@ -70,7 +70,7 @@ def random_box(width: int, height: int, generator: torch.Generator) -> tuple[int
 
 
 def draw_uniform(low: float, high: float, generator: torch.Generator) -> float:
-    """One number in [low, high)."""
+    """Draw one number, uniform in [low, high)."""
     return torch.empty(1).uniform_(low, high, generator=generator).item()
 
 
@@ -81,11 +81,11 @@ NO_CENTRE = torch.zeros(2, dtype=torch.int64)  # of the cutout of an image that 
 
 
 class Samples(Dataset):
-    """Decoded images of a split, with the centre of each one's cutout.
+    """Decoded images of a split, each with the centre of its cutout.
 
     Args:
         split: the images.
-        augmentation: what training does to them, None for evaluation.
+        augmentation: for training, None for evaluation.
         seed: of the augmentation.
         epoch: whose augmentation it is.
     """
@@ -100,7 +100,7 @@ class Samples(Dataset):
         return len(self.split)
 
     def __getitem__(self, position: int) -> tuple[Tensor, Tensor]:
-        """(3, size, size) uint8, and (2,) int64, row and column of the centre."""
+        """Pixels, (3, size, size) uint8, and the cutout's centre, (2,) int64 row and column."""
         split = self.split
         image = open_image(split.path(position))
         if self.augmentation is None:
@@ -117,7 +117,7 @@ class Samples(Dataset):
 
 
 def to_pixels(image: "Image") -> Tensor:
-    """(3, height, width) uint8 of an RGB image."""
+    """An RGB image as (3, height, width) uint8."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)
 
 
@@ -127,9 +127,9 @@ def augment_image(
     augmentation: Augmentation,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor]:
-    """A crop of an image, mirrored or not, and the centre of its cutout.
+    """A random crop of an image, mirrored or not, and the centre of its cutout.
 
-    Every number is drawn whether it is used or not, so that the crops do not depend on the rest.
+    Every number is drawn even if it is not used, so that crops do not depend on other options.
     """
     box = random_box(image.width, image.height, generator)
     if augmentation.resized_crop:
@@ -146,8 +146,8 @@ if TYPE_CHECKING:
     pass
 
 
-def _one_line(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
-    """What a loader yields; of a worker's error only its last line, not its traceback."""
+def _shorten_errors(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
+    """Iterate over a loader; a worker's error is shortened to its last line."""
     try:
         yield from loader
     except ValueError as error:
@@ -156,15 +156,15 @@ def _one_line(loader: DataLoader) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 class Loader:
-    """Makes batches of decoded images, `num_workers` processes ahead of the training.
+    """Loads batches of decoded images in `num_workers` processes ahead of the training.
 
     Args:
         normalization: of the data set.
         size: side of the images in pixels.
         batch_size: examples in a batch.
-        device: where batches go; images cross to it as bytes and are normalized there.
+        device: of the batches; images are moved to it as bytes and normalized there.
         channels_last: make images in that memory format.
-        num_workers: processes that decode, 0 for none but this one.
+        num_workers: processes that decode, 0 to decode in this one.
     """
 
     def __init__(
@@ -185,12 +185,12 @@ class Loader:
     def load(
         self, samples: Samples, order: Tensor, share: Share = take_all
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """The images at the positions in `order`, in batches, each with its labels.
+        """Batches of the images at the positions in `order`, with their labels.
 
         Args:
             samples: the images.
             order: (examples,).
-            share: which of the examples of a batch are made.
+            share: which examples of a batch are made.
         """
         batches = order.split(self.batch_size) if len(order) else ()
         parts = [batch[share(len(batch))] for batch in batches]
@@ -202,9 +202,9 @@ class Loader:
             generator=torch.Generator(),  # else it would advance the global one
         )
         cutout = samples.augmentation.cutout if samples.augmentation is not None else 0
-        decoded = _one_line(loader)
+        decoded = _shorten_errors(loader)
         for part in parts:
-            images, centres = next(decoded) if len(part) else self._nothing()
+            images, centres = next(decoded) if len(part) else self._empty_batch()
             stored = lay_out(images.to(self.device, non_blocking=True), self.channels_last)
             values = normalize(stored, self.factor, self.offset)
             if cutout:
@@ -213,26 +213,26 @@ class Loader:
             labels = samples.split.labels[part].to(self.device, non_blocking=True)
             yield as_inputs(values, self.channels_last), labels
 
-    def _nothing(self) -> tuple[Tensor, Tensor]:
-        """Images and centres of a batch of which no example is made here."""
+    def _empty_batch(self) -> tuple[Tensor, Tensor]:
+        """Images and centres of a batch without examples of this process."""
         images = torch.empty((0, 3, self.size, self.size), dtype=torch.uint8)
         return images, torch.empty((0, 2), dtype=torch.int64)
 
 
 class StreamedTrainBatches:
-    """As `TrainBatches`, of a training set that stays in its files.
+    """Training batches, as `TrainBatches`, of a data set that is streamed from files.
 
     Order and augmentation are functions of the same arguments; the number of workers changes
-    nothing but the speed.
+    only the speed.
 
     Args:
         data: whose training set, normalization and augmentation are used.
-        batch_size: examples in a batch; the last batch of an epoch has what is left.
+        batch_size: examples in a batch; the last batch of an epoch has the remaining ones.
         order_seed: of the order.
         augmentation_seed: of crops, flips and cutouts.
-        device: where batches go.
+        device: of the batches.
         channels_last: make images in that memory format.
-        num_workers: processes that decode, 0 for none but this one.
+        num_workers: processes that decode, 0 to decode in this one.
 
     Raises:
         ValueError: `batch_size` is below 1, or images in files cannot be augmented so.
@@ -259,14 +259,14 @@ class StreamedTrainBatches:
         self.batch_size, self.indices = batch_size, self.split.indices
         self.share: Share = take_all
 
-    def seeded(self, order_seed: int, augmentation_seed: int) -> "StreamedTrainBatches":
-        """The same training set, in another order and otherwise augmented."""
+    def with_seeds(self, order_seed: int, augmentation_seed: int) -> "StreamedTrainBatches":
+        """A copy with other seeds of order and augmentation."""
         other = copy.copy(self)
         other.order_seed, other.augmentation_seed = order_seed, augmentation_seed
         return other
 
-    def shared(self, share: Share) -> "StreamedTrainBatches":
-        """The same batches, of each of which only a share is made."""
+    def with_share(self, share: Share) -> "StreamedTrainBatches":
+        """A copy that makes only a share of each batch."""
         other = copy.copy(self)
         other.share = share
         return other
@@ -281,7 +281,7 @@ class StreamedTrainBatches:
         return math.ceil(len(self) / self.batch_size)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
-        """The batches of an epoch, from iteration `start` of it on, as `TrainBatches.epoch`.
+        """The batches of an epoch, beginning at its iteration `start`; see `TrainBatches.epoch`.
 
         Raises:
             ValueError: the epoch has no iteration `start`.
@@ -293,15 +293,15 @@ class StreamedTrainBatches:
 
 
 class StreamedEvalBatches:
-    """As `EvalBatches`, of a split that stays in its files.
+    """Evaluation batches, as `EvalBatches`, of a split that is streamed from files.
 
     Args:
         split: the examples.
         normalization: of the data set.
-        batch_size: examples in a batch; the last one has what is left.
-        device: where batches go.
+        batch_size: examples in a batch; the last one has the remaining ones.
+        device: of the batches.
         channels_last: make images in that memory format.
-        num_workers: processes that decode, 0 for none but this one.
+        num_workers: processes that decode, 0 to decode in this one.
 
     Raises:
         ValueError: `batch_size` is below 1.
@@ -326,6 +326,6 @@ class StreamedEvalBatches:
         return len(self.split)
 
     def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Pairs of inputs and labels, as those of `EvalBatches`."""
+        """Pairs of inputs and labels, as from `EvalBatches`."""
         samples = Samples(self.split, None, seed=0, epoch=0)
         return self.loader.load(samples, torch.arange(len(self)))

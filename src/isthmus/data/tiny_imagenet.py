@@ -1,4 +1,4 @@
-"""Tiny ImageNet, in the folder in which it is distributed."""
+"""Tiny ImageNet, read from the folder in which it is distributed."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -32,9 +32,9 @@ class TinyImageNet(DataRecipe):
         folder: name of the folder below `root`; empty if `root` is the folder itself.
         image_size: side in pixels that images are resized to; 64 leaves them as they are.
         mean: of each channel, for values in [0, 1].
-        std: likewise.
+        std: of each channel, for values in [0, 1].
         cache_dir: folder for decoded images.
-        fingerprint: what lies in the folder, so that a run is named by it. Changes nothing else.
+        fingerprint: of the files in the folder, for a run's name. Changes nothing else.
     """
 
     augment: bool = True
@@ -59,7 +59,7 @@ class TinyImageNet(DataRecipe):
 
 
 def read_annotations(base: Path, class_names: tuple[str, ...]) -> Listing:
-    """The images of `val/images`, with the classes that `val/val_annotations.txt` gives them.
+    """List the images of `val/images`, with their classes from `val/val_annotations.txt`.
 
     Raises:
         FileNotFoundError: there is no such text, or no image.
@@ -74,16 +74,16 @@ def read_annotations(base: Path, class_names: tuple[str, ...]) -> Listing:
     rows = (line.split("\t") for line in text.read_text().splitlines() if line)
     classes = {row[0]: row[1] for row in rows}
     ignored: Counter[str] = Counter()
-    found = images_below(base, "val/images", ignored)
-    if not found:
+    images = images_below(base, "val/images", ignored)
+    if not images:
         raise FileNotFoundError(f"{base / 'val' / 'images'} has no image")
-    places = {name: label for label, name in enumerate(class_names)}
+    label_of = {name: label for label, name in enumerate(class_names)}
     labels = []
-    for image in found:
+    for image in images:
         name = classes.get(image.path.rpartition("/")[2])
-        if name not in places:
+        if name not in label_of:
             raise ValueError(
                 f"{text} gives {image.path} the class {name}, which train/ does not have"
             )
-        labels.append(places[name])
-    return Listing(*listing_arrays(found), torch.tensor(labels), class_names, ignored)
+        labels.append(label_of[name])
+    return Listing(*listing_arrays(images), torch.tensor(labels), class_names, ignored)

@@ -88,11 +88,11 @@ class CIFAR100(DataRecipe):
 def read(
     recipe: DataRecipe, belongs: str, normalization: Normalization, augmentation: Augmentation
 ) -> DataSet:
-    """The parts of the data set that torchvision has under the name of the recipe's class.
+    """Read the torchvision data set with the name of the recipe's class, downloaded if necessary.
 
     Args:
         recipe: whose class name and root are used.
-        belongs: one of the files that lie below the root, for the message.
+        belongs: one of the files below the root, for the message.
         normalization: of the result.
         augmentation: of the result.
 
@@ -102,7 +102,7 @@ def read(
     """
     name = type(recipe).__name__
     if recipe.root is None:
-        raise ValueError(f"root: must be the folder that {name} lies in, got null")
+        raise ValueError(f"root: must be the folder that has {name}, got null")
     root = Path(recipe.root).expanduser()
     reader = getattr(datasets(), name)
 
@@ -112,20 +112,20 @@ def read(
         except UNREADABLE:
             return None
 
-    parts = attempt() or download(name, root, belongs, attempt, fetcher(reader))
+    parts = attempt() or download(name, root, belongs, attempt, make_fetch(reader))
     train, test = parts
     return DataSet(
-        train=split_of(train),
+        train=to_split(train),
         val=None,
-        test=None if test is None else split_of(test),
+        test=None if test is None else to_split(test),
         class_names=tuple(train.classes),
         normalization=normalization,
         augmentation=augmentation,
     )
 
 
-def fetcher(reader: Callable[..., Any]) -> Callable[[Path], None]:
-    """What downloads the files of a torchvision data set into a given folder."""
+def make_fetch(reader: Callable[..., Any]) -> Callable[[Path], None]:
+    """A function that downloads the files of a torchvision data set into a folder."""
 
     def fetch(folder: Path) -> None:
         reader(folder, train=True, download=True)
@@ -133,8 +133,8 @@ def fetcher(reader: Callable[..., Any]) -> Callable[[Path], None]:
     return fetch
 
 
-def split_of(part: Any) -> Split:
-    """A torchvision data set that is held in memory, as tensors."""
+def to_split(part: Any) -> Split:
+    """Convert a torchvision data set in memory to tensors."""
     images = torch.as_tensor(part.data)
     if images.ndim == 3:
         images = images.unsqueeze(1)  # (examples, 1, height, width)

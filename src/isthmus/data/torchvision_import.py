@@ -1,8 +1,8 @@
-"""Imports torchvision where its compiled operators cannot load.
+"""Imports torchvision even if its compiled operators cannot be loaded.
 
-The wheel of the package index is built for CUDA. Beside a CPU-only torch its operators are not
+The wheel of the package index is built for CUDA. With a CPU-only torch its operators are not
 registered, and `import torchvision` stops at "operator torchvision::nms does not exist". Its data
-sets and transforms are plain Python and need only to know that such operators are declared.
+sets and transforms are plain Python and need only the declarations of these operators.
 """
 
 import importlib
@@ -21,7 +21,7 @@ _libraries: list[torch.library.Library] = []  # a declaration lasts as long as i
 
 
 def datasets() -> ModuleType:
-    """The module `torchvision.datasets`, with operators declared first if they must be."""
+    """Import `torchvision.datasets`; declares missing operators first if necessary."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Failed to load image Python extension")
         try:
@@ -36,7 +36,7 @@ def datasets() -> ModuleType:
 def declare_operators() -> None:
     """Declare, without implementing them, the operators that `import torchvision` looks up."""
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-        del sys.modules[name]  # halves of the import that failed
+        del sys.modules[name]  # parts of the import that failed
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name, schema in SCHEMAS.items():
         if not hasattr(torch.ops.torchvision, name):

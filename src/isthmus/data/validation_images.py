@@ -1,4 +1,4 @@
-"""Validation images of a data set, as they are stored."""
+"""Validation images of a data set, as stored, for figures."""
 
 import numpy as np
 import torch
@@ -10,17 +10,17 @@ from isthmus.data.torchvision_import import datasets
 
 
 def read_validation_images(recipe: DataRecipe, indices: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """Images as they are stored, and their classes.
+    """Read images of the training set as stored, and their classes.
 
     Args:
         recipe: of the data set; nothing is downloaded.
-        indices: (images,), where each stands in the data set's own training set.
+        indices: (images,), position of each in the data set's own training set.
 
     Returns:
-        (images, channels, height, width), in [0, 1], and the class of each in words.
+        (images, channels, height, width), in [0, 1], and the name of each one's class.
 
     Raises:
-        FileNotFoundError: the data set is not at hand.
+        FileNotFoundError: the files of the data set are not there.
         ValueError: its examples are no images in memory.
     """
     name = type(recipe).__name__
@@ -35,7 +35,7 @@ def read_validation_images(recipe: DataRecipe, indices: np.ndarray) -> tuple[np.
     if not np.isin(indices, data.train.indices.numpy()).all():
         raise ValueError(f"the training set in dataset.root={recipe.root} is another one")
     order = torch.argsort(data.train.indices)
-    places = order[torch.searchsorted(data.train.indices[order], torch.from_numpy(indices))]
-    chosen = data.train.take(places)
+    positions = order[torch.searchsorted(data.train.indices[order], torch.from_numpy(indices))]
+    chosen = data.train.take(positions)
     pixels = (chosen.inputs.float() / data.normalization.scale).clamp(0, 1)
     return pixels.numpy(), [data.class_names[label] for label in chosen.labels.tolist()]

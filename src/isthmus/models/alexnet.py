@@ -9,8 +9,8 @@ from isthmus.models import layers
 class AlexNet(nn.Module):
     """AlexNet in one column (Krizhevsky, 2014), with batch normalization after two convolutions.
 
-    Batch normalization stands where Krizhevsky et al. (2012) normalized locally. The size of the
-    first hidden linear layer follows the image: at 224 x 224 pixels its inputs are 256 x 6 x 6.
+    Batch normalization replaces the local normalization of Krizhevsky et al. (2012). The size of
+    the first hidden linear layer depends on the image: at 224 x 224 pixels, 256 x 6 x 6 inputs.
 
     Args:
         input_shape: (channels, height, width), height and width at least 63.
@@ -47,7 +47,7 @@ class AlexNet(nn.Module):
             nn.MaxPool2d(kernel_size=3, stride=2),
         )
         self.hidden = nn.Sequential(
-            nn.Linear(256 * _remaining(height) * _remaining(width), 4096),
+            nn.Linear(256 * _output_size(height) * _output_size(width), 4096),
             nn.ReLU(),
             nn.Dropout(dropout),
             nn.Linear(4096, 4096),
@@ -62,7 +62,7 @@ class AlexNet(nn.Module):
         return self.output(self.hidden(features))
 
 
-def _remaining(size: int) -> int:
+def _output_size(size: int) -> int:
     size = (size + 2 * 2 - 11) // 4 + 1  # the first convolution
     for _ in range(3):
         size = (size - 3) // 2 + 1  # max pooling

@@ -1,4 +1,4 @@
-"""Which parameters of a model are trained."""
+"""Freezing of parameters: batch norm, output layer, or others."""
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -13,10 +13,10 @@ PARTS = Literal["batch_norm", "output", "others"]
 
 
 def freeze(model: nn.Module, parts: Sequence[PARTS], exceptions: Sequence[str] = ()) -> None:
-    """Set `requires_grad` of the parameters in `parts` of `model`, in place, to False.
+    """Freeze parts of a model: set `requires_grad` of their parameters to False, in place.
 
     Args:
-        model: any; it is left as it was if an argument is refused.
+        model: any; unchanged if an argument is refused.
         parts: "batch_norm", the weights and biases of all normalization layers; "output", the last
             linear layer; "others", every other parameter.
         exceptions: names of parameters that stay as they are, or patterns such as "stages.2.*".
@@ -30,8 +30,8 @@ def freeze(model: nn.Module, parts: Sequence[PARTS], exceptions: Sequence[str] =
     for part in parts:
         models_layers.check_one_of("freeze", part, get_args(PARTS))
         if not members[part]:
-            there = ", ".join(part for part in members if members[part])
-            raise ValueError(f"freeze: {type(model).__name__} has no {part}; it has {there}")
+            present = ", ".join(part for part in members if members[part])
+            raise ValueError(f"freeze: {type(model).__name__} has no {part}; it has {present}")
     for pattern in exceptions:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ValueError(
@@ -74,7 +74,7 @@ def _linear_layers(model: nn.Module) -> list[str]:
 
 
 def _members(model: nn.Module) -> dict[str, list[str]]:
-    """Names of the parameters in each part, together each parameter once."""
+    """Names of the parameters in each part; each parameter is in exactly one."""
     last = next(reversed(_linear_layers(model)), None)
     members: dict[str, list[str]] = {part: [] for part in get_args(PARTS)}
     for prefix, module in model.named_modules():

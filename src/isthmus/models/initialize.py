@@ -1,4 +1,4 @@
-"""Initial weights, each parameter from its own stream of random numbers."""
+"""Initialization of weights, each parameter from its own stream of random numbers."""
 
 from typing import Literal, get_args
 
@@ -18,10 +18,10 @@ WITH_RELU_GAIN = ("kaiming_normal", "kaiming_uniform", "binary")
 
 @torch.no_grad()
 def initialize(model: nn.Module, init: INITS | None, bn_init: BN_INITS, seed: int) -> list[str]:
-    """Set the parameters of `model` in place to a fresh draw, and running statistics to 0 and 1.
+    """Initialize the parameters of `model` in place, and reset running statistics to 0 and 1.
 
-    A parameter's numbers depend on the seed and on its own name and shape alone: not on the other
-    layers, nor on the device, nor on what was drawn before.
+    A parameter's values depend only on the seed and on its own name and shape: not on other
+    layers, the device, or earlier draws.
 
     Args:
         model: any; its convolutions and linear layers get weights by `init` and biases of 0, its
@@ -30,16 +30,15 @@ def initialize(model: nn.Module, init: INITS | None, bn_init: BN_INITS, seed: in
             2 / fan in; "binary", the signs of "kaiming_normal" times its standard deviation. For
             these three the last linear layer, which no ReLU follows, has the variance of torch's
             own layers, 1 / (3 fan in). "xavier_..." (Glorot & Bengio, 2010) and "orthogonal"
-            (Saxe et al., 2014), gain 1. None: convolutions and linear layers are left to someone
-            else.
+            (Saxe et al., 2014), gain 1. None: convolutions and linear layers are not changed.
         bn_init: "ones", or "uniform" in [0, 1).
         seed: of the stream "initialization".
 
     Returns:
-        Names of the parameters of other layers, which stay what their constructors made them.
+        Names of the parameters of other layers, which keep the values of their constructors.
 
     Raises:
-        ValueError: `init` or `bn_init` is none that is allowed.
+        ValueError: `init` or `bn_init` is not one of the allowed names.
     """
     if init is not None:
         layers.check_one_of("init", init, get_args(INITS))
@@ -69,7 +68,7 @@ def initialize(model: nn.Module, init: INITS | None, bn_init: BN_INITS, seed: in
 
 
 def _draw(rule: INITS | BN_INITS, shape: torch.Size, stream: Generator) -> Tensor:
-    # On the CPU and in float32 whatever the parameter is, so that every device gets these numbers.
+    # On the CPU and in float32 for every parameter, so that every device gets the same numbers.
     weight = torch.empty(shape, dtype=torch.float32, device="cpu")
     match rule:
         case "kaiming_normal":

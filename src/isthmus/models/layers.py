@@ -36,7 +36,7 @@ _MODULES: dict[str, type[nn.Module]] = {
 
 
 def build_activation(activation: Activation) -> nn.Module:
-    """A module that applies `activation` to each number and leaves its input as it was.
+    """A module that applies `activation` elementwise, not in place.
 
     Raises:
         ValueError: `activation` is not one of `Activation`.
@@ -60,20 +60,20 @@ NORMS = (
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer normalization over the channels, at each position of each image on its own.
+    """Layer normalization over the channels, separately at each position of each image.
 
     Unlike batch normalization it has no running statistics, so that averaged weights need no
     re-estimation (Ba et al., 2016; over channels as in Liu et al., 2022).
 
     Args:
-        num_channels: channels of the images, each with a weight and a bias.
+        num_channels: channels of the images; each has a weight and a bias.
     """
 
     def __init__(self, num_channels: int) -> None:
         super().__init__(num_channels)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """Images of the shape of inputs, (batch, channels, height, width)."""
+        """Normalized images, (batch, channels, height, width)."""
         last = inputs.movedim(1, -1)  # (batch, height, width, channels)
         normalized = functional.layer_norm(
             last, self.normalized_shape, self.weight, self.bias, self.eps
@@ -82,12 +82,12 @@ class ChannelNorm(nn.LayerNorm):
 
 
 def build_norm(norm: Literal["batch", "layer"], num_channels: int) -> nn.Module:
-    """A fresh normalization of images with `num_channels` channels."""
+    """A new normalization layer for images with `num_channels` channels."""
     return nn.BatchNorm2d(num_channels) if norm == "batch" else ChannelNorm(num_channels)
 
 
 def check_one_of(name: str, value: object, allowed: Sequence[object]) -> None:
-    """Refuse a value that is none of those allowed.
+    """Refuse a value that is not allowed.
 
     Raises:
         ValueError: `value` is not in `allowed`.
@@ -107,7 +107,7 @@ def check_at_least(name: str, value: int, smallest: int) -> None:
 
 
 def check_probability(name: str, value: float) -> None:
-    """Refuse a probability outside [0, 1): at 1 nothing would be left.
+    """Refuse a probability outside [0, 1); dropout with 1 would zero everything.
 
     Raises:
         ValueError: `value` is outside [0, 1).
@@ -117,7 +117,7 @@ def check_probability(name: str, value: float) -> None:
 
 
 def num_features(input_shape: Sequence[int]) -> int:
-    """Numbers in one input, of whatever rank.
+    """Number of values in one input of any rank.
 
     Raises:
         ValueError: `input_shape` is empty or holds a size below 1.
@@ -132,7 +132,7 @@ def image_sizes(input_shape: Sequence[int], smallest: int = 1) -> tuple[int, int
 
     Args:
         input_shape: (channels, height, width).
-        smallest: the least height and width that leave a pixel after the last pooling.
+        smallest: the least height and width for which a pixel is left after the last pooling.
 
     Raises:
         ValueError: `input_shape` has another rank, or is too small.
@@ -163,12 +163,12 @@ class PadShortcut(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Images, (batch, channels + num_zeros, height / stride, width / stride)."""
-        kept = inputs[:, :, :: self.stride, :: self.stride]
-        return functional.pad(kept, (0, 0, 0, 0, 0, self.num_zeros))
+        pixels = inputs[:, :, :: self.stride, :: self.stride]
+        return functional.pad(pixels, (0, 0, 0, 0, 0, self.num_zeros))
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut (He et al., 2016, figure 5 left).
+    """Residual block of two 3x3 convolutions (He et al., 2016, figure 5 left).
 
     Args:
         in_channels: channels of the inputs.
@@ -203,7 +203,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions beside a shortcut (He et al., 2016, figure 5 right).
+    """Residual block of 1x1, 3x3 and 1x1 convolutions (He et al., 2016, figure 5 right).
 
     The 3x3 convolution has the stride, as in Goyal et al. (2017); in the paper the first 1x1
     convolution has it.

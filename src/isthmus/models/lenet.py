@@ -1,4 +1,4 @@
-"""The convolutional network of LeCun et al. (1998)."""
+"""LeNet-5, the convolutional network of LeCun et al. (1998)."""
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,9 @@ class LeNet5(nn.Module):
             nn.ReLU(),
             nn.AvgPool2d(2),
         )
-        num_features = 16 * _pooled_twice(height, padding) * _pooled_twice(width, padding)
+        num_features = (
+            16 * _size_after_pooling(height, padding) * _size_after_pooling(width, padding)
+        )
         self.hidden = nn.Sequential(
             nn.Linear(num_features, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU()
         )
@@ -45,5 +47,5 @@ class LeNet5(nn.Module):
         return self.output(self.hidden(features))
 
 
-def _pooled_twice(size: int, padding: int) -> int:
+def _size_after_pooling(size: int, padding: int) -> int:
     return ((size + 2 * padding - 4) // 2 - 4) // 2

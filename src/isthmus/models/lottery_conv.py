@@ -1,4 +1,4 @@
-"""The convolutional networks of the lottery ticket hypothesis."""
+"""Conv-2, Conv-4 and Conv-6, the convolutional networks of the lottery ticket hypothesis."""
 
 from typing import Literal
 

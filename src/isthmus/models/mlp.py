@@ -17,14 +17,14 @@ class MLP(nn.Module):
     Args:
         input_shape: (features,) or (channels, height, width).
         num_classes: number of logits.
-        width: units of every hidden layer, or of each in turn.
+        width: units of every hidden layer, or a list of those of each.
         depth: number of hidden layers; None for the length of `width`, or 2 if that is one number.
         activation: what follows each hidden layer.
-        bias: whether the layers, the output too, add a bias; or "input", the first one alone.
+        bias: whether all layers, also the output, add a bias; or "input", only the first one.
 
     Raises:
         ValueError: a width is below 1, `depth` is below 0 or contradicts `width`, or
-            `input_shape`, `num_classes`, `activation` or `bias` is none that is allowed.
+            `input_shape`, `num_classes`, `activation` or `bias` is not allowed.
     """
 
     def __init__(

@@ -23,13 +23,13 @@ class ResNet(nn.Module):
         input_shape: (channels, height, width).
         num_classes: number of logits.
         depth: number of layers.
-        stem: how it begins: "imagenet" is a 7x7 convolution and 3x3 max pooling, both with stride
+        stem: first layers: "imagenet" is a 7x7 convolution and 3x3 max pooling, both with stride
             2; "cifar" is a 3x3 convolution with stride 1, for small images.
-        width: channels of the first stage (of its 3x3 convolutions, from ResNet-50 on); each
+        width: channels of the first stage (of its 3x3 convolutions in ResNet-50 and deeper); each
             further stage has twice as many.
 
     Raises:
-        ValueError: `depth` or `stem` is none that is allowed, `width` or `num_classes` is below 1,
+        ValueError: `depth` or `stem` is not allowed, `width` or `num_classes` is below 1,
             or `input_shape` has another rank.
     """
 

@@ -23,7 +23,7 @@ class ResNetCifar(nn.Module):
 
     Raises:
         ValueError: `depth` is not 6n + 2, `width` or `num_classes` is below 1, `input_shape` has
-            another rank, or `shortcut` or `norm` is none that is allowed.
+            another rank, or `shortcut` or `norm` is not allowed.
     """
 
     def __init__(

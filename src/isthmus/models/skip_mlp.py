@@ -1,4 +1,4 @@
-"""Fully connected networks whose layers read not only the layer before them."""
+"""Fully connected networks with skip connections between layers."""
 
 from collections.abc import Sequence
 
@@ -10,18 +10,18 @@ from isthmus.models.mlp import MLP
 
 
 class SkipMLP(MLP):
-    """An MLP with paths around its hidden layers, as `extract.py` finds it.
+    """An MLP with paths around its hidden layers, as `extract.py` reconstructs it.
 
     Args:
         input_shape: (features,) or (channels, height, width).
         num_classes: number of logits.
         width: units of each hidden layer.
-        reads: for each layer, the output too, how many of the values before it it reads, the
+        reads: for each layer, also the output, the number of preceding values that it reads, the
             nearest first; the inputs are the first value. All 1 is an MLP.
         activation: what follows each hidden layer.
 
     Raises:
-        ValueError: `reads` has another length, or a number that is not there to be read; or as in
+        ValueError: `reads` has another length, or exceeds the number of preceding values; or as in
             `MLP`.
     """
 
@@ -55,5 +55,5 @@ class SkipMLP(MLP):
 
 
 def _nearest(values: Sequence[Tensor], num: int) -> Tensor:
-    """(batch, features), the last `num` values, the last one first."""
+    """The last `num` values concatenated, the last one first: (batch, features)."""
     return torch.cat(list(reversed(values[-num:])), dim=1)

@@ -1,4 +1,4 @@
-"""What a network is made of: tensors of several names, layers without a weight of their own."""
+"""Structure of a network: tied tensors, reparametrized layers, checks of shapes."""
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +8,7 @@ LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
 def tied_names(model: nn.Module) -> dict[str, str]:
-    """Further names of tensors in the state dict of `model`, each with the first name of its."""
+    """Names of tied tensors in a state dict: by each further name, the first name of its tensor."""
     first: dict[int, str] = {}
     names = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
@@ -20,7 +20,7 @@ def tied_names(model: nn.Module) -> dict[str, str]:
 def reparametrized_layers(model: nn.Module) -> list[str]:
     """Names of linear and convolutional layers whose weight is computed from other tensors.
 
-    Such are those of `torch.nn.utils.weight_norm`, `spectral_norm` and `parametrize`.
+    Examples are `torch.nn.utils.weight_norm`, `spectral_norm` and `parametrize`.
     """
     return [
         name

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from isthmus.plots import frames, restyle, runs, style
 from isthmus.plots.runs import FINAL, TrainingRuns, TrainingTables
 
-COLUMNS = ["x_name", "x", "curve", "model", "metric", "split"]
-COLUMNS += ["value", "std", "lowest", "highest", "num_seeds", "seeds"]
+OVER_SEEDS = ["value", "std", "lowest", "highest", "num_seeds", "seeds"]
+COMPARE_COLUMNS = ["x_name", "x", "curve", "model", "metric", "split", *OVER_SEEDS]
+FINAL_COLUMNS = ["along", "row", "model", "metric", "split", *OVER_SEEDS]
 DECAY = "averaged.decay"  # of which each model of a training has its own
 MODEL = "model"  # as hue: a curve each
 UNITS = {**style.UNITS, "seconds": "of an epoch"}
@@ -44,7 +45,7 @@ def compare_table(study: TrainingRuns, asked: Mapping[str, Any]) -> pd.DataFrame
     parts = [part for run in study.runs for part in _of_run(run, asked, hue)]
     if not parts:
         raise ValueError(_nothing(study, asked))
-    return _ordered(runs.mean_over_seeds(pd.concat(parts), COLUMNS[:6])[COLUMNS])
+    return _ordered(runs.mean_over_seeds(pd.concat(parts), COMPARE_COLUMNS[:6])[COMPARE_COLUMNS])
 
 
 def _of_run(
@@ -233,7 +234,7 @@ def final_table(study: TrainingRuns, along: str, split: str = "test") -> pd.Data
     found = frames.rows_where(frames.rows_where(found, "metric", "final_accuracy"), "split", split)
     found = found.sort_values("place", kind="stable").assign(along=along, metric="accuracy")
     keys = ["along", "row", "model", "metric", "split"]
-    return runs.mean_over_seeds(found, keys)[COLUMNS]
+    return runs.mean_over_seeds(found, keys)[FINAL_COLUMNS]
 
 
 def _order(parameters: Sequence[runs.Parameters], along: str) -> list[int]:
@@ -271,7 +272,7 @@ def markdown(drawn: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def draw(drawn: pd.DataFrame) -> Figure:
+def draw_final_table(drawn: pd.DataFrame) -> Figure:
     """Cells with mean ± standard deviation, light where the accuracy is high.
 
     Args:

@@ -81,7 +81,7 @@ def ema_study_table(metrics: pd.DataFrame) -> pd.DataFrame:
     """What the figure shows: mean, range and spread over seeds after every epoch.
 
     Args:
-        metrics: of all trainings, see `trained.Study.metrics`.
+        metrics: of all trainings, see `runs.TrainingRuns.metrics`.
 
     Returns:
         See `epochs.COLUMNS`.
@@ -114,8 +114,8 @@ def weight_difference_table(metrics: pd.DataFrame) -> pd.DataFrame:
     """What the figure shows: mean, range and spread over seeds after every epoch.
 
     Args:
-        metrics: of all trainings, see `trained.Study.metrics`; distances are of parameters, those
-            of batch norm too, and without its statistics.
+        metrics: of all trainings, see `runs.TrainingRuns.metrics`; distances are of parameters,
+            those of batch norm too, and without its statistics.
 
     Returns:
         See `epochs.COLUMNS`.

@@ -67,7 +67,9 @@ def find_folders(runs: str | Sequence[str]) -> list[Folder]:
 
 
 def find_damaged(runs: str | Sequence[str]) -> dict[str, str]:
-    """By file, what is wrong with runs that have neither tables nor results that can be read.
+    """By file, what is wrong with the results of runs.
+
+    They cannot be read, or are missing where there is no table either.
 
     Args:
         runs: as of `find`.
@@ -80,8 +82,9 @@ def find_damaged(runs: str | Sequence[str]) -> dict[str, str]:
             marked = {path for path, _ in walked if _is_run(path)}
             for path in sorted(marked):
                 is_own = (path / ".hydra").exists() or not marked & set(path.parents)
-                if is_own and not any(other.is_relative_to(path) for other in with_tables):
-                    file = path / RESULT
+                has_tables = any(other.is_relative_to(path) for other in with_tables)
+                file = path / RESULT
+                if is_own and (file.exists() or not has_tables):
                     try:
                         if not reading.read_json(file):
                             damaged[str(file)] = f"{file}: holds no results"

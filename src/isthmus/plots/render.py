@@ -32,6 +32,24 @@ from isthmus.plots.predictions import Range
 from isthmus.plots.runs import TrainingRuns
 
 Make = Callable[[], Drawing]
+Draw = Callable[[pd.DataFrame], Figure]
+
+# By name: the function that makes the table of a figure, and the one that draws it.
+METRICS_FIGURES: dict[str, tuple[Callable[..., pd.DataFrame], Draw]] = {
+    "ema_study": (plots_epochs.ema_study_table, plots_epochs.draw_ema_study),
+    "weight_difference": (plots_epochs.weight_difference_table, plots_epochs.draw_epochs),
+}
+PREDICTIONS_FIGURES: dict[str, tuple[Callable[..., pd.DataFrame], Draw]] = {
+    "stability": (predictions.stability_table, plots_epochs.draw_epochs),
+    "mismatch": (predictions.mismatch_table, predictions.draw_histogram),
+    "mismatch_over_time": (predictions.mismatch_over_time_table, plots_epochs.draw_epochs),
+    "misclassification": (predictions.misclassification_table, predictions.draw_histogram),
+    "misclassification_over_time": (
+        predictions.misclassification_over_time_table,
+        plots_epochs.draw_epochs,
+    ),
+    "persistence_barcode": (persistence.persistence_table, persistence.draw_persistence),
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,22 +70,13 @@ class TrainingFigureOptions:
 
 def training_figures(study: TrainingRuns, asked: TrainingFigureOptions) -> dict[str, Make]:
     """What makes each figure, by its name; a figure is made only when its function is called."""
-    of_metrics = {"ema_study": plots_epochs, "weight_difference": plots_epochs}
-    of_predictions = {
-        "stability": predictions,
-        "mismatch": predictions,
-        "mismatch_over_time": predictions,
-        "misclassification": predictions,
-        "misclassification_over_time": predictions,
-        "persistence_barcode": persistence,
-    }
     found: dict[str, Make] = {}
-    for name, module in of_metrics.items():
-        found[name] = partial(_of_metrics, name, module, study)
+    for name, (table, draw) in METRICS_FIGURES.items():
+        found[name] = partial(_metrics_drawing, name, table, draw, study)
     for name, along in (("schedule_decay_table", "scheduler"), ("lr_table", "optimizer.lr")):
         found[name] = partial(_of_table, name, study, along)
-    for name, module in of_predictions.items():
-        found[name] = partial(_of_predictions, name, module, study, asked.epochs)
+    for name, (table, draw) in PREDICTIONS_FIGURES.items():
+        found[name] = partial(_predictions_drawing, name, table, draw, study, asked.epochs)
     if asked.images is not None:
         found["persistence_images"] = partial(_of_images, study, asked.images, asked.epochs)
     if asked.compare["x"] is not None:
@@ -83,12 +92,20 @@ def worth_drawing(study: TrainingRuns, names: list[str]) -> Iterator[str]:
             yield name
 
 
-def _of_metrics(name: str, module: Any, study: TrainingRuns) -> Drawing:
-    return Drawing(name, module.table(study.metrics), module.draw)
+def _metrics_drawing(
+    name: str, table: Callable[..., pd.DataFrame], draw: Draw, study: TrainingRuns
+) -> Drawing:
+    return Drawing(name, table(study.metrics), draw)
 
 
-def _of_predictions(name: str, module: Any, study: TrainingRuns, epochs: Range) -> Drawing:
-    return Drawing(name, module.table(study.predictions, epochs), module.draw)
+def _predictions_drawing(
+    name: str,
+    table: Callable[..., pd.DataFrame],
+    draw: Draw,
+    study: TrainingRuns,
+    epochs: Range,
+) -> Drawing:
+    return Drawing(name, table(study.predictions, epochs), draw)
 
 
 def _of_images(
@@ -103,7 +120,7 @@ def _of_images(
 
 def _of_table(name: str, study: TrainingRuns, along: str) -> Drawing:
     drawn = comparison.final_table(study, along)
-    return Drawing(name, drawn, comparison.draw, comparison.markdown(drawn))
+    return Drawing(name, drawn, comparison.draw_final_table, comparison.markdown(drawn))
 
 
 def _of_comparison(study: TrainingRuns, asked: Mapping[str, Any]) -> Drawing:

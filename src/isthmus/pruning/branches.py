@@ -66,7 +66,7 @@ class Branches:
             ValueError: its mask would empty a layer.
         """
         study, run = self.study, self.study.tree.branch(level, self.branch.folder)
-        with run.locked():
+        with run.lock():
             mask = self._mask(level)
             masks.check_not_empty(mask, f"branch={self.branch.kind}: level {level}")
             origin = study.origin(level, mask)
@@ -95,7 +95,7 @@ class Branches:
         first = 0 if options["start_at"] != "rewind" else starts.plan.rewind
         if self.branch.kind == "randomly_reinitialize":
             seeds = starts.seeds.initialization, "randomly_reinitialize", options["seed"]
-            weights = starts.session.initialized(rng.derive(*seeds))
+            weights = starts.session.initial_weights(rng.derive(*seeds))
             return starts.restart_from(weights, first, mask, origin)
         others = options["strategy"] != "identity"  # the mask has other places than the level's
         if options["start_at"] == "rewind":
@@ -163,7 +163,7 @@ class Children:
 
     def _train(self, level: int, seed: int) -> Path:
         study, run = self.study, self.study.tree.child(level, self.folder, seed)
-        with run.locked():
+        with run.lock():
             mask = study.mask(level)
             origin = self._origin(level, mask) | {"child_seed": seed}
             if study.training_mask(level) is not None and not mask_file(run).exists():

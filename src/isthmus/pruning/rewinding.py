@@ -16,7 +16,7 @@ from isthmus.training import masked_training
 from isthmus.training.loop import Constraint
 from isthmus.training.masked_training import Masking
 from isthmus.training.masks import Mask
-from isthmus.training.recipe import Seeds
+from isthmus.training.recipe import StreamSeeds
 from isthmus.training.schedulers import Scheduler
 from isthmus.training.session import Session
 
@@ -56,14 +56,14 @@ class StartingPoints:
         session: Session,
         tree: PruningTree,
         plan: PruningPlan,
-        seeds: Seeds,
+        seeds: StreamSeeds,
         weights: Callable[[StateDict], StateDict] | None,
     ) -> None:
         self.session, self.tree, self.plan = session, tree, plan
         self.seeds, self.weights = seeds, weights
         self.initial = state_dicts.copy(session.model.state_dict())
 
-    def with_seeds(self, seeds: Seeds) -> "StartingPoints":
+    def with_seeds(self, seeds: StreamSeeds) -> "StartingPoints":
         """The same starting points with other seeds of the streams of chance."""
         other = copy.copy(self)
         other.seeds = seeds
@@ -154,7 +154,7 @@ class StartingPoints:
 
 def restart_session(
     session: Session,
-    seeds: Seeds,
+    seeds: StreamSeeds,
     weights: StateDict,
     iteration: int,
     constraint: Callable[[nn.Module], Constraint] | None,
@@ -170,7 +170,7 @@ def restart_session(
         constraint: what keeps pruned weights at 0; None in a dense network.
         origin: what is saved with the weights.
     """
-    session.constrain(constraint)
+    session.set_constraint(constraint)
     session.restart(seeds, weights, origin=origin)
     session.training.iteration = iteration
     return session

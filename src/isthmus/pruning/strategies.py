@@ -54,7 +54,7 @@ class SparseGlobal:
         Raises:
             ValueError: a pattern of `ignore` matches nothing, or all.
         """
-        ignored = layers.ignored(self.ignore)
+        ignored = layers.ignored_layers(self.ignore)
         return [PruningGroup([name for name in layers.sizes if name not in ignored], self.fraction)]
 
     def scores(self, weights: Mapping[str, Tensor], level: int, seed: int) -> dict[str, Tensor]:
@@ -96,7 +96,7 @@ class Fc19(SparseGlobal):
 
     def groups(self, layers: masks.PrunableLayers) -> list[PruningGroup]:
         """See `SparseGlobal`: each layer by itself."""
-        ignored = layers.ignored(self.ignore or [])
+        ignored = layers.ignored_layers(self.ignore or [])
         return [
             PruningGroup([name], self.fraction / 2 if name == layers.output else self.fraction)
             for name in layers.sizes

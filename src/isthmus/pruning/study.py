@@ -20,7 +20,7 @@ from isthmus.store.files import Run, write_csv
 from isthmus.training import masks
 from isthmus.training.fit import fit
 from isthmus.training.masks import Mask
-from isthmus.training.recipe import Seeds
+from isthmus.training.recipe import StreamSeeds
 from isthmus.training.session import Session
 
 
@@ -94,7 +94,7 @@ class PruningStudy:
             ValueError: its mask would empty a layer.
         """
         run = self.tree.level(level)
-        with run.locked():
+        with run.lock():
             mask = self._make_mask(level)
             origin = self.origin(level, mask) | self.mask_reference(run)
             begin = partial(self.begin, level, mask, origin)
@@ -106,7 +106,7 @@ class PruningStudy:
         self, run: Run, begin: Callable[[], Session], words: str, kept: Snapshots = None
     ) -> None:
         """Train a run of the tree unless it is complete; the caller holds its folder's lock."""
-        self.num_steps += fit(run, begin, kept, self.save_predictions, words=words)
+        self.num_steps += fit(run, begin, kept, self.save_predictions, label=words)
 
     def mask(self, level: int) -> Mask:
         """The mask of a completed level.
@@ -156,7 +156,7 @@ class PruningStudy:
         level: int,
         mask: Mask,
         origin: dict[str, Any],
-        seeds: Seeds | None = None,
+        seeds: StreamSeeds | None = None,
         dense: bool = False,
     ) -> Session:
         """The session at the beginning of a level.

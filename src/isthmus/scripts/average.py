@@ -24,7 +24,7 @@ def main(cfg: DictConfig) -> None:
         files = checkpoints.find_files(options["checkpoints"], options["run"], options["steps"])
         files = checkpoints.select_files(files, cfg.method, options)
         digests = checkpoints.file_digests(files)
-        with run.locked():
+        with run.lock():
             if checkpoints.is_done(run, digests):
                 log.info("results are complete; nothing to compute")
                 launch.compare_threads(cfg, run.read_result())
@@ -40,7 +40,7 @@ def average(cfg: DictConfig, run: store_files.Run, files: list, digests: list[st
 
     from isthmus.averaging.checkpoint_average import NAME, Checkpoints
     from isthmus.training import evaluator as training_evaluator
-    from isthmus.training.recipe import Runtime
+    from isthmus.training.options import Runtime
 
     torch.set_num_threads(launch.threads(cfg))
     metadata, options = checkpoints.check_architectures(files), launch.option_values(cfg, "Average")

@@ -33,7 +33,7 @@ def evaluate(options: dict[str, Any], threads: int) -> dict[str, Any]:
     import torch  # takes seconds: not for --help, a refused option or a missing file
 
     from isthmus.training import evaluator as training_evaluator
-    from isthmus.training.recipe import Runtime
+    from isthmus.training.options import Runtime
 
     torch.set_num_threads(threads)
     dataset, typed = options["dataset"], options["dataset_typed"]

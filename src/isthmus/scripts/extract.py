@@ -8,7 +8,7 @@ import hydra
 from omegaconf import DictConfig
 
 from isthmus.config import launch, naming
-from isthmus.extraction import options as extraction_options
+from isthmus.extraction import options
 from isthmus.paths import CONF
 from isthmus.store import files as store_files
 
@@ -28,13 +28,13 @@ def main(cfg: DictConfig) -> None:
         clustering = store_files.Run(
             study.folder / f"clustering_{naming.clustering_name(extraction_values(cfg))}"
         )
-        with study.locked():
+        with study.lock():
             if clustering.read_result() is not None and reconstruction_file(clustering).exists():
                 log.info("results are complete; nothing to compute")
                 launch.compare_threads(cfg, clustering.read_result())
             else:
                 extract(cfg, study, clustering)
-        for line in extraction_options.summary_lines(clustering.read_result() or {}):
+        for line in options.summary_lines(clustering.read_result() or {}):
             log.info(line)
         log.info("results in %s", launch.display_path(clustering.folder))
 
@@ -81,7 +81,7 @@ def make_task(cfg: DictConfig) -> "Task":
     values, synthetic = extraction_values(cfg), launch.to_container(cfg.synthetic)
     device, teacher = resolve_device(cfg.runtime.device), None
     if cfg.teacher == "synthetic":
-        hidden = extraction_options.hidden_widths(synthetic["width"], 1)
+        hidden = options.hidden_widths(synthetic["width"], 1)
         sizes = [synthetic["num_inputs"], *hidden, synthetic["num_outputs"]]
         teacher = queries.synthetic_teacher(sizes, synthetic["activation"], synthetic["seed"])
     elif cfg.teacher is not None:
@@ -101,7 +101,7 @@ def measure_barriers(cfg: DictConfig, task: "Task", aligned: "AlignedNetworks") 
     from isthmus.connectivity.interpolation import InterpolationEvaluator
     from isthmus.extraction import comparison, stacks
     from isthmus.training import evaluator as training_evaluator
-    from isthmus.training.recipe import Runtime
+    from isthmus.training.options import Runtime
 
     alphas = connectivity_barriers.parse_alphas(NUM_ALPHAS)
     errors = comparison.error_curve(aligned, task.held_out, task.held_out_targets, alphas)

@@ -44,7 +44,7 @@ def main(cfg: DictConfig) -> None:
         if not was_missing:
             log.info("results are complete; nothing to compute")
         if not launch.is_in_sweep():  # a sweep draws at its end
-            with run.locked():
+            with run.lock():
                 studies.update_connectivity(run.folder)
         log.info("results in %s", launch.display_path(run.folder))
 
@@ -65,7 +65,7 @@ def measure_branch_lines(values: Values, run: store_files.Run, threads: Threads)
     missing = not lines or not store.has(lines, request)
     missing = missing or not tree.parent.is_complete(values["snapshots"])
     if missing:
-        with locks.folder_unless_error(tree.folder), locks.shared(tree.folder):
+        with locks.folder_unless_error(tree.folder), locks.hold_shared(tree.folder):
             pairs = train_and_measure(values, run, tree, threads)
     report(store, [(pair, seed) for pair in pairs for seed in seeds], request)
     return missing
@@ -136,7 +136,7 @@ def measure_saved_plane(values: Values, run: store_files.Run, threads: Threads) 
         [existing_file(name, f) for f in values[name]] for name in ("plane", "project")
     )
     request, files = plan.PlaneRequest.from_values(values), plan.PlaneFiles(run.folder)
-    with run.locked():
+    with run.lock():
         missing = not files.is_done(request, others)
         if missing:
             from isthmus.connectivity import plane
@@ -160,7 +160,7 @@ def build_evaluator(values: Values, files: list[Path], threads: Threads) -> "Eva
     import torch
 
     from isthmus.training import evaluator as training_evaluator
-    from isthmus.training.recipe import Runtime
+    from isthmus.training.options import Runtime
 
     torch.set_num_threads(threads())
     metadata, cache = checkpoints.check_architectures(files), f"{values['output_dir']}/cache"

@@ -28,7 +28,7 @@ def main(cfg: DictConfig) -> None:
         plots_folders.check_figure(values["figure"], folders)
         damaged = plots_folders.find_damaged(values["runs"])
         for reason in damaged.values():
-            log.warning("left out: %s", reason)
+            log.warning("damaged: %s", reason)
         for path in draw(values, folders, damaged, folder):
             log.info("%s", launch.display_path(path))
 

@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> None:
     with launch.job(cfg):
         tree, request = PruningTree(launch.job_folder()), make_request(cfg)
         others = results.find_studies(launch.to_container(cfg.compare))
-        with locks.shared(tree.folder):
+        with locks.hold_shared(tree.folder):
             try:
                 if is_done(cfg, tree, request):
                     log.info("results are complete; nothing to compute")
@@ -100,7 +100,8 @@ def make_study(cfg: DictConfig, tree: PruningTree, request: PruneRequest) -> "Pr
     from isthmus.pruning.rewinding import StartingPoints
     from isthmus.pruning.study import PruningRules, PruningStudy
     from isthmus.training import masked_training, pretraining
-    from isthmus.training.recipe import Recipe, Runtime, Seeds
+    from isthmus.training.options import Runtime
+    from isthmus.training.recipe import Recipe, StreamSeeds
     from isthmus.training.session import Session
 
     values = launch.option_values(cfg, "Prune")
@@ -113,7 +114,7 @@ def make_study(cfg: DictConfig, tree: PruningTree, request: PruneRequest) -> "Pr
     recipe.check()
     data = launch.load_data(launch.to_container(cfg.dataset), all_seeds.pop("label_noise"))
     data.require_accuracy("dataset")
-    seeds = Seeds(**all_seeds)
+    seeds = StreamSeeds(**all_seeds)
     session = Session(recipe, data, seeds, runtime)
     plan = PruningPlan(request, session.iterations_per_epoch, session.planned_end)
     weights = pretraining.build_origin(tree.pretrain, values, runtime, data)

@@ -24,7 +24,7 @@ def main(cfg: DictConfig) -> None:
             **{name: launch.to_container(cfg[name]) for name in SpawnRequest.__annotations__}
         )
         legs = make_legs(cfg, tree)
-        with locks.shared(tree.folder):
+        with locks.hold_shared(tree.folder):
             if is_done(cfg, tree, request, legs):
                 log.info("results are complete; nothing to compute")
                 launch.compare_threads(cfg, tree.parent.read_result())

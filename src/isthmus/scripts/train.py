@@ -34,7 +34,8 @@ def train(cfg: DictConfig, run: Run) -> None:
 
     from isthmus.training.distributed import init_processes, lock_run
     from isthmus.training.fit import TrainHooks, fit
-    from isthmus.training.recipe import Recipe, Runtime, Seeds, resolve_device
+    from isthmus.training.options import Runtime
+    from isthmus.training.recipe import Recipe, StreamSeeds, resolve_device
     from isthmus.training.session import Session
     from isthmus.widths.diagnostics import DiagnosticsRequest
 
@@ -47,7 +48,7 @@ def train(cfg: DictConfig, run: Run) -> None:
         lock_run(run, processes) as locked_run,
     ):
         data = launch.load_data(launch.to_container(cfg.dataset), seeds.pop("label_noise"))
-        make = partial(Session, recipe, data, Seeds(**seeds), runtime, processes)
+        make = partial(Session, recipe, data, StreamSeeds(**seeds), runtime, processes)
         diagnostics = DiagnosticsRequest(**launch.to_container(cfg.diagnostics))
         measures = partial(diagnostics.callbacks, seeds["initialization"])
         extras = TrainHooks(measures, cfg.save_weights)

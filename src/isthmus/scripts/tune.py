@@ -35,14 +35,15 @@ def train(cfg: DictConfig, run: Run) -> None:
     import torch  # takes seconds: not for --help, a refused option or a finished run
 
     from isthmus.training.fit import fit
-    from isthmus.training.recipe import Recipe, Runtime, Seeds
+    from isthmus.training.options import Runtime
+    from isthmus.training.recipe import Recipe, StreamSeeds
     from isthmus.training.session import Session
 
     torch.set_num_threads(launch.threads(cfg, run.read_result()))
     seeds, snapshots = launch.seeds(cfg), launch.to_container(cfg.snapshots)
     recipe, runtime = Recipe(**launch.recipe(launch.training(cfg))), Runtime(**launch.runtime(cfg))
     recipe.check()
-    with run.locked():
+    with run.lock():
         data = launch.load_data(launch.to_container(cfg.dataset), seeds.pop("label_noise"))
-        make = partial(Session, recipe, data, Seeds(**seeds), runtime)
+        make = partial(Session, recipe, data, StreamSeeds(**seeds), runtime)
         fit(run, make, snapshots, cfg.save_predictions)

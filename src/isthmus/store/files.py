@@ -1,4 +1,4 @@
-"""Every path and file of a run; each file is written whole or not at all."""
+"""Paths and files of a run: weights, state, tables; each is written whole or not at all."""
 
 import contextlib
 import csv
@@ -22,7 +22,7 @@ METADATA_KEY = "isthmus"  # one key of sorted JSON, so that equal weights are eq
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of one training, and the names of what lies in it."""
+    """The folder of one training, and the names of the files in it."""
 
     folder: Path
 
@@ -61,7 +61,7 @@ class Run:
         return self.folder / "weights" / f"{step}{suffix}.safetensors"
 
     def snapshot_state(self, iteration: int) -> Path:
-        """File of what training needs, besides the weights, to go on from an iteration."""
+        """File of what training needs, besides the weights, to resume from an iteration."""
         return self.folder / "weights" / f"step_{iteration}.state.pt"
 
     @property
@@ -69,7 +69,7 @@ class Run:
         return self.folder / "replay.pt"
 
     def snapshots(self) -> list[int]:
-        """Iterations from which training can go on, in order."""
+        """Iterations from which training can be resumed, in order."""
         states = (self.folder / "weights").glob("step_*.state.pt")
         iterations = (int(path.name.split(".")[0].removeprefix("step_")) for path in states)
         return sorted(i for i in iterations if self.weights(i).exists())
@@ -90,11 +90,11 @@ class Run:
             raise ValueError(f"{error}; remove it to have it made again") from error
 
     def missing_files(self) -> list[Path]:
-        """Files that a finished run wrote and that are not there any more.
+        """Files that a finished run wrote and that are missing now.
 
-        That is its table, and the weights at its end if it kept any; snapshots on the way are
-        requests, see `missing_snapshots`. A run that is not done lacks nothing, nor one of an older
-        version, which does not say what it kept.
+        These are its table, and the weights at its end if it kept any; snapshots during training
+        are requests, see `missing_snapshots`. Empty for a run that is not done, and for one of an
+        older version, whose summary does not say what it kept.
         """
         result = self.read_result()
         if result is None or "save_weights" not in result:
@@ -118,8 +118,8 @@ class Run:
         prefix = f"step_{iteration}."
         files = (self.folder / "weights").glob(f"{prefix}*safetensors")
         names = (path.name.removeprefix(prefix).removesuffix("safetensors") for path in files)
-        found = [name.removesuffix(".") or "plain" for name in names]
-        return sorted(found, key=lambda name: (name != "plain", name))
+        models = [name.removesuffix(".") or "plain" for name in names]
+        return sorted(models, key=lambda name: (name != "plain", name))
 
     def is_complete(self, snapshots: steps.Snapshots, end: int | None = None) -> bool:
         """Whether the run is done, up to an iteration `end`, with every snapshot of a request."""
@@ -129,14 +129,14 @@ class Run:
     def missing_snapshots(self, request: steps.Snapshots, end: int | None = None) -> list[int]:
         """Iterations of a request that a finished run did not keep.
 
-        Steps after an early stop are none: there is nothing to keep.
+        Steps after an early stop do not count: there is nothing to keep.
 
         Args:
             request: several moments, see `steps.to_iterations`.
             end: the planned end of training, if it has changed since.
 
         Raises:
-            ValueError: a requested step lies after the planned end of training.
+            ValueError: a requested step is after the planned end of training.
         """
         if request is None:
             return []
@@ -147,9 +147,9 @@ class Run:
         wanted = [iteration for iteration in wanted if iteration <= result["iteration"]]
         return sorted(set(wanted) - set(self.snapshots()))
 
-    def locked(self) -> contextlib.AbstractContextManager[None]:
-        """Hold the folder: another job that needs the same run waits, then finds it done."""
-        # Not what lies further down: that may be another run, which another job holds.
+    def lock(self) -> contextlib.AbstractContextManager[None]:
+        """Lock the folder: another job that needs the same run waits, then finds it done."""
+        # Not folders further down: one may be another run, which another job holds.
         return locks.exclusive(self.folder, [self.folder, self.folder / "weights"])
 
 
@@ -157,7 +157,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file whole or not at all.
 
     Raises:
-        OSError: naming `path`; what was there before is still there.
+        OSError: naming `path`; an earlier file there is unchanged.
     """
     temporary = path.with_name(f".{path.name}.{platform.node()}_{os.getpid()}.tmp")
     try:
@@ -182,7 +182,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]])
 
 
 def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    """A table as it stands in its file."""
+    """The content of a CSV file: a table as text in UTF-8."""
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *rows])
     return text.getvalue().encode()
@@ -226,7 +226,7 @@ def load_metadata(path: Path) -> dict[str, Any]:
         FileNotFoundError: naming the weights that are there.
         ValueError: see `load_weights`.
     """
-    with _opened(path) as file:
+    with _open_safetensors(path) as file:
         metadata = _metadata(path, file)
     _check_weights(path, metadata)
     return metadata
@@ -239,14 +239,14 @@ def load_tensors(path: Path) -> tuple[dict[str, "Tensor"], dict[str, Any]]:
         FileNotFoundError: naming the weights that are there.
         ValueError: the file is cut off, too large, or was not written by `save_weights`.
     """
-    with _opened(path) as file:
+    with _open_safetensors(path) as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         return tensors, _metadata(path, file)
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A safetensors file, open."""
+def _open_safetensors(path: Path) -> Iterator[Any]:
+    """Open a safetensors file."""
     import safetensors
 
     if not path.exists() or path.is_dir():
@@ -275,14 +275,14 @@ def _check_weights(path: Path, metadata: Mapping[str, Any]) -> None:
 
 
 def parse_metadata(text: str, path: Path) -> dict[str, Any]:
-    """What weights say of themselves, its parts of the kinds that are built from.
+    """The metadata of weights, each part checked for its type.
 
     Args:
         text: as `save_weights` writes it.
         path: of the weights.
 
     Raises:
-        ValueError: it is no JSON, or a part of it is missing or of another kind; with the file.
+        ValueError: it is no JSON, or a part of it is missing or of another type; names the file.
     """
     source = f"{path}: its metadata"
     metadata = reading.parse_json(text, source)
@@ -320,8 +320,7 @@ def _is_evaluation(value: Any) -> bool:
 
 COUNT = (reading.is_count, "a whole number")
 POSITIVE = (lambda value: reading.is_count(value) and value > 0, "a positive whole number")
-# What is read of a summary, of metadata and of the configuration in it: what it must be where it
-# is there.
+# What a value of a summary, of metadata, or of the configuration in it must be, if there is one.
 RESULT_PARTS: reading.Parts = {
     "iteration": COUNT,
     "end": COUNT,
@@ -365,7 +364,7 @@ def save_state(path: Path, state: Mapping[str, Any]) -> None:
     """Write training state: tensors, numbers, texts, and lists and dicts of these."""
     import torch
 
-    buffer = io.BytesIO()  # torch.save to a full disk dies of another error than OSError
+    buffer = io.BytesIO()  # torch.save to a full disk raises another error than OSError
     torch.save(state, buffer)
     write_bytes(path, buffer.getvalue())
 
@@ -391,9 +390,9 @@ def load_state(path: Path) -> dict[str, Any]:
 
 
 def missing_weights_message(path: Path) -> str:
-    """Why there are no weights at a path: the weights that its folder has instead."""
+    """Message that there are no weights at a path, with the weights that its folder has."""
     if not path.parent.is_dir():
         return f"no checkpoint {path}: there is no folder {path.parent}"
-    found = sorted(path.parent.glob("*.safetensors"), key=lambda file: (len(file.name), file.name))
-    names = ", ".join(file.name.removesuffix(".safetensors") for file in found)
+    files = sorted(path.parent.glob("*.safetensors"), key=lambda file: (len(file.name), file.name))
+    names = ", ".join(file.name.removesuffix(".safetensors") for file in files)
     return f"no checkpoint {path}; that folder has {names or 'no weights'}"

@@ -1,4 +1,4 @@
-"""Digests that name the content of a file, or of a folder of images."""
+"""Digests of the content of a file, or of a folder of images, for names of runs."""
 
 import functools
 import hashlib
@@ -8,7 +8,7 @@ from pathlib import Path
 from isthmus.store import image_files
 
 ABSENT = "absent"  # there is no such file or folder
-UNREADABLE = "unreadable"  # whoever reads the folder will say why
+UNREADABLE = "unreadable"  # the code that reads the folder raises the error
 
 
 @functools.cache
@@ -32,10 +32,10 @@ def folder_fingerprint(root: str, test: bool = True, test_folder: str | None = N
     try:
         parts = ["train"] if (base / "train").is_dir() else []
         parts += image_files.parts_for_test(base, test_folder) if test else []
-        found = [image_files.read_part(base, part).images.values() for part in parts]
+        image_lists = [image_files.read_part(base, part).images.values() for part in parts]
     except (OSError, ValueError):
         return UNREADABLE
-    images = (image for classes in found for images in classes for image in images)
+    images = (image for classes in image_lists for images in classes for image in images)
     digest = hashlib.blake2b(digest_size=5)
     for line in sorted(f"{image.name} {image.size}\n" for image in images):
         digest.update(os.fsencode(line))  # a name need not be UTF-8
@@ -46,7 +46,7 @@ def file_digest(path: str | None) -> str | None:
     """Ten hexadecimal digits that name the content of a file, which is read.
 
     Args:
-        path: of the file; None has no fingerprint, and what is no file has "absent".
+        path: of the file; None has no fingerprint, and a path that is no file has "absent".
     """
     if path is None:
         return None

@@ -1,4 +1,4 @@
-"""Which files of a folder of images are read."""
+"""Listing of the image files in a folder: which are read, which ignored."""
 
 import os
 import unicodedata
@@ -39,10 +39,10 @@ class ImagePart:
 
 
 def read_part(base: Path, part: str) -> ImagePart:
-    """The images of one part of a data set, whatever the case of their extension.
+    """The images of one part of a data set, by class; extensions in any case.
 
-    Left out are files of other endings, images that are in no folder of a class, and what `scan`
-    leaves out.
+    Ignored are files of other endings, images that are in no folder of a class, and what `scan`
+    ignores.
 
     Raises:
         OSError: a folder is not there, or must not be read.
@@ -74,10 +74,10 @@ def images_below(base: Path, path: str, ignored: Counter[str]) -> list[ImageFile
         ValueError: a folder contains itself, or a file with an image's name is no regular file.
     """
     around = frozenset(_identity(base / parent) for parent in Path(path).parents)
-    return sorted(_below(base, path, ignored, around))
+    return sorted(_list_below(base, path, ignored, around))
 
 
-def _below(
+def _list_below(
     base: Path, path: str, ignored: Counter[str], around: frozenset[tuple[int, int]]
 ) -> list[ImageFile]:
     """Args: around: device and inode of each folder that this one is in."""
@@ -85,41 +85,41 @@ def _below(
     folder = _identity(base / path)
     if folder in around:
         raise ValueError(f"{base / path} leads back to a folder that it is in; remove this link")
-    found: list[ImageFile] = []
+    images: list[ImageFile] = []
     for entry in entries:
         below = f"{path}/{entry.name}"
         if entry.is_dir():
-            found += _below(base, below, ignored, around | {folder})
+            images += _list_below(base, below, ignored, around | {folder})
         elif not entry.name.lower().endswith(EXTENSIONS):
             ignored[_ending(entry.name)] += 1
         else:
             size = entry.stat().st_size  # a link to nothing is an error that names it
             if not entry.is_file():  # to open a FIFO would wait for whoever writes into it
                 raise ValueError(f"{base / below} is no regular file, but a FIFO or a device")
-            found.append(ImageFile(compose_name(below), below, size))
-    return found
+            images.append(ImageFile(compose_name(below), below, size))
+    return images
 
 
 def _identity(folder: Path) -> tuple[int, int]:
-    """What is the same for a folder and a link to it."""
+    """Device and inode, which are the same for a folder and a link to it."""
     status = os.stat(folder)
     return status.st_dev, status.st_ino
 
 
 def parts_for_test(base: Path, test_folder: str | None) -> list[str]:
-    """The parts that can be the test set: the one that was named, else `test` and `val`.
+    """The parts that can be the test set: `test_folder`, else `test` and `val`.
 
-    Only those that are there.
+    Only existing ones.
     """
     names = ("test", "val") if test_folder is None else (test_folder,)
     return [name for name in names if (base / name).is_dir()]
 
 
 def scan(folder: Path) -> list[os.DirEntry[str]]:
-    """Everything in a folder but what is hidden, by a dot, and what a file system has for itself.
+    """Entries of a folder, without hidden ones and those that belong to the file system.
 
     Raises:
-        FileNotFoundError: it does not exist; what its parent has is said.
+        FileNotFoundError: it does not exist; the message lists the content of its parent.
     """
     try:
         with os.scandir(folder) as entries:
@@ -135,12 +135,12 @@ def scan(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def folder_contents(folder: Path) -> str:
-    """What is in a folder, in words."""
+    """Text that lists up to ten entries of a folder, for a message."""
     if not folder.is_dir():
         return "does not exist"
     names = sorted(entry.name for entry in folder.iterdir())
-    shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-    return f"has {shown}" if names else "is empty"
+    listing = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+    return f"has {listing}" if names else "is empty"
 
 
 def compose_name(name: str) -> str:

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 log = logging.getLogger(__name__)
 
 NAME = "run.lock"
-# What systems say where a file system has no locks; the last, an NFS that has none for this mode.
+# Errors of a file system without locks; the last is that of NFS without locks for this mode.
 NO_LOCKS = {
     getattr(errno, name)
     for name in ("ENOLCK", "ENOTSUP", "EOPNOTSUPP", "ENOSYS", "EINVAL", "EBADF")
@@ -23,27 +23,27 @@ NO_LOCKS = {
 
 @contextlib.contextmanager
 def exclusive(folder: Path, written: Sequence[Path]) -> Iterator[None]:
-    """Hold a folder: another job that needs it waits.
+    """Lock a folder for one job: another job that needs it waits.
 
     Args:
-        folder: made when absent.
-        written: folders that are written to under this lock alone; what a job that was killed
-            while writing has left there is removed.
+        folder: created when it does not exist.
+        written: folders that are written to only under this lock; temporary files that a killed
+            job has left there are removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with hold(folder / NAME, f"waiting: another job works in {folder}"):
-        for leftover in (path for place in written for path in place.glob(".*.tmp")):
+        for leftover in (path for folder in written for path in folder.glob(".*.tmp")):
             leftover.unlink(missing_ok=True)
         yield
 
 
 @contextlib.contextmanager
 def hold(path: Path, waiting: str | None = None) -> Iterator[None]:
-    """Hold a lock that one job has at a time; where the file system has no locks, say so.
+    """Hold the lock of a file, for one job at a time; warn where the file system has no locks.
 
     Args:
         path: of its file.
-        waiting: what to say when another job has it.
+        waiting: line to log when another job holds it.
     """
     lock = FileLock(path)
     try:
@@ -62,8 +62,8 @@ def hold(path: Path, waiting: str | None = None) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def shared(folder: Path) -> Iterator[None]:
-    """Be one of several jobs in a folder, which nobody can hold alone meanwhile.
+def hold_shared(folder: Path) -> Iterator[None]:
+    """Hold a shared lock of a folder, as several jobs can, which keeps out `exclusive`.
 
     Where there is no `fcntl`, on Windows, this does nothing.
     """
@@ -83,7 +83,7 @@ def shared(folder: Path) -> Iterator[None]:
 
 
 def _warn_or_raise(path: Path, error: Exception) -> None:
-    """Say what follows where a file system has no locks; raise any other error again."""
+    """Warn of the consequences where a file system has no locks; raise any other error again."""
     if isinstance(error, OSError) and error.errno not in NO_LOCKS:
         if error.filename is None:
             error.filename = str(path)
@@ -100,7 +100,7 @@ def _warn_or_raise(path: Path, error: Exception) -> None:
 
 @contextmanager
 def folder_unless_error(folder: Path) -> Iterator[None]:
-    """A folder besides that of the job; if an error leaves nothing in it, it is removed again."""
+    """Create a folder besides that of the job; an error that leaves it empty removes it again."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
         yield

@@ -1,4 +1,4 @@
-"""Reading files that may be damaged or come from elsewhere."""
+"""Reading of JSON, YAML, tables and arrays that may be damaged or come from elsewhere."""
 
 import io
 import json
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
 
-# By name: whether a value is right, and what it must be in words.
+# By name: a check of a value, and a text of what the value must be.
 Parts = Mapping[str, tuple[Callable[[Any], bool], str]]
 
 SUMMARY_BYTES = 2**24  # of a JSON or YAML file
@@ -22,7 +22,7 @@ HEADER_BYTES = 2**24  # of a safetensors file
 
 
 class Values(dict[str, Any]):
-    """Named values that a file holds; one that is asked for and missing is an error naming it.
+    """Named values of a file; a missing key raises an error that names file and key.
 
     Args:
         content: the values.
@@ -41,11 +41,11 @@ class Values(dict[str, Any]):
 
 
 def check_parts(content: dict[str, Any], parts: Parts, source: str | Path) -> None:
-    """Refuse values of another kind than they must be, where they are there.
+    """Refuse values of a wrong type; missing values pass.
 
     Args:
         content: named values.
-        parts: by name, what tells whether a value is right, and what it must be in words.
+        parts: by name, a check of the value, and a text of what it must be.
         source: the file.
 
     Raises:
@@ -53,8 +53,8 @@ def check_parts(content: dict[str, Any], parts: Parts, source: str | Path) -> No
     """
     for name, (is_right, kind) in parts.items():
         if name in content and not is_right(content[name]):
-            shown = json.dumps(content[name], default=str)[:80]
-            raise ValueError(f"{source}: {name} must be {kind}, is {shown}")
+            value = json.dumps(content[name], default=str)[:80]
+            raise ValueError(f"{source}: {name} must be {kind}, is {value}")
 
 
 def is_count(value: Any) -> bool:
@@ -63,7 +63,7 @@ def is_count(value: Any) -> bool:
 
 
 def check_regular(path: Path, limit: int | None = None) -> None:
-    """Refuse what is not a file with an end: a folder, a pipe or a device.
+    """Refuse a path that is not a regular file: a folder, a pipe or a device.
 
     Args:
         path: of the file; links are followed.
@@ -73,12 +73,12 @@ def check_regular(path: Path, limit: int | None = None) -> None:
         OSError: there is nothing, or it may not be looked at.
         ValueError: it is something else than a file, or has more bytes.
     """
-    found = os.stat(path)
-    if not stat.S_ISREG(found.st_mode):
-        what = "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or a device"
+    status = os.stat(path)
+    if not stat.S_ISREG(status.st_mode):
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or a device"
         raise ValueError(f"{path}: must be a file, is {what}")
-    if limit is not None and found.st_size > limit:
-        raise ValueError(f"{path}: has {found.st_size} bytes; at most {limit} are read")
+    if limit is not None and status.st_size > limit:
+        raise ValueError(f"{path}: has {status.st_size} bytes; at most {limit} are read")
 
 
 def read_text(path: Path, limit: int = SUMMARY_BYTES) -> str:
@@ -126,7 +126,7 @@ def parse_json(text: str, source: str | Path) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds; one with aliases is refused, which can grow without end.
+    """The mapping that a YAML file holds; aliases are refused, as they can expand without end.
 
     Raises:
         OSError, ValueError: as in `read_text`, or it holds something else.
@@ -153,12 +153,12 @@ def read_table(
     whole_lines: bool = False,
     **options: Any,
 ) -> "pd.DataFrame":
-    """A CSV file as a table, with the columns that it has to have.
+    """Read a CSV file as a table, checking that it has the required columns.
 
     Args:
         path: of the file.
-        numbers: columns of numbers, of which a cell may be empty.
-        texts: columns of anything.
+        numbers: required columns of numbers, in which a cell may be empty.
+        texts: required columns of any content.
         whole_lines: leave out a last line that is still being written.
         options: of `pandas.read_csv`.
 
@@ -176,8 +176,8 @@ def read_table(
         raise ValueError(f"{path}: is no whole table ({_first_line(error)})") from error
     missing = [name for name in [*numbers, *texts] if name not in table]
     if missing:
-        there = ", ".join(map(str, table.columns)) or "no columns"
-        raise ValueError(f"{path}: has no column {', '.join(missing)}; it has {there}")
+        columns = ", ".join(map(str, table.columns)) or "no columns"
+        raise ValueError(f"{path}: has no column {', '.join(missing)}; it has {columns}")
     for name in numbers:
         column = pandas.to_numeric(table[name], errors="coerce")
         wrong = table[name][column.isna() & table[name].notna()]
@@ -235,7 +235,7 @@ def check_safetensors(path: Path) -> None:
 
 
 def check_file_name(name: str, source: str) -> str:
-    """A name that comes from a file, as part of a file's name.
+    """Check a name read from a file, which is to be part of a file name, and return it.
 
     Args:
         name: such as that of a model in a table.

@@ -1,4 +1,4 @@
-"""Batch-norm statistics of given weights, by moments of the channels."""
+"""Batch-norm statistics of given weights: re-estimated from inputs, or taken from others."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -13,7 +13,7 @@ from isthmus.state_dicts import StateDict
 
 
 class ChannelStats(NamedTuple):
-    """Of some numbers in each channel.
+    """Mean and variance of values in each channel.
 
     Args:
         mean: (channels,).
@@ -27,7 +27,7 @@ class ChannelStats(NamedTuple):
 
 
 def channel_stats(values: Tensor) -> ChannelStats:
-    """Moments over all axes but that of the channels, in float32 or better.
+    """Mean and variance over all axes except the channels, in float32 or better.
 
     Two plain reductions: `torch.var_mean` takes twice as long on a CPU.
 
@@ -44,7 +44,7 @@ def channel_stats(values: Tensor) -> ChannelStats:
 
 
 def merge_stats(parts: Sequence[ChannelStats]) -> ChannelStats:
-    """Moments of all parts together; several parts in float64 and on the CPU.
+    """Mean and variance of all parts together; several parts in float64 and on the CPU.
 
     Args:
         parts: at least one; by the parallel formula of Chan et al. (1979).
@@ -60,12 +60,12 @@ def merge_stats(parts: Sequence[ChannelStats]) -> ChannelStats:
 
 
 def has_batch_norm(model: nn.Module) -> bool:
-    """Whether `model` normalizes by running statistics, which combined weights make stale."""
+    """Whether `model` has running statistics, which do not fit combined weights."""
     return any(_is_batch_norm(module) for module in model.modules())
 
 
 def with_statistics_of(model: nn.Module, weights: StateDict, other: StateDict) -> StateDict:
-    """`weights` with the running statistics that `other` has."""
+    """`weights` with the running statistics of `other`."""
     return {**weights, **{name: other[name] for name in statistics_names(model)}}
 
 
@@ -88,7 +88,7 @@ def reset_statistics(
     chunk_size: int = 5000,
     autocast: torch.dtype | None = None,
 ) -> dict[str, Tensor]:
-    """`state_dict` with the batch-norm statistics that its weights have on `inputs`.
+    """Re-estimate the batch-norm statistics of weights on `inputs`.
 
     They are those of one pass over all of `inputs` in training mode with momentum 1 and without
     dropout: each layer sees what earlier layers give when they, too, normalize by their mean and
@@ -96,20 +96,20 @@ def reset_statistics(
     does. So they depend neither on the order of the examples nor, but for rounding, on
     `chunk_size`; averaging over batches (Izmailov et al., 2018) gives this for the first layer
     only. `num_batches_tracked` becomes 1: equal weights get equal state dicts. A layer without
-    running statistics, or that the forward pass does not reach, stays as it is.
+    running statistics, or that the forward pass does not reach, is not changed.
 
     If `inputs` fit into one chunk this takes one forward pass; else one, up to the layer in
-    question, for each batch-norm layer. `model` lends its architecture only: the work is done on a
-    copy, and neither it nor the global random state changes.
+    question, for each batch-norm layer. Only the architecture of `model` is used: the passes run on
+    a copy, and neither `model` nor the global random state changes.
 
     Args:
-        model: any mode; in the memory format and on the device in which to compute.
+        model: in any mode; its memory format and device are used.
         state_dict: weights of that architecture; tensors other than the batch-norm statistics are
             passed on, not copied.
         inputs: (examples, ...), normalized and not augmented, on any device; with at least two
             values per channel.
         chunk_size: the largest number of examples in one forward pass, at least 1.
-        autocast: type in which to compute what autocast takes to be safe; None for no autocast.
+        autocast: type for operations that autocast considers safe; None for no autocast.
 
     Returns:
         The same keys and types as `state_dict`; the same tensors if there is no batch norm.
@@ -151,7 +151,7 @@ def _buffer(buffer: Tensor | None) -> Tensor:
 
 
 def _in_order_of_use(model: nn.Module, inputs: Tensor) -> list[_BatchNorm]:
-    """The batch-norm layers that a forward pass uses, the first one first."""
+    """The batch-norm layers that a forward pass uses, in order of use."""
     used: list[_BatchNorm] = []
     names = {module: name for name, module in model.named_modules()}
 
@@ -172,7 +172,7 @@ def _in_order_of_use(model: nn.Module, inputs: Tensor) -> list[_BatchNorm]:
 
 
 def _measure_together(model: nn.Module, layers: list[_BatchNorm], inputs: Tensor) -> list[int]:
-    """Give each layer the statistics of what reaches it, in one pass; its values per channel."""
+    """Set each layer's statistics to those of its inputs, in one pass; values per channel."""
     counts: list[int] = []
 
     def fix(layer: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -187,13 +187,13 @@ def _measure_together(model: nn.Module, layers: list[_BatchNorm], inputs: Tensor
 
 
 class _Reached(Exception):
-    """Ends a forward pass at the layer whose inputs were asked for."""
+    """Raised to end a forward pass at the layer whose inputs are needed."""
 
 
 def _measure(
     model: nn.Module, layer: _BatchNorm, chunks: Sequence[Tensor], device: torch.device
 ) -> int:
-    """Give `layer` the statistics of what reaches it from all chunks; values per channel."""
+    """Set the statistics of `layer` to those of its inputs over all chunks; values per channel."""
     parts: list[ChannelStats] = []
 
     def stop(_: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -209,7 +209,7 @@ def _measure(
 
 
 def _fix(layer: _BatchNorm, parts: list[ChannelStats]) -> int:
-    """Make `layer` normalize by the mean and biased variance of all parts; values per channel."""
+    """Set `layer`'s statistics to mean and biased variance of all parts; values per channel."""
     mean, variance, count = merge_stats(parts)
     if count < 2:
         raise ValueError(f"inputs: batch norm needs two or more values per channel, got {count}")
@@ -219,7 +219,7 @@ def _fix(layer: _BatchNorm, parts: list[ChannelStats]) -> int:
 
 
 def _statistics(model: nn.Module, layers: list[_BatchNorm]) -> dict[str, Tensor]:
-    """The buffers of `layers` under every name that the model has for them."""
+    """The buffers of `layers`, by every name that the model has for them."""
     return {
         f"{prefix}.{name}".removeprefix("."): buffer
         for prefix, module in model.named_modules(remove_duplicate=False)

@@ -1,4 +1,4 @@
-"""Digests of the source of what a training is made of, to tell when it changed."""
+"""Digests of the source files behind a training, to detect changed code on resume."""
 
 import hashlib
 import importlib.util
@@ -17,16 +17,15 @@ GROUPS = ("model", "dataset", "optimizer", "scheduler", "averaged", "parametriza
 def code_digests(session: Session) -> dict[str, str]:
     """Ten hexadecimal digits for the source of each module that a part comes from.
 
-    The modules that the recipe names, and those of the classes that the network, the optimizer,
-    the schedule and the averages are made of: code of `isthmus` and of the user's own, not of
-    installed packages.
+    The modules that the recipe names, and those of the classes of the network, the optimizer,
+    the schedule and the averages: code of `isthmus` and of the user, not of installed packages.
     """
-    found = {name: _digest(name) for name in sorted(_modules(session))}
-    return {name: digest for name, digest in found.items() if digest is not None}
+    digests = {name: _digest(name) for name in sorted(_modules(session))}
+    return {name: digest for name, digest in digests.items() if digest is not None}
 
 
 def changed_modules(before: dict[str, str], now: dict[str, str]) -> list[str]:
-    """Names of the modules whose source differs, among those that both know, or that are gone."""
+    """Names of the modules of `before` whose source differs now, or that are gone."""
     return [name for name, digest in before.items() if now.get(name) != digest]
 
 
@@ -34,19 +33,19 @@ def _modules(session: Session) -> set[str]:
     config, training = session.recipe.metadata.get("config", {}), session.training
     parts = {group: config.get(group) for group in GROUPS}
     targets = (naming.full_target(g, part) for g, part in parts.items() if isinstance(part, dict))
-    made: Iterable[Any] = [
+    parts_in_use: Iterable[Any] = [
         *session.model.modules(),
         training.optimizer,
         training.scheduler,
         session.averages,
         session.parametrization,
     ]
-    kinds = (kind for part in made for kind in type(part).__mro__)
+    kinds = (kind for part in parts_in_use for kind in type(part).__mro__)
     return {target.rpartition(".")[0] for target in targets} | {k.__module__ for k in kinds}
 
 
 def _digest(module: str) -> str | None:
-    """Of a module's source; None where it has none, or is of an installed package."""
+    """Digest of a module's source; None if it has none, or is of an installed package."""
     path = _source(module)
     if path is None or {"site-packages", "dist-packages"} & set(path.parts):
         return None

@@ -1,4 +1,4 @@
-"""Several processes that train one network: batches, batch norm and dropout shared among them."""
+"""Training in several processes (torchrun): shared batches, batch norm, dropout, evaluations."""
 
 import copy
 import inspect
@@ -29,7 +29,7 @@ class Processes:
 
     Args:
         rank: number of this one, from 0.
-        size: how many there are.
+        size: number of processes.
         device: on which this one computes.
     """
 
@@ -37,25 +37,25 @@ class Processes:
         self.rank, self.size, self.device = rank, size, device
 
     def share(self, count: int) -> slice:
-        """Which of `count` examples are this process's; shares differ by at most one."""
+        """This process's slice of `count` examples; slices differ by at most one in length."""
         return slice(count * self.rank // self.size, count * (self.rank + 1) // self.size)
 
     def total(self, values: Tensor) -> Tensor:
-        """`values`, of any shape and on the device, summed over the processes."""
+        """Sum of `values`, of any shape and on the device, over the processes."""
         summed = values.clone()
         dist.all_reduce(summed)
         return summed
 
-    def whole(self, part: Evaluation, count: int) -> Evaluation:
-        """What a network makes of a split, from what it makes of each process's share.
+    def gather_evaluation(self, part: Evaluation, count: int) -> Evaluation:
+        """The evaluation of a whole split, from those of each process's share.
 
         Args:
             part: of the examples in `share(count)`, at least one.
             count: examples of the split.
         """
-        own = part.correct.shape[1]
+        num_here = part.correct.shape[1]
         width = -(-count // self.size)
-        padded = torch.nn.functional.pad(part.correct.to(torch.uint8), (0, width - own))
+        padded = torch.nn.functional.pad(part.correct.to(torch.uint8), (0, width - num_here))
         shares = [torch.empty_like(padded) for _ in range(self.size)]
         dist.all_gather(shares, padded.contiguous())
         others = (Processes(rank, self.size, self.device).share(count) for rank in range(self.size))
@@ -63,7 +63,7 @@ class Processes:
         correct = torch.cat(
             [share[:, :n] for share, n in zip(shares, lengths, strict=True)], dim=1
         ).bool()
-        loss = self.total(part.loss * own) / count
+        loss = self.total(part.loss * num_here) / count
         accuracy = correct.double().mean(dim=1)
         accuracy[part.accuracy.isnan()] = torch.nan  # labels are numbers
         return Evaluation(loss, accuracy, correct)
@@ -71,7 +71,7 @@ class Processes:
 
 @contextmanager
 def init_processes(device: torch.device) -> Iterator[Processes | None]:
-    """The processes that torchrun started, in touch with each other; None if there is only one."""
+    """Initialize the process group of torchrun; None if there is only one process."""
     if not machine.is_distributed():
         yield None
         return
@@ -86,17 +86,16 @@ def init_processes(device: torch.device) -> Iterator[Processes | None]:
 
 @contextmanager
 def lock_run(run: Run, processes: Processes | None) -> Iterator[Run]:
-    """A run's folder, held; processes after the first get a copy, which is thrown away.
+    """Lock a run's folder; processes after the first get a copy, which is removed afterwards.
 
-    So every process reads the same state, whatever there is to go on from, and only what the first
-    one writes lasts.
+    So every process resumes from the same state, and only files of the first one are kept.
     """
     if processes is None:
-        with run.locked():
+        with run.lock():
             yield run
     elif processes.rank == 0:
-        with run.locked():
-            dist.barrier()  # the folder is held
+        with run.lock():
+            dist.barrier()  # the folder is locked
             dist.barrier()  # the others have their copies
             yield run
     else:
@@ -113,62 +112,64 @@ NO_SYNC = "forward_sync_buffers" if "forward_sync_buffers" in _OPTIONS else "bro
 
 
 class Sharing:
-    """How the batches of one training are shared among processes.
+    """Shares of processes in the batches of one training.
 
     Args:
         processes: all of them.
         batch_size: examples in a batch of all processes together.
-        num_examples: in an epoch; the last batch has what is left.
+        num_examples: in an epoch; the last batch has the remaining ones.
     """
 
     def __init__(self, processes: Processes, batch_size: int, num_examples: int) -> None:
         self.processes, self.batch_size, self.num_examples = processes, batch_size, num_examples
-        self.whole = batch_size  # examples in the batch of all processes that is being computed
+        self.num_in_batch = (
+            batch_size  # examples in the batch of all processes that is being computed
+        )
 
     @property
     def part(self) -> slice:
         """This process's examples of that batch."""
-        return self.processes.share(self.whole)
+        return self.processes.share(self.num_in_batch)
 
     def begin(self, iteration: int) -> None:
-        """From now on the batch of an iteration is computed."""
-        first = iteration * self.batch_size % self._rounded
-        self.whole = min(self.batch_size, self.num_examples - first)
+        """Set the sizes for the batch of an iteration."""
+        first = iteration * self.batch_size % self._rounded_epoch
+        self.num_in_batch = min(self.batch_size, self.num_examples - first)
 
     @property
-    def _rounded(self) -> int:
+    def _rounded_epoch(self) -> int:
         return -(-self.num_examples // self.batch_size) * self.batch_size
 
     def network(self, model: nn.Module) -> nn.Module:
-        """A model that shares its tensors with `model`, and its batches with other processes.
+        """A network on the tensors of `model` that trains on batches shared with other processes.
 
         Its gradients are those of the whole batch; batch norm normalizes by the whole batch, and
-        dropout takes its part of the mask that a single process would draw.
+        dropout applies its part of the mask that a single process would draw.
         """
         shared = [*model.parameters(), *model.buffers()]
         twin = copy.deepcopy(model, {id(tensor): tensor for tensor in shared}).train()
         holder = nn.Sequential(twin)  # so that the model itself can be replaced, too
-        for module, name, child in list(_children(holder)):
+        for module, name, child in list(_named_children(holder)):
             if isinstance(child, _BatchNorm):
                 setattr(module, name, SharedBatchNorm(child, self))
             elif isinstance(child, _DropoutNd):
                 setattr(module, name, SharedDropout(child, self))
         twin = holder[0]
         ids = [self.processes.device] if self.processes.device.type == "cuda" else None
-        alike: dict[str, Any] = {NO_SYNC: False}  # buffers are the same in all processes as it is
-        return DistributedDataParallel(twin, ids, gradient_as_bucket_view=True, **alike)
+        options: dict[str, Any] = {NO_SYNC: False}  # buffers are equal in all processes already
+        return DistributedDataParallel(twin, ids, gradient_as_bucket_view=True, **options)
 
-    def scaled(self, loss: Tensor) -> Tensor:
-        """A mean over this process's part, made such that the mean of all processes' gradients is
-        that of the whole batch."""
-        return loss * ((self.part.stop - self.part.start) * self.processes.size / self.whole)
+    def scale_loss(self, loss: Tensor) -> Tensor:
+        """Scale the mean loss of this process's part such that the mean of all processes' gradients
+        is that of the whole batch."""
+        return loss * ((self.part.stop - self.part.start) * self.processes.size / self.num_in_batch)
 
     def mean(self, loss: Tensor, correct: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss of the whole batch and how many of it were classified correctly."""
+        """Mean loss of the whole batch and its number of correct classifications."""
         count = self.part.stop - self.part.start
         summed = loss.detach().double() * count if count else loss.new_zeros((), dtype=torch.double)
         loss_sum, hits = self.processes.total(torch.stack([summed, correct.double()])).unbind()
-        return (loss_sum / self.whole).to(loss), hits.to(correct)
+        return (loss_sum / self.num_in_batch).to(loss), hits.to(correct)
 
 
 class SharedBatchNorm(nn.Module):
@@ -178,7 +179,7 @@ class SharedBatchNorm(nn.Module):
 
     Args:
         layer: whose parameters and running statistics are used.
-        sharing: says how large the whole batch is.
+        sharing: has the size of the whole batch.
     """
 
     def __init__(self, layer: _BatchNorm, sharing: Sharing) -> None:
@@ -189,7 +190,7 @@ class SharedBatchNorm(nn.Module):
         """(batch, channels, ...), normalized."""
         values = inputs.float() if inputs.dtype in (torch.float16, torch.bfloat16) else inputs
         axes = [axis for axis in range(values.dim()) if axis != 1]
-        count = self.sharing.whole * values.shape[2:].numel()  # values of a channel in all
+        count = self.sharing.num_in_batch * values.shape[2:].numel()  # values of a channel in all
         mean = _Total.apply(values.sum(axes)) / count
         shape = [1, -1, *[1] * (values.dim() - 2)]
         centred = values - mean.view(shape)
@@ -213,11 +214,11 @@ class SharedBatchNorm(nn.Module):
 
 
 class SharedDropout(nn.Module):
-    """Dropout by this process's part of the mask of the whole batch, which all of them draw.
+    """Dropout with this process's part of the mask of the whole batch, which every process draws.
 
     Args:
         layer: `nn.Dropout` or one of its kind, on values whose first axis is the batch.
-        sharing: says how large the whole batch is, and which part of it is here.
+        sharing: has the size of the whole batch, and this process's part.
     """
 
     def __init__(self, layer: _DropoutNd, sharing: Sharing) -> None:
@@ -226,7 +227,7 @@ class SharedDropout(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Values of any shape, times a mask of that shape."""
-        ones = inputs.new_ones(self.sharing.whole, *inputs.shape[1:], requires_grad=False)
+        ones = inputs.new_ones(self.sharing.num_in_batch, *inputs.shape[1:], requires_grad=False)
         if inputs.dim() == 4 and inputs.is_contiguous(memory_format=torch.channels_last):
             ones = ones.contiguous(
                 memory_format=torch.channels_last
@@ -235,7 +236,7 @@ class SharedDropout(nn.Module):
 
 
 class _Total(torch.autograd.Function):
-    """The sum over processes, and of gradients likewise."""
+    """The sum over processes; its gradients are summed, too."""
 
     @staticmethod
     def forward(ctx: object, values: Tensor) -> Tensor:
@@ -250,7 +251,7 @@ class _Total(torch.autograd.Function):
         return summed
 
 
-def _children(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
+def _named_children(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Module]]:
     for module in model.modules():
         for name, child in module.named_children():
             yield module, name, child

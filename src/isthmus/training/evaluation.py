@@ -1,4 +1,4 @@
-"""Loss and accuracy of many networks of one architecture on one split."""
+"""Evaluation: loss and accuracy of many networks of one architecture on one split."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,12 +14,12 @@ from isthmus.models.structure import tied_names
 from isthmus.state_dicts import StateDict
 from isthmus.training import losses
 
-MANY, SMALL = 8, 100_000  # networks, and parameters of each, where side by side was faster
+MANY, SMALL = 8, 100_000  # networks, and parameters of each, for which vmap was faster
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What several networks make of one split."""
+    """Loss, accuracy and correctness of several networks on one split."""
 
     loss: Tensor  # (models,) float64, mean cross-entropy in nats, or what the data set has instead
     accuracy: Tensor  # (models,) float64, fraction in [0, 1]; nan where labels are numbers
@@ -36,8 +36,8 @@ def evaluate(
 ) -> Evaluation:
     """Evaluate several sets of weights of one model, in evaluation mode.
 
-    The data is gone through once. Many small fully connected networks are evaluated side by side,
-    others one after the other, which was faster for them (bench/README.md).
+    The data is iterated once. Many small fully connected networks are evaluated together with
+    vmap, others one after the other, which was faster for them (bench/README.md).
 
     Args:
         model: the architecture; its own weights, mode and buffers are left as they are.
@@ -52,7 +52,7 @@ def evaluate(
     for each in weights:  # torch would take the model's own values for what is missing
         if missing := [name for name in model.state_dict() if name not in each]:
             raise ValueError(f"weights: lack {', '.join(missing)}, which the model has")
-    stacked = state_dicts.stack(weights) if _side_by_side(model, weights) else None
+    stacked = state_dicts.stack(weights) if _is_vmap_faster(model, weights) else None
 
     def logits(inputs: Tensor) -> Tensor:
         if stacked is not None:
@@ -65,7 +65,7 @@ def evaluate(
 
 @contextmanager
 def evaluation_mode(model: nn.Module) -> Iterator[None]:
-    """Puts a model into evaluation mode, and afterwards back into the one it was in."""
+    """Set a model to evaluation mode, and back to its mode afterwards."""
     was_training = model.training
     model.eval()
     try:
@@ -81,10 +81,10 @@ def measure_network(
     autocast: torch.dtype | None = None,
     loss: Loss = "cross_entropy",
 ) -> Evaluation:
-    """Loss and accuracy of whatever makes logits of inputs.
+    """Loss and accuracy of a function from inputs to logits.
 
     Args:
-        logits: makes (models, batch, classes) of (batch, *input_shape).
+        logits: from (batch, *input_shape) to (models, batch, classes).
         batches: inputs (batch, *input_shape), labels (batch,).
         autocast: type of the matrix products, or None for the weights' own.
         loss: that of the data set.
@@ -92,9 +92,9 @@ def measure_network(
     sums, correct = [], []
     for inputs, labels in batches:
         with torch.autocast(inputs.device.type, dtype=autocast, enabled=autocast is not None):
-            made = logits(inputs)
-        sums.append(_sum_of_losses(made.float(), labels, loss))
-        correct.append(losses.is_correct(loss, made, labels))  # (models, batch)
+            outputs = logits(inputs)
+        sums.append(_sum_of_losses(outputs.float(), labels, loss))
+        correct.append(losses.is_correct(loss, outputs, labels))  # (models, batch)
     hits = torch.cat(correct, dim=1)  # (models, examples)
     accuracy = hits.double().mean(dim=1)
     return Evaluation(
@@ -105,35 +105,35 @@ def measure_network(
 
 
 def logits_apart(model: nn.Module, weights: Sequence[StateDict], inputs: Tensor) -> Tensor:
-    """(models, batch, classes), one network after the other."""
+    """Logits of several networks, one after the other: (models, batch, classes)."""
     ties = tied_names(model)
-    return torch.stack([functional_call(model, _once(w, ties), (inputs,)) for w in weights])
+    return torch.stack([functional_call(model, _without_ties(w, ties), (inputs,)) for w in weights])
 
 
 def logits_together(model: nn.Module, stacked: StateDict, inputs: Tensor) -> Tensor:
-    """(models, batch, classes), the same from weights stacked on a leading axis."""
+    """Logits of several networks by vmap, from stacked weights: (models, batch, classes)."""
 
     def logits(weights: dict[str, Tensor]) -> Tensor:
         return functional_call(model, weights, (inputs,))
 
-    return torch.vmap(logits)(_once(stacked, tied_names(model)))
+    return torch.vmap(logits)(_without_ties(stacked, tied_names(model)))
 
 
-def _once(weights: StateDict, ties: Mapping[str, str]) -> dict[str, Tensor]:
-    """Weights without the further names of tied tensors, which torch gives the first one's."""
+def _without_ties(weights: StateDict, ties: Mapping[str, str]) -> dict[str, Tensor]:
+    """Weights without the further names of tied tensors; torch sets them by the first name."""
     return {name: tensor for name, tensor in weights.items() if name not in ties}
 
 
 def _sum_of_losses(outputs: Tensor, labels: Tensor, loss: Loss) -> Tensor:
     """Losses summed over a batch in float64: (models, batch, outputs) -> (models,).
 
-    One sum a model: its last bit does not depend on which others are evaluated beside it.
+    One sum per model: its last bit does not depend on which others are evaluated with it.
     """
     each = losses.example_losses(loss, outputs, labels)
     return torch.stack([row.sum() for row in each.double()])
 
 
-def _side_by_side(model: nn.Module, weights: Sequence[StateDict]) -> bool:
+def _is_vmap_faster(model: nn.Module, weights: Sequence[StateDict]) -> bool:
     convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     has_convolutions = any(isinstance(module, convolutions) for module in model.modules())
     small = sum(parameter.numel() for parameter in model.parameters()) <= SMALL

@@ -1,4 +1,4 @@
-"""Evaluates weights of one architecture on one data set; built from a session or a checkpoint."""
+"""Evaluator of weights of one architecture on one data set, for a session or saved weights."""
 
 import logging
 import math
@@ -20,7 +20,8 @@ from isthmus.state_dicts import StateDict
 from isthmus.training import batch_norm, recipe, weight_files
 from isthmus.training.distributed import Processes
 from isthmus.training.evaluation import Evaluation, evaluate
-from isthmus.training.recipe import Runtime, resolve_device
+from isthmus.training.options import Runtime
+from isthmus.training.recipe import resolve_device
 
 log = logging.getLogger(__name__)
 
@@ -31,15 +32,15 @@ BATCH_VALUES_CPU = 3 * 2**17  # 128 images of 3 x 32 x 32; with 341, convolution
 
 
 class Evaluator:
-    """Holds a model's architecture and a data set, on one device, to evaluate weights with.
+    """Evaluates weights of one model on one data set, on one device.
 
     Args:
         model: the architecture; its own weights and mode are left as they are.
-        data: the data set; a split is moved to the device when it is first asked for.
+        data: the data set; a split is moved to the device when it is first needed.
         device: where the model is.
         runtime: memory format and number of workers.
         precision: "fp32", or "bf16" for matrix products in bfloat16.
-        processes: that evaluate together, each a share of every split; or None.
+        processes: that evaluate together, each its share of every split; or None.
     """
 
     def __init__(
@@ -57,10 +58,10 @@ class Evaluator:
         self.autocast = torch.bfloat16 if precision == "bf16" else None
         self._splits: dict[str, EvalBatches | StreamedEvalBatches] = {}
         self._calibration: Tensor | None = None
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     def load(self, file: Path, allow_nonfinite: bool = False) -> dict[str, Tensor]:
-        """The weights in a file for this model, on the CPU; what was adapted is logged once.
+        """Load the weights in a file for this model, on the CPU; adaptations are logged once.
 
         Args:
             file: of weights.
@@ -70,16 +71,16 @@ class Evaluator:
             FileNotFoundError: naming the weights that are there.
             ValueError: they do not fit the model, see `weight_files.fit`.
         """
-        return weight_files.load(file, self.model, allow_nonfinite, self._tell)
+        return weight_files.load(file, self.model, allow_nonfinite, self._log_once)
 
-    def _tell(self, line: str) -> None:
-        if line not in self._told:
-            self._told.add(line)
+    def _log_once(self, line: str) -> None:
+        if line not in self._logged:
+            self._logged.add(line)
             log.info(line)
 
     @property
     def batch_size(self) -> int:
-        """Examples in a batch of any split, but for the last."""
+        """Examples in each batch of a split except the last."""
         values = BATCH_VALUES_CPU if self.device.type == "cpu" else BATCH_VALUES
         return min(1000, max(32, values // math.prod(self.data.input_shape)))
 
@@ -88,18 +89,20 @@ class Evaluator:
         weights, loss = list(models.values()), self.data.loss
         part = evaluate(self.model, weights, self.batches(split), self.autocast, loss)
         processes = self._sharers(split)
-        return processes.whole(part, len(self.data.splits[split])) if processes else part
+        return (
+            processes.gather_evaluation(part, len(self.data.splits[split])) if processes else part
+        )
 
     def batches(self, split: str) -> EvalBatches | StreamedEvalBatches:
-        """A split, un-augmented and in its fixed order; it can be gone through again and again.
+        """Batches of a split, un-augmented and in its fixed order; can be reiterated.
 
         Of a split that several processes evaluate, the share of this one.
         """
         if split not in self._splits:
             examples = self.data.splits[split]
             if processes := self._sharers(split):
-                own = processes.share(len(examples))
-                examples = examples.take(torch.arange(own.start, own.stop))
+                share = processes.share(len(examples))
+                examples = examples.take(torch.arange(share.start, share.stop))
             self._splits[split] = batches.eval_batches(
                 examples,
                 self.data.normalization,
@@ -111,12 +114,12 @@ class Evaluator:
         return self._splits[split]
 
     def _sharers(self, split: str) -> Processes | None:
-        """The processes that evaluate a split together, if each has an example of it."""
+        """The processes that share the evaluation of a split, if each gets an example."""
         enough = self.processes and len(self.data.splits[split]) >= self.processes.size
         return self.processes if enough else None
 
     def check_splits(self, splits: Sequence[str]) -> None:
-        """Refuse splits that the data set has not.
+        """Refuse splits that the data set does not have.
 
         Raises:
             ValueError: naming the first.
@@ -137,22 +140,22 @@ class Evaluator:
         Raises:
             ValueError: the data set has no such split.
         """
-        there = list(self.data.splits)
         self.check_splits(splits or [])
         rows: dict[str, dict[str, dict[str, float]]] = {name: {} for name in models}
-        for split in splits or there:
+        for split in splits or list(self.data.splits):
             result = self.evaluate(models, split)
             numbers = zip(models, result.loss.tolist(), result.accuracy.tolist(), strict=True)
             for name, loss, accuracy in numbers:
-                found = {"loss": loss, "accuracy": accuracy}
-                rows[name][split] = found if self.data.has_accuracy else {"loss": loss}
+                rows[name][split] = {"loss": loss}
+                if self.data.has_accuracy:
+                    rows[name][split]["accuracy"] = accuracy
         return rows
 
-    def combined(self, weights: StateDict, last: StateDict, bn: str) -> StateDict:
-        """Weights made of several networks, on the device, with fitting batch-norm statistics.
+    def with_bn_statistics(self, weights: StateDict, last: StateDict, bn: str) -> StateDict:
+        """Combined weights, on the device, with batch-norm statistics by the option `bn`.
 
         Args:
-            weights: combined, statistics like all else.
+            weights: combined from several networks, statistics like all else.
             last: the network whose statistics "keep" takes.
             bn: "reset": those that the weights have on the training set; "average": as they are;
                 "keep".
@@ -198,18 +201,18 @@ def saved_evaluator(
     runtime: Runtime,
     precision: str | None,
 ) -> Evaluator:
-    """Evaluates weights of a saved architecture on the data that they were trained on.
+    """Build the evaluator of saved weights, by default on the data that they were trained on.
 
     Args:
         metadata: of the weights.
         dataset: another data set, or values that take the place of the saved ones.
-        typed: names of the values that were typed of another data set.
+        typed: names of the typed values of another data set.
         cache_dir: folder for decoded images.
         runtime: with the device.
         precision: "fp32", "bf16", or None for that of the training.
 
     Raises:
-        ValueError: the model or the data cannot be made again, the data does not fit the model, or
+        ValueError: the model or the data cannot be rebuilt, the data does not fit the model, or
             there is no such device.
     """
     data = _as_trained(rebuild.load_data_set(dataset, typed, metadata, cache_dir), typed, metadata)
@@ -237,5 +240,5 @@ def _as_trained(data: DataSet, typed: Sequence[str], metadata: dict[str, Any]) -
     if normalization is None or {"mean", "std"} & set(typed):
         return data
     if normalization["scale"] != data.normalization.scale:
-        return data  # other numbers than those of the training, not to be read alike
+        return data  # stored on another scale than in training: the numbers would not fit
     return data_splits.with_normalization(data, normalization["mean"], normalization["std"])

@@ -1,4 +1,4 @@
-"""One training from its start, or from where it was killed, to its end."""
+"""Trains one run to its end, from its start or resumed, with all of its files."""
 
 import logging
 import shutil
@@ -26,12 +26,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainHooks:
-    """What is wanted of a training besides the usual.
+    """Optional hooks of a training.
 
     Args:
-        measures: makes what else is done on the way, of the session where it goes on from and of
-            the table that numbers go to.
-        save_weights: whether weights, and states to go on from, are kept.
+        measures: builds extra callbacks from the session (after resuming) and the metrics table.
+        save_weights: whether weights, and states to resume from, are saved.
+        run: whose files are written.
     """
 
     measures: Callable[[Session, Metrics], list[Callback]] | None = None
@@ -43,14 +43,15 @@ class TrainingRun:
 
     Args:
         run: whose files are written.
+        run: whose files are written.
         session: in its first state.
-        snapshots: what to keep on the way.
+        snapshots: steps at which to keep weights and state.
         save_predictions: whether to keep correctness per validation example.
-        words: what is trained, said before each of its numbers; "" where there is one only.
-        extras: what is wanted besides.
+        label: of this training in log lines; "" where there is only one.
+        extras: optional hooks.
 
     Raises:
-        ValueError: a snapshot lies after the end, or a validation split is needed and not there.
+        ValueError: a snapshot is after the end, or a validation split is needed and missing.
     """
 
     def __init__(
@@ -59,10 +60,10 @@ class TrainingRun:
         session: Session,
         snapshots: steps.Snapshots = None,
         save_predictions: bool = True,
-        words: str = "",
+        label: str = "",
         extras: TrainHooks | None = None,
     ) -> None:
-        self.run, self.session, self.words = run, session, words
+        self.run, self.session, self.label = run, session, label
         self.extras = extras or TrainHooks()
         per_epoch, runtime = session.iterations_per_epoch, session.runtime
         self.snapshots = steps.to_iterations(snapshots, per_epoch, session.end)
@@ -70,16 +71,14 @@ class TrainingRun:
         tensorboard = run.tensorboard / title if runtime.tensorboard else None
         self.metrics = Metrics(run.metrics, tensorboard, per_epoch)
         self.report = EpochReport(session, self.metrics, save_predictions)
-        self.sources = code_digests.code_digests(
-            session
-        )  # as imported, whatever is edited meanwhile
+        self.sources = code_digests.code_digests(session)  # as imported, even if edited meanwhile
         _check_validation(session)
 
     def begin(self, state: dict[str, Any] | None) -> None:
-        """Go on from what `state` returned, or begin where the session stands.
+        """Resume from what `state` returned, or begin with the session as it is.
 
         Args:
-            state: None for a training of which nothing was saved yet.
+            state: None for a training without a saved state.
 
         Raises:
             ValueError: the state lacks something, or is not of this network.
@@ -88,7 +87,7 @@ class TrainingRun:
         if state is None:
             shutil.rmtree(self.run.tensorboard, ignore_errors=True)  # of a job killed early on
             if not self.run.result.exists():
-                shutil.rmtree(self.run.folder / "weights", ignore_errors=True)  # likewise
+                shutil.rmtree(self.run.folder / "weights", ignore_errors=True)  # of that job, too
             return
         changed = code_digests.changed_modules(state.get("sources", {}), self.sources)
         with name_state_in_errors(self.run.state, changed):
@@ -102,10 +101,10 @@ class TrainingRun:
             )
         _keep_threads(state.get("num_threads"), session.runtime.num_threads)
         step = steps.to_text(iteration, session.iterations_per_epoch)
-        log.info("%sgoing on from %s", f"{self.words}: " if self.words else "", step)
+        log.info("%sresuming from %s", f"{self.label}: " if self.label else "", step)
 
     def state(self) -> dict[str, Any]:
-        """Weights, and all that is needed to go on from them."""
+        """Weights, and all that is needed to resume from them."""
         return resume_state(self.session) | {
             "report": self.report.state_dict(),
             "metrics": self.metrics.state_dict(),
@@ -114,12 +113,12 @@ class TrainingRun:
         }
 
     def progress(self) -> Progress:
-        """A bar, or lines, that show how far it is."""
+        """The progress bar, or progress lines, of this training."""
         session, bar = self.session, self.session.runtime.progress
-        return Progress(session.training, session.end, self.report, bar, self.words)
+        return Progress(session.training, session.end, self.report, bar, self.label)
 
     def callbacks(self) -> list[Callback]:
-        """What is done on the way, once averages are up to date and the session has begun."""
+        """Callbacks of report, hooks and snapshots; called after averages are updated."""
         session, measures = self.session, self.extras.measures
         return [
             Callback(loop.every_iterations(session.iterations_per_epoch), self.report),
@@ -128,10 +127,10 @@ class TrainingRun:
         ]
 
     def finish(self) -> None:
-        """Evaluate and save the final, averaged and best models; the summary comes last.
+        """Evaluate and save the final, averaged and best models; the summary is written last.
 
         An end within an epoch is reported here, after the last state was saved, so that a run
-        that is trained on later goes on as if it had not been evaluated there.
+        that is trained further later continues as if it had not been evaluated there.
         """
         session, report = self.session, self.report
         if session.training.iteration % session.iterations_per_epoch:
@@ -158,8 +157,8 @@ class TrainingRun:
         self.metrics.write(iteration, numbers)
         self.metrics.write_hparams(_flat(session.recipe.metadata.get("config", {})), numbers)
         report.write_predictions()
-        kept = {"save_weights": self.extras.save_weights}
-        write_json(self.run.result, _summary(session, report, table) | kept)
+        saved = {"save_weights": self.extras.save_weights}
+        write_json(self.run.result, _summary(session, report, table) | saved)
         self.metrics.close()
 
     def _save(self, path: Path, weights: StateDict, metadata: dict[str, Any]) -> None:
@@ -168,7 +167,7 @@ class TrainingRun:
 
 
 def update_averages(session: Session) -> list[Callback]:
-    """The averaged models take in the weights after every step, before anything reads them."""
+    """Callbacks that update the averaged models after every step, before anything reads them."""
     averages = session.averages
     if averages is None:
         return []
@@ -176,13 +175,13 @@ def update_averages(session: Session) -> list[Callback]:
 
 
 def resume_state(session: Session) -> dict[str, Any]:
-    """Weights, and all that is needed to train on from them."""
+    """Weights, and all that is needed to resume training from them."""
     return session.state_dict() | {"model": session.model.state_dict()}
 
 
 @contextmanager
 def name_state_in_errors(path: Path, changed: Sequence[str] = ()) -> Iterator[None]:
-    """Name the file of a state that lacks something, or that is of another network.
+    """Add the file name to errors of a state that lacks something, or is of another network.
 
     Args:
         path: of the file.
@@ -202,10 +201,10 @@ def name_state_in_errors(path: Path, changed: Sequence[str] = ()) -> Iterator[No
 
 
 def _keep_threads(before: int | None, typed: int | None) -> None:
-    """Go on with the threads that a training began with, or say that it has others now.
+    """Keep the number of threads that a training began with, or warn that it changed.
 
     Args:
-        before: threads of the job that wrote the state; None: it does not say.
+        before: threads of the job that wrote the state; None if unknown.
         typed: `runtime.num_threads`.
     """
     if before is None or before == torch.get_num_threads():
@@ -216,7 +215,7 @@ def _keep_threads(before: int | None, typed: int | None) -> None:
     else:
         log.warning(
             "runtime.num_threads=%d: this training began with %d; its numbers may differ in "
-            "rounding from those of either alone",
+            "rounding from those of either number alone",
             typed,
             before,
         )
@@ -270,44 +269,44 @@ def fit(
     snapshots: steps.Snapshots = None,
     save_predictions: bool = True,
     end: int | None = None,
-    words: str = "",
+    label: str = "",
     extras: TrainHooks | None = None,
 ) -> int:
-    """Train until the run has its result and every snapshot asked for.
+    """Train until the run has its result and every requested snapshot.
 
-    Goes on from the run's last state, if there is one; makes a snapshot that a finished run did
-    not keep by replaying from the nearest earlier one, and files that it has lost anew.
+    Resumes from the run's last state, if there is one; makes a snapshot that a finished run did
+    not keep by replaying from the nearest earlier one, and writes lost files again.
 
     Args:
-        run: whose folder is held.
-        make: the session in its first state, called only if there is something to train.
-        snapshots: what to keep on the way.
+        run: whose folder is locked.
+        make: makes the session in its first state; called only if there is something to train.
+        snapshots: steps at which to keep weights and state.
         save_predictions: whether to keep correctness per validation example.
-        end: an iteration up to which a run that was finished before is trained on.
-        words: what is trained, as a person would say it.
-        extras: what is wanted besides; a run without weights begins anew after a kill.
+        end: an iteration to which a run that was finished before is trained further.
+        label: of this training in log lines and errors.
+        extras: optional hooks; a run without weights starts from scratch after a kill.
 
     Returns:
         How many optimizer steps were made.
 
     Raises:
         FloatingPointError: a loss is not finite; the run stays at its last state.
-        ValueError: a snapshot lies after the end of training, or a part refuses its values.
+        ValueError: a snapshot is after the end of training, or a part refuses its values.
     """
     num_steps = 0
     try:
         missing_files = run.missing_files()
         if missing_files:
-            log.info("%s", lost_files(run, missing_files))
+            log.info("%s", lost_files_message(run, missing_files))
         if missing_files or not run.has_reached(end):
             num_steps += _train(
-                TrainingRun(run, make(), snapshots, save_predictions, words, extras)
+                TrainingRun(run, make(), snapshots, save_predictions, label, extras)
             )
         missing = run.missing_snapshots(snapshots, end)
         if missing:
-            num_steps += _replay(run, make(), missing, words)
+            num_steps += _replay(run, make(), missing, label)
     except FloatingPointError as error:
-        raise FloatingPointError(f"{words}: {error}" if words else str(error)) from error
+        raise FloatingPointError(f"{label}: {error}" if label else str(error)) from error
     return num_steps
 
 
@@ -332,8 +331,8 @@ def _train(leg: TrainingRun) -> int:
     return session.training.iteration - start
 
 
-def _replay(run: Run, session: Session, missing: list[int], words: str) -> int:
-    """Make snapshots that were not kept, bit for bit, each from the nearest earlier one."""
+def _replay(run: Run, session: Session, missing: list[int], label: str) -> int:
+    """Make missing snapshots, bit for bit, each by training from the nearest earlier one."""
     callbacks = update_averages(session)
     report = EpochReport(session, None, save_predictions=False)
     if session.training.scheduler.state_dict():  # its learning rate depends on the validation loss
@@ -348,7 +347,7 @@ def _replay(run: Run, session: Session, missing: list[int], words: str) -> int:
             steps.to_text(moment, session.iterations_per_epoch)
             for moment in (session.training.iteration, iteration)
         )
-        what = f"{words} from " if words else ""
+        what = f"{label} from " if label else ""
         log.info("replaying %s%s to %s for a snapshot that was not kept", what, start, end)
         loop.train(session.training, session.batches, iteration, callbacks)
         session.save_snapshot(run)
@@ -357,7 +356,7 @@ def _replay(run: Run, session: Session, missing: list[int], words: str) -> int:
 
 
 def _go_back(run: Run, session: Session, iteration: int) -> None:
-    """Load the latest of what is kept before an iteration, if it is later than the session."""
+    """Load the latest state kept before an iteration, if it is later than the session."""
     earlier = [kept for kept in run.snapshots() if kept < iteration]
     replayed = load_state(run.replay) if run.replay.exists() else None
     reached = replayed["training"]["iteration"] if replayed else -1
@@ -369,16 +368,16 @@ def _go_back(run: Run, session: Session, iteration: int) -> None:
             session.load_snapshot(run, earlier[-1])
 
 
-def lost_files(run: Run, missing: Sequence[Path]) -> str:
-    """What a finished run has lost, and what follows, in a line."""
+def lost_files_message(run: Run, missing: Sequence[Path]) -> str:
+    """Line about the files that a finished run has lost, and how they are made again."""
     names = ", ".join(str(path.relative_to(run.folder)) for path in missing[:3])
-    more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+    others = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
     how = "from state.pt" if run.state.exists() else "by training again: there is no state.pt"
-    return f"{run.folder} has lost {names}{more}; made again {how}"
+    return f"{run.folder} has lost {names}{others}; made again {how}"
 
 
 class Saver:
-    """Writes a state when the last one is old enough.
+    """Writes the state of a training at intervals.
 
     Args:
         path: of the state.
@@ -388,14 +387,14 @@ class Saver:
 
     def __init__(self, path: Path, every: float, state: Callable[[], dict[str, Any]]) -> None:
         self.path, self.every, self.state = path, every, state
-        self.saved = time.monotonic()
+        self.saved_at = time.monotonic()
 
     def save_in_time(self) -> None:
-        """Write it if it is time."""
-        if time.monotonic() - self.saved >= self.every:
+        """Write the state if the last one is old enough."""
+        if time.monotonic() - self.saved_at >= self.every:
             self.save()
 
     def save(self) -> None:
-        """Write it now."""
+        """Write the state now."""
         save_state(self.path, self.state())
-        self.saved = time.monotonic()
+        self.saved_at = time.monotonic()

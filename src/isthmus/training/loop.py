@@ -1,4 +1,4 @@
-"""The training loop and the protocols of its parts."""
+"""The training loop: optimizer steps, callbacks, running metrics, protocols of the parts."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,11 +27,11 @@ class Batches(Protocol):
     def iterations_per_epoch(self) -> int: ...
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Inputs and labels of an epoch's iterations from `start` on."""
+        """Inputs and labels of an epoch's iterations, beginning at `start`."""
         ...
 
-    def shared(self, share: Share) -> "Batches":
-        """The same batches, of each of which only a share is made."""
+    def with_share(self, share: Share) -> "Batches":
+        """A copy that makes only a share of each batch."""
         ...
 
 
@@ -45,14 +45,14 @@ class LearningRateSchedule(Protocol):
 
 
 class Constraint(Protocol):
-    """Keeps a network where it has to be while it is trained."""
+    """Keeps weights in an allowed set during training, such as pruned weights at 0."""
 
     def on_gradients(self) -> None:
-        """Called when gradients are there, before they are clipped or anything else reads them."""
+        """Called after the backward pass, before gradients are clipped or read."""
         ...
 
     def on_weights(self) -> None:
-        """Called when weights were set, by an optimizer step or a new beginning."""
+        """Called after weights were set, by an optimizer step or a restart."""
         ...
 
 
@@ -64,43 +64,43 @@ class RunningMetrics:
         self.clear()
 
     def clear(self) -> None:
-        """Forget the batches so far: a new epoch begins."""
-        self.loss_sum, self.num_examples = 0.0, 0  # of the batches that were looked at
+        """Reset for a new epoch."""
+        self.loss_sum, self.num_examples = 0.0, 0  # of the batches whose losses were collected
         self.losses: list[Tensor] = []  # of the batches since, still on the device
         self.sizes: list[int] = []
         self.correct = torch.zeros((), dtype=torch.int64, device=self.device)
 
     def add(self, loss: Tensor, correct: Tensor, size: int) -> None:
-        """Count one batch, without waiting for the device."""
+        """Add one batch, without waiting for the device."""
         self.losses.append(loss)
         self.sizes.append(size)
         self.correct += correct
 
-    def settle(self) -> tuple[int, float] | None:
-        """Look at the losses since the last look.
+    def collect_losses(self) -> tuple[int, float] | None:
+        """Add the losses since the last call to the sum; waits for the device.
 
         Returns:
-            How many batches ago the first loss was that is not finite, and that loss; or None.
+            How many batches ago the first non-finite loss was, and that loss; or None.
         """
         losses = torch.stack(self.losses).tolist() if self.losses else []
         for position, (loss, size) in enumerate(zip(losses, self.sizes, strict=True)):
             if not math.isfinite(loss):
                 return len(losses) - position, loss
-            self.loss_sum += loss * size  # one after the other: the same sum wherever one looks
+            self.loss_sum += loss * size  # one by one: the same sum for any pattern of calls
             self.num_examples += size
         self.losses, self.sizes = [], []
         return None
 
     def loss(self) -> float:
-        """Mean cross-entropy of the settled batches, in nats."""
+        """Mean cross-entropy of the collected batches, in nats."""
         return self.loss_sum / self.num_examples
 
     def accuracy(self) -> float:
-        """Fraction of the settled batches' examples that were classified correctly."""
+        """Fraction of the collected batches' examples that were classified correctly."""
         return self.correct.item() / self.num_examples
 
     def state_dict(self) -> dict[str, Any]:
-        """The sums, to be taken right after `settle`."""
+        """The sums, to be taken right after `collect_losses`."""
         return {
             "loss_sum": self.loss_sum,
             "num_examples": self.num_examples,
@@ -108,13 +108,13 @@ class RunningMetrics:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from the sums of an epoch that was interrupted."""
+        """Restore the sums of an interrupted epoch."""
         self.clear()
         self.loss_sum, self.num_examples = state["loss_sum"], state["num_examples"]
         self.correct += state["correct"]
 
 
-CHECK_EVERY = 64  # iterations between two looks at the losses: a look waits for the device
+CHECK_EVERY = 64  # iterations between two checks of the losses: a check waits for the device
 
 
 class Training:
@@ -123,14 +123,14 @@ class Training:
     Args:
         model: the network, on its device, its weights loaded.
         optimizer: over the model's trainable parameters, at the base learning rate.
-        scheduler: what the base learning rate is multiplied by at each iteration.
+        scheduler: factor of the base learning rate at each iteration.
         iterations_per_epoch: optimizer steps in one epoch.
         dropout_seed: seed of everything random inside the model.
         autocast: type of the matrix products, or None for the weights' own.
         clip: largest L2 norm of the whole gradient, or None.
         compile_size: size of the batches for which to compile the forward and backward pass;
             others, the last of an epoch, are not worth a compilation of their own. None: no batch.
-        constraint: what keeps the network where it has to be, or None.
+        constraint: of the weights, such as a pruning mask, or None.
         sharing: how batches are shared with other processes, or None for none.
         loss: that is minimized.
         calibrate: learning rates of the first steps by group, of a loss and two batches, or None.
@@ -172,13 +172,13 @@ class Training:
         dropout_seed: int,
         constraint: Constraint | None = None,
     ) -> None:
-        """Begin anew, from whatever the model holds then; compiled code stays as it is.
+        """Restart at iteration 0 from the model's current weights; compiled code is kept.
 
         Args:
             optimizer: a new one over the same parameters, at the base learning rate.
             scheduler: a new one.
             dropout_seed: seed of everything random inside the model.
-            constraint: what keeps the network where it has to be, or None.
+            constraint: of the weights, or None.
         """
         self.constraint = constraint
         if constraint:
@@ -189,28 +189,28 @@ class Training:
         self.running.clear()
 
     def calibrate(self, batches: Batches) -> None:
-        """Measure the learning rates of the first steps, if the parametrization wants to.
+        """Measure the learning rates of the first steps, if the parametrization calibrates them.
 
-        A state that this training goes on from has had its own measured.
+        Not done again if a resumed state has measured ones.
         """
         if self._calibrate is None or param_groups.calibrated_lrs(self.optimizer):
             return
-        whole = batches.shared(take_all) if self.sharing else batches
+        whole = batches.with_share(take_all) if self.sharing else batches
         two = list(islice(chain(whole.epoch(0), whole.epoch(1)), 2))
-        lrs = self._calibrate(lambda *batch: self._measured(self.model, *batch)[0], two)
+        lrs = self._calibrate(lambda *batch: self._loss_and_correct(self.model, *batch)[0], two)
         param_groups.set_first_lrs_(self.optimizer, lrs, self._base_lrs)
 
-    def settle(self) -> None:
-        """Look at the losses since the last look, and stop at one that is not finite.
+    def check_losses(self) -> None:
+        """Collect the losses since the last check, and stop at one that is not finite.
 
         Raises:
             FloatingPointError: naming the step.
         """
-        bad = self.running.settle()
+        bad = self.running.collect_losses()
         if bad is not None:
             self.require_finite(bad[1], "loss", self.iteration - bad[0])
 
-    def require_finite(self, loss: float, words: str, iteration: int) -> None:
+    def require_finite(self, loss: float, name: str, iteration: int) -> None:
         """Stop at a loss that is not finite.
 
         Raises:
@@ -219,12 +219,12 @@ class Training:
         if not math.isfinite(loss):
             step = steps.to_text(iteration, self.iterations_per_epoch)
             raise FloatingPointError(
-                f"the {words} is {loss} at step {step} (iteration {iteration}); "
+                f"the {name} is {loss} at step {step} (iteration {iteration}); "
                 f"{self._advice()} may help"
             )
 
     def _advice(self) -> str:
-        """What may keep the loss finite with this optimizer, schedule and parametrization."""
+        """Options that may keep the loss finite with this optimizer, schedule, parametrization."""
         if param_groups.calibrated_lrs(self.optimizer):
             cap = "a lower parametrization.cap, the largest learning rate of the first steps,"
             return f"{cap} or a lower optimizer.lr"
@@ -261,7 +261,7 @@ class Training:
         mean, size = loss.detach(), len(labels)
         if self.sharing:
             mean, correct = self.sharing.mean(loss, correct)
-            loss, size = self.sharing.scaled(loss), self.sharing.whole
+            loss, size = self.sharing.scale_loss(loss), self.sharing.num_in_batch
         loss.backward()
         if self.constraint:
             self.constraint.on_gradients()
@@ -274,9 +274,9 @@ class Training:
         self.iteration += 1
 
     def _forward(self, inputs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return self._measured(self._network, inputs, labels)
+        return self._loss_and_correct(self._network, inputs, labels)
 
-    def _measured(
+    def _loss_and_correct(
         self, network: nn.Module, inputs: Tensor, labels: Tensor
     ) -> tuple[Tensor, Tensor]:
         enabled = self.autocast is not None
@@ -287,7 +287,7 @@ class Training:
         return training_losses.mean_loss(self.loss, outputs, labels), correct
 
     def state_dict(self) -> dict[str, Any]:
-        """All but the weights: what is needed to go on from them."""
+        """All but the weights that is needed to resume."""
         return {
             "iteration": self.iteration,
             "optimizer": self.optimizer.state_dict(),
@@ -296,7 +296,7 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state; the weights are loaded into the model before.
+        """Restore a state; the weights must be loaded into the model before.
 
         The base learning rate stays that of this training, so that a leg can have its own.
         """
@@ -308,14 +308,14 @@ class Training:
 
 @dataclass(frozen=True)
 class Callback:
-    """Something done at certain moments of training, after the optimizer step made there."""
+    """A function called at certain iterations, after the optimizer step made there."""
 
     when: Callable[[int], bool]  # of the iteration; iteration 0 is the initialization
     act: Callable[[Training], None]
 
 
 def after_every_step(iteration: int) -> bool:
-    """True but at the initialization."""
+    """True except at the initialization."""
     return iteration > 0
 
 
@@ -332,8 +332,8 @@ def every_iterations(period: int) -> Callable[[int], bool]:
 def train(training: Training, batches: Batches, end: int, callbacks: Sequence[Callback]) -> None:
     """Train to iteration `end`, or until a callback stops it.
 
-    The callbacks of an iteration are called in the order given, at the initialization too; a
-    training that goes on from a later state begins with the step after it.
+    The callbacks of an iteration are called in order, also at the initialization; a training
+    resumed from a later state begins with the step after it.
 
     Raises:
         FloatingPointError: a loss is not finite.
@@ -346,12 +346,12 @@ def train(training: Training, batches: Batches, end: int, callbacks: Sequence[Ca
     while training.iteration < end and not training.stopped:
         epoch, start = divmod(training.iteration, per_epoch)
         if start == 0:
-            training.settle()
+            training.check_losses()
             training.running.clear()
         for inputs, labels in batches.epoch(epoch, start):
             training.step(inputs, labels)
             if training.iteration % CHECK_EVERY == 0:
-                training.settle()
+                training.check_losses()
             _call(callbacks, training)
             if training.iteration == end or training.stopped:
                 break

@@ -1,6 +1,6 @@
-"""What a network's outputs are worth, by what its data set is trained with.
+"""Losses and correctness of outputs, by the loss of the data set.
 
-- `cross_entropy`: one logit a class, labels are classes; in nats.
+- `cross_entropy`: one logit per class, labels are classes; in nats.
 - `logistic`: one logit, labels are 0 and 1; in nats. The class is 1 where the logit is positive.
 - `squared`: one number, labels are numbers; no number is right or wrong, so there is no accuracy.
 """
@@ -48,7 +48,7 @@ def example_losses(loss: Loss, outputs: Tensor, labels: Tensor) -> Tensor:
 
 
 def is_correct(loss: Loss, outputs: Tensor, labels: Tensor) -> Tensor:
-    """Which examples are classified correctly: (..., batch) bool, all false without classes.
+    """Correctness of each example, (..., batch) bool; all false if labels are not classes.
 
     Args:
         loss: which.

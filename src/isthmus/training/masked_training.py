@@ -1,4 +1,4 @@
-"""Keeps pruned weights at 0 during training, and reads the mask that weights were trained under."""
+"""Masked training: pruned weights stay 0; and the mask that saved weights were trained with."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,10 +13,10 @@ from isthmus.training.session import Session
 
 
 class Masking:
-    """Keeps the weights of one network that have no place at 0, a `loop.Constraint`.
+    """Keeps the pruned weights of a network at 0; a `loop.Constraint`.
 
-    Their gradients are 0 before anything reads them: they add nothing to the norm that is clipped,
-    to momentum, nor to Adam's moments.
+    Their gradients are set to 0 before anything reads them: they do not count in the clipped norm,
+    in momentum, or in Adam's moments.
 
     Args:
         model: the network, on its device and in its memory format.
@@ -36,7 +36,7 @@ class Masking:
 
     @torch.no_grad()
     def on_gradients(self) -> None:
-        """Take the gradients of pruned weights away."""
+        """Set the gradients of pruned weights to 0."""
         pairs = zip(self._weights, self._kept, strict=True)
         trained = [(w.grad, kept) for w, kept in pairs if w.grad is not None]
         if trained:  # else all of these layers are frozen
@@ -44,16 +44,16 @@ class Masking:
 
     @torch.no_grad()
     def on_weights(self) -> None:
-        """Put pruned weights at 0, whatever an optimizer did to them."""
+        """Set pruned weights to 0."""
         if self._weights:
             torch._foreach_mul_(self._weights, self._kept)
 
 
 @torch.no_grad()
 def mask_session_(session: Session, mask: Mask) -> None:
-    """Take pruned weights out of all that a session remembers, in place.
+    """Set pruned weights to 0 in the whole state of a session, in place.
 
-    That is the weights, what the optimizer keeps of each (momentum), and averaged models.
+    That is in the weights, the optimizer's buffers (momentum), and averaged models.
     """
     weights = masks.apply_mask(session.model.state_dict(), mask)
     session.model.load_state_dict(weights)
@@ -66,15 +66,14 @@ def mask_session_(session: Session, mask: Mask) -> None:
         session.averages.load_state_dict(masks.apply_mask(session.averages.state_dict(), mask))
 
 
-def masking_of_file(file: str | None) -> Callable[[nn.Module], Masking] | None:
-    """What keeps a network at 0 where saved weights have no place; None where they all have one.
+def masking_from_file(file: str | None) -> Callable[[nn.Module], Masking] | None:
+    """A function that makes the `Masking` of saved weights; None if they were not pruned.
 
     Args:
         file: of weights; None for none.
 
     Raises:
-        FileNotFoundError: see `mask_of_file`.
-        ValueError: likewise.
+        FileNotFoundError, ValueError: see `read_mask`.
     """
     mask = read_mask(file)
     if mask is None:
@@ -85,26 +84,30 @@ def masking_of_file(file: str | None) -> Callable[[nn.Module], Masking] | None:
 
 
 def read_mask(file: str | None) -> Mask | None:
-    """The mask that saved weights were trained under; None where they all have a place.
+    """Read the mask that saved weights were trained with; None if they were not pruned.
 
     Args:
-        file: of weights; None for none.
+        file: of weights, as typed after `pretrain.weights=`; None for none.
 
     Raises:
-        FileNotFoundError: it is not there, nor the mask that it names.
-        ValueError: the mask is another one than when the weights were saved, or they name a path.
+        FileNotFoundError: the file, or the mask that it names, does not exist.
+        ValueError: it is not a file of weights, the mask is another one than when the weights were
+            saved, or they name a path.
     """
     if file is None:
         return None
-    metadata = files.load_metadata(Path(file))
-    named = metadata.get("mask")
-    if named is None:
+    try:
+        metadata = files.load_metadata(Path(file))
+    except ValueError as error:
+        raise ValueError(f"pretrain.weights={error}") from error
+    reference = metadata.get("mask")
+    if reference is None:
         return None
-    # In the folder above, as it was saved, or beside: what weights name must not lead elsewhere.
-    name = named["file"].removeprefix("../")
+    # In the folder above, as saved, or in the same one: metadata must not lead elsewhere.
+    name = reference["file"].removeprefix("../")
     reading.check_file_name(name, f"{file}: its mask")
-    path = Path(file).parent / named["file"]
+    path = Path(file).parent / reference["file"]
     mask = masks.load_mask(path)
-    if fingerprints.file_digest(str(path)) != named["digest"]:
+    if fingerprints.file_digest(str(path)) != reference["digest"]:
         raise ValueError(f"{path} is not the mask that {file} was trained under")
     return mask

@@ -17,15 +17,15 @@ from isthmus.store import files
 
 
 def num_pruned(num_weights: int, fraction: float, level: int) -> int:
-    """Weights without a place at a level, of those that the dense network has.
+    """Number of weights that are pruned at a level, counted from the dense network.
 
     `num_weights * (1 - (1 - fraction) ** level)`, rounded to the nearest whole number and halves
-    to the even one, as `torch.nn.utils.prune` rounds. It is reckoned from the dense network, not
-    from the level before, so that roundings do not add up; exactly, with `fraction` as typed.
+    to the even one, as `torch.nn.utils.prune` rounds. It is computed from the dense network, not
+    from the previous level, so that roundings do not add up; exactly, with `fraction` as typed.
 
     Args:
         num_weights: of the dense network.
-        fraction: in (0, 1), of what is left that each level prunes.
+        fraction: of the remaining weights that each level prunes, in (0, 1).
         level: 0 for the dense network.
     """
     kept = (1 - Fraction(repr(fraction))) ** level
@@ -33,10 +33,10 @@ def num_pruned(num_weights: int, fraction: float, level: int) -> int:
 
 
 def share_out(sizes: Mapping[str, int], total: int) -> dict[str, int]:
-    """`total` shared out among layers by their sizes, in whole numbers that sum to it.
+    """Divide `total` among layers in proportion to their sizes, in whole numbers that sum to it.
 
-    The layers whose exact share loses most when it is rounded down get one more; of equal ones the
-    first (the method of largest remainders).
+    The layers whose exact share loses most by rounding down get one more; of equal ones the first
+    (the method of largest remainders).
 
     Args:
         sizes: weights by layer.
@@ -53,12 +53,12 @@ def share_out(sizes: Mapping[str, int], total: int) -> dict[str, int]:
 def check_room(
     groups: Sequence[tuple[Mapping[str, int], float]], levels: int, fraction_name: str
 ) -> None:
-    """Refuse levels that have fewer weights left than layers to keep them in.
+    """Refuse levels with fewer remaining weights than layers.
 
     Args:
-        groups: sizes by layer of those that are pruned as one, and at which rate.
+        groups: sizes by layer of layers that are pruned together, and their rate.
         levels: the last level.
-        fraction_name: what the rate follows from, as typed, for the message.
+        fraction_name: option that the rate comes from, as typed, for the message.
 
     Raises:
         ValueError: naming the first such level.
@@ -89,17 +89,17 @@ def dense_mask(shapes: Mapping[str, torch.Size]) -> Mask:
 
 
 def num_kept(mask: Mask) -> dict[str, int]:
-    """Weights that have a place, by layer."""
+    """Number of kept weights by layer."""
     return {name: int(kept.sum()) for name, kept in mask.items()}
 
 
 def density(mask: Mask) -> float:
-    """Share of all weights that have a place, in layers that are never pruned too."""
+    """Fraction of all weights that are kept, also counting layers that are never pruned."""
     return sum(num_kept(mask).values()) / sum(kept.numel() for kept in mask.values())
 
 
 def sparsity_table(mask: Mask) -> list[tuple[str, int, int, float, float]]:
-    """What a mask keeps of each layer, and of all together in the last row, "total"."""
+    """Rows of `COLUMNS`: what a mask keeps of each layer, and in the last row, "total", of all."""
     kept, sizes = num_kept(mask), {name: part.numel() for name, part in mask.items()}
     counts = [(name, sizes[name], kept[name]) for name in mask]
     counts.append(("total", sum(sizes.values()), sum(kept.values())))
@@ -114,7 +114,7 @@ def check_mask(mask: Mask, shapes: Mapping[str, torch.Size]) -> None:
         shapes: of the parameters by name.
 
     Raises:
-        ValueError: naming the first layer that is not there or is of another shape.
+        ValueError: naming the first layer that is missing or has another shape.
     """
     for name, kept in mask.items():
         if name not in shapes:
@@ -128,21 +128,21 @@ def check_mask(mask: Mask, shapes: Mapping[str, torch.Size]) -> None:
             )
 
 
-def check_not_empty(mask: Mask, words: str) -> None:
-    """Refuse a mask that leaves a layer without weights: nothing would get through it.
+def check_not_empty(mask: Mask, source: str) -> None:
+    """Refuse a mask that leaves a layer without weights: no signal would pass it.
 
     Raises:
-        ValueError: naming `words` and the layer.
+        ValueError: naming `source` and the layer.
     """
     empty = [name for name, count in num_kept(mask).items() if count == 0]
     if empty:
-        raise ValueError(f"{words} would empty {', '.join(empty)}: no weight is left of it")
+        raise ValueError(f"{source} would empty {', '.join(empty)}: no weight is left of it")
 
 
 def adapt_to_output_layer(mask: Mask, model: nn.Module, output: str | None) -> Mask:
-    """A mask for a network whose output layer may have another number of classes.
+    """Adapt a mask to a network whose output layer may have another number of classes.
 
-    Such a layer is a fresh one, of which every weight is kept.
+    Every weight of an output layer of another shape is kept.
 
     Args:
         mask: of a network that may differ in its output layer.
@@ -150,7 +150,7 @@ def adapt_to_output_layer(mask: Mask, model: nn.Module, output: str | None) -> M
         output: name of the weights of its output layer.
 
     Raises:
-        ValueError: the two differ in more.
+        ValueError: the two differ in other layers.
     """
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     same = {n: kept for n, kept in mask.items() if n != output or kept.shape == shapes.get(n)}
@@ -159,11 +159,11 @@ def adapt_to_output_layer(mask: Mask, model: nn.Module, output: str | None) -> M
 
 
 def apply_mask(state: Any, mask: Mask) -> Any:
-    """A copy of state with 0 for every weight that has no place.
+    """A copy of a state with pruned weights set to 0.
 
     Args:
-        state: tensors by name, in dicts and lists of whatever depth; what is not in the mask, or
-            is of another shape, stays as it is.
+        state: tensors by name, in nested dicts and lists; tensors that are not in the mask, or
+            have another shape, are unchanged.
         mask: of some layers.
     """
     if isinstance(state, Mapping):
@@ -177,12 +177,12 @@ def apply_mask(state: Any, mask: Mask) -> Any:
 
 
 def save_mask(path: Path, mask: Mask, metadata: dict[str, Any]) -> None:
-    """Write a mask, with what is said of it."""
+    """Write a mask with its metadata."""
     files.save_weights(path, mask, {"kind": "mask", **metadata})
 
 
 def load_mask(path: Path) -> Mask:
-    """A mask that `save` wrote.
+    """Read a mask that `save_mask` wrote.
 
     Raises:
         FileNotFoundError: it is not there.
@@ -201,40 +201,40 @@ def _is_masked(name: Any, value: Any, mask: Mask) -> bool:
 def shuffle_mask(
     mask: Mask, strategy: str, pruned: Sequence[str], seed: int, first: Mask | None = None
 ) -> Mask:
-    """A mask that keeps as many weights in other places.
+    """A mask that keeps as many weights at other positions.
 
     Args:
         mask: of a level.
-        strategy: "layerwise" shuffles the places within each layer; "global" over all layers
-            together; "even" gives each layer the same density, in random places; "identity" leaves
-            them where they are.
-        pruned: layers whose places are shuffled; the others stay as they are.
+        strategy: "layerwise" shuffles the positions within each layer; "global" over all layers
+            together; "even" gives each layer the same density, at random positions; "identity"
+            changes nothing.
+        pruned: layers whose positions are shuffled; the others are unchanged.
         seed: of the shuffle.
-        first: the mask of level 0 where that is a ticket, among whose places others are drawn;
+        first: the mask of level 0 if that is a ticket, among whose positions new ones are drawn;
             None: it has all weights.
 
     Raises:
         ValueError: `strategy` is another one.
     """
     parts = {name: mask[name] for name in mask if name in pruned}
-    places = {
+    positions = {
         name: (torch.ones_like(part) if first is None else first[name]).flatten().nonzero()[:, 0]
         for name, part in parts.items()
     }
-    kept, sizes = num_kept(parts), {name: len(own) for name, own in places.items()}
+    kept, sizes = num_kept(parts), {name: len(part) for name, part in positions.items()}
     if strategy == "identity":
         return dict(mask)
     if strategy == "global":
-        left = torch.cat([parts[name].flatten()[places[name]] for name in parts])
+        left = torch.cat([parts[name].flatten()[positions[name]] for name in parts])
         order = torch.randperm(len(left), generator=rng.generator(seed, "global"))
         pieces = left[order].split(list(sizes.values()))
-        drawn = {name: places[name][piece] for name, piece in zip(parts, pieces, strict=True)}
+        drawn = {name: positions[name][piece] for name, piece in zip(parts, pieces, strict=True)}
     elif strategy in ("layerwise", "even"):
-        counted = share_out(sizes, sum(kept.values())) if strategy == "even" else kept
+        counts = share_out(sizes, sum(kept.values())) if strategy == "even" else kept
         drawn = {
-            name: places[name][
+            name: positions[name][
                 torch.randperm(sizes[name], generator=rng.generator(seed, strategy, name))
-            ][: counted[name]]
+            ][: counts[name]]
             for name in parts
         }
     else:
@@ -256,7 +256,7 @@ class PrunableLayers:
 
     Args:
         sizes: numbers of weights by name of the parameter, in the order of the network.
-        output: the parameter among them that gives the logits; None if there is none.
+        output: the parameter of the output layer among them; None if there is none.
         residual: whether the network has residual blocks.
     """
 
@@ -264,8 +264,8 @@ class PrunableLayers:
     output: str | None
     residual: bool
 
-    def ignored(self, patterns: Sequence[str] | None) -> list[str]:
-        """Layers that are not pruned.
+    def ignored_layers(self, patterns: Sequence[str] | None) -> list[str]:
+        """Names of layers that are not pruned.
 
         Args:
             patterns: names of layers or parameters, or patterns such as "stages.2.*"; None for the
@@ -275,20 +275,20 @@ class PrunableLayers:
             ValueError: a pattern matches nothing, or nothing is left to prune.
         """
         if patterns is None:
-            found = [] if self.residual or self.output is None else [self.output]
+            names = [] if self.residual or self.output is None else [self.output]
         else:
-            found = [name for name in self.sizes if any(_matches(name, p) for p in patterns)]
+            names = [name for name in self.sizes if any(_matches(name, p) for p in patterns)]
         for pattern in patterns or []:
             if not any(_matches(name, pattern) for name in self.sizes):
                 raise ValueError(
                     f"ignore: {pattern!r} matches no layer; there are {', '.join(self.sizes)}"
                 )
-        if len(found) == len(self.sizes):
+        if len(names) == len(self.sizes):
             raise ValueError(
-                f"ignore: {', '.join(found) or 'this network'} leaves nothing to prune; "
+                f"ignore: {', '.join(names) or 'this network'} leaves nothing to prune; "
                 f"there are {', '.join(self.sizes) or 'no layers of weights'}"
             )
-        return found
+        return names
 
 
 def prunable_layers(model: nn.Module) -> PrunableLayers:

@@ -1,7 +1,7 @@
-"""Optimizers as plain functions of the parameters and of every number a paper gives for them.
+"""Optimizers: SGD, Adam, AdamW and Lookahead, as functions of the parameters and hyperparameters.
 
-Each takes the fused implementation of torch where there is one (on a CPU a step of ResNet-20 is
-then about 2.6 times as fast), and refuses values that torch would accept and train with in vain.
+Each uses the fused implementation of torch if there is one (on a CPU a step of ResNet-20 is then
+about 2.6 times as fast), and refuses values that torch would accept but that cannot train.
 """
 
 from collections.abc import Iterable
@@ -24,8 +24,8 @@ def sgd(
     weight_decay: float = 0.0,
     nesterov: bool = False,
 ) -> torch.optim.Optimizer:
-    """Stochastic gradient descent as torch defines it, which is that of Sutskever et al. (2013)
-    with the learning rate outside of the momentum buffer.
+    """Stochastic gradient descent as in torch: that of Sutskever et al. (2013) with the learning
+    rate outside of the momentum buffer.
 
     Args:
         parameters: parameters, or groups of them with options of their own.
@@ -35,7 +35,7 @@ def sgd(
         nesterov: whether the gradient is taken one step of momentum ahead.
 
     Raises:
-        ValueError: a value lies outside its range.
+        ValueError: a value is outside its range.
     """
     _check_sgd(lr, momentum, weight_decay)
     if nesterov and momentum == 0:
@@ -72,7 +72,7 @@ def adam(
         weight_decay: added to the gradient as `weight_decay` times the weight, not negative.
 
     Raises:
-        ValueError: a value lies outside its range.
+        ValueError: a value is outside its range.
     """
     _check_adam(lr, beta1, beta2, eps, weight_decay)
     groups, implementation = _prepare(parameters)
@@ -96,10 +96,10 @@ def adamw(
         beta1: decay of the mean of the gradients, in [0, 1).
         beta2: decay of the mean of their squares, in [0, 1).
         eps: added to the root of that mean, positive.
-        weight_decay: each step takes off `lr * weight_decay` times the weight, not negative.
+        weight_decay: each step subtracts `lr * weight_decay` times the weight, not negative.
 
     Raises:
-        ValueError: a value lies outside its range.
+        ValueError: a value is outside its range.
     """
     _check_adam(lr, beta1, beta2, eps, weight_decay)
     groups, implementation = _prepare(parameters)
@@ -115,8 +115,8 @@ def lookahead(
     period: int = 5,
     alpha: float = 0.8,
 ) -> torch.optim.Optimizer:
-    """Stochastic gradient descent that is pulled back to a slow copy of the weights from time to
-    time (Zhang et al., 2019).
+    """Lookahead (Zhang et al., 2019): stochastic gradient descent that is periodically pulled back
+    to a slow copy of the weights.
 
     Args:
         parameters: parameters, or groups of them with options of their own.
@@ -127,7 +127,7 @@ def lookahead(
         alpha: weight of the fast point in a synchronization, in [0, 1]; 1 is plain descent.
 
     Raises:
-        ValueError: a value lies outside its range.
+        ValueError: a value is outside its range.
     """
     _check_sgd(lr, momentum, weight_decay)
     if period < 1:
@@ -171,7 +171,7 @@ def _check_weight_decay(value: float) -> None:
 
 
 def _prepare(parameters: Parameters) -> tuple[list[Any], dict[str, bool]]:
-    """The parameters as a list, and the option that names the fastest implementation for them."""
+    """The parameters as a list, and the option of the fastest implementation for them."""
     groups: list[Any] = [_read_once(entry) for entry in parameters]
     tensors = [t for entry in groups for t in (entry["params"] if type(entry) is dict else [entry])]
     fused = all(t.is_floating_point() and t.device.type in FUSED_DEVICES for t in tensors)
@@ -179,7 +179,7 @@ def _prepare(parameters: Parameters) -> tuple[list[Any], dict[str, bool]]:
 
 
 def _read_once(entry: Tensor | dict[str, Any]) -> Tensor | dict[str, Any]:
-    """A parameter as it is; a group with its parameters, which may be a generator, in a list."""
+    """A group with its parameters, which may be a generator, in a list; a parameter as it is."""
     if isinstance(entry, Tensor):
         return entry
     parameters = entry["params"]
@@ -188,11 +188,11 @@ def _read_once(entry: Tensor | dict[str, Any]) -> Tensor | dict[str, Any]:
 
 
 def _keep_layouts(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-    """Make loaded state take the strides of its parameters, and return the optimizer.
+    """Give loaded state the strides of its parameters from now on; return the optimizer.
 
-    The fused kernels for CPUs walk through a parameter and its buffers in the order of memory
-    without a look at their strides: momentum saved from a contiguous network and loaded into a
-    channels_last one would be added to the wrong weights, in silence.
+    The fused kernels for CPUs read a parameter and its buffers in the order of memory and ignore
+    their strides: momentum saved from a contiguous network and loaded into a channels_last one
+    would silently be added to the wrong weights.
     """
     optimizer.register_load_state_dict_post_hook(_match_layouts)
     return optimizer

@@ -10,7 +10,7 @@ MISSING: Any = "???"
 
 @dataclass
 class Hparams:
-    """How long and on how much data at a time."""
+    """Length, batch size, gradient clipping and early stopping of a training."""
 
     epochs: int = 180
     steps: Step | None = None  # the length of training; takes the place of `epochs`
@@ -21,7 +21,7 @@ class Hparams:
 
 @dataclass
 class Seeds:
-    """Seeds of the streams of chance; null takes `global_seed`."""
+    """Seeds of the random streams; null means `global_seed`."""
 
     initialization: int | None = None
     data_order: int | None = None
@@ -30,9 +30,9 @@ class Seeds:
     label_noise: int | None = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class Runtime:
-    """How a job runs, not what it computes: none of it is in a run's name."""
+    """How a job runs, not what it computes: not part of a run's name."""
 
     device: str = "auto"  # cpu, cuda, cuda:1, mps
     compile: Literal["auto", True, False] = "auto"
@@ -46,7 +46,7 @@ class Runtime:
 
 @dataclass
 class ModelOptions:
-    """What every option of the group `model` takes besides its own."""
+    """Options that every model has besides its own."""
 
     init: Literal[
         "kaiming_normal",
@@ -63,7 +63,7 @@ class ModelOptions:
 
 @dataclass
 class Train:
-    """What every training takes."""
+    """Options of every training."""
 
     dataset: Any = MISSING
     model: Any = MISSING
@@ -83,14 +83,14 @@ class Train:
 
 @dataclass
 class Tune(Train):
-    """`tune.py`."""
+    """Options of `tune.py`."""
 
     maximize_averaged: bool = True  # the averaged model's validation accuracy, else the plain one's
 
 
 @dataclass
 class Diagnostics:
-    """What is measured on the way, and when."""
+    """Diagnostics of wide networks during training, and when."""
 
     steps: str | list[Step] | None = None  # pre-activations, outputs and margins
     ranks: str | list[Step] | None = None  # effective ranks of weights and activations
@@ -99,7 +99,7 @@ class Diagnostics:
 
 @dataclass
 class TrainScript(Train):
-    """`train.py`."""
+    """Options of `train.py`."""
 
     save_weights: bool = True
     diagnostics: Diagnostics = field(default_factory=Diagnostics)
@@ -107,7 +107,7 @@ class TrainScript(Train):
 
 @dataclass
 class Pretrain:
-    """What comes before a training; a value that is not given is that of the training itself."""
+    """A pretraining, or weights to begin from; unset options are those of the training."""
 
     weights: str | None = None  # a file, instead of a training
     fingerprint: str | None = None  # of that file, by which a run is named
@@ -117,9 +117,9 @@ class Pretrain:
     hparams: Any = None
 
 
-@dataclass
+@dataclass(frozen=True)
 class FamilyRuntime(Runtime):
-    """How a study of children runs."""
+    """Runtime options of a study of children."""
 
     num_threads: int | None = None  # of each training; null: OMP_NUM_THREADS, else one
     num_jobs: int = 1  # children that are trained at a time, each in a process of its own
@@ -127,7 +127,7 @@ class FamilyRuntime(Runtime):
 
 @dataclass
 class Family(Train):
-    """A parent and what its children have of it: all that names the store of branches."""
+    """Options of a parent and its children: all that names the folder of branches."""
 
     runtime: FamilyRuntime = field(default_factory=FamilyRuntime)
     pretrain: Pretrain = field(default_factory=Pretrain)
@@ -136,33 +136,33 @@ class Family(Train):
     )
 
 
-OF_NO_AVERAGE = ("plain", "best")
+NOT_AVERAGED = ("plain", "best")
 
 
 def tune_errors(values: dict[str, Any]) -> list[str]:
-    """What is wrong with a search, one line each.
+    """Errors of a search, one line each.
 
     Args:
         values: of `tune.py`, each of the right type.
     """
-    found = []
+    errors = []
     if values["maximize_averaged"] and "_target_" not in (values["averaged"] or {}):
-        found.append(
+        errors.append(
             "maximize_averaged=true: there is no averaged model with averaged=none; "
             "maximize_averaged=false takes the plain one"
         )
     if values["dataset"].get("val_fraction") == 0:
-        found.append("dataset.val_fraction=0: must be positive, trials are compared on that part")
-    return found
+        errors.append("dataset.val_fraction=0: must be positive, trials are compared on that part")
+    return errors
 
 
 def objective(evaluation: dict[str, Any], maximize_averaged: bool) -> float:
-    """Validation accuracy that a trial came to: a fraction.
+    """Validation accuracy of a finished trial, a fraction.
 
     Args:
         evaluation: of a run, by model and split.
-        maximize_averaged: that of the averaged model, the best of several; else the plain one's.
+        maximize_averaged: of the averaged model, the best of several; else of the plain one.
     """
-    averaged = [name for name in evaluation if name not in OF_NO_AVERAGE]
+    averaged = [name for name in evaluation if name not in NOT_AVERAGED]
     chosen = averaged if maximize_averaged else ["plain"]
     return max(float(evaluation[name]["val"]["accuracy"]) for name in chosen)

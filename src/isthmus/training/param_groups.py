@@ -1,4 +1,4 @@
-"""Groups of parameters with learning rates of their own, and Lookahead."""
+"""Parameter groups with their own learning rates, and Lookahead."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ from typing import Any, Literal, TypeAlias
 import torch
 from torch import Tensor, nn
 
-Rule: TypeAlias = Literal["sgd", "adam"]  # steps as large as gradients are, or all of one size
+Rule: TypeAlias = Literal["sgd", "adam"]  # steps proportional to gradients, or of one size
 
 
 @dataclass(frozen=True)
 class ParamGroup:
-    """Parameters that are trained alike.
+    """Parameters that are trained with the same learning rate.
 
     Args:
         name: of the layer, or of the first of several.
         parameters: their names.
         lr: learning rate over that of the optimizer.
-        eps: likewise, of optimizers that have one.
-        first_lr: likewise, of the first steps; None: as of all others.
-        first_steps: how many these are.
+        eps: eps over that of the optimizer, if it has one.
+        first_lr: as `lr`, for the first steps; None: as for all others.
+        first_steps: number of these steps.
     """
 
     name: str
@@ -32,7 +32,7 @@ class ParamGroup:
 
 
 def lr_rule(make: Callable[[Any], torch.optim.Optimizer]) -> Rule:
-    """Which learning rates an optimizer needs as layers become wider.
+    """Rule by which the learning rates of an optimizer scale with the width of layers.
 
     Args:
         make: makes it of parameters.
@@ -57,40 +57,41 @@ def build_optimizer(
     groups: Sequence[ParamGroup],
     named: Mapping[str, Tensor],
 ) -> torch.optim.Optimizer:
-    """An optimizer with a group of its own for each of `groups` that is trained.
+    """Build an optimizer with one parameter group for each of `groups` that is trained.
 
-    Learning rate times weight decay is the same in all groups: a step takes the same share off
-    every weight, at every width and however a parametrization is written down. (Not so where decay
-    is part of a gradient that Adam normalizes.) MuSGD and MuAdam of the package `mup` do the same.
+    Learning rate times weight decay is the same in all groups: a step shrinks every weight by the
+    same fraction, at every width and for equivalent parametrizations. (Except where decay is part
+    of a gradient that Adam normalizes.) MuSGD and MuAdam of the package `mup` do the same.
 
     Args:
         make: makes it of groups of parameters.
-        groups: that no two parameters are in.
+        groups: disjoint.
         named: what is trained, by name.
     """
     present = [(g, [named[n] for n in g.parameters if n in named]) for g in groups]
     present = [(group, parameters) for group, parameters in present if parameters]
     optimizer = make([{"params": parameters} for _, parameters in present])
-    for own, (group, _) in zip(optimizer.param_groups, present, strict=True):
-        own["name"], own["scale"], own["first_steps"] = group.name, group.lr, group.first_steps
-        own["first_scale"] = group.lr if group.first_lr is None else group.first_lr
-        if "weight_decay" in own:
-            own["decay"] = own["weight_decay"]
-        if "eps" in own:
-            own["eps"] *= group.eps
+    for entry, (group, _) in zip(optimizer.param_groups, present, strict=True):
+        entry["name"], entry["scale"] = group.name, group.lr
+        entry["first_steps"] = group.first_steps
+        entry["first_scale"] = group.lr if group.first_lr is None else group.first_lr
+        if "weight_decay" in entry:
+            entry["decay"] = entry["weight_decay"]
+        if "eps" in entry:
+            entry["eps"] *= group.eps
     return optimizer
 
 
 def set_rates_(
     optimizer: torch.optim.Optimizer, base_lrs: Iterable[float], factor: float, iteration: int
 ) -> None:
-    """Set the learning rates of the step that follows `iteration` steps.
+    """Set the learning rates of all groups for the step after `iteration` steps.
 
-    First steps with rates of their own are as large as these say, whatever the schedule.
+    The schedule does not change the rates of first steps that have their own.
 
     Args:
         optimizer: whose groups are set.
-        base_lrs: one a group, as the optimizer was made with.
+        base_lrs: one per group, as the optimizer was made with.
         factor: of the schedule.
         iteration: steps made before.
     """
@@ -118,8 +119,8 @@ def set_first_lrs_(
 
     Args:
         optimizer: whose groups are set.
-        lrs: by name of the group, in place of the optimizer's own.
-        base_lrs: one a group, as the optimizer was made with.
+        lrs: by name of the group, in place of the optimizer's rate.
+        base_lrs: one per group, as the optimizer was made with.
     """
     for group, base_lr in zip(optimizer.param_groups, base_lrs, strict=True):
         if group["name"] in lrs:
@@ -128,7 +129,7 @@ def set_first_lrs_(
 
 
 def calibrated_lrs(optimizer: torch.optim.Optimizer) -> dict[str, float]:
-    """The calibrated learning rates by name of the group; none if nothing was calibrated."""
+    """The calibrated learning rates by name of the group; empty if nothing was calibrated."""
     groups = optimizer.param_groups
     return {g["name"]: g["calibrated"] for g in groups if g.get("calibrated") is not None}
 
@@ -139,11 +140,11 @@ def has_first_steps(optimizer: torch.optim.Optimizer) -> bool:
 
 
 class Lookahead(torch.optim.Optimizer):
-    """Inner steps that every `period` of them meet a slow copy of the weights (Zhang et al., 2019).
+    """Inner steps, synchronized with slow weights after each `period` (Zhang et al., 2019).
 
-    There `p <- alpha * p + (1 - alpha) * slow` and `slow <- p`; buffers of the inner optimizer,
-    such as momentum, stay as they are. The slow weights begin as the weights that the parameters
-    hold at the first step, not at construction, so weights loaded in between count. They and the
+    A synchronization is `p <- alpha * p + (1 - alpha) * slow` and `slow <- p`; buffers of the inner
+    optimizer, such as momentum, are unchanged. The slow weights are initialized with the parameters
+    at the first step, not at construction, so that weights loaded in between count. They and the
     number of steps made are part of the state dict.
     """
 
@@ -151,7 +152,7 @@ class Lookahead(torch.optim.Optimizer):
         """Wrap `inner`, whose groups and state become those of this optimizer.
 
         Args:
-            inner: makes the steps; not to be used by itself afterwards.
+            inner: makes the steps; must not be used directly afterwards.
             period: inner steps between two synchronizations, at least 1.
             alpha: weight of the fast point in a synchronization, in [0, 1].
         """

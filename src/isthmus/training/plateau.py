@@ -1,4 +1,4 @@
-"""A learning rate that falls when the validation loss stops falling."""
+"""Plateau schedule: the learning rate falls when the validation loss stops falling."""
 
 import math
 
@@ -30,13 +30,13 @@ class Plateau(Scheduler):
             iterations: optimizer steps of the whole training; not used.
             iterations_per_epoch: optimizer steps of one epoch.
             gamma: in (0, 1).
-            patience: epochs without improvement that are let pass, not negative.
-            cooldown: epochs after a drop in which none is counted, not negative.
+            patience: epochs without improvement before a drop, not negative.
+            cooldown: epochs after a drop that are not counted, not negative.
             threshold: relative improvement that counts as one, in [0, 1).
             min_factor: the lowest learning rate over the base one, in [0, 1].
 
         Raises:
-            ValueError: a value lies outside its range.
+            ValueError: a value is outside its range.
         """
         if not 0 < gamma < 1:
             raise ValueError(f"gamma: must be in (0, 1), got {gamma}")
@@ -63,10 +63,10 @@ class Plateau(Scheduler):
         if (self._patience + 2) * self._per_epoch < end:
             return None
         last = to_text(end, self._per_epoch)
-        words = (
+        schedule = (
             f"constant: a patience of {self._patience} epochs is not over before the end, {last}"
         )
-        return Unmet("patience", str(self._patience), words)
+        return Unmet("patience", str(self._patience), schedule)
 
     def observe(self, val_loss: float) -> None:
         """Count the epoch, and lower the learning rate if too many did not improve."""
@@ -90,7 +90,7 @@ class Plateau(Scheduler):
         }
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
         self._factor, self._best = state["factor"], state["best"]
         self._bad_epochs = int(state["bad_epochs"])
         self._cooldown_left = int(state["cooldown_left"])

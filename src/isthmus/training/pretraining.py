@@ -1,4 +1,4 @@
-"""Weights that a training begins with: pretrained, or from a file."""
+"""Pretraining: initial weights from an earlier training, or from a file."""
 
 import logging
 from collections.abc import Callable
@@ -15,7 +15,8 @@ from isthmus.state_dicts import StateDict
 from isthmus.store.files import Run, load_weights
 from isthmus.training import weight_files
 from isthmus.training.fit import fit
-from isthmus.training.recipe import Recipe, Runtime, Seeds
+from isthmus.training.options import Runtime
+from isthmus.training.recipe import Recipe, StreamSeeds
 from isthmus.training.session import Session
 
 log = logging.getLogger(__name__)
@@ -24,40 +25,40 @@ log = logging.getLogger(__name__)
 def build_origin(
     run: Run, values: dict[str, Any], runtime: Runtime, data: DataSet
 ) -> Callable[[StateDict], StateDict] | None:
-    """What makes the weights that a training begins from; None: those of its initialization.
+    """A function that makes the weights a training begins from; None: its initialization.
 
-    It is given fresh weights of the network that is to be trained, see `fitting`.
+    Its argument is the initial weights of the network to train, see `fit_weights`.
 
     Args:
-        run: where a training that comes before lies.
+        run: of the pretraining.
         values: of the whole configuration as plain Python, with its section `pretrain`.
         runtime: how it runs.
         data: of the training itself.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the training that comes before cannot be made, or has other inputs.
+        ValueError: the pretraining cannot be built, or has other inputs.
     """
     file = values["pretrain"]["weights"]
     if file is not None:
         weights, metadata = load_weights(Path(file))
-        _tell_other_data(file, metadata, data)
+        _log_data_differences(file, metadata, data)
         return partial(fit_weights, weights, file=f"pretrain.weights={file}")
     if not validation.has_training(values):
         return None
     if run.is_complete(None):
         return partial(_fit_pretrained, run, None)
-    own, seeds = validation.merge_section(values), launch.seeds(values)
-    recipe = Recipe(**launch.recipe(own, "pretrain."))
+    options, seeds = validation.merge_section(values), launch.seeds(values)
+    recipe = Recipe(**launch.recipe(options, "pretrain."))
     recipe.check()
-    before = launch.load_data(own["dataset"], seeds.pop("label_noise"))
-    check_inputs("pretrain", before, data.input_shape)
-    make = partial(Session, recipe, before, Seeds(**seeds), runtime)
+    pretraining_data = launch.load_data(options["dataset"], seeds.pop("label_noise"))
+    check_inputs("pretrain", pretraining_data, data.input_shape)
+    make = partial(Session, recipe, pretraining_data, StreamSeeds(**seeds), runtime)
     return partial(_fit_pretrained, run, make)
 
 
-def _tell_other_data(file: str, metadata: dict[str, Any], data: DataSet) -> None:
-    """Log what was different of the data that weights were trained on: that may be meant."""
+def _log_data_differences(file: str, metadata: dict[str, Any], data: DataSet) -> None:
+    """Log differences between the data of a training and of weights from a file."""
     for name, here in splits.describe_data(data).items():
         before = metadata.get(name)
         if before is not None and before != here:
@@ -67,10 +68,10 @@ def _tell_other_data(file: str, metadata: dict[str, Any], data: DataSet) -> None
 
 
 def check_inputs(section: str, data: DataSet, input_shape: tuple[int, ...]) -> None:
-    """Refuse data for the same network that has other inputs.
+    """Refuse data with another input shape than a network's.
 
     Args:
-        section: whose data set it is, as typed.
+        section: of the data set, as typed.
         data: the data set.
         input_shape: that the network takes.
 
@@ -85,12 +86,12 @@ def check_inputs(section: str, data: DataSet, input_shape: tuple[int, ...]) -> N
 
 
 def fit_weights(weights: StateDict, initial: StateDict, file: str) -> dict[str, Tensor]:
-    """Weights for a network, its output layer fresh if it has another number of classes.
+    """Weights for a network; its output layer is initialized if the number of classes differs.
 
     Args:
         weights: of a network that may have been trained on other data.
-        initial: of the network that they are for, freshly initialized.
-        file: where they come from, for messages.
+        initial: initial weights of the network that they are for.
+        file: that they come from, for messages.
 
     Raises:
         ValueError: the two differ in more than the output layer, see `weight_files.fit`.
@@ -104,15 +105,15 @@ def fit_weights(weights: StateDict, initial: StateDict, file: str) -> dict[str, 
 
 
 def pretrain(run: Run, make: Callable[[], Session] | None) -> StateDict:
-    """The weights at the end of a training that comes before the parent's.
+    """The weights at the end of a pretraining, which is trained first if necessary.
 
     Args:
-        run: where it lies.
-        make: its session, to train it first if that has not been done.
+        run: of the pretraining.
+        make: makes its session; None if it is trained already.
     """
     if make is not None:
-        with run.locked():
-            fit(run, make, words="pretraining")
+        with run.lock():
+            fit(run, make, label="pretraining")
     result = run.read_result()
     assert result is not None  # it was trained before
     return load_weights(run.weights(result["iteration"]))[0]

@@ -1,4 +1,4 @@
-"""What a training is made of, and how it runs on this machine."""
+"""Recipe of a training (its parts and hyperparameters), and runtime options of this machine."""
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,13 +13,14 @@ from isthmus.models.initialize import BN_INITS, INITS
 from isthmus.steps import Step, to_iteration
 from isthmus.training import param_groups
 from isthmus.training.loop import Batch, Constraint, LearningRateSchedule
+from isthmus.training.options import Runtime
 from isthmus.training.param_groups import ParamGroup, Rule
 
 
 class AveragedModels(Protocol):
-    """Averaged models that are tracked while a network is trained."""
+    """Averaged models that are tracked during training."""
 
-    bn: str  # "average" or "reset": what becomes of batch-norm statistics
+    bn: str  # batch-norm statistics of the averages: "average" or "reset"
 
     def start(self, model: nn.Module, iterations: int, iterations_per_epoch: int) -> None: ...
     def update(self, iteration: int) -> None: ...
@@ -29,10 +30,10 @@ class AveragedModels(Protocol):
 
 
 class ParametrizationLike(Protocol):
-    """What the widths of layers do to their initial weights and their learning rates."""
+    """Initial weights and learning rates as functions of the widths of layers."""
 
     def initialize(self, model: nn.Module, seed: int) -> None:
-        """Set the weights and biases of `model` in place to a fresh draw."""
+        """Initialize the weights and biases of `model` in place."""
         ...
 
     def groups(self, model: nn.Module, rule: Rule) -> list[ParamGroup]:
@@ -51,8 +52,8 @@ class ParametrizationLike(Protocol):
 
 
 @dataclass(frozen=True)
-class Seeds:
-    """One seed a stream of chance."""
+class StreamSeeds:
+    """One seed per random stream."""
 
     initialization: int
     data_order: int
@@ -60,23 +61,9 @@ class Seeds:
     dropout: int
 
 
-@dataclass(frozen=True)
-class Runtime:
-    """How a training runs, not what it computes."""
-
-    device: str = "auto"
-    compile: str | bool = "auto"
-    channels_last: bool = True
-    num_workers: int = 4
-    num_threads: int | None = None  # as typed; None: whatever the process has
-    progress: bool = True
-    tensorboard: bool = True
-    save_every: float = 60.0  # seconds between two writes of the state
-
-
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a network is made and trained.
+    """Parts and hyperparameters of a network and its training.
 
     The parts are functions, so that each child, level or student of a study gets its own:
     `model(input_shape, num_classes)`, `optimizer(parameters)`,
@@ -103,11 +90,11 @@ class Recipe:
     freeze: list[PARTS] = field(default_factory=list)
     freeze_exceptions: list[str] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)  # saved with the weights
-    section: str = ""  # of the configuration that its options are typed in, such as "pretrain."
+    section: str = ""  # prefix of its options as typed, such as "pretrain."
     typed: Collection[str] = ()  # names of the options on the command line
 
     def check(self) -> None:
-        """Refuse values of the parts that need no data, before any is read or downloaded.
+        """Refuse invalid values of the parts that need no data, before any is read or downloaded.
 
         Raises:
             ValueError: naming the option.
@@ -125,7 +112,7 @@ class Recipe:
 
 
 def resolve_device(name: str) -> torch.device:
-    """The device to run on; "auto" takes a GPU where there is one. Allows TF32 on it.
+    """The device to run on; "auto" is a GPU if there is one. Allows TF32 on it.
 
     Raises:
         ValueError: this machine, or this build of torch, has no such device.
@@ -147,7 +134,7 @@ def resolve_device(name: str) -> torch.device:
 
 
 def should_compile(request: str | bool, model: nn.Module, iterations: int) -> bool:
-    """Whether compiling pays: a cold compile costs 15 to 34 s, and gains only on convolutions."""
+    """Whether to compile: a cold compile costs 15 to 34 s, and only convolutions become faster."""
     if request != "auto":
         return bool(request)
     return iterations > 1000 and any(isinstance(m, nn.Conv2d) for m in model.modules())
@@ -157,7 +144,7 @@ FEW = 8  # input channels, below which oneDNN corrupts memory
 
 
 def runtime_for(runtime: Runtime, model: nn.Module, device: torch.device) -> Runtime:
-    """How a network runs: in channels_last only where that is safe.
+    """Runtime options of a network: channels_last only where that is safe.
 
     In channels_last, the backward pass of a 1x1 convolution with a stride and fewer than eight
     input channels writes beyond its memory on CPUs with AVX2 and no AVX-512 (oneDNN of torch 2.13;
@@ -165,7 +152,7 @@ def runtime_for(runtime: Runtime, model: nn.Module, device: torch.device) -> Run
     numbers do not depend on which it is.
 
     Args:
-        runtime: as asked for.
+        runtime: as requested.
         model: the network.
         device: where it runs.
     """

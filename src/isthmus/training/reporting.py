@@ -1,6 +1,4 @@
-"""Metrics of a training: evaluations at the end of epochs, metrics.csv, TensorBoard, the
-console.
-"""
+"""Reports of a training: evaluations after each epoch, metrics.csv, TensorBoard, progress."""
 
 import csv
 import io
@@ -32,24 +30,24 @@ METRIC_COLUMNS = ("step", "epoch", "split", "model", "metric", "value")
 
 @dataclass(frozen=True)
 class Number:
-    """One row of metrics.csv, apart from its moment."""
+    """One row of metrics.csv, without its step."""
 
     metric: str
     value: float
-    split: str = ""  # train, val, test; empty for what belongs to no split
+    split: str = ""  # train, val, test; empty if it is of no split
     model: str = "plain"
 
     @property
     def tag(self) -> str:
-        """Name in TensorBoard, which groups by what comes before the first slash."""
+        """Name in TensorBoard, which groups by the text before the first slash."""
         return "/".join(part for part in (self.metric, self.split, self.model) if part)
 
 
 class Metrics:
-    """Appends to a run's metrics.csv and to its TensorBoard events.
+    """Writer of a run's metrics.csv and of its TensorBoard events.
 
-    What a killed job wrote after its last state is cut off when the run goes on, so that no row
-    is there twice or in part.
+    Rows that a killed job wrote after its last state are removed when the run resumes, so that no
+    row is there twice or in part.
 
     Args:
         path: the table.
@@ -64,7 +62,7 @@ class Metrics:
         self._writer: Any = None
 
     def write(self, iteration: int, numbers: list[Number]) -> None:
-        """Append the numbers of one moment.
+        """Append the numbers of one step.
 
         Raises:
             OSError: the table cannot be written.
@@ -84,11 +82,11 @@ class Metrics:
             writer.flush()
 
     def write_hparams(self, hparams: dict[str, Any], numbers: list[Number]) -> None:
-        """Enter the run into TensorBoard's hparams tab, which compares the runs of a sweep.
+        """Add the run to TensorBoard's hparams tab, which compares the runs of a sweep.
 
         Args:
             hparams: numbers, texts and booleans by name.
-            numbers: written before, by which runs are to be compared.
+            numbers: written before, by which to compare runs.
         """
         writer = self._events(purge_step=None)
         if writer is not None:
@@ -98,7 +96,7 @@ class Metrics:
                 writer.file_writer.add_summary(summary)
 
     def close(self) -> None:
-        """Write out what TensorBoard still holds."""
+        """Flush and close the TensorBoard events."""
         if self._writer is not None:
             self._writer.close()
 
@@ -108,22 +106,22 @@ class Metrics:
         return {"size": self.size, "content": zlib.compress(content)}
 
     def load_state_dict(self, state: dict[str, Any], iteration: int) -> None:
-        """Cut off what was written after the state of an iteration; write anew what is lost.
+        """Remove rows written after the state of an iteration; restore lost ones from the state.
 
         Raises:
-            ValueError: the table is lost in whole or part, and the state, of an older version,
-                does not have it.
+            ValueError: the table, or a part of it, is lost, and the state of an older version does
+                not have it.
         """
         self.size = state["size"]
-        there = self.path.read_bytes() if self.path.exists() else b""
+        content = self.path.read_bytes() if self.path.exists() else b""
         if "content" in state:
-            whole = zlib.decompress(state["content"])
-            if there[: self.size] != whole:
-                log.warning("%s: %s; written anew from state.pt", self.path, self._lack(there))
-                write_bytes(self.path, whole)
-        elif len(there) < self.size:
+            saved = zlib.decompress(state["content"])
+            if content[: self.size] != saved:
+                log.warning("%s: %s; restored from state.pt", self.path, self._damage(content))
+                write_bytes(self.path, saved)
+        elif len(content) < self.size:
             raise ValueError(
-                f"{self.path}: {self._lack(there)}; to train again from the beginning, remove "
+                f"{self.path}: {self._damage(content)}; to train again from the beginning, remove "
                 f"{self.path.with_name('state.pt')} and result.json, if it is there"
             )
         if self.path.exists():
@@ -131,12 +129,12 @@ class Metrics:
                 file.truncate(self.size)
         self._events(purge_step=iteration + 1)
 
-    def _lack(self, there: bytes) -> str:
-        """What is wrong with the table that is there, in words."""
+    def _damage(self, content: bytes) -> str:
+        """What is wrong with the existing table, for a message."""
         if not self.path.exists():
             return "is not there"
-        if len(there) < self.size:
-            return f"has {len(there)} of the {self.size} bytes that it had"
+        if len(content) < self.size:
+            return f"has {len(content)} of the {self.size} bytes that it had"
         return "was changed since"
 
     def _append(self, content: bytes) -> None:
@@ -159,7 +157,7 @@ class EpochReport:
     """Evaluates a training at the end of each epoch.
 
     Writes the numbers, keeps the weights of lowest validation loss and, per validation example,
-    who classified it correctly; tells the scheduler; stops when patience is out.
+    which models classified it correctly; informs the scheduler; stops when patience is exceeded.
 
     Args:
         session: the training.
@@ -182,18 +180,18 @@ class EpochReport:
         self._names = [name for name, _ in session.model.named_parameters()]
 
     def __call__(self, training: Training) -> None:
-        """Measure, write, and decide whether to go on."""
-        training.settle()
-        numbers = self._of_epoch(training)
+        """Evaluate, write the numbers, and decide whether to stop."""
+        training.check_losses()
+        numbers = self._epoch_numbers(training)
         models = self.session.models()
-        numbers += self._of_weights(models)
+        numbers += self._weight_numbers(models)
         if self.session.data.val is not None:
-            numbers += self._of_validation(training, models)
+            numbers += self._validation_numbers(training, models)
         if self.metrics:
             self.metrics.write(training.iteration, numbers)
         self._began, self._resumed_at = time.perf_counter(), 0
 
-    def _of_epoch(self, training: Training) -> list[Number]:
+    def _epoch_numbers(self, training: Training) -> list[Number]:
         """Loss, accuracy and speed of the training batches since the last report."""
         if training.iteration == 0:
             self.summary = ""
@@ -211,7 +209,7 @@ class EpochReport:
             Number("images_per_second", (running.num_examples - self._resumed_at) / seconds),
         ]
 
-    def _of_weights(self, models: dict[str, StateDict]) -> list[Number]:
+    def _weight_numbers(self, models: dict[str, StateDict]) -> list[Number]:
         plain = models["plain"]
         numbers = []
         for name, weights in models.items():
@@ -222,7 +220,7 @@ class EpochReport:
                 numbers.append(Number("weight_distance", distance, model=name))
         return numbers
 
-    def _of_validation(self, training: Training, models: dict[str, StateDict]) -> list[Number]:
+    def _validation_numbers(self, training: Training, models: dict[str, StateDict]) -> list[Number]:
         result = self.session.evaluator.evaluate(models, "val")
         losses, accuracies = result.loss.tolist(), result.accuracy.tolist()
         training.require_finite(losses[0], "validation loss", training.iteration)
@@ -238,8 +236,8 @@ class EpochReport:
                 self.steps.setdefault(name, []).append(training.iteration)
                 self.correct.setdefault(name, []).append(packed)
         values = accuracies if has_accuracy else losses
-        shown = "  ".join(f"{n} {value:.3f}" for n, value in zip(models, values, strict=True))
-        self.summary += f"  val {'accuracy' if has_accuracy else 'loss'} {shown}"
+        numbers_text = "  ".join(f"{n} {v:.3f}" for n, v in zip(models, values, strict=True))
+        self.summary += f"  val {'accuracy' if has_accuracy else 'loss'} {numbers_text}"
         if training.iteration > 0:
             training.scheduler.observe(losses[0])
         self._keep_best(training, losses[0])
@@ -256,7 +254,7 @@ class EpochReport:
         training.stopped = patience is not None and self.epochs_since_best >= patience
 
     def write_predictions(self) -> None:
-        """Write who classified which validation example correctly, after every epoch.
+        """Write the correctness of each model on each validation example after every epoch.
 
         Arrays `indices` (examples,), `steps/<model>` (epochs,) and `correct/<model>`
         (epochs, examples).
@@ -274,7 +272,7 @@ class EpochReport:
         write_bytes(self.metrics.path.with_name("predictions.npz"), content.getvalue())
 
     def state_dict(self) -> dict[str, Any]:
-        """All that is remembered from epoch to epoch."""
+        """State that is kept from epoch to epoch."""
         return {
             "best": self.best,
             "best_loss": self.best_loss,
@@ -287,7 +285,7 @@ class EpochReport:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on as remembered, after the session has been loaded."""
+        """Restore what `state_dict` returned, after the session has been loaded."""
         self._resumed_at = _examples_of_epoch(self.session.training)
         self.best = {name: t.to(self.session.device) for name, t in state["best"].items()}
         self.best_loss, self.best_iteration = state["best_loss"], state["best_iteration"]
@@ -298,13 +296,13 @@ class EpochReport:
 
 
 def _examples_of_epoch(training: Training) -> int:
-    """Examples that were seen in an epoch before it goes on; 0 at its beginning."""
+    """Examples of the current epoch that were seen before a resume; 0 at its beginning."""
     in_epoch = training.iteration % training.iterations_per_epoch > 0
     return training.running.num_examples if in_epoch else 0
 
 
-MOST_LINES = 100  # of one training, but for its first and last
-SECONDS_BETWEEN_LINES = 10.0  # of one among many trainings, of which a line an epoch is too much
+MOST_LINES = 100  # of one training, besides its first and last
+SECONDS_BETWEEN_LINES = 10.0  # of one of many trainings, for which a line per epoch is too much
 
 
 class Progress:
@@ -315,48 +313,48 @@ class Progress:
         end: its last iteration.
         report: whose numbers are shown.
         bar: whether to draw a bar where there is a terminal.
-        words: what is trained, where it is one of several; its lines come less often then.
+        label: what is trained, where it is one of several; its lines come less often then.
     """
 
     def __init__(
-        self, training: Training, end: int, report: EpochReport, bar: bool, words: str = ""
+        self, training: Training, end: int, report: EpochReport, bar: bool, label: str = ""
     ) -> None:
-        self.training, self.end, self.report, self.words = training, end, report, words
+        self.training, self.end, self.report, self.label = training, end, report, label
         hidden = not bar or not sys.stderr.isatty()
         self.bar = tqdm(
-            total=end, initial=training.iteration, unit="it", disable=hidden, desc=words or None
+            total=end, initial=training.iteration, unit="it", disable=hidden, desc=label or None
         )
-        self._told = time.monotonic()
+        self._last_line = time.monotonic()
 
     def callbacks(self) -> list[Callback]:
-        """Count every step, and tell the numbers of every epoch; of many, of a hundred of them."""
+        """Callbacks that count every step, and show every epoch, or a hundred of many epochs."""
         per_epoch = self.training.iterations_per_epoch
-        apart = per_epoch * math.ceil(self.end / per_epoch / MOST_LINES)
+        period = per_epoch * math.ceil(self.end / per_epoch / MOST_LINES)
         last = self.end - self.end % per_epoch
         return [
             Callback(loop.after_every_step, lambda _: self.advance()),
-            Callback(lambda step: step % apart == 0 or step == last, lambda _: self.tell()),
+            Callback(lambda step: step % period == 0 or step == last, lambda _: self.show()),
         ]
 
     def advance(self) -> None:
         """Count an optimizer step."""
         self.bar.update()
 
-    def tell(self) -> None:
-        """Show the numbers of the epoch that has ended."""
+    def show(self) -> None:
+        """Show the numbers of the last epoch, in the bar or as a log line."""
         if not self.bar.disable:
             self.bar.set_postfix_str(self.report.summary)
             return
         training, now = self.training, time.monotonic()
-        if self.words and training.iteration < self.end:
-            if now - self._told < SECONDS_BETWEEN_LINES:
+        if self.label and training.iteration < self.end:
+            if now - self._last_line < SECONDS_BETWEEN_LINES:
                 return
-        self._told = now
+        self._last_line = now
         step = steps.to_text(training.iteration, training.iterations_per_epoch)
-        log.info("%s%s  %s", f"{self.words}: " if self.words else "", step, self.report.summary)
+        log.info("%s%s  %s", f"{self.label}: " if self.label else "", step, self.report.summary)
 
     def close(self) -> None:
-        """Tell of an end within an epoch, and leave the bar as it is."""
+        """Show an end within an epoch, and close the bar."""
         if self.training.iteration % self.training.iterations_per_epoch:
-            self.tell()
+            self.show()
         self.bar.close()

@@ -1,18 +1,19 @@
-"""Learning rates as functions of the iteration, relative to the learning rate of the optimizer.
+"""Learning-rate schedules: constant, cosine, linear, multistep, periodic, inverse square root.
 
-Every scheduler is built with the optimizer steps planned in all and those in one epoch, and has
+A factor of the optimizer's learning rate as a function of the iteration. Every scheduler is built
+with the planned number of optimizer steps and those of one epoch, and has
 
 - `factor(iteration)`: the learning rate of the optimizer step that follows `iteration` steps, over
   the base learning rate;
 - `observe(val_loss)`: to be called after each epoch;
-- `unmet(end)`: an option that says nothing before the end of training;
+- `unmet(end)`: an option that has no effect before the end of training;
 - `warmup`: iterations of the warm-up, None where there is no such option;
 - `state_dict()` and `load_state_dict(state)`: what a resumed run needs; plain numbers.
 
 A warm-up of W iterations multiplies the learning rate of its i-th step, counted from 0, by
-(i + 1) / W: the first step has base / W, not 0, and the last one the base. What follows the warm-up
-counts from its end where it fills the rest of training (cosine, linear), and from the start of
-training where it has moments of its own (milestones).
+(i + 1) / W: the first step has base / W, not 0, and the last one the base. Schedules that fill the
+rest of training (cosine, linear) count from the end of the warm-up; milestones count from the start
+of training.
 """
 
 import math
@@ -24,7 +25,7 @@ from isthmus.steps import Step, to_iteration, to_text
 
 @dataclass(frozen=True)
 class Unmet:
-    """An option of a schedule that asks for something after the end of training.
+    """An option of a schedule that takes effect only after the end of training.
 
     Args:
         option: its name.
@@ -38,7 +39,7 @@ class Unmet:
 
 
 class Scheduler:
-    """A learning rate that depends on the iteration alone, so that there is nothing to save."""
+    """Base of schedules that depend only on the iteration, so that there is no state to save."""
 
     warmup: int | None = None
 
@@ -47,18 +48,18 @@ class Scheduler:
         raise NotImplementedError
 
     def observe(self, val_loss: float) -> None:
-        """Take note of the validation loss after an epoch, in nats."""
+        """Update the schedule with the validation loss of an epoch, in nats."""
 
     def unmet(self, end: int) -> Unmet | None:
-        """An option whose moments do not all lie before iteration `end`; None if all do."""
+        """An option whose steps are not all before iteration `end`; None if all are."""
         return None
 
     def state_dict(self) -> dict[str, float]:
-        """Numbers from which `load_state_dict` goes on."""
+        """Numbers to save, for `load_state_dict`."""
         return {}
 
     def load_state_dict(self, state: dict[str, float]) -> None:
-        """Go on from what `state_dict` returned."""
+        """Restore what `state_dict` returned."""
 
 
 class Constant(Scheduler):
@@ -153,13 +154,13 @@ class MultiStep(Scheduler):
         Args:
             iterations: optimizer steps of the whole training.
             iterations_per_epoch: optimizer steps of one epoch.
-            milestones: moments in increasing order; the step that follows a milestone is the
+            milestones: steps in increasing order; the step that follows a milestone is the
                 first with the new learning rate; see `unmet` for those past the end of training.
             gamma: positive.
             warmup: length of the warm-up, at most that of the training.
 
         Raises:
-            ValueError: the milestones do not increase, or a value lies outside its range.
+            ValueError: the milestones do not increase, or a value is outside its range.
         """
         self._steps, self._per_epoch = list(milestones), iterations_per_epoch
         self._milestones = [to_iteration(step, iterations_per_epoch) for step in milestones]
@@ -179,18 +180,18 @@ class MultiStep(Scheduler):
         met = bisect_right(self._milestones, end - 1)
         if met == len(self._milestones):
             return None
-        words, last = [str(step) for step in self._steps], to_text(end, self._per_epoch)
+        texts, last = [str(step) for step in self._steps], to_text(end, self._per_epoch)
         if met == 0:
             schedule = (
                 f"constant{' after the warm-up' if self.warmup else ''}: none of the milestones "
-                f"{', '.join(words)} lies before the end, {last}"
+                f"{', '.join(texts)} is before the end, {last}"
             )
         else:
             schedule = (
-                f"falls at {', '.join(words[:met])} only: {', '.join(words[met:])} does not lie "
-                f"before the end, {last}"
+                f"falls at {', '.join(texts[:met])} only: {', '.join(texts[met:])} is not before "
+                f"the end, {last}"
             )
-        return Unmet("milestones", f"[{','.join(words)}]", schedule)
+        return Unmet("milestones", f"[{','.join(texts)}]", schedule)
 
 
 class Periodic(Scheduler):
@@ -208,7 +209,7 @@ class Periodic(Scheduler):
             gamma: positive.
 
         Raises:
-            ValueError: a value lies outside its range.
+            ValueError: a value is outside its range.
         """
         self._period = to_iteration(period, iterations_per_epoch)
         if self._period < 1:
@@ -254,7 +255,7 @@ def _positive(name: str, value: float) -> float:
 
 
 def _warmup(step: Step, iterations: int, iterations_per_epoch: int) -> int:
-    """Iterations of a warm-up that fits into the training."""
+    """Iterations of a warm-up, checked against the length of the training."""
     warmup = to_iteration(step, iterations_per_epoch)
     if warmup > iterations:
         end = to_text(iterations, iterations_per_epoch)
@@ -270,7 +271,7 @@ def _warmup_factor(iteration: int, warmup: int) -> float:
 
 
 def _share_done(iteration: int, start: int, end: int) -> float:
-    """How much of the way from `start` to `end` is done, in [0, 1]."""
+    """Fraction of the iterations from `start` to `end` that are done, in [0, 1]."""
     if iteration > end:
         raise ValueError(
             f"no learning rate for the step after {iteration} iterations: "

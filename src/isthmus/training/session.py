@@ -1,4 +1,4 @@
-"""A network in training with its data, its averaged models and its files."""
+"""Session: a network in training with its data, averaged models, evaluator and snapshots."""
 
 import copy
 import logging
@@ -24,19 +24,19 @@ from isthmus.training import recipe as training_recipe
 from isthmus.training.distributed import Processes, Sharing
 from isthmus.training.evaluator import Evaluator
 from isthmus.training.loop import Calibrate, Constraint, LearningRateSchedule, Training
+from isthmus.training.options import Runtime
 from isthmus.training.param_groups import ParamGroup
 from isthmus.training.recipe import (
     ParametrizationLike,
     Recipe,
-    Runtime,
-    Seeds,
+    StreamSeeds,
     resolve_device,
     should_compile,
 )
 
 
 def check_last_batch(model: nn.Module, example: Tensor, num_examples: int, batch_size: int) -> None:
-    """Refuse, before it comes to it, a last batch of one that batch norm cannot normalize.
+    """Refuse, before training, a last batch of one example, which batch norm cannot normalize.
 
     Args:
         model: to be trained.
@@ -64,24 +64,24 @@ log = logging.getLogger(__name__)
 class Session:
     """A network in training with its data, its averaged models and its files.
 
-    A study of many trainings of one recipe uses one session, which `restart` begins anew: data,
-    memory and compiled code stay.
+    A study of many trainings of one recipe uses one session and restarts it with `restart`: data,
+    memory and compiled code are kept.
 
     Args:
         recipe: how it is trained.
         data: what it is trained on.
-        seeds: of its streams of chance.
+        seeds: of its random streams.
         runtime: how it runs.
         processes: that train it together, or None.
-        checks_schedule: whether the schedule is checked for the planned length; else whoever knows
-            of a longer one does, by `check_schedule`.
+        checks_schedule: whether to check the schedule for the planned length; else a caller that
+            knows of a longer one does, by `check_schedule`.
     """
 
     def __init__(
         self,
         recipe: Recipe,
         data: DataSet,
-        seeds: Seeds,
+        seeds: StreamSeeds,
         runtime: Runtime,
         processes: Processes | None = None,
         checks_schedule: bool = True,
@@ -103,7 +103,7 @@ class Session:
             num_workers=runtime.num_workers,
         )
         if processes:
-            self.batches = self.batches.shared(processes.share)
+            self.batches = self.batches.with_share(processes.share)
         self.iterations_per_epoch = self.batches.iterations_per_epoch
         self.planned_end = self.end = recipe.length(self.iterations_per_epoch)
         self.origin: dict[str, Any] = {}
@@ -119,16 +119,16 @@ class Session:
             self.check_schedule(self.planned_end)
 
     def check_schedule(self, end: int) -> None:
-        """Refuse an option of the schedule that was typed and says nothing; warn of a default.
+        """Refuse a typed option of the schedule that has no effect; warn about a default.
 
         Args:
-            end: the last iteration that any training of this session comes to.
+            end: the last iteration of any training of this session.
 
         Raises:
             ValueError: naming the option.
         """
-        find = getattr(self.training.scheduler, "unmet", None)  # not all are of this toolkit
-        unmet = find(end) if find and end > 0 else None
+        find_unmet = getattr(self.training.scheduler, "unmet", None)  # not all are of this toolkit
+        unmet = find_unmet(end) if find_unmet and end > 0 else None
         if unmet is None:
             return
         name = f"{self.recipe.section}scheduler"
@@ -139,20 +139,20 @@ class Session:
 
     def restart(
         self,
-        seeds: Seeds,
+        seeds: StreamSeeds,
         weights: StateDict,
         end: int | None = None,
         origin: dict[str, Any] | None = None,
     ) -> None:
-        """Begin anew at iteration 0, from given weights, with a fresh optimizer.
+        """Restart at iteration 0 from given weights, with a new optimizer.
 
         Args:
-            seeds: of the streams of chance; that of the initialization is not used.
+            seeds: of the random streams; that of the initialization is not used.
             weights: to begin from; averaged models begin from them too.
             end: last iteration, which the schedule does not depend on; by default the planned one.
-            origin: what is saved with the weights besides what all of the recipe say.
+            origin: further metadata to save with the weights.
         """
-        self.batches = self.batches.seeded(seeds.data_order, seeds.augmentation)
+        self.batches = self.batches.with_seeds(seeds.data_order, seeds.augmentation)
         self.end = self.planned_end if end is None else end
         self.origin = origin or {}
         self.model.load_state_dict(weights)
@@ -164,16 +164,16 @@ class Session:
         )
         self._start_averages()
 
-    def initialized(self, seed: int) -> StateDict:
-        """The weights of this architecture as `seed` initializes them."""
+    def initial_weights(self, seed: int) -> StateDict:
+        """The initial weights of this architecture for a seed."""
         return self._make_model(seed).state_dict()
 
-    def constrain(self, make: Callable[[nn.Module], Constraint] | None) -> None:
-        """From the next `restart` on, keep the network where `make(model)` says; None: anywhere."""
+    def set_constraint(self, make: Callable[[nn.Module], Constraint] | None) -> None:
+        """Use the constraint `make(model)` after the next `restart`; None for none."""
         self.recipe = replace(self.recipe, constraint=make)
 
     def models(self) -> dict[str, StateDict]:
-        """The network and its averaged models as they are now, by name, ready to be evaluated."""
+        """Current weights of the network and its averaged models, by name, ready to evaluate."""
         models: dict[str, StateDict] = {"plain": self.model.state_dict()}
         if self.averages:
             for name, weights in self.averages.state_dicts().items():
@@ -182,32 +182,32 @@ class Session:
         return models
 
     def state_dict(self) -> dict[str, Any]:
-        """What is needed, besides the weights, to go on."""
-        self.training.settle()
+        """All but the weights that is needed to resume."""
+        self.training.check_losses()
         averages = self.averages.state_dict() if self.averages else {}
         return {"training": self.training.state_dict(), "averages": averages}
 
     def load_state_dict(self, weights: StateDict, state: dict[str, Any]) -> None:
-        """Go on from weights and the state saved with them."""
+        """Load weights and the state saved with them."""
         self.model.load_state_dict(weights)
         self.training.load_state_dict(state["training"])
         if self.averages:
             self.averages.load_state_dict(state["averages"])
 
     def save_snapshot(self, run: Run) -> None:
-        """Write weights, averaged weights and state, so that training can go on from here."""
+        """Write weights, averaged weights and state, from which training can be resumed."""
         iteration = self.training.iteration
         for name, weights in self.models().items():
             save_weights(run.weights(iteration, name), weights, self.metadata(name))
         save_state(run.snapshot_state(iteration), self.state_dict())
 
     def load_snapshot(self, run: Run, iteration: int) -> None:
-        """Go on from a snapshot."""
+        """Load a snapshot."""
         weights = self.evaluator.load(run.weights(iteration))
         self.load_state_dict(weights, load_state(run.snapshot_state(iteration)))
 
     def metadata(self, model: str, iteration: int | None = None) -> dict[str, Any]:
-        """What is saved with the weights of one model: how to rebuild it, and what they are."""
+        """The metadata of one model's weights: how to rebuild it, its kind and iteration."""
         first_lrs = param_groups.calibrated_lrs(self.training.optimizer)
         return {
             **self.recipe.metadata,
@@ -240,7 +240,7 @@ class Session:
         return model.to(self.device).to(memory_format=memory_format)  # type: ignore[call-overload]
 
     def _make_optimizer(self) -> torch.optim.Optimizer:
-        """A fresh optimizer, with the groups of the parametrization if there is one."""
+        """A new optimizer, with the groups of the parametrization if there is one."""
         named = {name: p for name, p in self.model.named_parameters() if p.requires_grad}
         if self.parametrization is None:
             return self.recipe.optimizer(list(named.values()))
@@ -271,7 +271,7 @@ class Session:
                 self.averages.start(self.model, self.planned_end, self.iterations_per_epoch)
 
     def _check_clipping(self) -> None:
-        """Refuse to clip first steps that are large on purpose."""
+        """Refuse gradient clipping with first steps that are large on purpose."""
         clip = self.recipe.grad_clip_max_norm
         if clip is not None and any(group.first_steps for group in self._groups()):
             raise ValueError(
@@ -285,7 +285,7 @@ class Session:
             self._check_clipping()
         compiled = should_compile(self.runtime.compile, self.model, self.end)
         size, processes = recipe.batch_size, self.processes
-        own = processes.share(size) if processes else slice(0, size)
+        share = processes.share(size) if processes else slice(0, size)
         return Training(
             self.model,
             self._make_optimizer(),
@@ -294,7 +294,7 @@ class Session:
             dropout_seed=dropout_seed,
             autocast=self.evaluator.autocast,
             clip=recipe.grad_clip_max_norm,
-            compile_size=own.stop - own.start if compiled else None,
+            compile_size=share.stop - share.start if compiled else None,
             constraint=self._make_constraint(),
             sharing=Sharing(processes, size, len(self.data.train)) if processes else None,
             loss=self.data.loss,

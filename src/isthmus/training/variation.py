@@ -1,4 +1,4 @@
-"""Whether streams of chance make any difference to a training."""
+"""Checks whether the random streams of `vary` have an effect on a training."""
 
 import copy
 import logging
@@ -12,32 +12,32 @@ log = logging.getLogger(__name__)
 
 
 def check_variation(session: Session, vary: Sequence[str]) -> None:
-    """Refuse children whose own seeds would change nothing, so that all were one network.
+    """Refuse children whose seeds would have no effect, so that all would be one network.
 
-    Log the streams that have no effect where others have one.
+    Log the streams that have no effect if others have one.
 
     Args:
         session: of the network and the data that they are trained with.
-        vary: streams of chance that the seed of a child feeds.
+        vary: random streams that depend on the seed of a child.
 
     Raises:
         ValueError: naming the option `vary`, and why none of the streams has an effect.
     """
     reasons = {
-        stream: reason for stream in vary if (reason := streams_without_effect(session, stream))
+        stream: reason for stream in vary if (reason := reason_without_effect(session, stream))
     }
-    said = ", ".join(f"{stream} ({reason})" for stream, reason in reasons.items())
+    listed = ", ".join(f"{stream} ({reason})" for stream, reason in reasons.items())
     if reasons and len(reasons) == len(vary):
         raise ValueError(
             f"vary=[{','.join(vary)}]: nothing varies, all children would be one network; "
-            f"without effect: {said}"
+            f"without effect: {listed}"
         )
     if reasons:
-        log.info("vary=[%s]: without effect: %s", ",".join(vary), said)
+        log.info("vary=[%s]: without effect: %s", ",".join(vary), listed)
 
 
-def streams_without_effect(session: Session, stream: str) -> str | None:
-    """Why another seed of a stream of chance changes nothing but rounding; None if it does more.
+def reason_without_effect(session: Session, stream: str) -> str | None:
+    """Why another seed of a random stream changes nothing but rounding; None if it changes more.
 
     Args:
         session: of the training.
@@ -57,9 +57,9 @@ def streams_without_effect(session: Session, stream: str) -> str | None:
 
 @torch.no_grad()
 def draws_random_numbers(session: Session) -> bool:
-    """Whether the network draws random numbers while it is trained, by dropout or otherwise.
+    """Whether the network draws random numbers in training, by dropout or otherwise.
 
-    Told from the generator, so that functions such as `F.dropout` and layers of one's own count.
+    Detected from the generator's state, so that `F.dropout` and custom layers count, too.
     """
     model = copy.deepcopy(session.model).cpu().train()
     with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""Weights of a file, held against the model that they are for: the one way into every script."""
+"""Loads weights from a file and checks them against a model, for every script."""
 
 import logging
 from collections.abc import Callable, Iterable, Mapping
@@ -22,23 +22,23 @@ def load(
     path: Path,
     model: nn.Module,
     allow_nonfinite: bool = False,
-    tell: Callable[[str], None] = log.info,
+    report: Callable[[str], None] = log.info,
 ) -> dict[str, Tensor]:
-    """The weights in a file as a state dict of `model`, on the CPU.
+    """Load the weights in a file as a state dict of `model`, on the CPU.
 
     Args:
         path: of the file.
         model: on any device; its own weights stay as they are.
         allow_nonfinite: see `fit`.
-        tell: see `fit`.
+        report: see `fit`.
 
     Raises:
         FileNotFoundError: naming the weights that are there.
-        ValueError: see `runs.load_weights` and `fit`.
+        ValueError: see `store.files.load_weights` and `fit`.
     """
     weights, _ = files.load_weights(path)
     ties = tied_names(model)
-    return fit(weights, model.state_dict(), str(path), ties, allow_nonfinite, tell=tell)
+    return fit(weights, model.state_dict(), str(path), ties, allow_nonfinite, report=report)
 
 
 def fit(
@@ -48,13 +48,13 @@ def fit(
     ties: Mapping[str, str] = MappingProxyType({}),
     allow_nonfinite: bool = False,
     replaceable: Iterable[str] = (),
-    tell: Callable[[str], None] = log.info,
+    report: Callable[[str], None] = log.info,
 ) -> dict[str, Tensor]:
-    """Weights from a file with the names, shapes, types and order of a model's state dict.
+    """Fit weights from a file to the names, shapes, types and order of a model's state dict.
 
-    What is adapted is told: names lose the prefixes of wrappers, floating
-    types become those of the model. A tensor that has several names in the model may be in the file
-    under one of them, and is one tensor in the result.
+    Adaptations are reported: prefixes of wrappers are removed from names, floating types are cast
+    to those of the model. A tensor with several names in the model may have one of them in the
+    file, and is one tensor in the result.
 
     Args:
         weights: as in the file.
@@ -63,24 +63,24 @@ def fit(
         ties: see `tied_names`.
         allow_nonfinite: whether weights may be infinite or not a number.
         replaceable: names of tensors that may have other shapes; those that do are left out.
-        tell: takes one line about what was adapted.
+        report: called with one line about each adaptation.
 
     Raises:
         ValueError: naming what is missing, unexpected, wrongly shaped, of another type or not
             finite, at most ten of each.
     """
-    weights = _without_prefixes(weights, expected, file, tell)
+    weights = _without_prefixes(weights, expected, file, report)
     weights = _with_ties(weights, ties, file)
     fitting = {name: weights[name] for name in expected if name in weights}
-    other = [n for n, tensor in fitting.items() if tensor.shape != expected[n].shape]
-    reshaped = set(other) & set(replaceable)
+    misshapen = [n for n, tensor in fitting.items() if tensor.shape != expected[n].shape]
+    replaced = set(misshapen) & set(replaceable)
     problems = {
         "missing": [name for name in expected if name not in weights],
         "unexpected": [name for name in weights if name not in expected],
         "of another shape": [
             f"{n} {list(fitting[n].shape)} instead of {list(expected[n].shape)}"
-            for n in other
-            if n not in reshaped
+            for n in misshapen
+            if n not in replaced
         ],
         "of another type": [
             f"{name} {_type(tensor)} instead of {_type(expected[name])}"
@@ -96,8 +96,8 @@ def fit(
         raise ValueError(
             f"{file}: does not fit the model, which has {len(expected)} tensors; {'; '.join(parts)}"
         )
-    result = {name: weights[name] for name in expected if name not in reshaped}
-    result = _in_types_of(expected, result, file, tell)
+    result = {name: weights[name] for name in expected if name not in replaced}
+    result = _cast_types(expected, result, file, report)
     if not allow_nonfinite:
         check_finite(result, file)
     for name, first in ties.items():
@@ -122,9 +122,9 @@ def check_finite(weights: StateDict, file: str) -> None:
 
 
 def _without_prefixes(
-    weights: StateDict, expected: StateDict, file: str, tell: Callable[[str], None]
+    weights: StateDict, expected: StateDict, file: str, report: Callable[[str], None]
 ) -> StateDict:
-    """Weights by the names of the model, where all names begin with what a wrapper put there."""
+    """Weights without the prefixes of wrappers that all names have."""
     names, stripped = list(weights), ""
     while names and names[0] not in expected:
         prefix = next((p for p in PREFIXES if all(name.startswith(p) for name in names)), None)
@@ -133,20 +133,20 @@ def _without_prefixes(
         names, stripped = [name.removeprefix(prefix) for name in names], stripped + prefix
     if not stripped:
         return weights
-    tell(f"{file}: names are taken without their prefix {stripped}")
+    report(f"{file}: names are taken without their prefix {stripped}")
     return dict(zip(names, weights.values(), strict=True))
 
 
 def _with_ties(weights: StateDict, ties: Mapping[str, str], file: str) -> StateDict:
-    """Weights with every name of a tensor that has several in the model."""
+    """Weights with all names of tensors that are tied in the model."""
     result, differing = dict(weights), []
     for name, first in ties.items():
         if name not in weights and first not in weights:
             continue
-        one, other = weights.get(first), weights.get(name)
-        if one is not None and other is not None and not torch.equal(one, other):
+        tensor, other = weights.get(first), weights.get(name)
+        if tensor is not None and other is not None and not torch.equal(tensor, other):
             differing.append(f"{first} and {name}")
-        result[first] = result[name] = weights[first if one is not None else name]
+        result[first] = result[name] = weights[first if tensor is not None else name]
     if differing:
         raise ValueError(
             f"{file}: does not fit the model, in which {_first(differing)} are one tensor; in the "
@@ -155,15 +155,15 @@ def _with_ties(weights: StateDict, ties: Mapping[str, str], file: str) -> StateD
     return result
 
 
-def _in_types_of(
-    expected: StateDict, weights: dict[str, Tensor], file: str, tell: Callable[[str], None]
+def _cast_types(
+    expected: StateDict, weights: dict[str, Tensor], file: str, report: Callable[[str], None]
 ) -> dict[str, Tensor]:
-    """Weights in the types of the model."""
+    """Weights cast to the types of the model."""
     cast = [name for name, tensor in weights.items() if tensor.dtype != expected[name].dtype]
     floating = [name for name in cast if expected[name].is_floating_point()]
     if floating:
         types = sorted({_type(weights[name]) for name in floating})
-        tell(
+        report(
             f"{file}: {len(floating)} of {len(weights)} tensors are {' and '.join(types)}, taken "
             f"as {_type(expected[floating[0]])}"
         )

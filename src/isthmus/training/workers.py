@@ -1,4 +1,4 @@
-"""Processes that do tasks side by side."""
+"""Worker processes that run tasks in parallel."""
 
 import logging
 import multiprocessing
@@ -23,13 +23,13 @@ Kind = Literal["log", "result", "error"]  # of a message from a worker
 
 @dataclass(frozen=True)
 class Workers:
-    """Processes that do tasks side by side.
+    """Worker processes that run tasks in parallel.
 
-    They are started afresh, not forked, so that each can use a GPU.
+    They are spawned, not forked, so that each can use a GPU.
 
     Args:
-        num_jobs: how many tasks are done at a time.
-        make: called once in each process; makes what the tasks are given. It, the tasks and their
+        num_jobs: number of tasks that run at a time.
+        make: called once in each process; makes the argument of the tasks. It, the tasks and their
             results are pickled.
     """
 
@@ -37,17 +37,17 @@ class Workers:
     make: Callable[[], Any]
 
     def run(self, tasks: Sequence[Callable[[Any], Any]]) -> list[Any]:
-        """Results of all tasks, in their order.
+        """Run all tasks; their results in order.
 
         If a task fails, or this process is interrupted, the other processes are ended. They also
-        end when this process does, however it ends, SIGKILL included.
+        end when this process ends in any way, including SIGKILL.
 
         Raises:
             Exception: the first one that a task raised.
-            ChildProcessError: a process ended in the middle of a task.
+            ChildProcessError: a process ended during a task.
         """
         if multiprocessing.get_start_method() not in multiprocessing.get_all_start_methods():
-            # That of joblib's processes, which those that are started here would not know.
+            # The start method of joblib's processes is unknown to those that are started here.
             multiprocessing.set_start_method("spawn", force=True)
         context = multiprocessing.get_context("spawn")
         processes: dict[Any, BaseProcess] = {}  # by the connection to each
@@ -110,7 +110,7 @@ def _cause(process: BaseProcess) -> str:
 
 
 def _work(connection: Connection, make: Callable[[], Any]) -> None:
-    """What a process does: task after task, until the other end of the connection is closed."""
+    """Main function of a worker: task after task, until the connection is closed."""
     lock, tasks = threading.Lock(), queue.SimpleQueue[Callable[[Any], Any]]()
     is_over = threading.Event()
     _ignore_signals(is_over)
@@ -122,16 +122,16 @@ def _work(connection: Connection, make: Callable[[], Any]) -> None:
     _send_logs(send)
     threading.Thread(target=_receive, args=(connection, tasks, is_over), daemon=True).start()
     try:
-        made = make()
+        argument = make()
         while True:
-            send("result", tasks.get()(made))
+            send("result", tasks.get()(argument))
     except Exception as error:
         send("error", (_picklable(error), traceback.format_exc()))
         threading.Event().wait()  # until that was read
 
 
 def _ignore_signals(is_over: threading.Event) -> None:
-    """Leave signals to the process that started this one, with which this one ends.
+    """Ignore signals: they are handled by the parent process, and this one ends with it.
 
     Ctrl-C, and SLURM before it stops a job, send them to all processes at once.
     """
@@ -151,7 +151,7 @@ def _receive(
     tasks: "queue.SimpleQueue[Callable[[Any], Any]]",
     is_over: threading.Event,
 ) -> None:
-    """Take in tasks until no more can come; then end this process, in the middle of one or not."""
+    """Receive tasks until the connection is closed; then end this process, even during a task."""
     try:
         while True:
             tasks.put(connection.recv())
@@ -163,7 +163,7 @@ def _receive(
 
 
 def _send_logs(send: Callable[[Kind, Any], None]) -> None:
-    """Let all log lines of this process be sent, as text."""
+    """Send all log lines of this process, as text."""
 
     class Sender(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
@@ -177,7 +177,7 @@ def _send_logs(send: Callable[[Kind, Any], None]) -> None:
 
 
 def _picklable(error: Exception) -> Exception:
-    """An error as it can be sent: some cannot be made anew from what they hold."""
+    """An error that can be pickled; some cannot be rebuilt from their arguments."""
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:

@@ -1,4 +1,4 @@
-"""Diagnostics of wide networks: activations, their changes, margins, ranks, functions."""
+"""Diagnostics of wide networks: activations and their changes, margins, effective ranks."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from isthmus.widths.layers import ScaledLayer
 
 @dataclass(frozen=True)
 class Activity:
-    """By name of the layer."""
+    """Inputs and pre-activations by name of the layer, and the network's outputs."""
 
     inputs: dict[str, Tensor]  # (examples, ...), activations of the layer below
     outputs: dict[str, Tensor]  # (examples, ...), pre-activations
@@ -38,7 +38,7 @@ def record_activations(
     inputs: Tensor,
     weights: StateDict | None = None,
 ) -> Activity:
-    """What goes on in a network in evaluation mode; the network is left as it was.
+    """Record the activations of a network in evaluation mode; the network is unchanged.
 
     Args:
         model: a network.
@@ -46,32 +46,32 @@ def record_activations(
         inputs: (examples, *input_shape).
         weights: in place of its own.
     """
-    taken: dict[str, Tensor] = {}
-    given: dict[str, Tensor] = {}
+    layer_inputs: dict[str, Tensor] = {}
+    layer_outputs: dict[str, Tensor] = {}
     hooks = []
     for layer in layers:
 
         def note(_: nn.Module, arguments: tuple[Tensor], result: Tensor, name: str = layer.name):
-            taken[name], given[name] = arguments[0].clone(), result.clone()
+            layer_inputs[name], layer_outputs[name] = arguments[0].clone(), result.clone()
 
         hooks.append(model.get_submodule(layer.name).register_forward_hook(note))
     try:
         with evaluation_mode(model):
-            own = model.state_dict() if weights is None else weights
-            result = functional_call(model, dict(own), (inputs,))
+            state_dict = model.state_dict() if weights is None else weights
+            result = functional_call(model, dict(state_dict), (inputs,))
     finally:
         for hook in hooks:
             hook.remove()
-    return Activity(taken, given, result)
+    return Activity(layer_inputs, layer_outputs, result)
 
 
 def mean_absolute(tensor: Tensor) -> float:
-    """The mean absolute value of all its numbers."""
+    """Mean absolute value of a tensor."""
     return float(tensor.abs().mean())
 
 
 def diversity(outputs: Tensor) -> int:
-    """How many units are the largest one for at least one example.
+    """Number of units that are the largest one for at least one example.
 
     Args:
         outputs: (examples, ...) of a layer.
@@ -84,7 +84,7 @@ FUNCTION_FILE = "function.csv"  # in the folder of the run
 
 
 def function_callbacks(session: Session, metrics: Metrics) -> list[Callback]:
-    """Write what the network makes of the test set when it is trained; of other data nothing."""
+    """Callback that writes the fitted function at the end; empty unless it is one-dimensional."""
     if session.data.loss != "squared" or session.data.input_shape != (1,):
         return []
 
@@ -102,13 +102,13 @@ def function_callbacks(session: Session, metrics: Metrics) -> list[Callback]:
 
 def has_margins(model: nn.Module) -> bool:
     """Whether a network has one hidden layer and one output."""
-    found = widths_layers.scaled_layers(model)
-    return len(found) == 2 and found[1].fan_out == 1
+    layers = widths_layers.scaled_layers(model)
+    return len(layers) == 2 and layers[1].fan_out == 1
 
 
 @torch.no_grad()
 def normalized_margins(model: nn.Module, outputs: Tensor, labels: Tensor) -> dict[str, float]:
-    """How far examples are on the right side, over the size of the network.
+    """Margins of a two-layer network, raw and normalized by the size of its weights.
 
     With y of -1 and 1 the margin is min y f. The size is beta = 1/m (|a|^2 + |W|^2 + |b|^2) of the
     network 1/m sum_j a_j act(w_j x + b_j), 2 where units and outputs are of size 1; margins over
@@ -132,7 +132,7 @@ def normalized_margins(model: nn.Module, outputs: Tensor, labels: Tensor) -> dic
     on_right_side = (2 * labels.double() - 1) * f  # (examples,)
     exponential = torch.log(torch.tensor(len(f)).double()) - torch.logsumexp(-on_right_side, 0)
     logistic = -nn.functional.softplus(-on_right_side).mean().log()
-    found = {
+    margins = {
         "beta": beta,
         "margin": float(on_right_side.min()),
         "margin_normalized": float(on_right_side.min()) / beta,
@@ -142,24 +142,24 @@ def normalized_margins(model: nn.Module, outputs: Tensor, labels: Tensor) -> dic
     positive, negative = f[labels > 0], f[labels == 0]
     if len(positive) and len(negative):
         above = (positive[:, None] - negative).sign().mean()
-        found["auc"] = float((1 + above) / 2)
-    return found
+        margins["auc"] = float((1 + above) / 2)
+    return margins
 
 
 def squared_trace(matrix: Tensor) -> float:
-    """(sum s)^2 / sum s^2 of the squared singular values s; 0 for a matrix of zeros."""
+    """Effective rank (sum s)^2 / sum s^2 of squared singular values s; 0 for a zero matrix."""
     squares = _squared_singular_values(matrix)
     return float(squares.sum() ** 2 / (squares**2).sum()) if squares.sum() > 0 else 0.0
 
 
 def frobenius(matrix: Tensor) -> float:
-    """sum s / max s, the Frobenius norm over the spectral one, squared; 0 for zeros."""
+    """Effective rank sum s / max s, squared Frobenius over spectral norm; 0 for a zero matrix."""
     squares = _squared_singular_values(matrix)
     return float(squares.sum() / squares.max()) if squares.sum() > 0 else 0.0
 
 
 def _squared_singular_values(matrix: Tensor) -> Tensor:
-    """In float64, of a matrix scaled to a largest entry of 1, so that no square is lost."""
+    """In float64, of a matrix scaled to a largest entry of 1, so that no square underflows."""
     matrix = matrix.flatten(1).double()
     matrix = matrix / matrix.abs().max().clamp(min=torch.finfo(torch.float64).tiny)
     if len(matrix) > matrix.shape[1]:
@@ -169,12 +169,12 @@ def _squared_singular_values(matrix: Tensor) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class DiagnosticsRequest:
-    """What is measured, and when.
+    """Which diagnostics are measured, and when.
 
     Args:
         steps: when to measure pre-activations, outputs and margins.
         ranks: when to measure effective ranks, which takes longer.
-        examples: of the training set, un-augmented, to measure on; all if there are fewer.
+        examples: number of un-augmented training examples to measure on; all if there are fewer.
     """
 
     steps: Snapshots = None
@@ -182,7 +182,7 @@ class DiagnosticsRequest:
     examples: int = 256
 
     def callbacks(self, seed: int, session: Session, metrics: Metrics) -> list[Callback]:
-        """What the training loop calls, from where the session stands.
+        """Callbacks of the training loop, from the session's current iteration.
 
         Args:
             seed: of the initialization.
@@ -190,18 +190,18 @@ class DiagnosticsRequest:
             metrics: where numbers go.
 
         Raises:
-            ValueError: a moment lies after the end of training.
+            ValueError: a step is after the end of training.
         """
         per_epoch, end = session.iterations_per_epoch, session.end
         moments = steps.to_iterations(self.steps, per_epoch, end)
-        of_ranks = steps.to_iterations(self.ranks, per_epoch, end)
-        own = function_callbacks(session, metrics)
-        if not moments and not of_ranks:
-            return own
+        rank_moments = steps.to_iterations(self.ranks, per_epoch, end)
+        of_function = function_callbacks(session, metrics)
+        if not moments and not rank_moments:
+            return of_function
         weights: StateDict = session.model.state_dict()
         if session.training.iteration > 0:
-            weights = session.initialized(seed)
-        elif of_ranks:  # of the change since
+            weights = session.initial_weights(seed)
+        elif rank_moments:  # to measure the change since
             weights = state_dicts.copy(weights)
         measuring = Measuring(session, metrics, weights, self.examples)
         before = {moment - 1 for moment in moments}
@@ -209,19 +209,19 @@ class DiagnosticsRequest:
             measuring.remember(session.training)
         return [
             Callback(frozenset(moments).__contains__, measuring.measure),
-            Callback(frozenset(of_ranks).__contains__, measuring.measure_ranks),
+            Callback(frozenset(rank_moments).__contains__, measuring.measure_ranks),
             Callback(before.__contains__, measuring.remember),
-            *own,
+            *of_function,
         ]
 
 
 class Measuring:
-    """Measures a network in training; neither it nor anything random is changed.
+    """Measures a network in training, without changing it or any random state.
 
     Args:
         session: of the network.
         metrics: where numbers go.
-        initial: weights of the network at iteration 0; those of its own are out of date later on.
+        initial: weights of the network at iteration 0.
         num_examples: to measure on.
     """
 
@@ -235,11 +235,11 @@ class Measuring:
         self._latest: dict[int, Activity] = {}  # by iteration: now, and before the last step
 
     def remember(self, training: Training) -> None:
-        """Keep what goes on now, to say after the next step what that changed."""
+        """Keep the current activations, to measure their change by the next step."""
         self._now(training.iteration)
 
     def measure(self, training: Training) -> None:
-        """Write pre-activations, outputs, and how they changed."""
+        """Write the sizes of pre-activations and outputs, and of their changes."""
         iteration = training.iteration
         before, now = self._latest.get(iteration - 1), self._now(iteration)
         numbers = [*self._sizes(now, "", None)]
@@ -253,14 +253,14 @@ class Measuring:
         loss = losses.mean_loss(data.loss, now.result.float(), self.labels)
         numbers.append(Number("examples_loss", float(loss)))
         if data.loss == "logistic" and has_margins(self.session.model):
-            found = normalized_margins(self.session.model, now.result, self.labels)
-            numbers += [Number(name, value) for name, value in found.items()]
+            margins = normalized_margins(self.session.model, now.result, self.labels)
+            numbers += [Number(name, value) for name, value in margins.items()]
         if iteration == 0:
             numbers += self._slopes()
         self.metrics.write(iteration, numbers)
 
     def measure_ranks(self, training: Training) -> None:
-        """Write effective ranks of weights, of their change, and of what enters each layer."""
+        """Write effective ranks of weights, of their change, and of the inputs of each layer."""
         now, state = self._now(training.iteration), training.model.state_dict()
         numbers = []
         for layer in self.layers:
@@ -285,7 +285,7 @@ class Measuring:
         yield Number(f"output{ending}", mean_absolute(result))
 
     def _slopes(self) -> list[Number]:
-        """What the exponents say of outputs, and of their change by the first step, in log m."""
+        """Predicted slopes in log m of outputs, and of their change by the first step."""
         if self.session.parametrization is None:
             return []
         rule = param_groups.lr_rule(self.session.recipe.optimizer)
@@ -294,12 +294,12 @@ class Measuring:
         return [Number(*each) for each in zip(names, known or (), strict=False)]
 
     def _now(self, iteration: int) -> Activity:
-        """What goes on in the network, looked at once an iteration."""
+        """The activations of an iteration, recorded once."""
         if iteration not in self._latest:
-            found = self._at_start
+            activity = self._at_start
             if iteration > 0:
-                found = record_activations(self.session.model, self.layers, self.inputs)
-            self._latest = {iteration: found}
+                activity = record_activations(self.session.model, self.layers, self.inputs)
+            self._latest = {iteration: activity}
         return self._latest[iteration]
 
 

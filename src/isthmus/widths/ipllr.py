@@ -1,4 +1,4 @@
-"""IP-LLR: an integrable parametrization whose first steps are calibrated to be large."""
+"""IP-LLR: integrable parametrization with large, calibrated learning rates in the first steps."""
 
 import copy
 import logging
@@ -29,16 +29,16 @@ def first_lrs(
     targets: Mapping[str, float],
     cap: float,
 ) -> dict[str, float]:
-    """By layer, what takes the place of the optimizer's learning rate in the first steps.
+    """Calibrated learning rates of the first steps, by layer, in place of the optimizer's.
 
     A step of plain gradient descent on the first batch, with learning rate 1 in all layers, gives
     the updates. Then, from the first layer on, each update is multiplied so that on the second
     batch it changes the layer's outputs by the target in the mean absolute value, and at most by
-    the cap; the layers above see what the network with these updates gives.
+    the cap; the inputs of the layers above are computed with these updates.
 
     Args:
-        model: in its initial state, and left so.
-        groups: one a layer or several, named by it, each with its `first_lr`.
+        model: in its initial state; unchanged.
+        groups: one per layer, or several, named by it, each with its `first_lr`.
         loss: of the model, of inputs and labels.
         batches: two.
         targets: by layer, the mean absolute change of its outputs.
@@ -49,20 +49,20 @@ def first_lrs(
     """
     with evaluation_mode(model):
         updates = _updates(model, groups, loss(*batches[0]))
-        moved, inputs, found = copy.deepcopy(model), batches[1][0], {}
+        moved, inputs, lrs = copy.deepcopy(model), batches[1][0], {}
         for layer in layers.scaled_layers(model):
-            own = {name: updates[name] for name in _names(layer) if name in updates}
-            if not own:  # it is frozen
+            layer_updates = {n: updates[n] for n in _names(layer) if n in updates}
+            if not layer_updates:  # it is frozen
                 continue
-            change = _change(moved, layer.name, own, inputs)
+            change = _change(moved, layer.name, layer_updates, inputs)
             _check(layer.name, change)
-            found[layer.name] = min(targets[layer.name] / change, cap)
+            lrs[layer.name] = min(targets[layer.name] / change, cap)
             with torch.no_grad():
-                for name, update in own.items():
-                    moved.get_parameter(name).add_(update, alpha=found[layer.name])
-    shown = ", ".join(f"{name} {lr:.4g}" for name, lr in found.items())
-    log.info("learning rates of the first steps: %s", shown)
-    return found
+                for name, update in layer_updates.items():
+                    moved.get_parameter(name).add_(update, alpha=lrs[layer.name])
+    listed = ", ".join(f"{name} {lr:.4g}" for name, lr in lrs.items())
+    log.info("learning rates of the first steps: %s", listed)
+    return lrs
 
 
 def _names(layer: layers.ScaledLayer) -> list[str]:
@@ -70,7 +70,7 @@ def _names(layer: layers.ScaledLayer) -> list[str]:
 
 
 def _updates(model: nn.Module, groups: Sequence[ParamGroup], loss: Tensor) -> dict[str, Tensor]:
-    """What a step with learning rate 1 adds to every parameter that is trained."""
+    """Updates of all trained parameters by a step with learning rate 1."""
     rates = {name: group.first_lr or group.lr for group in groups for name in group.parameters}
     trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
     gradients = torch.autograd.grad(loss, list(trained.values()))
@@ -79,16 +79,16 @@ def _updates(model: nn.Module, groups: Sequence[ParamGroup], loss: Tensor) -> di
 
 @torch.no_grad()
 def _change(model: nn.Module, name: str, updates: dict[str, Tensor], inputs: Tensor) -> float:
-    """Mean absolute change of a layer's outputs by an update of its own."""
+    """Mean absolute change of a layer's outputs by an update of its parameters."""
     layer, seen = model.get_submodule(name), []
     hook = layer.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[0]))
     model(inputs)
     hook.remove()
-    own = {
+    parameters = {
         key: updates.get(f"{name}.{key}", torch.zeros_like(parameter))
         for key, parameter in layer.named_parameters()
     }
-    return float(functional_call(layer, own, (seen[0],)).abs().mean())
+    return float(functional_call(layer, parameters, (seen[0],)).abs().mean())
 
 
 def _check(name: str, change: float) -> None:
@@ -107,7 +107,7 @@ def _check(name: str, change: float) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class IPLLR:
-    """Integrable, with first steps so large that every layer learns from the first one on.
+    """IP-LLR: integrable, with such large first steps that every layer learns from the start.
 
     With L hidden layers, the input layer among them, exponents are a = (0, 1, 1), b = 0 and
     c = (-1, -2, -1); in the first steps c is -(L+1)/2, -(L+2)/2, -(L+1)/2, and -(L-l+2)/2 for the
@@ -117,8 +117,8 @@ class IPLLR:
 
     Args:
         warmup_steps: optimizer steps with the large learning rates, at least 1.
-        calibrate_lrs: whether a learning rate measured on two batches takes the place of the
-            optimizer's in these steps, in each layer: one by which its outputs change by 1.
+        calibrate_lrs: whether to replace the optimizer's learning rate in these steps, in each
+            layer, by one measured on two batches, for which its outputs change by 1.
         cap: the largest of these.
         output_change: that of the network, in place of 1.
         random_biases: whether all biases begin as Gaussians, of deviation `std`, and 1 in the
@@ -148,24 +148,24 @@ class IPLLR:
         Raises:
             ValueError: see `_check`.
         """
-        found = layers.scaled_layers(model)
-        self._check(model, rule, found)
-        return [_standard(layer) for layer in found]
+        scaled = layers.scaled_layers(model)
+        self._check(model, rule, scaled)
+        return [_standard(layer) for layer in scaled]
 
     def first_exponents(self, model: nn.Module) -> list[Exponents]:
         """The exponents of every layer in the first steps."""
-        found = layers.scaled_layers(model)
-        depth = len(found) - 1
-        return [replace(_standard(each), c=self._first_c(each, depth)) for each in found]
+        scaled = layers.scaled_layers(model)
+        depth = len(scaled) - 1
+        return [replace(_standard(each), c=self._first_c(each, depth)) for each in scaled]
 
     def initialize(self, model: nn.Module, seed: int) -> None:
-        """Set weights and biases in place."""
+        """Initialize weights and biases in place."""
         draw_(model, seed, self.exponents(model, "sgd"), self.std)
         if self.random_biases:
             self._draw_biases_(model, seed)
 
     def groups(self, model: nn.Module, rule: Rule) -> list[ParamGroup]:
-        """All parameters, with factors for the first steps too; each layer apart."""
+        """All parameters in one group per layer, with factors of the first steps."""
         exponents = self.exponents(model, rule)
         first = self.first_exponents(model)
         each = [
@@ -195,19 +195,19 @@ class IPLLR:
         rule: Rule,
     ) -> ParamGroup:
         place, depth = parameter.layer.place, len(exponents) - 1
-        own = layers.parameter_factors(parameter, exponents[place - 1], exponents[0], rule)
+        group = layers.parameter_factors(parameter, exponents[place - 1], exponents[0], rule)
         of_bias = Exponents(0, 0, -(depth - place + 2) / 2)
         large = layers.parameter_factors(parameter, first[place - 1], of_bias, rule).lr
-        return replace(own, first_lr=large, first_steps=self.warmup_steps)
+        return replace(group, first_lr=large, first_steps=self.warmup_steps)
 
     def _first_c(self, layer: ScaledLayer, depth: int) -> float:
-        """Of the weights of a layer."""
+        """Exponent c of the weights of a layer in the first steps."""
         if not self.random_biases or layer.kind == "input":
             return -(depth + (2 if layer.kind == "hidden" else 1)) / 2
         return -1 if layer.kind == "output" else -(depth - layer.place + 4) / 2
 
-    def _check(self, model: nn.Module, rule: Rule, found: list[ScaledLayer]) -> None:
-        """Refuse what large first steps are not for."""
+    def _check(self, model: nn.Module, rule: Rule, scaled: list[ScaledLayer]) -> None:
+        """Refuse optimizers and networks for which large first steps are not meant."""
         if rule != "sgd":
             raise ValueError(
                 "parametrization=ipllr needs gradient descent (optimizer=sgd, momentum, nesterov, "
@@ -219,7 +219,7 @@ class IPLLR:
                 f"{type(model).__name__} normalizes in between, so that nothing vanishes: take "
                 f"naive_ip there"
             )
-        if self.random_biases and not all(layer.has_bias for layer in found):
+        if self.random_biases and not all(layer.has_bias for layer in scaled):
             raise ValueError(
                 "random_biases: needs biases in all layers (model.bias=true), or must be false"
             )

@@ -1,4 +1,4 @@
-"""The layers of a network with their widths, exponents of the width, and learning rates."""
+"""Layers with their widths, exponents of the width, and the learning rates that follow."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ class ScaledLayer:
 
     Args:
         name: as in `model.named_modules()`.
-        kind: see above.
+        kind: input, hidden or output.
         place: 1 for the input layer, L + 1 for the output layer of a network with L hidden ones,
             of which the input layer is the first.
         width: the m that its weights are scaled with.
@@ -72,11 +72,11 @@ def _layer(name: str, module: nn.Module, place: int, names: list[str]) -> Scaled
 
 @dataclass(frozen=True)
 class Exponents:
-    """How a layer of width m is scaled (Yang and Hu, 2021).
+    """Exponents of a layer of width m in an abc-parametrization (Yang and Hu, 2021).
 
     Args:
-        a: the layer multiplies by m^-a what its weights give.
-        b: its weights begin m^-b times as large as Gaussians.
+        a: the outputs of the layer are multiplied by m^-a.
+        b: its initial weights are Gaussians times m^-b.
         c: their learning rate is m^-c times that of the optimizer.
     """
 
@@ -86,15 +86,14 @@ class Exponents:
 
     @property
     def initial(self) -> float:
-        """Of the initial weights, once they hold the factor of the forward pass: a + b."""
+        """Exponent of the initial weights, with the factor of the forward pass in them: a + b."""
         return self.a + self.b
 
     def rate(self, rule: Rule) -> float:
-        """Of the learning rate of weights that hold the factor of the forward pass.
+        """Exponent of the learning rate of weights that contain the factor of the forward pass.
 
         A gradient for them is m^a times one for the weights themselves, and a change of them m^-a
-        times as large; the steps of Adam are as large as ever whatever the gradient is multiplied
-        with.
+        times as large; the size of Adam's steps does not depend on the scale of the gradient.
         """
         return self.c + (2 * self.a if rule == "sgd" else self.a)
 
@@ -102,11 +101,11 @@ class Exponents:
 def list_exponents(
     name: str, values: Sequence[float], layers: Sequence[ScaledLayer]
 ) -> list[float]:
-    """One exponent a layer, of one for each kind or one for each layer.
+    """One exponent per layer, from one for each kind or one for each layer.
 
     Args:
         name: as typed.
-        values: for input, hidden and output layers, or for every layer.
+        values: for the input, hidden and output layers, or for every layer.
         layers: of the network.
 
     Raises:
@@ -130,8 +129,8 @@ class Parameter:
     Args:
         name: as in `model.named_parameters()`.
         layer: its own, or for normalization the last one defined before.
-        is_weight: of a layer; else it is one number a unit.
-        num_units: how many these are.
+        is_weight: whether it is the weight of a layer; else it has one number per unit.
+        num_units: number of these units.
     """
 
     name: str
@@ -140,11 +139,11 @@ class Parameter:
     num_units: int
 
     def width(self) -> int:
-        """The m that it is scaled with."""
+        """The width m that it is scaled with."""
         return self.layer.width if self.is_weight else self.num_units
 
     def is_of_output(self) -> bool:
-        """Whether it is the bias of the output layer, which does not grow."""
+        """Whether it is the bias of the output layer, whose size is fixed."""
         return self.layer.kind == "output" and not self.is_weight
 
 
@@ -154,33 +153,33 @@ def parameters(model: nn.Module) -> Iterator[Parameter]:
     Raises:
         ValueError: one belongs to no layer and to no normalization.
     """
-    by_name, latest = {layer.name: layer for layer in scaled_layers(model)}, None
+    layer_of, latest = {layer.name: layer for layer in scaled_layers(model)}, None
     norms = {name for name, module in model.named_modules() if isinstance(module, NORMS)}
     for name, tensor in model.named_parameters():
-        owner, _, own = name.rpartition(".")
-        latest = by_name.get(owner, latest)
-        if owner not in by_name and owner not in norms or latest is None:
+        owner, _, kind = name.rpartition(".")
+        latest = layer_of.get(owner, latest)
+        if owner not in layer_of and owner not in norms or latest is None:
             raise ValueError(
                 f"a parametrization has no rule for {name} of {type(model).__name__}, which is of "
                 f"no convolution, linear or normalization layer"
             )
-        yield Parameter(name, latest, owner in by_name and own == "weight", len(tensor))
+        yield Parameter(name, latest, owner in layer_of and kind == "weight", len(tensor))
 
 
 def parameter_factors(
-    parameter: Parameter, own: Exponents, first: Exponents, rule: Rule
+    parameter: Parameter, exponents: Exponents, first: Exponents, rule: Rule
 ) -> ParamGroup:
-    """The factors of one parameter.
+    """Learning-rate and eps factors of one parameter.
 
     Args:
         parameter: of a network.
-        own: exponents of its layer.
-        first: those of the input layer, which what is one number a unit has.
+        exponents: of its layer.
+        first: those of the input layer, which per-unit parameters (biases, norms) use.
         rule: of the optimizer.
     """
     if parameter.is_of_output():
         return ParamGroup(parameter.layer.name, (parameter.name,), lr=1.0)
-    chosen, width = (own if parameter.is_weight else first), parameter.width()
+    chosen, width = (exponents if parameter.is_weight else first), parameter.width()
     return ParamGroup(
         parameter.layer.name,
         (parameter.name,),
@@ -190,16 +189,16 @@ def parameter_factors(
 
 
 def merge_groups(groups: Iterable[ParamGroup], apart: bool = False) -> list[ParamGroup]:
-    """Groups of equal factors as one, named by its first layer.
+    """Merge groups with equal factors; each is named by its first layer.
 
     Args:
         groups: of one parameter each.
-        apart: whether those of different layers stay apart.
+        apart: whether to keep different layers apart.
     """
-    found: dict[tuple[object, ...], ParamGroup] = {}
+    merged: dict[tuple[object, ...], ParamGroup] = {}
     for each in groups:
         key = (each.lr, each.eps, each.first_lr, each.first_steps, each.name if apart else "")
-        before = found.get(key)
+        before = merged.get(key)
         names = (*before.parameters, *each.parameters) if before else each.parameters
-        found[key] = replace(before or each, parameters=names)
-    return list(found.values())
+        merged[key] = replace(before or each, parameters=names)
+    return list(merged.values())

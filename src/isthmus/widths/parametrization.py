@@ -22,27 +22,27 @@ def draw_gaussians(
 ) -> Tensor:
     """Independent standard Gaussians for a parameter, on the CPU, of float32 precision.
 
-    They depend on the seed and on the name and shape of the parameter alone: those of other layers
-    and what they are scaled with make no difference.
+    They depend only on the seed and on the name and shape of the parameter, not on other layers or
+    on scaling.
     """
     stream = rng.generator(seed, "initialization", name)
     return torch.empty(shape, dtype=torch.float32).normal_(generator=stream).to(dtype)
 
 
 def activation_std(model: nn.Module) -> float:
-    """Standard deviation that goes with the activation of a network; a functional one is ReLU."""
-    found = (VARIANCES.get(type(module)) for module in model.modules())
-    return next((variance for variance in found if variance is not None), OTHER) ** 0.5
+    """Standard deviation of weights for a network's activation; a functional one counts as ReLU."""
+    variances = (VARIANCES.get(type(module)) for module in model.modules())
+    return next((variance for variance in variances if variance is not None), OTHER) ** 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
 class Parametrization:
-    """Exponents for the input, the hidden and the output layers, or for every layer of a network.
+    """An abc-parametrization: exponents for input, hidden and output layers, or for every layer.
 
-    Biases of hidden layers, and weights and biases of normalization layers, have the learning rate
-    of the input layer, with their own layer's units as the width: like its weights each belongs to
-    one unit. They begin at 0 (normalization weights as `model.bn_init` says), the bias of the input
-    layer as the weight of one more input that is always 1. The bias of the output layer begins at 0
+    Hidden biases, and weights and biases of normalization layers, are per-unit vectors: they use
+    the input layer's learning-rate exponent, with the number of units in their own layer as m. They
+    are initialized to 0 (normalization weights by `model.bn_init`), the bias of the input layer as
+    the weight of one more input that is always 1. The bias of the output layer is initialized to 0
     and has no factor.
 
     Args:
@@ -50,9 +50,9 @@ class Parametrization:
         b: of the initial weights.
         c: of the learning rates under gradient descent.
         c_adam: under Adam; None for those of gradient descent.
-        std: standard deviation of the Gaussians of all layers but the output, where it is 1, and
-            for the input layer over the root of one more than its inputs; None: that which goes
-            with the activation, root of 2 (relu and others), 4 (gelu), 1 (elu, tanh).
+        std: standard deviation of the Gaussians of all layers except the output, where it is 1; for
+            the input layer divided by the root of one more than its inputs; None: by the
+            activation, root of 2 (relu and others), 4 (gelu), 1 (elu, tanh).
         mean: of the Gaussians of hidden and output layers.
 
     Raises:
@@ -70,24 +70,24 @@ class Parametrization:
         check_positive("std", self.std)
 
     def exponents(self, model: nn.Module, rule: Rule) -> list[Exponents]:
-        """The exponents of every layer of a network, see `layers.of`.
+        """The exponents of every layer of a network, see `layers.list_exponents`.
 
         Raises:
             ValueError: there are neither three nor as many as layers.
         """
-        found = layers.scaled_layers(model)
+        scaled = layers.scaled_layers(model)
         name, c = ("c", self.c) if rule == "sgd" else ("c_adam", self.c_adam)
         if c is None:
             name, c = "c", self.c
         lists = [
-            list_exponents("a", self.a, found),
-            list_exponents("b", self.b, found),
-            list_exponents(name, c, found),
+            list_exponents("a", self.a, scaled),
+            list_exponents("b", self.b, scaled),
+            list_exponents(name, c, scaled),
         ]
         return [Exponents(*each) for each in zip(*lists, strict=True)]
 
     def initialize(self, model: nn.Module, seed: int) -> None:
-        """Set weights and biases in place; see `Parametrization`."""
+        """Initialize weights and biases in place; see `Parametrization`."""
         draw_(model, seed, self.exponents(model, "sgd"), self.std, self.mean)
 
     def groups(self, model: nn.Module, rule: Rule) -> list[ParamGroup]:
@@ -108,7 +108,7 @@ class Parametrization:
         loss: Callable[[Tensor, Tensor], Tensor],
         batches: Sequence[Batch],
     ) -> dict[str, float]:
-        """Nothing: all steps have one learning rate."""
+        """Empty: all steps have the same learning rate."""
         return {}
 
 
@@ -120,18 +120,18 @@ def draw_(
     std: float | None,
     mean: float = 0.0,
 ) -> None:
-    """Set weights and biases in place, as `Parametrization` says.
+    """Initialize weights and biases in place, see `Parametrization`.
 
     Args:
         model: any with layers.
         seed: of the stream "initialization".
-        exponents: one a layer.
+        exponents: one per layer.
         std: see `Parametrization`.
-        mean: likewise.
+        mean: see `Parametrization`.
     """
     std = activation_std(model) if std is None else std
-    for layer, own in zip(layers.scaled_layers(model), exponents, strict=True):
-        scale, spread, shift = layer.width**-own.initial, std, mean
+    for layer, layer_exponents in zip(layers.scaled_layers(model), exponents, strict=True):
+        scale, spread, shift = layer.width**-layer_exponents.initial, std, mean
         if layer.kind == "input":
             spread, shift = std / (layer.fan_in + 1) ** 0.5, 0.0
         elif layer.kind == "output":
@@ -148,7 +148,7 @@ def draw_(
 
 
 def check_positive(name: str, value: float | None) -> None:
-    """Refuse a number that is there and not positive.
+    """Refuse a number that is set and not positive.
 
     Raises:
         ValueError: naming it.

@@ -1,9 +1,9 @@
-"""What exponents say of a fully connected network as its width m grows.
+"""Predicted growth of outputs with the width m of a fully connected network, from exponents.
 
-Sizes are powers of m; what is computed here is the power, for centred Gaussian weights, activations
-that keep size (ReLU exactly), and one step of gradient descent on a few examples whose gradients
-point alike. Sums of m terms grow by m^(1/2) where their signs are independent and by m where they
-are not: a weight and its own update go together, a weight and the rest of the network do not.
+Sizes are powers of m; computed here is the power, for centred Gaussian weights, activations that
+keep size (ReLU exactly), and one step of gradient descent on a few examples whose gradients point
+in similar directions. Sums of m terms grow by m^(1/2) if their signs are independent and by m if
+not: a weight and its own update are correlated, a weight and the rest of the network are not.
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,8 @@ def predicted_slopes(
 
     Args:
         parametrization: of the model.
-        model: fully connected networks alone are known.
-        rule: gradient descent alone is known.
+        model: only fully connected networks are known.
+        rule: only gradient descent is known.
     """
     if not isinstance(model, MLP) or rule != "sgd":
         return None
@@ -59,8 +59,8 @@ def slopes(exponents: Sequence[Exponents]) -> tuple[float, float]:
     # Beyond it, updates of one layer meet those of the layer below.
     moved = [rates[0] + signals[0]]
     for place in range(1, last + 1):
-        own = rates[place] + signals[place] + units[place - 1]
-        own += 1 + max(units[place - 1], moved[-1])
+        updated = rates[place] + signals[place] + units[place - 1]
+        updated += 1 + max(units[place - 1], moved[-1])
         passed_on = weights[place] + 0.5 + moved[-1]
-        moved.append(max(own, passed_on))
+        moved.append(max(updated, passed_on))
     return units[last], max(first_order, moved[last])
