@@ -148,7 +148,7 @@ def test_a_search_that_is_killed_goes_on_with_two_workers_and_trains_nothing_twi
     assert summary["trials"] == {"complete": 3}
     assert len(list(tmp_path.glob("outputs/train_*"))) == 3
     logs = [path.read_text() for path in tmp_path.glob("outputs/train_*/seed_1/train.log")]
-    assert any("going on from" in text for text in logs)
+    assert any("resuming from" in text for text in logs)
     assert {path: path.stat().st_mtime_ns for path in finished} == finished
 
 

@@ -281,12 +281,12 @@ def _losses_at(curve: dict[str, Any], alphas: Tensor) -> Tensor:
     return torch.tensor([losses[alpha] for alpha in alphas.tolist()], dtype=torch.float64)
 
 
-# Moments, whose line it is, and the files of its start and of its end.
-Saved: TypeAlias = tuple[BranchPair | None, ChildSeed, Sequence[Path]]
+# The key of a line, and the files of its start and of its end.
+LineFiles: TypeAlias = tuple[BranchPair | None, ChildSeed, Sequence[Path]]
 
 
 def measure_missing_lines(
-    run: Run, evaluator: Evaluator, request: LineRequest, lines: Sequence[Saved]
+    run: Run, evaluator: Evaluator, request: LineRequest, lines: Sequence[LineFiles]
 ) -> None:
     """Evaluate what is missing of lines, and write each as soon as it is measured.
 

@@ -22,7 +22,7 @@ Line: TypeAlias = dict[str, Any]
 # Of the child at the end; between two children: "1-2", those of both; None between saved networks.
 ChildSeed: TypeAlias = int | str | None
 
-Named: TypeAlias = tuple["BranchPair | None", ChildSeed]  # whose line it is
+LineKey: TypeAlias = tuple["BranchPair | None", ChildSeed]  # which line it is
 
 ALIGNS = ("none", "weights", "activations")
 TREATMENTS = ("reset", "average", "keep", "repair")  # of batch-norm statistics
@@ -182,7 +182,7 @@ class LineRecords:
         path = self.file(pair)
         return reading.read_json(path) if path.exists() else {}
 
-    def has(self, lines: Sequence[Named], request: LineRequest) -> bool:
+    def has(self, lines: Sequence[LineKey], request: LineRequest) -> bool:
         """Whether lines have all that is requested, and the tables are up to date."""
         known = (self.line(pair, child_seed, request) for pair, child_seed in lines)
         return all(map(request.is_met, known)) and self.are_in_tables

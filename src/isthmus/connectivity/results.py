@@ -7,7 +7,7 @@ from pathlib import Path
 
 from isthmus import tables
 from isthmus.connectivity import chance_level
-from isthmus.connectivity.plan import AS_TRAINED, BranchPair, LineRecords, LineRequest, Named
+from isthmus.connectivity.plan import AS_TRAINED, BranchPair, LineKey, LineRecords, LineRequest
 
 SUMMARY_MEASURES = ("barrier", "barrier_frankle", "midpoint_gap")
 
@@ -46,7 +46,7 @@ def num_main_branches(
 
 
 def chance_message(
-    folders: Sequence[Path], lines: Sequence[Named], request: LineRequest
+    folders: Sequence[Path], lines: Sequence[LineKey], request: LineRequest
 ) -> str | None:
     """One line that names the ends of lines that are at chance level, if any.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus.connectivity import plan as connectivity_plan
 from isthmus.connectivity import results
-from isthmus.connectivity.plan import BranchPair, LineRecords, LineRequest, Named
+from isthmus.connectivity.plan import BranchPair, LineKey, LineRecords, LineRequest
 from isthmus.pruning.plan import PruningPlan, PruningTree
 from isthmus.pruning.results import summarize_instability
 
@@ -50,7 +50,7 @@ def chance_message(options: Options, tree: PruningTree, plan: PruningPlan) -> st
     return results.chance_message(folders, lines, line_request(options))
 
 
-def list_lines(options: Options, plan: PruningPlan) -> list[Named]:
+def list_lines(options: Options, plan: PruningPlan) -> list[LineKey]:
     """The lines between every two children of one level."""
     return [(branch_pair(plan), name) for name in connectivity_plan.seed_pairs(options["seeds"])]
 

@@ -119,7 +119,7 @@ def measure_saved_line(values: Values, run: store_files.Run, threads: Threads) -
     return missing
 
 
-def report(store: LineRecords, lines: Sequence[plan.Named], request: LineRequest) -> None:
+def report(store: LineRecords, lines: Sequence[plan.LineKey], request: LineRequest) -> None:
     """Log the barriers of this main branch, and of all main branches of the study."""
     pairs = list(dict.fromkeys(pair for pair, _ in lines))
     log.info(results.summarize_barriers(store.folder, pairs, request))
