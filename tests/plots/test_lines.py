@@ -47,9 +47,9 @@ def test_the_legend_names_splits_and_children():
 
 def test_a_whole_grid_has_a_column_a_k2_and_another_wraps():
     whole = plots_lines.lines_table(connected.study(k1=(0.0, 1.0, 2.0, 5.0), k2=(1.0, 3.0)))
-    assert plots_lines.columns_of(whole) == 2
+    assert plots_lines.num_columns(whole) == 2
     part = frames.rows_of_pairs(whole, frames.list_pairs(whole)[:-1])
-    assert plots_lines.columns_of(part) is None
+    assert plots_lines.num_columns(part) is None
 
 
 @pytest.mark.parametrize("num_pairs", [1, 2, 24])
@@ -287,10 +287,10 @@ def texts(legend) -> list[str]:
 def test_both_barriers_are_marked_where_they_are_and_named_with_their_values():
     loss, accuracy = plots_lines.draw_line(plots_lines.line_table(SLOPE, (0, 1))).axes
     assert shown(loss, "#cc3311") == [[(0.5, 1.5), (0.5, 4)]]
-    assert shown(loss, "#0077bb")[-1] == [(plots_lines.BESIDE, 1.5), (plots_lines.BESIDE, 4)]
+    assert shown(loss, "#0077bb")[-1] == [(plots_lines.RIGHT_OF_LINE, 1.5), (plots_lines.RIGHT_OF_LINE, 4)]
     assert texts(loss.get_legend()) == ["barrier 2.5", "barrier_frankle 2.5"]
     assert shown(accuracy, "#cc3311") == [[(0.5, pytest.approx(0.8)), (0.5, 0.2)]]
-    assert shown(accuracy, "#0077bb")[-1][1] == (plots_lines.BESIDE, 0.2)
+    assert shown(accuracy, "#0077bb")[-1][1] == (plots_lines.RIGHT_OF_LINE, 0.2)
     assert texts(accuracy.get_legend()) == [
         "barrier of error 0.6",
         "barrier_frankle of error 0.6",
@@ -301,7 +301,7 @@ def test_the_two_barriers_differ_on_a_slope():
     falling = connected.line(alphas=[0, 0.5, 1], loss=[3, 2.5, 1], accuracy=[1, 1, 1])
     axes = plots_lines.draw_line(plots_lines.line_table(falling, (0, 1))).axes[0]
     assert shown(axes, "#cc3311") == [[(0.5, 2), (0.5, 2.5)]]
-    assert shown(axes, "#0077bb")[-1] == [(plots_lines.BESIDE, 2), (plots_lines.BESIDE, 3)]
+    assert shown(axes, "#0077bb")[-1] == [(plots_lines.RIGHT_OF_LINE, 2), (plots_lines.RIGHT_OF_LINE, 3)]
     assert texts(axes.get_legend()) == ["barrier 0.5", "barrier_frankle 1"]
 
 
