@@ -496,8 +496,8 @@ def adam(parameters, lr: float): ...
 """
 
 
-@pytest.fixture(autouse=True)
-def parts_pretraining(sources):
+@pytest.fixture
+def pretraining_parts(parts, sources):
     sources({"parts.py": PRETRAINING_PARTS})
 
 
@@ -524,6 +524,7 @@ def values(**pretrain: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.usefixtures("pretraining_parts")
 @pytest.mark.parametrize("off", [None, {}])
 def test_without_values_of_its_own_there_is_no_training_before(off):
     assert not validation.has_training(values())
@@ -533,6 +534,7 @@ def test_without_values_of_its_own_there_is_no_training_before(off):
     assert not validation.has_training({})
 
 
+@pytest.mark.usefixtures("pretraining_parts")
 @pytest.mark.parametrize(
     "own",
     [{"hparams": {"epochs": 1}}, {"optimizer": {"lr": 1.0}}, {"dataset": {"val_fraction": 0}}],
@@ -541,6 +543,7 @@ def test_any_value_of_its_own_makes_a_training_before(own):
     assert validation.has_training(values(**own))
 
 
+@pytest.mark.usefixtures("pretraining_parts")
 def test_it_is_the_training_but_for_the_values_of_its_own():
     given = values(hparams={"epochs": 1}, optimizer={"lr": 0.5})
     found = validation.merge_section(given)
@@ -551,6 +554,7 @@ def test_it_is_the_training_but_for_the_values_of_its_own():
     }
 
 
+@pytest.mark.usefixtures("pretraining_parts")
 def test_a_part_of_another_kind_takes_over_no_value():
     own = {"_target_": "isthmus.parts.adam", "lr": 0.001}
     assert validation.merge_section(values(optimizer=own))["optimizer"] == own
@@ -558,6 +562,7 @@ def test_a_part_of_another_kind_takes_over_no_value():
     assert validation.merge_section(values(scheduler=scheduler))["scheduler"] == scheduler
 
 
+@pytest.mark.usefixtures("pretraining_parts")
 @pytest.mark.parametrize(
     ("own", "root"),
     [
@@ -571,6 +576,7 @@ def test_another_data_set_is_looked_for_where_the_first_one_is(own, root):
     assert found == {"_target_": "isthmus.parts.Folder", "root": root}
 
 
+@pytest.mark.usefixtures("pretraining_parts")
 @pytest.mark.parametrize(
     "target", ["isthmus.parts.Made", "isthmus.parts.Nothing", "isthmus.nowhere.Made"]
 )
@@ -579,11 +585,13 @@ def test_a_data_set_without_a_place_is_given_none(target):
     assert validation.merge_section(values(dataset=own))["dataset"] == own
 
 
+@pytest.mark.usefixtures("pretraining_parts")
 def test_values_of_the_data_set_keep_its_place():
     found = validation.merge_section(values(dataset={"val_fraction": 0.5}))["dataset"]
     assert found == {"_target_": "isthmus.parts.Digits", "root": "data", "val_fraction": 0.5}
 
 
+@pytest.mark.usefixtures("pretraining_parts")
 def test_epochs_of_its_own_take_the_place_of_the_steps_of_the_training():
     given = values(hparams={"epochs": 1}) | {"hparams": {"epochs": 3, "steps": "600it"}}
     assert validation.merge_section(given)["hparams"] == {"epochs": 1, "steps": None}
@@ -593,6 +601,7 @@ def test_epochs_of_its_own_take_the_place_of_the_steps_of_the_training():
     assert validation.merge_section(given)["hparams"]["steps"] == "600it"
 
 
+@pytest.mark.usefixtures("pretraining_parts")
 def test_another_section_has_a_training_in_the_same_way():
     given = values() | {
         "retrain": dict.fromkeys(validation.TRAINING_PARTS) | {"hparams": {"epochs": 1}}
@@ -601,6 +610,7 @@ def test_another_section_has_a_training_in_the_same_way():
     assert validation.merge_section(given, "retrain")["hparams"]["epochs"] == 1
 
 
+@pytest.mark.usefixtures("pretraining_parts")
 def test_its_length_is_that_of_its_hyperparameters():
     assert validation.pretraining_length(values()) == "0"
     assert validation.pretraining_length(values(hparams={"epochs": 2})) == "2ep"
@@ -608,6 +618,7 @@ def test_its_length_is_that_of_its_hyperparameters():
     assert validation.pretraining_length(values(optimizer={"lr": 1.0})) == "3ep"
 
 
+@pytest.mark.usefixtures("pretraining_parts")
 def test_the_values_of_the_training_are_left_alone():
     given = values(hparams={"epochs": 1}, dataset={"_target_": "isthmus.parts.Folder"})
     given["hparams"]["steps"] = "600it"
@@ -616,6 +627,7 @@ def test_the_values_of_the_training_are_left_alone():
     assert given["pretrain"]["dataset"] == {"_target_": "isthmus.parts.Folder"}
 
 
+@pytest.mark.usefixtures("pretraining_parts")
 def test_a_file_or_a_training_but_not_both():
     assert validation.pretraining_errors(values()) == []
     assert validation.pretraining_errors(values(weights="a.safetensors")) == []

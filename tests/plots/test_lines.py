@@ -271,6 +271,7 @@ def test_a_curve_without_its_ends_or_columns_is_refused():
         plots_lines.curves_table(line().drop(columns="alpha"))
 
 
+RIGHT = plots_lines.RIGHT_OF_LINE
 SLOPE = connected.line(alphas=[0, 0.5, 1], loss=[1, 4, 2], accuracy=[0.9, 0.2, 0.7])
 
 
@@ -287,10 +288,13 @@ def texts(legend) -> list[str]:
 def test_both_barriers_are_marked_where_they_are_and_named_with_their_values():
     loss, accuracy = plots_lines.draw_line(plots_lines.line_table(SLOPE, (0, 1))).axes
     assert shown(loss, "#cc3311") == [[(0.5, 1.5), (0.5, 4)]]
-    assert shown(loss, "#0077bb")[-1] == [(plots_lines.RIGHT_OF_LINE, 1.5), (plots_lines.RIGHT_OF_LINE, 4)]
+    assert shown(loss, "#0077bb")[-1] == [
+        (plots_lines.RIGHT_OF_LINE, 1.5),
+        (plots_lines.RIGHT_OF_LINE, 4),
+    ]
     assert texts(loss.get_legend()) == ["barrier 2.5", "barrier_frankle 2.5"]
     assert shown(accuracy, "#cc3311") == [[(0.5, pytest.approx(0.8)), (0.5, 0.2)]]
-    assert shown(accuracy, "#0077bb")[-1][1] == (plots_lines.RIGHT_OF_LINE, 0.2)
+    assert shown(accuracy, "#0077bb")[-1][1] == (RIGHT, 0.2)
     assert texts(accuracy.get_legend()) == [
         "barrier of error 0.6",
         "barrier_frankle of error 0.6",
@@ -301,7 +305,10 @@ def test_the_two_barriers_differ_on_a_slope():
     falling = connected.line(alphas=[0, 0.5, 1], loss=[3, 2.5, 1], accuracy=[1, 1, 1])
     axes = plots_lines.draw_line(plots_lines.line_table(falling, (0, 1))).axes[0]
     assert shown(axes, "#cc3311") == [[(0.5, 2), (0.5, 2.5)]]
-    assert shown(axes, "#0077bb")[-1] == [(plots_lines.RIGHT_OF_LINE, 2), (plots_lines.RIGHT_OF_LINE, 3)]
+    assert shown(axes, "#0077bb")[-1] == [
+        (plots_lines.RIGHT_OF_LINE, 2),
+        (plots_lines.RIGHT_OF_LINE, 3),
+    ]
     assert texts(axes.get_legend()) == ["barrier 0.5", "barrier_frankle 1"]
 
 
