@@ -197,3 +197,190 @@ def test_the_cut_stays_below_the_limit_and_equal_heights_stay_together():
 def test_heights_that_rounding_makes_are_not_told_apart():
     found = clustering.choose_cut(counts((0.0, 4), (1e-12, 2), (1e-9, 1), (1e-3, 1)), limit=0.4)
     assert found.num_large == 1
+
+
+
+def naive_cut(counts, limit):
+    """The documented rule, plateau by plateau and gap by gap."""
+    steps = {}  # height: number after the last merge at it
+    for height, large in zip(counts.heights.tolist(), counts.large.tolist(), strict=True):
+        if height < limit:
+            steps[height] = large
+    heights = [*sorted(steps), limit]
+    plateaus: list[list[int]] = []
+    for place, height in enumerate(heights[:-1]):
+        if plateaus and steps[heights[plateaus[-1][-1]]] == steps[height]:
+            plateaus[-1].append(place)
+        else:
+            plateaus.append([place])
+    best, best_score = plateaus[0], -1.0
+    for each in plateaus:
+        growth = np.log(heights[each[-1] + 1] / heights[each[0]]) / np.log(4)
+        score = steps[heights[each[0]]] * min(growth, 1)
+        if score > best_score:
+            best, best_score = each, score
+    ratios = [heights[place + 1] / heights[place] for place in best]
+    gap = best[int(np.argmax(ratios))]
+    return (
+        (heights[gap] * heights[gap + 1]) ** 0.5,
+        (heights[best[0]], heights[best[-1] + 1]),
+        steps[heights[gap]],
+    )
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_cut_is_that_of_the_rule_read_word_by_word(seed):
+    random = np.random.default_rng(seed)
+    heights = np.sort(10.0 ** random.uniform(-5, 0.3, size=40))
+    heights[10:13] = heights[10]  # equal heights
+    large = np.maximum(0, np.cumsum(random.integers(-1, 2, size=40)) + 2)
+    random_counts, limit = clustering.Counts(heights, large), random.uniform(0.05, 2)
+    cut = clustering.choose_cut(random_counts, limit)
+    height, plateau, num_large = naive_cut(random_counts, limit)
+    assert cut.height == pytest.approx(height)
+    assert cut.plateau == pytest.approx(plateau)
+    assert cut.num_large == num_large
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("name", ["relu", "tanh", "g"])
+def test_as_many_clusters_are_large_at_the_cut_as_it_says(name, seed):
+    centres = points(6, seed, dims=4)
+    vectors = centres.repeat(5, 1) + 10.0 ** (-seed) / 5 * points(30, seed + 50, dims=4)
+    owners = np.repeat(np.arange(5), 6)
+    tree = clustering.grow_tree(vectors, SYMMETRIES[name], limit=0.5)
+    cut = clustering.choose_cut(clustering.count_large(tree, owners.tolist(), 3), limit=0.5)
+    condensed = distance.squareform(naive(vectors, SYMMETRIES[name]), checks=False)
+    linkage = hierarchy.linkage(condensed, "average")
+    for height in np.geomspace(*cut.plateau, 12)[1:-1].tolist() + [cut.height]:
+        labels = hierarchy.fcluster(linkage, height, "distance")
+        large = [set(owners[labels == label]) for label in set(labels)]
+        assert sum(len(students) >= 3 for students in large) == cut.num_large
+    assert cut.plateau[0] < cut.height < cut.plateau[1] <= 0.5
+
+
+def as_sets(labels):
+    """A partition, whatever the numbers of its sets."""
+    flat = labels.flatten().tolist()
+    return {frozenset(np.flatnonzero(np.equal(flat, label)).tolist()) for label in set(flat)}
+
+
+@pytest.mark.parametrize("name", ["relu", "tanh", "g"])
+@pytest.mark.parametrize("seed", range(3))
+def test_sets_of_neighbours_are_the_clusters_of_single_linkage(name, seed, monkeypatch):
+    monkeypatch.setattr(clustering, "BLOCK_VALUES", 150)  # three rows at a time
+    vectors, reach = points(50, seed), 0.25
+    condensed = distance.squareform(naive(vectors, SYMMETRIES[name]), checks=False)
+    labels = hierarchy.fcluster(hierarchy.linkage(condensed, "single"), reach, "distance")
+    sets = clustering.neighbourhoods(vectors, SYMMETRIES[name], reach)
+    assert 1 < len(sets) < 50
+    assert {frozenset(units.tolist()) for units in sets} == as_sets(labels)
+
+
+@pytest.mark.parametrize("most_at_once", [100, 15])
+@pytest.mark.parametrize("name", ["relu", "tanh", "g"])
+def test_labels_are_those_of_fcluster_on_all_distances(name, most_at_once):
+    vectors = points(10, seed=3, dims=5).repeat(6, 1) + 0.05 * points(60, seed=4, dims=5)
+    tree = clustering.grow_tree(vectors, SYMMETRIES[name], 0.3, most_at_once)
+    condensed = distance.squareform(naive(vectors, SYMMETRIES[name]), checks=False)
+    linkage = hierarchy.linkage(condensed, "average")
+    for height in (0.01, 0.05, 0.1, 0.29):
+        expected = hierarchy.fcluster(linkage, height, "distance")
+        labels = tree.labels(height)
+        assert as_sets(labels) == as_sets(expected)
+        assert sorted(set(labels.tolist())) == list(range(len(set(expected))))
+
+
+@pytest.mark.parametrize("sign", [None, "odd"])
+def test_angles_are_arc_cosines_of_scipys_cosine_distances(sign):
+    for seed in range(3):
+        vectors = points(12, seed, dims=4)
+        cosines = 1 - distance.squareform(distance.pdist(vectors.numpy(), "cosine"))
+        expected = np.arccos(np.clip(np.abs(cosines) if sign else cosines, -1, 1))
+        found = clustering.angles(vectors, Symmetry(sign))
+        np.testing.assert_allclose(found, expected, atol=1e-7)
+        np.testing.assert_allclose(clustering.angles(5 * vectors, Symmetry(sign)), found)
+
+
+def test_a_vector_of_length_zero_is_at_a_right_angle_to_all():
+    vectors = torch.cat([torch.zeros(1, 3), points(3)])
+    for symmetry in (NONE, SYMMETRIES["tanh"]):
+        assert clustering.angles(vectors, symmetry)[0].tolist() == pytest.approx([torch.pi / 2] * 4)
+
+
+@pytest.mark.parametrize("angle", [1e-6, 0.1, 1.0, torch.pi])
+def test_the_distance_of_an_angle_is_that_of_two_vectors_at_it(angle):
+    angle = float(angle)
+    pair = torch.tensor([[1.0, 0.0], [np.cos(angle), np.sin(angle)]], dtype=torch.float64) * 3
+    expected = float((pair[0] - pair[1]).norm() / 3)
+    assert clustering.angle_distance(angle) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_signs_are_those_of_the_leading_eigenvector_of_the_moments(seed):
+    vectors = points(9, seed, dims=4)
+    unit = vectors.numpy() / np.linalg.norm(vectors, axis=1, keepdims=True)
+    leading = np.linalg.eigh(unit.T @ unit)[1][:, -1]
+    leading *= np.sign(leading[np.abs(leading).argmax()])
+    found = clustering.orient_signs(vectors)
+    assert found.tolist() == np.sign(unit @ leading).tolist()
+    signs = 1 - 2 * torch.randint(2, (9, 1), generator=torch.Generator().manual_seed(seed))
+    lengths = torch.linspace(0.1, 9, 9).unsqueeze(1)
+    changed = clustering.orient_signs(signs * lengths * vectors)
+    assert changed.equal(found * signs.squeeze(1))
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("num_students", [4, 5])
+@pytest.mark.parametrize("name", ["relu", "tanh", "g"])
+def test_clusters_are_those_of_scipy_cut_at_the_same_height(name, num_students, seed):
+    symmetry, width = SYMMETRIES[name], 6
+    vectors = points(4, seed, dims=6).repeat(num_students, 1).view(num_students, 4, 6)
+    vectors = vectors + 0.05 * points(num_students * 4, seed + 20, 6).view_as(vectors)
+    strays = points(num_students * 2, seed + 40, 6).view(num_students, 2, 6)
+    vectors = torch.cat([vectors, strays], dim=1)
+    active = torch.ones(num_students, width, dtype=torch.bool)
+    found = clustering.cluster_units(vectors, active, symmetry, gamma=0.6, beta=BETA)
+    flat, owners = vectors.flatten(0, 1), np.repeat(np.arange(num_students), width)
+    condensed = distance.squareform(naive(flat, symmetry), checks=False)
+    linkage = hierarchy.linkage(condensed, "average")
+    labels = hierarchy.fcluster(linkage, found.cut.height, "distance")
+    expected = {}
+    for label in set(labels):
+        (units,) = np.nonzero(labels == label)
+        cosines = 1 - distance.pdist(flat[units].numpy(), "cosine")
+        arcs = np.arccos(np.clip(abs(cosines) if symmetry.sign else cosines, -1, 1))
+        students = len(set(owners[units]))
+        if len(units) > 1 and students >= 0.6 * num_students and np.median(arcs) <= BETA:
+            expected[frozenset(units.tolist())] = (len(units), students, np.median(arcs))
+    assert len(expected) >= 4
+    assert found.num_kept == len(expected)
+    for number, cluster in enumerate(found.large[: found.num_kept]):
+        units = frozenset((found.labels.flatten() == number).nonzero().flatten().tolist())
+        size, students, angle = expected[units]
+        assert (cluster.size, cluster.num_students, cluster.kept) == (size, students, True)
+        assert cluster.angle == pytest.approx(angle, abs=1e-7)
+    assert int((found.labels >= 0).sum()) == sum(len(units) for units in expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", ["relu", "tanh", "gelu", "g"])
+def test_neither_order_nor_sign_nor_length_of_units_changes_clusters(name, seed):
+    symmetry, generator = SYMMETRIES[name], torch.Generator().manual_seed(seed)
+    vectors = agreeing(noise=0.02, seed=seed)[0]
+    if symmetry.sign is None:
+        vectors = agreeing(noise=0.02, seed=seed)[1].new_ones(4, 3, 1) * vectors.abs()
+    found = clustering.cluster_units(vectors, ALL, symmetry, gamma=0.75, beta=BETA)
+    order, students = torch.randperm(3, generator=generator), torch.tensor([2, 0, 3, 1])
+    signs = torch.ones(4, 3, 1, dtype=torch.float64)
+    if symmetry.sign is not None:
+        signs -= 2 * torch.randint(2, (4, 3, 1), generator=generator)
+    lengths = torch.rand(4, 3, 1, generator=generator) + 0.5 if symmetry.scales else 1.0
+    other = clustering.cluster_units(
+        (signs * lengths * vectors)[students][:, order], ALL, symmetry, gamma=0.75, beta=BETA
+    )
+    assert other.cut.height == pytest.approx(found.cut.height, rel=1e-5)
+    assert as_sets(other.labels) == as_sets(found.labels[students][:, order])
+    expected = (found.signs * signs.squeeze(2))[students][:, order]
+    kept = other.labels >= 0
+    assert other.signs[kept].equal(expected[kept])

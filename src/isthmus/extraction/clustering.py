@@ -23,13 +23,18 @@ def angle_distance(angle: float) -> float:
 
 
 def angles(vectors: Tensor, symmetry: Symmetry) -> Tensor:
-    """(units, units), the angle between each two vectors, in radians, up to an open sign."""
+    """(units, units), the angle between each two vectors, in radians, up to an open sign.
+
+    A vector of length zero is at a right angle to all.
+    """
     unit = torch.nn.functional.normalize(vectors.double(), dim=1)
     chords = torch.cdist(unit, unit, compute_mode="donot_use_mm_for_euclid_dist")
     if symmetry.sign is not None:
         opposite = torch.cdist(unit, -unit, compute_mode="donot_use_mm_for_euclid_dist")
         chords = torch.minimum(chords, opposite)
-    return 2 * torch.asin((chords / 2).clamp(max=1))  # exact for small angles, unlike acos
+    arcs = 2 * torch.asin((chords / 2).clamp(max=1))  # exact for small angles, unlike acos
+    nonzero = vectors.norm(dim=1) > 0
+    return torch.where(nonzero.unsqueeze(1) & nonzero, arcs, math.pi / 2)
 
 
 def distance_blocks(
@@ -377,4 +382,4 @@ def _median_angle(vectors: Tensor, symmetry: Symmetry) -> float:
         vectors = vectors[torch.linspace(0, len(vectors) - 1, MOST_ANGLES).long()]
     pairs = angles(vectors, symmetry)
     above = torch.ones_like(pairs, dtype=torch.bool).triu(1)
-    return float(pairs[above].median())
+    return float(np.median(pairs[above].numpy()))  # torch's median of an even number is too low
