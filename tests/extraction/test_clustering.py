@@ -199,7 +199,6 @@ def test_heights_that_rounding_makes_are_not_told_apart():
     assert found.num_large == 1
 
 
-
 def naive_cut(counts, limit):
     """The documented rule, plateau by plateau and gap by gap."""
     steps = {}  # height: number after the last merge at it

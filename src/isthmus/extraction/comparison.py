@@ -39,7 +39,8 @@ def align_units(
     """Match units one to one, and give those of the reconstruction their partner's sign and length.
 
     From the first layer up, the sum of distances is minimized; units at more than the angle beta
-    are no pair: one is missing, the other in excess. Both networks compute what they did.
+    are no pair: one is missing, the other in excess; nor are units of length zero. Signs and
+    lengths are those of weights from units that both have. Both networks compute what they did.
 
     Args:
         reconstruction: a stack of one.
@@ -56,7 +57,8 @@ def align_units(
         ours = unit_vectors(reconstruction, number, num_inputs, inputs, kept)
         theirs = unit_vectors(teacher, number, num_inputs, inputs, kept)
         pairs = _match(ours, theirs, reconstruction, beta)
-        signs, scales = _signs_and_scales(ours, theirs, pairs, reconstruction)
+        shared = [_shared_weights(each, partners) for each in (ours, theirs)]
+        signs, scales = _signs_and_scales(*shared, pairs, reconstruction)
         reconstruction = rewrite_units(reconstruction, number, signs, scales)
         rest = [unit for unit in range(len(ours)) if unit not in pairs]
         partners.append(tuple(pairs))
@@ -130,6 +132,19 @@ def unit_vectors(
     return comparison_vectors(first, inputs, kept if number == 0 else None)[0]
 
 
+def _shared_weights(vectors: Tensor, partners: Sequence[Sequence[int]]) -> Tensor:
+    """The columns of incoming weights from units that both networks have, and the bias.
+
+    Args:
+        vectors: (units, inputs), from the teacher's units, the bias last.
+        partners: of the layers before, as in `AlignedNetworks`.
+    """
+    if not partners:
+        return vectors
+    matched = [unit for unit, partner in enumerate(partners[-1]) if partner != NOBODY]
+    return vectors[:, [*matched, -1]]
+
+
 def _match(ours: Tensor, theirs: Tensor, network: Stack, beta: float) -> list[int]:
     """For each row of `theirs` the row of `ours` it is matched with, or NOBODY."""
     both = torch.cat([theirs, ours])
@@ -138,7 +153,7 @@ def _match(ours: Tensor, theirs: Tensor, network: Stack, beta: float) -> list[in
     rows, columns = linear_sum_assignment(costs.numpy())
     pairs = [NOBODY] * len(theirs)
     for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-        if angles[row, column] <= beta:
+        if angles[row, column] <= beta and costs[row, column] < clustering.FARTHEST:
             pairs[row] = column
     return pairs
 
@@ -153,7 +168,9 @@ def _signs_and_scales(
             if network.symmetry.sign is not None and theirs[unit] @ ours[partner] < 0:
                 signs[partner] = -1
             if network.symmetry.scales:
-                scales[partner] = ours[partner].norm() / theirs[unit].norm()
+                lengths = ours[partner].norm(), theirs[unit].norm()
+                if min(lengths) > 0:
+                    scales[partner] = lengths[0] / lengths[1]
     return signs.unsqueeze(0), scales.unsqueeze(0)
 
 
@@ -253,7 +270,7 @@ def excess_rows(
     """
     rows: list[tuple[Any, ...]] = []
     for number, rest in enumerate(aligned.excess):
-        width, num_inputs = len(aligned.partners[number]), _num_shared_inputs(aligned, number)
+        width, num_inputs = len(aligned.partners[number]), _num_teacher_inputs(aligned, number)
         into = unit_vectors(aligned.reconstruction, number, num_inputs, inputs, kept)
         theirs = unit_vectors(aligned.teacher, number, num_inputs, inputs, kept)[:width]
         outgoing = aligned.reconstruction.layers[number + 1].blocks[0][0].norm(dim=0)
@@ -308,7 +325,7 @@ def largest_or_none(values: list[float | None]) -> float | None:
     return max((value for value in values if value is not None), default=None)
 
 
-def _num_shared_inputs(aligned: AlignedNetworks, number: int) -> int:
+def _num_teacher_inputs(aligned: AlignedNetworks, number: int) -> int:
     """Number of the units before a layer that are the teacher's; they come first."""
     if number == 0:
         return aligned.teacher.layers[0].blocks[0].shape[2]
@@ -318,12 +335,14 @@ def _num_shared_inputs(aligned: AlignedNetworks, number: int) -> int:
 def _incoming_weights(
     aligned: AlignedNetworks, number: int, inputs: Tensor, kept: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """(units, inputs) of both networks, for the teacher's units."""
-    num_inputs, width = _num_shared_inputs(aligned, number), len(aligned.partners[number])
-    return (
-        unit_vectors(aligned.reconstruction, number, num_inputs, inputs, kept)[:width],
-        unit_vectors(aligned.teacher, number, num_inputs, inputs, kept)[:width],
+    """(units, inputs) of both networks, for the teacher's units, from those that both have."""
+    num_inputs, width = _num_teacher_inputs(aligned, number), len(aligned.partners[number])
+    ours, theirs = (
+        unit_vectors(network, number, num_inputs, inputs, kept)[:width]
+        for network in (aligned.reconstruction, aligned.teacher)
     )
+    before = aligned.partners[:number]
+    return _shared_weights(ours, before), _shared_weights(theirs, before)
 
 
 def _outgoing_weights(aligned: AlignedNetworks, number: int) -> tuple[Tensor, Tensor]:
