@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import torch
+from scipy import stats
 
 from isthmus.data.orders import data_order
 from isthmus.extraction import fitting
@@ -138,3 +140,82 @@ def test_a_step_is_that_of_torch_with_a_learning_rate_for_each_student(size):
         for parameter, tensor in zip(copies[n], weights, strict=True):
             torch.testing.assert_close(tensor[n], parameter.data, rtol=1e-5, atol=1e-6)
     assert held.take([2, 0]).mean[1].equal(held.mean[1][[2, 0]])
+
+
+@pytest.mark.parametrize("size", [3, fitting.FUSED])  # both ways of doing it
+@pytest.mark.parametrize("rates", [(0.1, 0.1, 0.1), (0.1, 0.02, 0.003)])
+def test_steps_are_those_of_the_formula_of_kingma_and_ba(rates, size):
+    random = np.random.default_rng(0)
+    values, mean, square = random.normal(size=(3, size)), np.zeros((3, size)), np.zeros((3, size))
+    weights = [torch.from_numpy(values.copy())]
+    held = fitting.zero_moments(weights)
+    for step in range(1, 8):
+        gradient = random.normal(size=(3, size)) * 10.0 ** random.integers(-6, 2)
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient**2
+        move = mean / (1 - 0.9**step) / (np.sqrt(square / (1 - 0.999**step)) + 1e-8)
+        values -= np.array(rates)[:, None] * move
+        fitting.adam_step_(weights, [torch.from_numpy(gradient)], held, rates, step)
+        np.testing.assert_allclose(weights[0], values, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(held.mean[0], mean)
+    np.testing.assert_allclose(held.square[0], square)
+
+
+@pytest.mark.parametrize("size", [3, fitting.FUSED])
+def test_a_step_of_some_students_leaves_the_others(size):
+    weights = [torch.ones(4, size, dtype=torch.float64)]
+    held = fitting.zero_moments(weights)
+    some = slice(1, 3)
+    parts, moments = [weights[0][some]], held.take(some)
+    fitting.adam_step_(parts, [torch.ones_like(parts[0])], moments, [0.5, 0.25], 1)
+    # The first step is the learning rate, whatever the gradient.
+    torch.testing.assert_close(weights[0].mean(dim=1), torch.tensor([1, 0.5, 0.75, 1]).double())
+    assert held.mean[0].any(dim=1).tolist() == [False, True, True, False]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("rows", [1, 64, 400, 1000])
+def test_losses_are_those_of_torch_for_each_students_module(rows, seed, monkeypatch):
+    monkeypatch.setattr(fitting, "ROWS", rows)
+    stack = random_stack("silu", [3, 5, 4, 2], 3, seed)
+    expected = []
+    for n in range(3):
+        model = MLP((3,), 2, [5, 4], activation="silu").double()
+        for parameter, tensor in zip(model.parameters(), stack.take([n]).tensors(), strict=True):
+            parameter.data = tensor[0]
+        expected.append(torch.nn.functional.mse_loss(model(INPUTS), TARGETS).item())
+    assert fitting.student_losses(stack, [INPUTS], TARGETS) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_step_on_a_batch_is_that_of_adam_on_the_gradient_of_autograd(seed):
+    stack = random_stack("gelu", [3, 5, 2], 3, seed)
+    leaves = [tensor.clone().requires_grad_() for tensor in stack.tensors()]
+    each = (stack.with_tensors(leaves).outputs([INPUTS]) - TARGETS).square().mean(dim=(1, 2))
+    optimizer = torch.optim.Adam(leaves, lr=0.01)
+    each.sum().backward()
+    optimizer.step()
+    working = [tensor.clone().requires_grad_() for tensor in stack.tensors()]
+    part = fitting.StudentChunk(
+        slice(None), stack.with_tensors(working), fitting.zero_moments(working), [0.01] * 3
+    )
+    losses = part.step_([INPUTS], TARGETS, 1)
+    torch.testing.assert_close(losses / len(INPUTS), each.detach())
+    for tensor, leaf in zip(working, leaves, strict=True):
+        torch.testing.assert_close(tensor.detach(), leaf.detach())
+
+
+@pytest.mark.parametrize("sizes", [(784, 30, 5), (50, 400, 3)])
+def test_weights_of_students_are_normal_of_the_variance_of_he(sizes):
+    stack = fitting.initialize_students(4, sizes, "relu", seed=7)
+    for layer, inputs in zip(stack.layers, sizes, strict=False):
+        for block in layer.blocks[0]:
+            drawn = block.flatten().double().numpy() * (inputs / 2) ** 0.5
+            assert stats.kstest(drawn, "norm").pvalue > 1e-3
+        assert len({float(block[0, 0]) for block in layer.blocks[0]}) == 4
+
+
+def test_losses_are_recorded_at_multiples_of_the_power_of_ten_below_a_hundredth():
+    for epoch in range(1, 12_000):
+        step = next(10**k for k in range(6) if epoch <= 100 * 10**k)
+        assert fitting.is_recorded(epoch) == (epoch % step == 0)

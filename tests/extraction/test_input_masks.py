@@ -46,3 +46,17 @@ def test_without_classes_there_is_nothing_to_tell_apart(labels, tmp_path):
 def test_the_package_finds_the_input_that_says_the_class(tmp_path):
     pytest.importorskip("boruta")
     assert input_masks.boruta_mask(INPUTS, LABELS, tmp_path / "boruta.npz")[1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_inputs_kept_by_variance_are_those_of_a_loop_over_columns(seed):
+    generator = torch.Generator().manual_seed(seed)
+    inputs = torch.randn(60, 12, generator=generator)
+    inputs = inputs * 10 ** torch.empty(12).uniform_(-2, 0, generator=generator)
+    deviations = [np.std(column, ddof=1) for column in inputs.double().numpy().T]
+    expected = [each >= max(deviations) / 10 for each in deviations]
+    mask = input_masks.variance_mask(inputs)
+    assert mask.tolist() == expected and 0 < sum(expected) < 12
+    order = torch.randperm(12, generator=generator)
+    moved = 30 * inputs[:, order] + torch.arange(12)  # other order, unit and origin
+    assert input_masks.variance_mask(moved).equal(mask[order])

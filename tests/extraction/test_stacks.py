@@ -104,3 +104,70 @@ def test_an_activation_without_symmetry_has_none_of_them(name):
     even, odd = s(POINTS) + s(-POINTS), s(POINTS) - s(-POINTS)
     assert even.std() > 0.1  # not odd around a constant
     assert (odd / POINTS)[POINTS != 0].std() > 0.1  # not a line
+
+
+def draw(*shape, seed):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).double()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("batch", [1, 7])
+def test_what_a_layer_reads_is_the_sum_of_a_loop_over_blocks(batch, seed):
+    widths, students = (3, 4, 2, 5), 3  # the nearest block first
+    blocks = [draw(students, 6, width, seed=seed + k) for k, width in enumerate(widths)]
+    bias = draw(students, 6, seed=seed + 10)
+    shared = [False, True, True, False]  # whether all networks read the same
+    sources = [
+        draw(*([] if same else [students]), batch, width, seed=seed + 20 + k)
+        for k, (width, same) in enumerate(zip(widths, shared, strict=True))
+    ]
+    found = StackLayer(tuple(blocks), bias).pre_activations([bias, *reversed(sources)])
+    for n in range(students):
+        expected = bias[n].expand(batch, 6)
+        for block, source, same in zip(blocks, sources, shared, strict=True):
+            expected = expected + (source if same else source[n]) @ block[n].T
+        torch.testing.assert_close(found[n], expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("name", SYMMETRIES)
+def test_rewriting_changes_neither_outputs_nor_what_other_layers_give(name, seed):
+    stack = random_stack(name, [3, 4, 5, 2], 2, seed)
+    rewritten = stack
+    for number in (1, 0):  # the second first: the first has to be passed by
+        width = stack.widths[number]
+        signs, scales = torch.ones(2, width).double(), torch.ones(2, width).double()
+        if stack.symmetry.sign:
+            signs = draw(2, width, seed=seed).sign()
+        if stack.symmetry.scales:
+            scales = 0.2 + draw(2, width, seed=seed + 1).abs()
+        before = rewritten
+        rewritten = rewrite_units(rewritten, number, signs, scales)
+        torch.testing.assert_close(rewritten.outputs([INPUTS]), stack.outputs([INPUTS]))
+        back = rewrite_units(rewritten, number, signs, 1 / scales)
+        for layer, other in zip(back.layers, before.layers, strict=True):
+            torch.testing.assert_close(layer.bias, other.bias)
+            torch.testing.assert_close(layer.blocks[0], other.blocks[0])
+            # A path around a layer that was added is zero where the signs are those of before.
+            for k, block in enumerate(layer.blocks[1:], start=1):
+                whole = other.blocks[k] if k < len(other.blocks) else torch.zeros_like(block)
+                torch.testing.assert_close(block, whole)
+
+
+@pytest.mark.parametrize("name", SYMMETRIES)
+@pytest.mark.parametrize("number", [0, 1])
+def test_neither_order_nor_splitting_of_units_changes_outputs(name, number):
+    stack = random_stack(name, [3, 4, 3, 2], 2)
+    layer, reader = stack.layers[number], stack.layers[number + 1]
+    order = torch.tensor([2, 0, 1, 0, *range(3, stack.widths[number])])  # unit 0 twice
+    shares = torch.ones(len(order)).double()
+    shares[1], shares[3] = 0.25, 0.75
+    wide = StackLayer((layer.blocks[0][:, order],), layer.bias[:, order])
+    reads = StackLayer((reader.blocks[0][:, :, order] * shares,), reader.bias)
+    split = stack.with_layer(number, wide).with_layer(number + 1, reads)
+    torch.testing.assert_close(split.outputs([INPUTS]), stack.outputs([INPUTS]))
+    signs = torch.ones(2, len(order)).double()
+    if stack.symmetry.sign:
+        signs[:, 1] = -1  # one half of the split unit turns
+        turned = rewrite_units(split, number, signs, torch.ones_like(signs))
+        torch.testing.assert_close(turned.outputs([INPUTS]), stack.outputs([INPUTS]))

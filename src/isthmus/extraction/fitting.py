@@ -1,4 +1,4 @@
-"""Trains a stack of students with full-batch Adam."""
+"""Trains a stack of students with Adam on batches of queries."""
 
 import logging
 import math
@@ -75,7 +75,7 @@ def adam_step_(
         _step_alone_(weights, gradients, held, rates, step)
         return
     root = math.sqrt(1 - SECOND**step)
-    scaled = torch.tensor([-rate * root / (1 - FIRST**step) for rate in rates])
+    scaled = torch.tensor([-rate * root / (1 - FIRST**step) for rate in rates], dtype=torch.float64)
     tensors = zip(weights, gradients, held.mean, held.square, held.room, strict=True)
     for weight, gradient, mean, square, move in tensors:
         mean.lerp_(gradient, 1 - FIRST)
