@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
 import torch
+from scipy import stats
+from sklearn.datasets import load_digits
 
 from isthmus.extraction import queries
 from isthmus.extraction.queries import Sources
@@ -137,3 +139,100 @@ def test_a_synthetic_teacher_is_what_its_seed_says_and_each_unit_matters():
     assert teacher.outputs(inputs).equal(again.outputs(inputs))
     assert not teacher.outputs(inputs).equal(other.outputs(inputs))
     assert teacher.metadata is None
+
+
+@pytest.mark.parametrize("num", [3, 10, 101, 1000])
+def test_several_sources_give_one_after_the_other_what_each_gives_alone(num):
+    names, num_inputs = ("uniform", "digits", "gaussian"), 64
+    together = collect(*names, num=num, num_inputs=num_inputs)
+    parts, start = [], 0
+    for place, name in enumerate(names):
+        share = len(range(place, num, 3))  # dealt one by one
+        part = collect(name, num=share, num_inputs=num_inputs)
+        assert together.inputs[start : start + share].equal(part.inputs)
+        expected = part.labels if name == "digits" else torch.full((share,), -1)
+        assert together.labels[start : start + share].equal(expected)
+        start += share
+        parts.append(part.held_out)
+    assert start == num == len(together.inputs)
+    assert together.held_out.equal(torch.cat(parts))
+    assert together.outputs is None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_digits_are_those_of_scikit_learn_normalized_in_their_order(seed):
+    found = collect("digits", num=50, num_inputs=64, seed=seed)
+    content = load_digits()
+    images = (content.data / 16 - 0.3054) / 0.3761
+    places = [int(np.abs(images - row).max(axis=1).argmin()) for row in found.inputs.numpy()]
+    np.testing.assert_allclose(found.inputs, images[places], atol=1e-5)
+    assert places == sorted(set(places))
+    assert content.target[places].tolist() == found.labels.tolist()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("span", [0.5, 3.0])
+def test_drawn_inputs_pass_a_test_of_their_distribution(span, seed):
+    for name, law in (("gaussian", stats.norm()), ("uniform", stats.uniform(-span, 2 * span))):
+        found = collect(name, num=2000, seed=seed, span=span)
+        for inputs in (found.inputs, found.held_out):
+            for column in inputs.double().numpy().T:
+                assert stats.kstest(column, law.cdf).pvalue > 1e-3
+            assert abs(stats.pearsonr(*inputs.double().numpy().T).statistic) < 0.1
+
+
+@pytest.mark.parametrize(("side", "dims"), [(2, 1), (5, 1), (4, 2), (3, 3), (2, 5), (10, 3)])
+def test_a_grid_is_that_of_numpy(side, dims):
+    found = collect("grid", num=side**dims, num_inputs=dims, span=1.5).inputs
+    axes = np.meshgrid(*[np.linspace(-1.5, 1.5, side)] * dims, indexing="ij")
+    np.testing.assert_allclose(found, np.stack(axes, axis=-1).reshape(-1, dims), atol=1e-6)
+
+
+@pytest.mark.parametrize("num", [None, 1, 7])
+@pytest.mark.parametrize("length", [2, 9, 10, 31])
+def test_pairs_of_a_file_are_trained_on_or_held_out_and_stay_pairs(length, num, tmp_path):
+    inputs = np.arange(2.0 * length).reshape(length, 2)
+    path = tmp_path / "pairs.npz"
+    np.savez(path, inputs=inputs, outputs=10 * inputs[:, :1])
+    num_held_out = max(1, length // 10)
+    if num is not None and num > length - num_held_out:
+        with pytest.raises(ValueError, match=f"^extraction.num_samples: {num} of the "):
+            collect("file", file=str(path), num=num)
+        return
+    found = collect("file", file=str(path), num=num)
+    train, held_out = (x[:, 0].div(2).int().tolist() for x in (found.inputs, found.held_out))
+    assert (len(train), len(held_out)) == (num or length - num_held_out, num_held_out)
+    assert len({*train, *held_out}) == len(train) + len(held_out) and train == sorted(train)
+    for ours, outputs in ((found.inputs, found.outputs), (found.held_out, found.held_out_outputs)):
+        np.testing.assert_array_equal(outputs[:, 0], 10 * ours[:, 0])
+        np.testing.assert_array_equal(ours[:, 1], ours[:, 0] + 1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_weights_of_a_synthetic_teacher_pass_tests_of_their_documented_laws(seed):
+    first, second, last = queries.synthetic_teacher([3, 600, 500, 4], "relu", seed).network.layers
+    for layer in (first, second):
+        lengths = np.linalg.norm(layer.blocks[0][0], axis=1)
+        np.testing.assert_allclose(lengths, 2, rtol=1e-5)
+        bias = layer.bias[0].double().numpy()
+        assert stats.kstest(bias, stats.uniform(-1, 2).cdf).pvalue > 1e-3
+    # On a sphere of three dimensions every coordinate is uniform (Archimedes).
+    for coordinate in first.blocks[0][0].double().numpy().T:
+        assert stats.kstest(coordinate, stats.uniform(-2, 4).cdf).pvalue > 1e-3
+    outgoing = last.blocks[0][0].double().numpy() * 500**0.5
+    sizes = np.abs(outgoing).ravel()
+    assert stats.kstest(sizes, stats.uniform(0.5, 0.5).cdf).pvalue > 1e-3
+    assert stats.binomtest(int((outgoing > 0).sum()), outgoing.size).pvalue > 1e-3
+    assert stats.spearmanr(np.sign(outgoing).ravel(), sizes).pvalue > 1e-3
+
+
+@pytest.mark.parametrize("name", ["tanh", "elu", "g"])
+@pytest.mark.parametrize("rows", [1, 4, 9, 100])
+def test_a_synthetic_teacher_answers_as_the_module_with_its_weights(name, rows):
+    teacher = queries.synthetic_teacher([4, 6, 5, 2], name, seed=1)
+    model = MLP((4,), 2, [6, 5], activation=name)
+    for parameter, tensor in zip(model.parameters(), teacher.network.tensors(), strict=True):
+        parameter.data = tensor[0]
+    inputs = torch.randn(9, 4, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(teacher.outputs(inputs, rows=rows), model(inputs).detach())
+    assert teacher.num_inputs == 4
