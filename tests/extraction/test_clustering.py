@@ -383,3 +383,19 @@ def test_neither_order_nor_sign_nor_length_of_units_changes_clusters(name, seed)
     expected = (found.signs * signs.squeeze(2))[students][:, order]
     kept = other.labels >= 0
     assert other.signs[kept].equal(expected[kept])
+
+
+@pytest.mark.parametrize(("beta", "num_kept"), [(30.0, 0), (32.0, 1)])
+def test_a_large_cluster_is_kept_up_to_a_median_angle(beta, num_kept):
+    # Units at an angle t of lengths 1 and cos(t) are sin(t) apart, less than units of one length.
+    angle = np.deg2rad(31.0)
+    pair = [[1.0, 0.0], [np.cos(angle) ** 2, np.cos(angle) * np.sin(angle)]]
+    vectors = torch.tensor(pair, dtype=torch.float64).unsqueeze(1)  # one unit for each student
+    assert np.sin(angle) < clustering.angle_distance(np.deg2rad(30.0))
+    arguments = vectors, torch.ones(2, 1, dtype=torch.bool), SYMMETRIES["tanh"], 1.0
+    if num_kept == 0:
+        with pytest.raises(ValueError, match="^no cluster found$"):
+            clustering.cluster_units(*arguments, np.deg2rad(beta))
+    else:
+        found = clustering.cluster_units(*arguments, np.deg2rad(beta))
+        assert found.num_kept == 1 and found.large[0].angle == pytest.approx(angle)

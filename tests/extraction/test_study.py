@@ -4,10 +4,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from isthmus.config import rebuild
+from isthmus.extraction import fitting, queries, results, study
 from isthmus.extraction import options as extraction_options
-from isthmus.extraction import queries, results, study
 from isthmus.extraction.fitting import FitRuntime
 from isthmus.extraction.queries import Sources
 from isthmus.store import files
@@ -126,3 +127,17 @@ def test_of_many_units_some_are_shown(tmp_path, monkeypatch):
     matrix = results.matrix_rows(1, level, found.network.symmetry)
     assert len(matrix) == 25 and {row[-2:] for row in matrix} == {(5, count)}
     assert all(row[3] == 0 for row in matrix if row[1] == row[2])
+
+
+@pytest.mark.parametrize("sizes", [(3, 2, 1), (5, 4, 3, 2)])
+def test_the_size_of_a_step_is_the_multiplications_that_torch_counts(sizes, monkeypatch):
+    task, values = asked(sizes), options(batch_size=32)
+    stack = fitting.initialize_students(4, study.layer_sizes(task, values), "gelu", seed=1)
+    counter = FlopCounterMode(display=False)
+    with counter:
+        stack.outputs([torch.ones(32, sizes[0])])
+    multiplications = counter.get_total_flops() // 2
+    monkeypatch.setattr(study, "SMALL", multiplications)
+    assert not study.is_small(task, values)
+    monkeypatch.setattr(study, "SMALL", multiplications + 1)
+    assert study.is_small(task, values)

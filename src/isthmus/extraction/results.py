@@ -83,7 +83,7 @@ def merge_rows(number: int, level: Level, symmetry: Symmetry) -> Rows:
     heights, owners = np.zeros_like(places), np.append(labels, np.full(len(linkage), MIXED))
     rows: Rows = []
     for node, (first, second, height, _) in enumerate(linkage, start=len(leaves)):
-        left, right = sorted((int(first), int(second)), key=lambda each: places[each])
+        left, right = int(first), int(second)  # the leaves of the first are left of the second's
         owners[node] = owners[left] if owners[left] == owners[right] else MIXED
         places[node], heights[node] = (places[left] + places[right]) / 2, height
         ends = [float(v) for each in (left, right) for v in (places[each], heights[each])]
