@@ -65,7 +65,7 @@ RESULTS = {
     "Tune": 1,
     "Eval": 1,
     "Average": 1,
-    "Extract": 1,
+    "Extract": 2,  # the median angle of an even number; weights from missing units left out
     "Plots": 1,
     "Spawn": 2,  # each child is trained by itself
     "InterpolateBranches": 2,  # as Spawn; all points of a line are treated in the same way
