@@ -57,8 +57,8 @@ def align_units(
         ours = unit_vectors(reconstruction, number, num_inputs, inputs, kept)
         theirs = unit_vectors(teacher, number, num_inputs, inputs, kept)
         pairs = _match(ours, theirs, reconstruction, beta)
-        shared = [_shared_weights(each, partners) for each in (ours, theirs)]
-        signs, scales = _signs_and_scales(*shared, pairs, reconstruction)
+        one, other = (_shared_weights(each, partners) for each in (ours, theirs))
+        signs, scales = _signs_and_scales(one, other, pairs, reconstruction)
         reconstruction = rewrite_units(reconstruction, number, signs, scales)
         rest = [unit for unit in range(len(ours)) if unit not in pairs]
         partners.append(tuple(pairs))
