@@ -97,13 +97,27 @@ def test_the_top_of_the_package_has_only_its_own_modules():
     assert sorted(path.stem for path in PACKAGE.glob("*.py")) == TOP
 
 
-def test_every_test_of_a_module_is_of_one_that_exists():
+# Tests of several modules together; those in `scripts` start scripts as a user does.
+ACROSS_MODULES = {
+    "test_conf",
+    "test_words",
+    "connectivity/test_equal_treatment",
+    "models/test_every_model",
+    "plots/test_every_figure",
+    "pruning/test_tables",
+    "training/test_damaged_metadata",
+    "widths/test_against_mup",
+    "widths/test_every_parametrization",
+}
+
+
+def test_every_other_test_file_is_of_one_module():
     tests = ROOT / "tests"
-    studies = {"scripts", "hydra_plugins", "slurm"}  # of several modules together
-    for path in sorted(tests.rglob("test_*.py")):
-        package = path.relative_to(tests).parent
-        if package.parts and package.parts[0] not in studies:
-            assert (PACKAGE / package).is_dir(), path
+    files = [path.relative_to(tests) for path in sorted(tests.rglob("test_*.py"))]
+    files = [path for path in files if path.parts[0] not in ("scripts", "hydra_plugins", "slurm")]
+    modules = {path: PACKAGE / path.parent / path.name.removeprefix("test_") for path in files}
+    lonely = {str(path.with_suffix("")) for path, module in modules.items() if not module.exists()}
+    assert lonely == ACROSS_MODULES
 
 
 def test_every_init_is_empty():
