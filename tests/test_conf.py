@@ -124,7 +124,7 @@ def test_the_launcher_for_slurm_is_that_of_submitit_with_values_of_its_own():
 def test_every_script_keeps_a_ledger_of_its_sweeps():
     for script in SCRIPTS:
         sweeper = compose(script, return_hydra_config=True).hydra.sweeper
-        name = "Study" if script == "tune" else "Grid"
+        name = "OptunaStudy" if script == "tune" else "Grid"
         assert sweeper["_target_"] == f"hydra_plugins.isthmus.sweepers.{name}"
 
 

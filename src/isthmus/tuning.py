@@ -10,15 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import optuna
 from filelock import FileLock, Timeout
-from optuna import Study
-from optuna.distributions import BaseDistribution
-from optuna.importance import (
-    MeanDecreaseImpurityImportanceEvaluator,
-    get_param_importances,
-)
-from optuna.trial import FrozenTrial, TrialState
 
 from isthmus import sweeps
 from isthmus.store import locks
@@ -27,6 +19,14 @@ from isthmus.store.files import write_csv
 # Optuna 2 needs SQLAlchemy 1.4, which would warn about newer versions.
 os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")
 
+import optuna  # noqa: E402
+from optuna import Study  # noqa: E402
+from optuna.distributions import BaseDistribution  # noqa: E402
+from optuna.importance import (  # noqa: E402
+    MeanDecreaseImpurityImportanceEvaluator,
+    get_param_importances,
+)
+from optuna.trial import FrozenTrial, TrialState  # noqa: E402
 
 TRIAL_COLUMNS = ("number", "state", "value", "seconds", "folder", "error")
 IMPORTANCE = ("option", "importance")

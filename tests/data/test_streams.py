@@ -1,9 +1,9 @@
+import importlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from torchvision import transforms  # noqa: E402
 
 from isthmus import rng
 from isthmus.data.batches import calibration, eval_batches, train_batches
@@ -205,6 +205,7 @@ def test_an_unreadable_image_is_named(data, tmp_path):
 
 
 datasets()  # so that torchvision can be imported
+transforms = importlib.import_module("torchvision.transforms")
 
 
 @pytest.mark.parametrize("size", [(40, 30), (30, 40), (33, 33), (16, 16), (17, 90), (9, 7)])

@@ -123,7 +123,7 @@ def test_signals_to_all_processes_are_left_to_the_one_that_started_them():
 def test_processes_end_with_the_one_that_started_them(tmp_path, kind):
     code = (
         "import signal; from functools import partial; from pathlib import Path\n"
-        "from tests.test_workers import make, wait_in\n"
+        "from tests.training.test_workers import make, wait_in\n"
         "from isthmus.training.workers import Workers\n"
         "if __name__ == '__main__':\n"
         "    signal.signal(signal.SIGINT, signal.default_int_handler)  # else may be ignored\n"
