@@ -5,9 +5,11 @@ left out of a run's name, so a new option with a default renames no older run.
 """
 
 import functools
+import re
 
 from isthmus.config import signatures
 from isthmus.config.signatures import Argument
+from isthmus.paths import SOURCES
 
 # Where the options of each script are declared: a dataclass that Hydra checks.
 SCRIPTS = {
@@ -144,13 +146,24 @@ UNNAMED_IN_PARTS = {
 }
 
 
-@functools.cache
 def dotpath(name: str) -> str | None:
-    """Dotpath of the dataclass of a schema; None if there is no schema of that name."""
-    for module in dict.fromkeys(path.rpartition(".")[0] for path in SCRIPTS.values()):
-        if signatures.is_defined(f"{module}.{name}"):
-            return f"{module}.{name}"
-    return None
+    """Where the schema of a name is declared; None if it is no schema."""
+    return _schemas().get(name)
+
+
+@functools.cache
+def _schemas() -> dict[str, str]:
+    """The dotpath of every class in a module that declares the options of a script."""
+    modules = dict.fromkeys(path.rpartition(".")[0] for path in SCRIPTS.values())
+    return {
+        name: f"{module}.{name}"
+        for module in modules
+        for name in re.findall(
+            r"^class (\w+)",
+            SOURCES.joinpath(*module.split(".")).with_suffix(".py").read_text(),
+            re.MULTILINE,
+        )
+    }
 
 
 def fields(schema: str) -> dict[str, Argument]:
