@@ -6,25 +6,20 @@ import sys
 from pathlib import Path
 
 from isthmus.config import launch
-from isthmus.paths import IS_CHECKOUT, PACKAGE, SOURCES
-
-
-def scripts() -> list[str]:
-    """The names of all scripts."""
-    modules = (PACKAGE / "scripts").glob("*.py")
-    return sorted(module.stem for module in modules if module.stem != "__init__")
+from isthmus.config.schema import SCRIPTS
+from isthmus.paths import IS_CHECKOUT, SOURCES
 
 
 def main() -> None:
     """Run the script named by the first argument, with the arguments after it."""
     name = sys.argv[1] if len(sys.argv) > 1 else "--help"
     if name in ("--help", "-h"):
-        print(f"usage: isthmus {{{','.join(scripts())}}} ...\n\nOptions: isthmus SCRIPT --help")
-    elif name in scripts():
+        print(f"usage: isthmus {{{','.join(SCRIPTS)}}} ...\n\nOptions: isthmus SCRIPT --help")
+    elif name in SCRIPTS:
         del sys.argv[1]
         run(name)
     else:
-        sys.exit(f"isthmus {name}: no such script; there are {', '.join(scripts())}")
+        sys.exit(f"isthmus {name}: no such script; there are {', '.join(SCRIPTS)}")
 
 
 def run(script: str) -> None:
@@ -34,7 +29,7 @@ def run(script: str) -> None:
     these get both folders by PYTHONPATH, as a worker's `sys.path` is not that of this process.
 
     Args:
-        script: one of `scripts`.
+        script: a key of `SCRIPTS`.
     """
     here = str(Path.cwd())
     sys.path += [here] if here not in sys.path else []
