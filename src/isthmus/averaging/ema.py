@@ -1,6 +1,6 @@
 """Exponential moving averages of the weights."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from isthmus import state_dicts
 from isthmus.averaging.live_tensors import LiveTensors
 from isthmus.state_dicts import StateDict
+from isthmus.vocabulary import AVERAGED_BATCH_NORM_MODES, AveragedBatchNormMode
 
 
 class EMA:
@@ -20,7 +21,7 @@ class EMA:
     """
 
     def __init__(
-        self, decay: float | list[float] = 0.999, bn: Literal["average", "reset"] = "average"
+        self, decay: float | list[float] = 0.999, bn: AveragedBatchNormMode = "average"
     ) -> None:
         """Choose the decays.
 
@@ -40,7 +41,7 @@ class EMA:
                 raise ValueError(f"decay: must be in [0, 1), got {value}")
         if len(set(decays)) < len(decays):
             raise ValueError(f"decay: must not repeat a value, got {decays}")
-        if bn not in ("average", "reset"):
+        if bn not in AVERAGED_BATCH_NORM_MODES:
             raise ValueError(f"bn: must be average or reset, got {bn}")
         self.bn = bn
         self._shares = {f"ema_{float(value)!r}": 1 - value for value in decays}  # of new weights

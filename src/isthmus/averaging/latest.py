@@ -1,6 +1,6 @@
 """The mean of the latest weights."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from isthmus import state_dicts
 from isthmus.averaging.live_tensors import LiveTensors
 from isthmus.steps import Step, parse, to_iteration, to_text
+from isthmus.vocabulary import AVERAGED_BATCH_NORM_MODES, AveragedBatchNormMode
 
 
 class Latest:
@@ -18,7 +19,7 @@ class Latest:
     """
 
     def __init__(
-        self, num: int = 5, every: Step = "1ep", bn: Literal["average", "reset"] = "average"
+        self, num: int = 5, every: Step = "1ep", bn: AveragedBatchNormMode = "average"
     ) -> None:
         """Choose the snapshots.
 
@@ -35,7 +36,7 @@ class Latest:
             raise ValueError(f"num: must be at least 1, got {num}")
         if parse(every) == (0, 0):
             raise ValueError(f"every: must be at least 1it, got {every}")
-        if bn not in ("average", "reset"):
+        if bn not in AVERAGED_BATCH_NORM_MODES:
             raise ValueError(f"bn: must be average or reset, got {bn}")
         self.bn = bn
         self._num, self._every_step = num, every

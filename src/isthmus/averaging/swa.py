@@ -1,6 +1,6 @@
 """Stochastic weight averaging."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from isthmus import state_dicts
 from isthmus.averaging.live_tensors import LiveTensors
 from isthmus.steps import Step, parse, to_iteration, to_text
+from isthmus.vocabulary import AVERAGED_BATCH_NORM_MODES, AveragedBatchNormMode
 
 
 class SWA:
@@ -21,7 +22,7 @@ class SWA:
         self,
         start: Step = "135ep",
         every: Step = "1ep",
-        bn: Literal["average", "reset"] = "average",
+        bn: AveragedBatchNormMode = "average",
     ) -> None:
         """Choose the steps whose weights are averaged.
 
@@ -38,7 +39,7 @@ class SWA:
         parse(start)
         if parse(every) == (0, 0):
             raise ValueError(f"every: must be at least 1it, got {every}")
-        if bn not in ("average", "reset"):
+        if bn not in AVERAGED_BATCH_NORM_MODES:
             raise ValueError(f"bn: must be average or reset, got {bn}")
         self.bn = bn
         self._start_step, self._every_step = start, every

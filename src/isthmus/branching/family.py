@@ -22,6 +22,7 @@ from isthmus.training.recipe import Recipe, StreamSeeds
 from isthmus.training.session import Session
 from isthmus.training.variation import check_variation, reason_without_effect
 from isthmus.training.workers import Workers
+from isthmus.vocabulary import STREAMS
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class FamilyConfig:
     recipe: Recipe
     data: DataSet
     seeds: StreamSeeds
-    vary: Sequence[str] = ("data_order", "augmentation", "dropout")
+    vary: Sequence[str] = STREAMS
     weights: Callable[[StateDict], StateDict] | None = None
 
     def seeds_of_child(self, child_seed: int) -> StreamSeeds:

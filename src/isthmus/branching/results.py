@@ -14,6 +14,7 @@ from isthmus import steps
 from isthmus.branching.plan import PlannedAverage, SpawnPlan, SpawnRequest, SpawnTree, seeds_text
 from isthmus.steps import Step
 from isthmus.store.files import Run
+from isthmus.vocabulary import SPLITS, split_to_show
 
 AVERAGE_COLUMNS = (
     "spawn_step",
@@ -31,7 +32,6 @@ AVERAGE_COLUMNS = (
 )
 KEY = ("child_step", "kind", "model", "bn", "split")  # of a row within its folder
 KINDS = ("child", "across", "back", "back_plus_one", "back_plus_three", "back_all")
-SPLITS = ("train", "val", "test")
 TABLE_NAME = "averages.csv"
 
 Row = dict[str, str]
@@ -417,7 +417,7 @@ def _branches(rows: list[Row]) -> str:
     On the test split, or the last one that was evaluated; of plain networks, or the first of the
     averaged models.
     """
-    split = max((row["split"] for row in rows), key=SPLITS.index)
+    split = split_to_show(row["split"] for row in rows)
     models = {row["model"] for row in rows}
     model = "plain" if "plain" in models else min(models)
     rows = _last([row for row in rows if (row["split"], row["model"]) == (split, model)])
@@ -440,7 +440,7 @@ def _branches(rows: list[Row]) -> str:
 def _legs(legs: Legs) -> str:
     """Accuracy of the parent, the children and their average in each leg, as a table."""
     rows = read_rows(legs.table)
-    split = max((row["split"] for row in rows), key=SPLITS.index)
+    split = split_to_show(row["split"] for row in rows)
     lines = [f"{split} accuracy", "leg  parent  children  average"]
     for leg in range(legs.num_legs):
         means = []

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Union, get_args, get_origin
 
-from isthmus import steps
+from isthmus import steps, vocabulary
 from isthmus.paths import SOURCES
 
 
@@ -59,6 +59,9 @@ _KINDS = {
     "Step": _Step,
     "Any": Any,
     "None": None,
+    # Its types by name, alone or as in `vocabulary.Split`.
+    "vocabulary": vocabulary,
+    **{name: kind for name, kind in vars(vocabulary).items() if get_origin(kind) is Literal},
 }
 
 _WORDS = {

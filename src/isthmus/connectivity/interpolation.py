@@ -17,6 +17,7 @@ from isthmus.training import batch_norm
 from isthmus.training.evaluation import Evaluation, evaluation_mode, logits_apart, measure_network
 from isthmus.training.evaluator import Evaluator
 from isthmus.training.recipe import should_compile
+from isthmus.vocabulary import BATCH_NORM_MODES
 
 
 def combine(networks: Sequence[StateDict], shares: Tensor) -> dict[str, Tensor]:
@@ -159,7 +160,7 @@ class InterpolationEvaluator:
                 evaluator's, `bn` is not one of the three, or "average" makes a negative variance,
                 as it can where a share is negative.
         """
-        layers.check_one_of("bn", bn, ("reset", "average", "keep"))
+        layers.check_one_of("bn", bn, BATCH_NORM_MODES)
         check_alike(networks)
         for name in self.evaluator.model.state_dict():
             if name not in networks[0]:

@@ -13,12 +13,12 @@ from isthmus.connectivity.barriers import parse_alphas
 from isthmus.connectivity.plan import Line, LineGrid, LineRecords, LineStudy
 from isthmus.store import reading
 from isthmus.store.files import write_csv
+from isthmus.vocabulary import SPLITS
 
 MOMENTS = ("k1", "k2", "total", "k1_step", "k2_step", "total_step")
 HOW = ("align", "bn", "ends", "split", "alphas", "refine", "num_alphas", "metric")
 BARRIERS = ("barrier", "barrier_frankle", "midpoint_gap")
 MEASURES = (*BARRIERS, "distance", "cosine")
-SPLITS = ("train", "val", "test")
 LINE = (*MOMENTS, "global_seed", "child_seed")
 NUMBERS = ("num_main_branches", "num_children")
 RANGES = ("low", "high", "lowest", "highest")

@@ -13,6 +13,7 @@ from isthmus import steps
 from isthmus.connectivity import chance_level
 from isthmus.store import fingerprints, locks, reading
 from isthmus.store.files import Run, write_json
+from isthmus.vocabulary import ALIGNMENTS, LINE_BATCH_NORM_MODES
 
 # {child_seed, align, bn, ends, distance, cosine, curves, networks}, where curves has, by split,
 # {alphas, loss, accuracy, requests} of all requests together, and {as_trained: {loss, accuracy}} of
@@ -24,8 +25,6 @@ ChildSeed: TypeAlias = int | str | None
 
 LineKey: TypeAlias = tuple["BranchPair | None", ChildSeed]  # which line it is
 
-ALIGNS = ("none", "weights", "activations")
-TREATMENTS = ("reset", "average", "keep", "repair")  # of batch-norm statistics
 SEED = "seed_"  # begins the name of the folder of a main branch
 LOCKS = ".locks"  # folder with the locks of single lines
 RESET, AS_TRAINED = "reset", "as_trained"  # what the batch-norm statistics of the ends are
@@ -300,7 +299,7 @@ def _order(line: Line) -> tuple[list[int], tuple[int, int]]:
 
 def line_place(line: Mapping[str, Any]) -> tuple[int, int]:
     """Sort key of a line in tables, by alignment and treatment."""
-    return ALIGNS.index(line["align"]), TREATMENTS.index(line["bn"])
+    return ALIGNMENTS.index(line["align"]), LINE_BATCH_NORM_MODES.index(line["bn"])
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,6 +16,7 @@ from isthmus.connectivity.plan import AS_TRAINED, RESET
 from isthmus.state_dicts import StateDict
 from isthmus.store.files import write_csv, write_json
 from isthmus.training.evaluator import Evaluator
+from isthmus.vocabulary import SPLITS
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ class Surface:
     ) -> None:
         here = [(len(self.x), place, split, each) for (place, split), each in known.items()]
         rows = [(points, *place, split, *each) for points, place, split, each in [*others, *here]]
-        split_order = ("train", "val", "test").index
+        split_order = SPLITS.index
         rows.sort(key=lambda row: (row[0], row[2], row[1], split_order(row[3])))
         write_csv(table, PLANE_COLUMNS, rows)
 
@@ -397,7 +398,7 @@ def _filled_splits(files: plan.PlaneFiles) -> dict[str, list[str]]:
 
 
 def _sort_splits(splits: Collection[str]) -> list[str]:
-    return [split for split in ("train", "val", "test") if split in splits]
+    return [split for split in SPLITS if split in splits]
 
 
 class _Networks:

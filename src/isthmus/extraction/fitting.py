@@ -18,9 +18,9 @@ from tqdm import tqdm
 from isthmus import rng
 from isthmus.data.orders import data_order
 from isthmus.extraction.stacks import Stack, StackLayer
-from isthmus.models.layers import Activation
 from isthmus.store import files
 from isthmus.training.plateau import Plateau
+from isthmus.vocabulary import Activation
 
 FIRST, SECOND, EPS = 0.9, 0.999, 1e-8  # decay of the mean and of the mean square of gradients
 FUSED = 4096  # numbers of a student in one tensor, from which a call for each student is faster

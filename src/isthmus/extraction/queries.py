@@ -15,10 +15,10 @@ from isthmus.config import launch, rebuild
 from isthmus.data import batches
 from isthmus.data.splits import DataSet, Split, StreamedSplit
 from isthmus.extraction.stacks import Stack, StackLayer
-from isthmus.models.layers import Activation
 from isthmus.models.mlp import MLP
 from isthmus.store import files, reading
 from isthmus.training import weight_files
+from isthmus.vocabulary import Activation
 
 DATA_SETS = {
     "mnist": "isthmus.data.torchvision_files.MNIST",

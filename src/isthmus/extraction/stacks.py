@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from isthmus.models import layers as models_layers
+from isthmus.vocabulary import Activation
 
 NEGATIVE_SLOPE = 0.01  # of torch's leaky ReLU
 
@@ -88,7 +89,7 @@ class Stack:
     """Fully connected networks with the same activation after every layer but the last."""
 
     layers: tuple[StackLayer, ...]
-    activation: models_layers.Activation
+    activation: Activation
 
     @property
     def num_students(self) -> int:

@@ -2,16 +2,14 @@
 
 import math
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn import functional
 
-Activation = Literal[
-    "relu", "leaky_relu", "elu", "gelu", "silu", "softplus", "sigmoid", "tanh", "identity", "g"
-]
+from isthmus.vocabulary import ACTIVATIONS, Activation
 
 
 class SigmoidPlusSoftplus(nn.Module):
@@ -41,7 +39,7 @@ def build_activation(activation: Activation) -> nn.Module:
     Raises:
         ValueError: `activation` is not one of `Activation`.
     """
-    check_one_of("activation", activation, get_args(Activation))
+    check_one_of("activation", activation, ACTIVATIONS)
     return _MODULES[activation]()
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.models import layers
+from isthmus.vocabulary import Activation
 
 
 class MLP(nn.Module):
@@ -33,18 +34,7 @@ class MLP(nn.Module):
         num_classes: int,
         width: int | list[int] = 64,
         depth: int | None = None,
-        activation: Literal[
-            "relu",
-            "leaky_relu",
-            "elu",
-            "gelu",
-            "silu",
-            "softplus",
-            "sigmoid",
-            "tanh",
-            "identity",
-            "g",
-        ] = "relu",
+        activation: Activation = "relu",
         bias: bool | Literal["input"] = True,
     ) -> None:
         super().__init__()

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from isthmus.models import layers as models_layers
 from isthmus.models.mlp import MLP
+from isthmus.vocabulary import Activation
 
 
 class SkipMLP(MLP):
@@ -31,7 +32,7 @@ class SkipMLP(MLP):
         num_classes: int,
         width: list[int],
         reads: list[int],
-        activation: models_layers.Activation = "relu",
+        activation: Activation = "relu",
     ) -> None:
         super().__init__(input_shape, num_classes, width, activation=activation)
         values = [models_layers.num_features(input_shape), *width]

@@ -9,6 +9,7 @@ from typing import Any
 from isthmus import tables as core_tables
 from isthmus.pruning.plan import PruningPlan, PruningTree, instability_table_of, sparsity_file
 from isthmus.store.files import Run
+from isthmus.vocabulary import split_to_show
 
 LEVELS = (
     "strategy",
@@ -73,9 +74,6 @@ def _run_rows(run: Run, folder: str, seed: int) -> Iterator[Row]:
             yield (*what, *where, cell["loss"], cell["accuracy"], best)
 
 
-SPLITS = ("train", "val", "test")
-
-
 def summarize_levels(tree: PruningTree, branch: str | None = None) -> str:
     """Accuracy of every level, and of the branch of each, as a table of text.
 
@@ -87,7 +85,7 @@ def summarize_levels(tree: PruningTree, branch: str | None = None) -> str:
         branch: name of its folders, or None.
     """
     rows = [row for row in read_rows(tree.table) if row["folder"] in ("", branch)]
-    split = max((row["split"] for row in rows), key=SPLITS.index)
+    split = split_to_show(row["split"] for row in rows)
     rows = [row for row in rows if row["split"] == split]
     head = f"level  weights left  {split} accuracy  at lowest val loss  (iteration)  branch"
     widths = [len(word) for word in head.split("  ")]
@@ -200,7 +198,7 @@ def summarize_instability(
         grid: `alphas` and `refine` of the lines, as written in tables.
         lines: seeds of the pairs, such as "1-2".
     """
-    split = max(options["splits"], key=SPLITS.index)
+    split = split_to_show(options["splits"])
     selected = {"vary": " ".join(sorted(options["vary"])), "bn": options["bn"], "split": split}
     selected |= dict(zip(("alphas", "refine"), grid, strict=True))
     rows = [

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus import steps
 from isthmus.store import locks, reading
+from isthmus.vocabulary import PRECISIONS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -354,7 +355,7 @@ METADATA_PARTS: reading.Parts = {
 CONFIG_PARTS: reading.Parts = {
     "model": (_is_part, "a part with a _target_"),
     "dataset": (_is_part, "a part with a _target_"),
-    "precision": (lambda value: value in ("fp32", "bf16"), "fp32 or bf16"),
+    "precision": (lambda value: value in PRECISIONS, " or ".join(PRECISIONS)),
     "global_seed": (lambda value: isinstance(value, int), "a whole number"),
     "seeds": (lambda value: isinstance(value, dict) and "label_noise" in value, "named seeds"),
 }
