@@ -7,16 +7,8 @@ from pathlib import Path
 import pytest
 
 from isthmus.connectivity import plan
-from isthmus.connectivity.plan import (
-    BranchPair,
-    LineGrid,
-    LineRecords,
-    LineRequest,
-    LineStudy,
-    PlaneFiles,
-    PlaneRequest,
-    file_digests,
-)
+from isthmus.connectivity.options import LineGrid, LineOptions, PlaneOptions
+from isthmus.connectivity.plan import BranchPair, LineRecords, LineStudy, PlaneFiles, file_digests
 from isthmus.store import files as store_files
 from tests.connectivity.lines import PAIR, line
 
@@ -34,7 +26,7 @@ def done(folder, projected=(), splits=("train", "test"), points=5):
 
 
 def of(splits, points=5):
-    return PlaneRequest(points=points, splits=splits)
+    return PlaneOptions(points=points, splits=splits)
 
 
 @pytest.fixture
@@ -42,11 +34,6 @@ def weights(tmp_path):
     path = tmp_path / "d.safetensors"
     path.write_text("weights")
     return path
-
-
-def test_a_request_is_read_from_the_values_of_a_configuration():
-    values = {"points": 5, "margin": 0.1, "align": "weights", "bn": "keep", "splits": ["val"]}
-    assert PlaneRequest.from_values(values | {"plane": ["a", "b", "c"]}) == PlaneRequest(**values)
 
 
 def test_a_folder_that_is_not_there_is_not_done(tmp_path):
@@ -143,37 +130,35 @@ def test_a_pair_may_reach_the_end_of_the_main_branch_and_no_further():
         plan.all_pairs(["2ep"], ["1it", "4it"], 3, end=9)
 
 
-def test_a_request_is_read_from_the_values_of_a_configuration_of_records():
-    values = {"alphas": [0, 1], "refine": 3, "align": "weights", "bn": "keep", "splits": ["val"]}
-    assert LineRequest.from_values(values | {"k1": 3}) == LineRequest(**values)
-    assert LineRequest().num_alphas == 25
-    assert LineRequest.from_values(values).num_alphas == 2 + 3
+def test_a_request_knows_how_many_points_it_has():
+    assert LineOptions().num_alphas == 25
+    assert LineOptions(alphas=[0, 1], refine=3).num_alphas == 2 + 3
 
 
 def test_a_request_is_met_by_a_line_that_has_it_on_every_split():
     known = line(alphas=5, splits=["train"])
-    assert LineRequest(alphas=5, splits=["train"]).is_met(known)
-    assert not LineRequest(alphas=5, splits=["train", "test"]).is_met(known)
-    assert not LineRequest(alphas=3, splits=["train"]).is_met(known)
-    assert not LineRequest(alphas=5, refine=2, splits=["train"]).is_met(known)
-    assert not LineRequest(alphas=5, splits=["train"]).is_met(None)
+    assert LineOptions(alphas=5, splits=["train"]).is_met(known)
+    assert not LineOptions(alphas=5, splits=["train", "test"]).is_met(known)
+    assert not LineOptions(alphas=3, splits=["train"]).is_met(known)
+    assert not LineOptions(alphas=5, refine=2, splits=["train"]).is_met(known)
+    assert not LineOptions(alphas=5, splits=["train"]).is_met(None)
 
 
 def test_nothing_is_known_of_a_folder_that_is_not_there(tmp_path):
     store = LineRecords(tmp_path / "nowhere")
     assert store.files == []
     assert store.read(PAIR) == {}
-    assert store.line(PAIR, 2, LineRequest()) is None
+    assert store.line(PAIR, 2, LineOptions()) is None
 
 
 def test_a_line_that_is_written_is_found_by_child_alignment_and_treatment(tmp_path):
     store, made = LineRecords(tmp_path), line(2, align="weights", bn="keep")
     store.write(PAIR, made, {})
-    assert store.line(PAIR, 2, LineRequest(align="weights", bn="keep", alphas=7)) == made
-    assert store.line(PAIR, 3, LineRequest(align="weights", bn="keep")) is None
-    assert store.line(PAIR, 2, LineRequest(bn="keep")) is None
-    assert store.line(PAIR, 2, LineRequest(align="weights")) is None
-    assert store.line(BranchPair(3, 3, 3), 2, LineRequest(align="weights", bn="keep")) is None
+    assert store.line(PAIR, 2, LineOptions(align="weights", bn="keep", alphas=7)) == made
+    assert store.line(PAIR, 3, LineOptions(align="weights", bn="keep")) is None
+    assert store.line(PAIR, 2, LineOptions(bn="keep")) is None
+    assert store.line(PAIR, 2, LineOptions(align="weights")) is None
+    assert store.line(BranchPair(3, 3, 3), 2, LineOptions(align="weights", bn="keep")) is None
 
 
 def test_a_pair_has_one_file_with_its_moments_and_settings(tmp_path):
@@ -196,8 +181,8 @@ def test_a_line_takes_the_place_of_what_was_known_of_it_and_of_nothing_else(tmp_
     store.write(PAIR, line(2, height=9.0), {})
     lines = store.read(PAIR)["lines"]
     assert len(lines) == 4
-    assert store.line(PAIR, 2, LineRequest()) == line(2, height=9.0)
-    assert store.line(PAIR, 3, LineRequest()) == line(3)
+    assert store.line(PAIR, 2, LineOptions()) == line(2, height=9.0)
+    assert store.line(PAIR, 3, LineOptions()) == line(3)
 
 
 def test_the_order_in_which_lines_were_written_makes_no_difference(tmp_path):
@@ -238,13 +223,13 @@ def test_tables_that_are_older_than_a_line_do_not_hold_it(tmp_path):
 
 
 def test_lines_are_there_when_all_have_what_is_asked_for_and_tables_have_it_too(tmp_path):
-    store, request = LineRecords(tmp_path), LineRequest(alphas=5)
+    store, request = LineRecords(tmp_path), LineOptions(alphas=5)
     store.write(PAIR, line(2, alphas=5), {})
     assert not store.has([(PAIR, 2)], request)
     (tmp_path / "intervals.csv").touch()
     assert store.has([(PAIR, 2)], request)
     assert not store.has([(PAIR, 2), (PAIR, 3)], request)
-    assert not store.has([(PAIR, 2)], LineRequest(alphas=7))
+    assert not store.has([(PAIR, 2)], LineOptions(alphas=7))
 
 
 def test_a_folder_of_a_main_branch_says_its_seed_and_its_study(tmp_path):
@@ -269,7 +254,7 @@ def test_tables_of_the_study_must_hold_a_line_too(tmp_path):
 
 
 def test_a_line_of_an_older_version_is_not_met(tmp_path):
-    older, request = line(2, alphas=5), LineRequest(alphas=5)
+    older, request = line(2, alphas=5), LineOptions(alphas=5)
     assert request.is_met(older)
     del older["ends"]
     assert not request.is_met(older)
@@ -285,7 +270,7 @@ def test_a_line_of_an_older_version_is_not_met(tmp_path):
     ],
 )
 def test_a_grid_is_what_it_is_however_it_was_typed(alphas, refine, cells):
-    grid = LineRequest(alphas=alphas, refine=refine).grid
+    grid = LineOptions(alphas=alphas, refine=refine).grid
     assert grid.cells == cells
     assert LineGrid.parse(grid.text) == grid
     assert LineGrid.parse(json.dumps({"alphas": alphas, "refine": refine})) == grid

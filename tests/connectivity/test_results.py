@@ -1,5 +1,6 @@
 from isthmus.connectivity import line_tables, results
-from isthmus.connectivity.plan import BranchPair, LineRecords, LineRequest, LineStudy
+from isthmus.connectivity.options import LineOptions
+from isthmus.connectivity.plan import BranchPair, LineRecords, LineStudy
 from tests.connectivity.lines import PAIR, line
 
 OTHER = BranchPair(0, 3, 3)
@@ -10,7 +11,7 @@ def text(folder, *lines, pairs=(PAIR,), study=False, **request):
         LineRecords(folder).write(pair, each, {})
     if not study:
         line_tables.write_tables(folder)
-    return results.summarize_barriers(folder, pairs, LineRequest(**request)).splitlines()
+    return results.summarize_barriers(folder, pairs, LineOptions(**request)).splitlines()
 
 
 def test_one_child_has_its_numbers(tmp_path):
@@ -48,9 +49,9 @@ def test_several_main_branches_have_means_and_half_their_intervals(tmp_path):
         "barriers (align=none, bn=reset), means of 3 main branches +- half the 95 % interval"
     )
     assert "2.0000 +- 2.4841" in first  # 4.3027 / sqrt(3), the t quantile of two degrees
-    assert results.num_main_branches(tmp_path, [PAIR], LineRequest()) == 3
-    assert results.num_main_branches(tmp_path, [OTHER], LineRequest()) == 0
-    assert results.num_main_branches(tmp_path / "seed_2", [PAIR], LineRequest()) == 1
+    assert results.num_main_branches(tmp_path, [PAIR], LineOptions()) == 3
+    assert results.num_main_branches(tmp_path, [OTHER], LineOptions()) == 0
+    assert results.num_main_branches(tmp_path / "seed_2", [PAIR], LineOptions()) == 1
 
 
 def test_barriers_are_those_of_the_grid_that_is_asked_for(tmp_path):
@@ -63,7 +64,7 @@ def test_barriers_are_those_of_the_grid_that_is_asked_for(tmp_path):
 
 
 def test_networks_at_chance_are_named_once_each(tmp_path):
-    store, request = LineRecords(tmp_path), LineRequest(alphas=3)
+    store, request = LineRecords(tmp_path), LineOptions(alphas=3)
     lines = []
     for seed, height in ((2, 0.1), (3, 0.2)):
         made = line(seed, height, alphas=3)  # its ends have a loss of 0.5
@@ -75,7 +76,7 @@ def test_networks_at_chance_are_named_once_each(tmp_path):
     found = results.chance_message([tmp_path], lines, request)
     assert found.endswith("log(2) = 0.6931, or more: child_2.safetensors")
     assert results.chance_message([tmp_path], lines[1:], request) is None
-    both = results.chance_message([tmp_path], lines, LineRequest(alphas=3, splits=["train"]))
+    both = results.chance_message([tmp_path], lines, LineOptions(alphas=3, splits=["train"]))
     assert both.endswith("or more: child_2.safetensors, child_3.safetensors")
     assert len(both.splitlines()) == 1
 

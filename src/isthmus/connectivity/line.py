@@ -13,14 +13,13 @@ from isthmus import state_dicts
 from isthmus.config import launch
 from isthmus.connectivity import barriers, interpolation, line_tables, matching, repair
 from isthmus.connectivity.interpolation import Curve, InterpolationEvaluator
+from isthmus.connectivity.options import Line, LineOptions
 from isthmus.connectivity.plan import (
     AS_TRAINED,
     RESET,
     BranchPair,
     ChildSeed,
-    Line,
     LineRecords,
-    LineRequest,
     has_tables,
 )
 from isthmus.connectivity.repair import PreActivationStats, repair_network
@@ -201,7 +200,7 @@ class LineEnds:
 
 
 def measure_line(
-    ends: LineEnds, known: Line | None, request: LineRequest, child_seed: ChildSeed
+    ends: LineEnds, known: Line | None, request: LineOptions, child_seed: ChildSeed
 ) -> Line:
     """Measure what a line lacks of a request; returns the line.
 
@@ -230,14 +229,13 @@ def measure_line(
         }
         for split, alphas in further.items():
             _add(ends, curves, {split: alphas}, request.bn)
-    for split in request.splits:
-        requests = [*curves[split].get("requests", []), request.grid.text]
-        curves[split]["requests"] = list(dict.fromkeys(requests))
+    for curve in (curves[split] for split in request.splits):
+        curve["requests"] = list(dict.fromkeys([*curve.get("requests", []), request.grid.text]))
     lacking = [split for split in request.splits if "as_trained" not in curves[split]]
     if lacking and treatment != AS_TRAINED:
-        for split, curve in ends.evaluate_as_trained(lacking).items():
-            numbers = {"loss": curve.loss.tolist(), "accuracy": curve.accuracy.tolist()}
-            curves[split]["as_trained"] = numbers
+        for name, evaluated in ends.evaluate_as_trained(lacking).items():
+            numbers = {"loss": evaluated.loss.tolist(), "accuracy": evaluated.accuracy.tolist()}
+            curves[name]["as_trained"] = numbers
     return result
 
 
@@ -286,7 +284,7 @@ LineFiles: TypeAlias = tuple[BranchPair | None, ChildSeed, Sequence[Path]]
 
 
 def measure_missing_lines(
-    run: Run, evaluator: Evaluator, request: LineRequest, lines: Sequence[LineFiles]
+    run: Run, evaluator: Evaluator, request: LineOptions, lines: Sequence[LineFiles]
 ) -> None:
     """Evaluate what is missing of lines, and write each as soon as it is measured.
 

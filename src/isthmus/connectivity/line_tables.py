@@ -10,7 +10,8 @@ import torch
 
 from isthmus.connectivity import barriers, plan
 from isthmus.connectivity.barriers import parse_alphas
-from isthmus.connectivity.plan import Line, LineGrid, LineRecords, LineStudy
+from isthmus.connectivity.options import Line, LineGrid
+from isthmus.connectivity.plan import LineRecords, LineStudy
 from isthmus.store import reading
 from isthmus.store.files import write_csv
 from isthmus.vocabulary import SPLITS

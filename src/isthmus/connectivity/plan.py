@@ -1,7 +1,6 @@
 """Requests of `interpolate.py`, and the folders and files of its results. Imports no torch."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -11,14 +10,10 @@ from typing import Any, TypeAlias
 
 from isthmus import steps
 from isthmus.connectivity import chance_level
+from isthmus.connectivity.options import Line, LineOptions, PlaneOptions
 from isthmus.store import fingerprints, locks, reading
 from isthmus.store.files import Run, write_json
 from isthmus.vocabulary import ALIGNMENTS, LINE_BATCH_NORM_MODES
-
-# {child_seed, align, bn, ends, distance, cosine, curves, networks}, where curves has, by split,
-# {alphas, loss, accuracy, requests} of all requests together, and {as_trained: {loss, accuracy}} of
-# both ends where they are treated differently. Without `ends`, of an older version: as_trained.
-Line: TypeAlias = dict[str, Any]
 
 # Of the child at the end; between two children: "1-2", those of both; None between saved networks.
 ChildSeed: TypeAlias = int | str | None
@@ -60,88 +55,6 @@ class BranchPair:
         return {**in_epochs, **{f"{name}_step": i for name, i in iterations.items()}}
 
 
-@dataclass(frozen=True, kw_only=True)
-class LineRequest:
-    """What to measure of a line; see `python interpolate.py --help`."""
-
-    alphas: int | Sequence[float] = 25
-    refine: int | None = None
-    align: str = "none"
-    bn: str = "reset"
-    splits: Sequence[str] = ("train", "test")
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> "LineRequest":
-        """The request in a configuration, given as plain Python."""
-        return cls(**{name: values[name] for name in cls.__annotations__})
-
-    @property
-    def num_alphas(self) -> int:
-        """The largest number of points."""
-        grid = self.alphas if isinstance(self.alphas, int) else len(self.alphas)
-        return grid + (self.refine or 0)
-
-    def is_met(self, line: Line | None) -> bool:
-        """Whether a line has all that is requested."""
-        return line is not None and all(self.is_met_on(line, split) for split in self.splits)
-
-    def is_met_on(self, line: Line, split: str) -> bool:
-        """The same on one split, with the ends treated as the other points."""
-        if split not in line["curves"] or "ends" not in line:
-            return False
-        return self.grid in map(LineGrid.parse, line["curves"][split]["requests"])
-
-    @property
-    def grid(self) -> "LineGrid":
-        """The points at which a line is evaluated."""
-        return LineGrid.from_alphas(self.alphas, self.refine)
-
-
-@dataclass(frozen=True)
-class LineGrid:
-    """The points at which a line is evaluated: equal grids are equal however they were typed."""
-
-    alphas: int | tuple[float, ...]  # their number, if evenly spaced; or the alphas
-    refine: int | None  # number of further alphas around the largest excess of each line
-
-    @classmethod
-    def from_alphas(cls, alphas: int | Sequence[float], refine: int | None) -> "LineGrid":
-        """The grid of a request."""
-        if isinstance(alphas, int):
-            return cls(alphas, refine)
-        values = tuple(map(float, alphas))
-        is_even = len(values) > 1 and values == tuple(
-            number / (len(values) - 1) for number in range(len(values))
-        )
-        return cls(len(values) if is_even else values, refine)
-
-    @classmethod
-    def parse(cls, text: str) -> "LineGrid":
-        """The grid that `text` describes, in the file of a pair."""
-        return cls.from_alphas(**json.loads(text))
-
-    @property
-    def text(self) -> str:
-        """The grid as written in the file of a pair."""
-        return json.dumps({"alphas": self.alphas, "refine": self.refine})
-
-    @property
-    def cells(self) -> tuple[str, str]:
-        """The grid as written in tables: columns `alphas` and `refine`."""
-        alphas = [self.alphas] if isinstance(self.alphas, int) else self.alphas
-        return " ".join(f"{each:.12g}" for each in alphas), str(self.refine or "")
-
-    @property
-    def order(self) -> tuple[Any, ...]:
-        """Sort key: coarse grids come before fine ones."""
-        alphas = (self.alphas,) if isinstance(self.alphas, int) else self.alphas
-        return (
-            self.alphas if isinstance(self.alphas, int) else len(alphas),
-            alphas,
-            self.refine or 0,
-        )
-
-
 @dataclass(frozen=True)
 class LineRecords:
     """The folder with the records of lines, one file per pair of moments."""
@@ -181,13 +94,13 @@ class LineRecords:
         path = self.file(pair)
         return reading.read_json(path) if path.exists() else {}
 
-    def has(self, lines: Sequence[LineKey], request: LineRequest) -> bool:
+    def has(self, lines: Sequence[LineKey], request: LineOptions) -> bool:
         """Whether lines have all that is requested, and the tables are up to date."""
         known = (self.line(pair, child_seed, request) for pair, child_seed in lines)
         return all(map(request.is_met, known)) and self.are_in_tables
 
     def line(
-        self, pair: BranchPair | None, child_seed: ChildSeed, request: LineRequest
+        self, pair: BranchPair | None, child_seed: ChildSeed, request: LineOptions
     ) -> Line | None:
         """The line of one child, aligned and treated as requested; None if not measured."""
         key = (child_seed, request.align, request.bn)
@@ -195,7 +108,7 @@ class LineRecords:
         return next((line for line in lines if _key(line) == key), None)
 
     def lock_line(
-        self, pair: BranchPair | None, child_seed: ChildSeed, request: LineRequest
+        self, pair: BranchPair | None, child_seed: ChildSeed, request: LineOptions
     ) -> AbstractContextManager[None]:
         """Hold one line: another job that needs it waits, then finds it measured."""
         name = f"{self.file(pair).stem}_{child_seed}_{request.align}_{request.bn}"
@@ -302,22 +215,6 @@ def line_place(line: Mapping[str, Any]) -> tuple[int, int]:
     return ALIGNMENTS.index(line["align"]), LINE_BATCH_NORM_MODES.index(line["bn"])
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlaneRequest:
-    """What to measure of a plane; see `python interpolate.py --help`."""
-
-    points: int = 21
-    margin: float = 0.2
-    align: str = "none"
-    bn: str = "reset"
-    splits: Sequence[str] = ("train", "test")
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> "PlaneRequest":
-        """The request in a configuration, given as plain Python."""
-        return cls(**{name: values[name] for name in cls.__annotations__})
-
-
 @dataclass(frozen=True)
 class PlaneFiles:
     """The files of the results of a plane."""
@@ -336,7 +233,7 @@ class PlaneFiles:
     def run(self) -> Run:
         return Run(self.folder)
 
-    def is_done(self, request: PlaneRequest, projected: Sequence[Path]) -> bool:
+    def is_done(self, request: PlaneOptions, projected: Sequence[Path]) -> bool:
         """Whether the grid is filled on all splits, and these networks are projected."""
         result = self.run.read_result()
         if result is None or not (self.grid.exists() and self.networks.exists()):

@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from isthmus.config import schema
 from isthmus.connectivity import interpolation, matching, plan
 from isthmus.connectivity.interpolation import InterpolationEvaluator
+from isthmus.connectivity.options import PlaneOptions
 from isthmus.connectivity.plan import AS_TRAINED, RESET
 from isthmus.state_dicts import StateDict
 from isthmus.store.files import write_csv, write_json
@@ -343,7 +345,7 @@ def measure_plane(
     evaluator: Evaluator,
     three: Sequence[Path],
     others: Sequence[Path],
-    request: plan.PlaneRequest,
+    request: PlaneOptions,
 ) -> None:
     """Evaluate what the tables of a plane lack; `result.json` is written last.
 
@@ -378,7 +380,7 @@ def measure_plane(
     rows = networks_table(plane, named, points, of_networks, request.bn)
     write_csv(files.networks, NETWORK_COLUMNS, rows)
     result = {
-        **asdict(request),
+        **schema.to_values(request, PlaneOptions),
         "splits": of_networks,
         "grids": {**grids, str(request.points): splits},
         "precision": "bf16" if evaluator.autocast else "fp32",

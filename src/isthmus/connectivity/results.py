@@ -7,7 +7,8 @@ from pathlib import Path
 
 from isthmus import tables
 from isthmus.connectivity import chance_level
-from isthmus.connectivity.plan import AS_TRAINED, BranchPair, LineKey, LineRecords, LineRequest
+from isthmus.connectivity.options import LineOptions
+from isthmus.connectivity.plan import AS_TRAINED, BranchPair, LineKey, LineRecords
 
 SUMMARY_MEASURES = ("barrier", "barrier_frankle", "midpoint_gap")
 
@@ -15,7 +16,7 @@ Row = dict[str, str]
 
 
 def summarize_barriers(
-    folder: Path, pairs: Sequence[BranchPair | None], request: LineRequest
+    folder: Path, pairs: Sequence[BranchPair | None], request: LineOptions
 ) -> str:
     """Barriers of the loss and the error, as a table of text.
 
@@ -38,7 +39,7 @@ def summarize_barriers(
 
 
 def num_main_branches(
-    folder: Path, pairs: Sequence[BranchPair | None], request: LineRequest
+    folder: Path, pairs: Sequence[BranchPair | None], request: LineOptions
 ) -> int:
     """The largest number of main branches whose lines `summarize_barriers` shows."""
     rows = _rows(folder, pairs, request)
@@ -46,7 +47,7 @@ def num_main_branches(
 
 
 def chance_message(
-    folders: Sequence[Path], lines: Sequence[LineKey], request: LineRequest
+    folders: Sequence[Path], lines: Sequence[LineKey], request: LineOptions
 ) -> str | None:
     """One line that names the ends of lines that are at chance level, if any.
 
@@ -67,7 +68,7 @@ def chance_message(
     return chance_level.chance_warning(networks, num_classes)
 
 
-def _rows(folder: Path, pairs: Sequence[BranchPair | None], request: LineRequest) -> list[Row]:
+def _rows(folder: Path, pairs: Sequence[BranchPair | None], request: LineOptions) -> list[Row]:
     """The rows of `intervals.csv` that a request selects.
 
     Without lines of an older version, whose ends were treated differently, where there are others.
@@ -80,7 +81,7 @@ def _rows(folder: Path, pairs: Sequence[BranchPair | None], request: LineRequest
     return [row for row in rows if len(treatments) == 1 or row["ends"] != AS_TRAINED]
 
 
-def _is_selected(row: Row, request: LineRequest) -> bool:
+def _is_selected(row: Row, request: LineOptions) -> bool:
     how = [row[name] for name in ("align", "bn", "alphas", "refine")]
     return (
         how == [request.align, request.bn, *request.grid.cells] and row["split"] in request.splits

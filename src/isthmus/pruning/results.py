@@ -2,11 +2,12 @@
 
 import csv
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from isthmus import tables as core_tables
+from isthmus.pruning.options import Instability
 from isthmus.pruning.plan import PruningPlan, PruningTree, instability_table_of, sparsity_file
 from isthmus.store.files import Run
 from isthmus.vocabulary import split_to_show
@@ -153,7 +154,7 @@ def is_complete(tree: PruningTree, plan: PruningPlan) -> bool:
     """
     if not all(tree.level(level).is_complete(plan.snapshots(level)) for level in plan.levels):
         return False
-    branch = plan.request.branch
+    branch = plan.options.branch_folder
     return branch is None or all(
         tree.branch(level, branch).is_complete(None) for level in plan.branch_levels
     )
@@ -185,22 +186,19 @@ def collect_barriers(tree: PruningTree, seed: int) -> Iterator[Row]:
                 yield (*study, *level_cells, row["child_seed"], *numbers)
 
 
-def summarize_instability(
-    tree: PruningTree, options: Mapping[str, Any], grid: tuple[str, str], lines: Sequence[str]
-) -> str:
+def summarize_instability(tree: PruningTree, options: Instability, lines: Sequence[str]) -> str:
     """Barriers of every level, means over pairs of children, as a table of text.
 
     On the test split, or the last requested one.
 
     Args:
         tree: with its table.
-        options: `vary`, `bn` and `splits`.
-        grid: `alphas` and `refine` of the lines, as written in tables.
+        options: with the grid, as written in tables.
         lines: seeds of the pairs, such as "1-2".
     """
-    split = split_to_show(options["splits"])
-    selected = {"vary": " ".join(sorted(options["vary"])), "bn": options["bn"], "split": split}
-    selected |= dict(zip(("alphas", "refine"), grid, strict=True))
+    split = split_to_show(options.splits)
+    selected = {"vary": " ".join(sorted(options.vary)), "bn": options.bn, "split": split}
+    selected |= dict(zip(("alphas", "refine"), options.line.grid.cells, strict=True))
     rows = [
         row
         for row in read_rows(tree.instability_table)
@@ -215,5 +213,5 @@ def summarize_instability(
                 means = [sum(float(row[name]) for row in same) / len(same) for name in shown]
                 density = f"{float(same[0]['density']):.4f}"
                 cells.append([level, density, metric, *(f"{mean:.4f}" for mean in means)])
-    what = f"{split}, bn={options['bn']}, between children {', '.join(lines)}"
+    what = f"{split}, bn={options.bn}, between children {', '.join(lines)}"
     return "\n".join([f"instability ({what})", *core_tables.align_columns(cells)])

@@ -2,13 +2,14 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hydra
 from omegaconf import DictConfig
 
-from isthmus.config import launch, naming
-from isthmus.extraction import options
+from isthmus.config import launch
+from isthmus.extraction.options import Extract, hidden_widths
+from isthmus.extraction.summary import summary_lines
 from isthmus.paths import CONF
 from isthmus.store import files as store_files
 
@@ -23,18 +24,18 @@ NUM_ALPHAS = 25
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="extract")
 def main(cfg: DictConfig) -> None:
-    with launch.job(cfg):
+    with launch.job(cfg) as options:
         study = store_files.Run(launch.job_folder())
         clustering = store_files.Run(
-            study.folder / f"clustering_{naming.clustering_name(extraction_values(cfg))}"
+            study.folder / f"clustering_{options.extraction.clustering_name}"
         )
         with study.lock():
             if clustering.read_result() is not None and reconstruction_file(clustering).exists():
                 log.info("results are complete; nothing to compute")
-                launch.compare_threads(cfg, clustering.read_result())
+                launch.compare_threads(options.runtime, clustering.read_result())
             else:
-                extract(cfg, study, clustering)
-        for line in options.summary_lines(clustering.read_result() or {}):
+                extract(options, study, clustering)
+        for line in summary_lines(clustering.read_result() or {}):
             log.info(line)
         log.info("results in %s", launch.display_path(clustering.folder))
 
@@ -43,83 +44,87 @@ def reconstruction_file(clustering: store_files.Run) -> Path:
     return clustering.folder / "reconstruction.safetensors"
 
 
-def extraction_values(cfg: DictConfig) -> dict[str, Any]:
-    return launch.to_container(cfg.extraction)
-
-
-def extract(cfg: DictConfig, study: store_files.Run, clustering: store_files.Run) -> None:
+def extract(options: Extract, study: store_files.Run, clustering: store_files.Run) -> None:
     import torch  # takes seconds: not for --help, a refused option or a finished extraction
 
     from isthmus.extraction import results
     from isthmus.extraction import study as extraction_study
-    from isthmus.extraction.fitting import FitRuntime
 
-    torch.set_num_threads(launch.threads(cfg))
-    task, values = make_task(cfg), extraction_values(cfg)
-    if cfg.runtime.num_threads is None and extraction_study.is_small(task, values):
+    torch.set_num_threads(launch.threads(options.runtime))
+    students_options, runtime = options.extraction, options.runtime
+    task = make_task(options)
+    if runtime.num_threads is None and extraction_study.is_small(task, students_options):
         torch.set_num_threads(1)
-    running = FitRuntime(cfg.runtime.save_every, cfg.runtime.progress)
-    students = extraction_study.train(task, values, cfg.global_seed, study.folder, running)
-    mask = Path(cfg.output_dir) / "cache" / f"boruta_{values['datagen'].replace('+', '_')}.npz"
-    result = extraction_study.recover(task, students, values, clustering.folder, running, mask)
-    results.write_layers(task, result, values["beta"], clustering.folder)
+    students = extraction_study.train(
+        task, students_options, options.global_seed, study.folder, runtime
+    )
+    sources, beta = students_options.datagen.replace("+", "_"), students_options.beta
+    mask = Path(options.output_dir) / "cache" / f"boruta_{sources}.npz"
+    result = extraction_study.recover(
+        task, students, students_options, clustering.folder, runtime, mask
+    )
+    results.write_layers(task, result, beta, clustering.folder)
     extraction_study.save_network(task, result.network, reconstruction_file(clustering))
-    aligned = results.write_comparison(task, result, values["beta"], clustering.folder)
-    barriers = measure_barriers(cfg, task, aligned) if aligned else {}
+    aligned = results.write_comparison(task, result, beta, clustering.folder)
+    barriers = measure_barriers(options, task, aligned) if aligned else {}
     draw(study.folder, clustering.folder)
-    summary = results.summarize(task, students, result, values["beta"])
+    summary = results.summarize(task, students, result, beta)
     threads = {"num_threads": torch.get_num_threads()}
-    request = {"teacher": cfg.teacher, "gamma": values["gamma"], "beta": values["beta"]}
+    request = {"teacher": options.teacher, "gamma": students_options.gamma, "beta": beta}
     store_files.write_json(clustering.result, {**request, **barriers, **summary, **threads})
 
 
-def make_task(cfg: DictConfig) -> "Task":
+def make_task(options: Extract) -> "Task":
     from isthmus.extraction import queries
     from isthmus.extraction import study as extraction_study
     from isthmus.training.recipe import resolve_device
 
-    values, synthetic = extraction_values(cfg), launch.to_container(cfg.synthetic)
-    device, teacher = resolve_device(cfg.runtime.device), None
-    if cfg.teacher == "synthetic":
-        hidden = options.hidden_widths(synthetic["width"], 1)
-        sizes = [synthetic["num_inputs"], *hidden, synthetic["num_outputs"]]
-        teacher = queries.synthetic_teacher(sizes, synthetic["activation"], synthetic["seed"])
-    elif cfg.teacher is not None:
-        teacher = queries.read_teacher(cfg.teacher)
-    names, root = values["datagen"].split("+"), cfg.dataset.root
-    sources = queries.Sources(names, values["num_samples"], values["span"], values["file"], root)
+    device, teacher = resolve_device(options.runtime.device), None
+    if options.teacher == "synthetic":
+        made = options.synthetic
+        sizes = [made.num_inputs, *hidden_widths(made.width, 1), made.num_outputs]
+        teacher = queries.synthetic_teacher(sizes, made.activation, made.seed)
+    elif options.teacher is not None:
+        teacher = queries.read_teacher(options.teacher)
     num_inputs = None if teacher is None else teacher.num_inputs
-    collected = queries.collect_queries(sources, num_inputs, cfg.global_seed)
-    return extraction_study.make_task(teacher, collected, values["activation"], device)
+    collected = queries.collect_queries(
+        options.extraction, options.root, num_inputs, options.global_seed
+    )
+    return extraction_study.make_task(teacher, collected, options.extraction.activation, device)
 
 
-def measure_barriers(cfg: DictConfig, task: "Task", aligned: "AlignedNetworks") -> dict[str, Any]:
+def measure_barriers(
+    options: Extract, task: "Task", aligned: "AlignedNetworks"
+) -> dict[str, float | None]:
     """Barriers on the line from the reconstruction to the teacher: of the mean squared error and,
     where the teacher was trained on labelled data, of its loss on the test set."""
     from isthmus.connectivity import barriers as connectivity_barriers
     from isthmus.connectivity import line as connectivity_line
     from isthmus.connectivity.interpolation import InterpolationEvaluator
     from isthmus.extraction import comparison, stacks
-    from isthmus.training import evaluator as training_evaluator
-    from isthmus.training.options import Runtime
+    from isthmus.training.evaluator import saved_evaluator
+    from isthmus.training.options import Runtime, SavedOptions
 
     alphas = connectivity_barriers.parse_alphas(NUM_ALPHAS)
     errors = comparison.error_curve(aligned, task.held_out, task.held_out_targets, alphas)
-    numbers: dict[str, Any] = {"barrier_mse": float(connectivity_barriers.barrier(errors, alphas))}
+    error_barrier = float(connectivity_barriers.barrier(errors, alphas))
     if task.teacher is None or task.teacher.metadata is None:
-        return numbers | {"barrier_loss": None}
+        return {"barrier_mse": error_barrier, "barrier_loss": None}
     metadata = task.teacher.metadata
     metadata = metadata | {
         "config": metadata["config"] | {"model": stacks.model_node(aligned.reconstruction)}
     }
-    runtime, cache = Runtime(device=cfg.runtime.device), f"{cfg.output_dir}/cache"
-    evaluator = training_evaluator.saved_evaluator(
-        metadata, launch.to_container(cfg.dataset), [], cache, runtime, "fp32"
+    saved = SavedOptions(
+        dataset=options.dataset,
+        runtime=Runtime(device=options.runtime.device),
+        precision="fp32",
+        output_dir=options.output_dir,
     )
-    points = InterpolationEvaluator(evaluator, ["test"], NUM_ALPHAS)
+    points = InterpolationEvaluator(saved_evaluator(metadata, saved), ["test"], NUM_ALPHAS)
     ends = stacks.stack_state_dict(aligned.reconstruction), stacks.stack_state_dict(aligned.teacher)
     loss = connectivity_line.evaluate_line(points, *ends, alphas, bn="keep")["test"].loss
-    return numbers | {"barrier_loss": float(connectivity_barriers.barrier(loss, alphas))}
+    loss_barrier = float(connectivity_barriers.barrier(loss, alphas))
+    return {"barrier_mse": error_barrier, "barrier_loss": loss_barrier}
 
 
 def draw(students: Path, clustering: Path) -> None:
