@@ -4,6 +4,7 @@ from functools import partial
 import pytest
 import torch
 
+from isthmus.config.parts import Part
 from isthmus.store import files
 from isthmus.store.files import Run
 from isthmus.training.fit import fit
@@ -70,7 +71,7 @@ def test_weights_of_other_classes_are_told(tmp_path, caplog):
 def test_a_training_that_was_made_before_needs_no_data(tmp_path):
     run = Run(tmp_path)
     fit(run, make)
-    given = begin_with(run, dataset={"root": "not looked at"})
+    given = begin_with(run, dataset=Part("dataset", None, {"root": "not looked at"}))
     assert toys.equal(given(weights(run, 9)), weights(run, 9))
 
 

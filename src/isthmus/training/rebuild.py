@@ -187,7 +187,8 @@ def _is_call(value: Any) -> bool:
 
 def _check_folder(node: dict[str, Any], trained: dict[str, Any]) -> None:
     """Refuse a folder of images that differs, in the parts read then, from the one trained on."""
-    folder = f"{node['root']}/{node.get('folder', '')}"
+    root = node.get("root", "data")
+    folder = f"{root}/{node.get('folder', '')}"
     has_choice = "test_folder" in signatures.arguments(naming.full_target("dataset", trained))
     test_folder = trained.get("test_folder") if has_choice else "val"
     fingerprint = fingerprints.folder_fingerprint(folder, trained.get("test", True), test_folder)
@@ -195,6 +196,6 @@ def _check_folder(node: dict[str, Any], trained: dict[str, Any]) -> None:
         return  # reading it will say so
     if node.get("fingerprint") not in (None, fingerprint):
         raise ConfigError(
-            f"dataset.root={node['root']}: {folder} is not the folder that these weights were "
+            f"dataset.root={root}: {folder} is not the folder that these weights were "
             f"trained on; to evaluate them on another one, name its kind too: dataset=imagefolder"
         )
