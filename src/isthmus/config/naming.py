@@ -149,7 +149,7 @@ def part_identity(group: str, node: Any) -> dict[str, Any]:
         fields = {}
     unnamed = GROUPS[group].unnamed | {"_partial_"}
     named = with_short_names(part.node())
-    return _changed({key: value for key, value in named.items() if key not in unnamed}, fields)
+    return _non_defaults({key: value for key, value in named.items() if key not in unnamed}, fields)
 
 
 def section_identity(
@@ -168,7 +168,7 @@ def section_identity(
             continue
         is_part = isinstance(value, dict) and (key == "dataset" or "_target_" in value)
         named[key] = part_identity(key, value) if is_part else value
-    return {key: value for key, value in _changed(named, fields).items() if value != {}}
+    return {key: value for key, value in _non_defaults(named, fields).items() if value != {}}
 
 
 def with_short_names(value: Any) -> Any:
@@ -197,7 +197,7 @@ def full_target(group: str, node: Values) -> str:
     return Part(group, node.get("_target_")).full_target()
 
 
-def _changed(values: Values, fields: Mapping[str, Argument]) -> dict[str, Any]:
+def _non_defaults(values: Values, fields: Mapping[str, Argument]) -> dict[str, Any]:
     """The values that are not their defaults."""
     return {
         key: _sort_if_set(value, fields[key]) if key in fields else value

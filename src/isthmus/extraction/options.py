@@ -42,7 +42,7 @@ class Synthetic(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clustering(Section):
+class ClusteringOptions(Section):
     """What is done with trained students, which has a name of its own."""
 
     gamma: float = option(0.5, in_name="clustering", above=0, at_most=1)  # part of the students
@@ -60,7 +60,7 @@ class Clustering(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Extraction(Clustering):
+class Extraction(ClusteringOptions):
     """Students: queries, training, clustering and reconstruction."""
 
     datagen: str = "gaussian"  # names joined by +
