@@ -10,6 +10,7 @@ import pytest
 
 from isthmus.plots import barriers, frames, style
 from isthmus.plots import lines as plots_lines
+from isthmus.plots.frames import Selection
 from tests.plots import connected
 
 INTERVALS = connected.tables(connected.study())[2]
@@ -77,7 +78,7 @@ def test_the_two_definitions_share_their_colours():
 
 
 def test_the_heading_says_over_how_many_children_the_mean_is():
-    title = barriers.map_heading(barriers.barrier_map_table(INTERVALS, "train"))
+    title = barriers.map_heading(barriers.barrier_map_table(INTERVALS, Selection("train")))
     assert title.splitlines() == [
         "train, align: none, batch norm: reset, mean over 3 child seeds",
         *frames.DEFINITIONS.values(),
@@ -111,7 +112,7 @@ def test_a_scale_has_few_numbers_and_its_largest():
 
 def test_what_is_not_in_the_table_is_refused():
     with pytest.raises(ValueError, match="with bn repair; the table has reset$"):
-        barriers.barrier_map_table(INTERVALS, bn="repair")
+        barriers.barrier_map_table(INTERVALS, Selection(bn="repair"))
     with pytest.raises(ValueError, match="no column mean; it has k1"):
         barriers.barrier_map_table(INTERVALS.drop(columns="mean"))
     with pytest.raises(ValueError, match="with align none; the table has no rows at all$"):
@@ -137,7 +138,7 @@ def at(table: pd.DataFrame, **values) -> pd.DataFrame:
 
 
 def test_the_numbers_are_those_of_the_tables():
-    drawn = barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD, "train")
+    drawn = barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD, Selection("train"))
     cell = {"k1": 1, "k2": 3, "metric": "error", "measure": "barrier_frankle"}
     mean = at(drawn, **cell, curve="mean child")
     assert mean["value"].item() == at(MEASURES_INTERVALS, **cell, split="train")["mean"].item()
@@ -155,7 +156,7 @@ def test_the_numbers_are_those_of_the_tables():
 
 
 def test_main_branches_are_what_means_of_a_whole_study_and_their_intervals_are_over():
-    drawn = barriers.barriers_table(POOLED[2], POOLED[1], "train")
+    drawn = barriers.barriers_table(POOLED[2], POOLED[1], Selection("train"))
     cell = {"k1": 1, "k2": 3, "metric": "error", "measure": "barrier_frankle"}
     mean, expected = (
         plots_lines.main_curves(at(drawn, **cell)),
@@ -184,7 +185,7 @@ def test_lines_on_other_grids_are_drawn_apart():
     found = frames.list_grids(frames.fill_columns(both[2]))
     assert found == [("reset", "0 0.1 1", "4"), ("reset", "3", "")]  # most rows first
     for grid, alone in zip(found, (fine, coarse), strict=True):
-        drawn = barriers.barriers_table(both[2], both[1], grid=grid)
+        drawn = barriers.barriers_table(both[2], both[1], Selection(grid=grid))
         pd.testing.assert_frame_equal(drawn, barriers.barriers_table(alone[2], alone[1]))
         count = alone[2]["num_alphas"].iloc[0]
         title = barriers.draw_barriers(drawn).legends[0].get_title().get_text().splitlines()[0]
@@ -304,9 +305,9 @@ def test_pairs_with_and_without_several_children_are_drawn_together():
 
 def test_what_is_not_in_the_tables_is_refused():
     with pytest.raises(ValueError, match="with split val; the table has test, train$"):
-        barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD, "val")
+        barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD, Selection("val"))
     with pytest.raises(ValueError, match="with align weights; the table has none$"):
-        barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD, align="weights")
+        barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD, Selection(align="weights"))
     with pytest.raises(ValueError, match="no column low; it has k1"):
         barriers.barriers_table(MEASURES_INTERVALS.drop(columns="low"), PER_CHILD)
     with pytest.raises(ValueError, match="no column cosine; it has k1"):

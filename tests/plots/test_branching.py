@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isthmus.plots import branching, style
+from isthmus.plots import branching, options, studies, style
 from tests.plots import tables as plots_tables
 from tests.plots.tables import average, child
 
@@ -33,12 +33,17 @@ def tables(tmp_path, averages=AVERAGES, distances=DISTANCES):
     return pd.read_csv(tmp_path / "a"), pd.read_csv(tmp_path / "b")
 
 
+def draw(averages, distances, folder):
+    tables_by_name = {options.AVERAGES: averages, options.DISTANCES: distances}
+    return studies.draw_tables("spawn", tables_by_name, folder)
+
+
 def names(paths):
     return sorted({path.stem for path in paths})
 
 
 def test_each_model_and_each_treatment_of_batch_norm_has_its_figures(tmp_path):
-    paths = branching.save_branches(*tables(tmp_path), tmp_path / "figures")
+    paths = draw(*tables(tmp_path), tmp_path / "figures")
     assert all(path.is_file() for path in paths)
     assert names(paths) == [
         "accuracy_ema_0.9",
@@ -53,18 +58,18 @@ def test_each_model_and_each_treatment_of_batch_norm_has_its_figures(tmp_path):
 
 def test_the_test_split_is_drawn_where_it_was_evaluated(tmp_path):
     averages, distances = tables(tmp_path)
-    branching.save_branches(averages, distances, tmp_path / "both")
+    draw(averages, distances, tmp_path / "both")
     drawn = pd.read_csv(tmp_path / "both" / "accuracy_plain.csv")
     assert set(drawn["split"]) == {"test"}
     only = averages[averages["split"] == "train"]
-    branching.save_branches(only, distances, tmp_path / "train")
+    draw(only, distances, tmp_path / "train")
     assert set(pd.read_csv(tmp_path / "train" / "accuracy_plain.csv")["split"]) == {"train"}
 
 
 @pytest.mark.parametrize("which", ["averages", "distances"])
 def test_an_empty_table_has_no_figures(tmp_path, which):
     empty = {which: {"averages": AVERAGES, "distances": DISTANCES}[which].splitlines()[0] + "\n"}
-    paths = branching.save_branches(*tables(tmp_path, **empty), tmp_path / "figures")
+    paths = draw(*tables(tmp_path, **empty), tmp_path / "figures")
     assert ("distances" in names(paths)) == (which == "averages")
     assert any(name.startswith("accuracy") for name in names(paths)) == (which == "distances")
 
