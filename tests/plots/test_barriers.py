@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isthmus.plots import barriers, frames, style
+from isthmus.plots import barriers, frames
 from isthmus.plots import lines as plots_lines
 from isthmus.plots.frames import Selection
 from tests.plots import connected
@@ -92,16 +92,14 @@ def test_the_heading_says_over_how_many_children_the_mean_is():
 def test_maps_of_all_sizes_are_drawn(k1, k2):
     lines = connected.study(k1, k2, (1,), ("test",), alphas=[0, 0.5, 1])
     figure = barriers.draw_barrier_map(barriers.barrier_map_table(connected.tables(lines)[2]))
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     assert bool(maps(figure)[0].texts) == (len(k1) == len(k2) == 1)
 
 
 def test_barriers_that_are_all_zero_are_drawn():
     drawn = barriers.barrier_map_table(INTERVALS.assign(mean=0.0))
     figure = barriers.draw_barrier_map(drawn)
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     assert {text.get_text() for text in maps(figure)[0].texts} == {"0.000"}
 
 
@@ -290,8 +288,7 @@ def test_figures_of_all_sizes_are_drawn(figure_of, seeds, k1, k2):
     lines = connected.study(k1, k2, seeds, ("test",), alphas=[0, 0.5, 1])
     _, per_child, intervals = connected.tables(lines)
     figure = figure_of.draw(figure_of.table(intervals, per_child))
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
 
 
 def test_pairs_with_and_without_several_children_are_drawn_together():
@@ -324,8 +321,7 @@ def test_curves_are_moved_sideways_only_as_far_as_there_is_room():
     lines = connected.study((0.0, 1.0), tuple(range(1, 31)), (1, 2), ("test",), alphas=[0, 0.5, 1])
     _, per_child, intervals = connected.tables(lines)
     figure = barriers.draw_barriers(barriers.barriers_table(intervals, per_child))
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     axes = figure.axes[0]
     left, right = axes.bbox.x0, axes.bbox.x1
     named = [curve for curve in axes.get_lines() if curve.get_label().startswith("k2")]

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isthmus.plots import branching, options, studies, style
+from isthmus.plots import branching, options, studies
 from tests.plots import tables as plots_tables
 from tests.plots.tables import average, child
 
@@ -234,8 +234,7 @@ def test_a_figure_has_a_panel_a_spawn_step_whatever_there_is(spawn_steps, steps,
     figure = branching.draw_child_steps(
         branching.child_steps_table(table[table["kind"].isin(kinds)])
     )
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     assert len(figure.axes) == len(spawn_steps)
     for axes in figure.axes:
         for line in axes.get_lines():
@@ -255,8 +254,7 @@ def test_a_loss_that_a_logarithm_cannot_show_hides_no_other(loss):
     table = plots_tables.study()
     table.loc[0, "loss"] = loss
     figure = branching.draw_child_steps(branching.child_steps_table(table, metric="loss"))
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     low, high = figure.axes[0].get_ylim()
     assert 1 < low < high < 20
 
@@ -342,8 +340,7 @@ def test_figures_of_all_sizes_are_drawn(spawn_steps, child_steps):
     figure = branching.draw_distances(
         branching.distances_table(plots_tables.distances(spawn_steps, child_steps))
     )
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     assert all(len(axes.get_lines()) == len(spawn_steps) for axes in figure.axes if axes.axison)
     (legend,) = (axes.get_legend() for axes in figure.axes if axes.get_legend())
     assert len(legend.get_texts()) <= branching.LEGEND_MOST
@@ -451,8 +448,7 @@ def test_maps_of_all_sizes_are_drawn(spawn_steps, child_steps):
     figure = branching.draw_gain(
         branching.gain_table(plots_tables.study(spawn_steps, child_steps, seeds=(1, 2)))
     )
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     axes = figure.axes[1]
     assert 1 <= len(axes.get_xticks()) <= 17
     assert 1 <= len(axes.get_yticks()) <= 40

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from isthmus.plots import extraction, style
+from isthmus.plots import extraction
 from tests.plots import extractions
 
 SINGLE = [
@@ -27,8 +27,7 @@ def titles(figure):
 def test_each_layer_has_a_panel(name, make):
     figure = figure_of(name, make(layers=(1, 2, 3)))
     assert titles(figure) == ["hidden layer 1", "hidden layer 2", "hidden layer 3"]
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
 
 
 @pytest.mark.parametrize(("name", "make"), SINGLE)

@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from isthmus.plots import options, studies, style, trials
+from isthmus.plots import options, studies, trials
 from tests.plots import searched
 
 NAMES = ["history", "importance", "slices", "parallel"]
@@ -131,8 +131,7 @@ def test_any_number_of_options_is_drawn(count):
         (trials.draw_trial_parallel, trials.trial_parallel_table),
     ):
         figure = draw(make_table(table))
-        with style.look():
-            figure.savefig(io.BytesIO(), format="png")
+        figure.savefig(io.BytesIO(), format="png")
 
 
 def test_tables_of_nothing_are_refused():
