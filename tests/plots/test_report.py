@@ -8,7 +8,7 @@ import pytest
 from isthmus.plots import folders, options, render, report, style
 from isthmus.plots import runs as plots_runs
 from isthmus.plots.options import Style
-from isthmus.plots.report import Picture, Section
+from isthmus.plots.report import PageSection, Picture
 from isthmus.plots.restyle import FigureOverrides
 from isthmus.plots.runs import TrainingRuns
 from tests.plots import made as plots_made
@@ -102,7 +102,7 @@ def made(rows=3):
     picture = Picture("loss & more", b"png", 5.0, shown)
     missing = {"gain": "no <table>"}
     overview = pd.DataFrame({"run": ["a"], "seed": [1]})
-    section = Section("Trainings: a", ["python train.py 'a=<b>'"], overview, [picture], missing)
+    section = PageSection("Trainings: a", ["python train.py 'a=<b>'"], overview, [picture], missing)
     return report.page([section], COLOURS)
 
 

@@ -57,8 +57,8 @@ class Picture:
 
 
 @dataclass(eq=False)
-class Section:
-    """Section of a page, for folders that are drawn together.
+class PageSection:
+    """PageSection of a page, for folders that are drawn together.
 
     Args:
         title: of the section.
@@ -75,7 +75,7 @@ class Section:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def page(sections: Sequence[Section], colours: tuple[str, str, str]) -> str:
+def page(sections: Sequence[PageSection], colours: tuple[str, str, str]) -> str:
     """A page as HTML.
 
     Args:
@@ -136,7 +136,7 @@ def save_report(
     """
     sections = [section(source, overrides) for source in sources]
     if damaged:
-        sections.append(Section("Damaged runs", missing=dict(damaged)))
+        sections.append(PageSection("Damaged runs", missing=dict(damaged)))
     style = overrides.style
     colours = (to_hex(style.background), to_hex(style.foreground), to_hex(style.grid))
     path = folder / "report.html"
@@ -144,11 +144,11 @@ def save_report(
     return path
 
 
-def section(source: Source, overrides: FigureOverrides) -> Section:
+def section(source: Source, overrides: FigureOverrides) -> PageSection:
     """The section of one source; figures that cannot be drawn are listed with their errors."""
     where = ", ".join(str(path) for path in source.paths[:4])
     others = f" and {len(source.paths) - 4} more" if len(source.paths) > 4 else ""
-    result = Section(f"{KINDS[source.kind].title}: {where}{others}")
+    result = PageSection(f"{KINDS[source.kind].title}: {where}{others}")
     try:
         result.commands = source.commands()
         if source.kind == "train":

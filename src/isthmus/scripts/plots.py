@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
-from isthmus.config import launch, schema
+from isthmus.config import launch
 from isthmus.paths import CONF
 from isthmus.plots import folders as plots_folders
 from isthmus.plots.options import REPORT, Plots
