@@ -129,7 +129,7 @@ def finish(folder: Path) -> None:
 @pytest.fixture
 def finishing():
     FINISHED.clear()
-    return sweeps.Sweep(at_end="tests.test_sweeps.finish")
+    return sweeps.Sweep(finish_run="tests.test_sweeps.finish")
 
 
 def job_in(folder: Path, num: int, sweep_dir: Path) -> SimpleNamespace:
@@ -156,10 +156,10 @@ def test_a_sweep_in_which_all_failed_finishes_nothing(tmp_path, finishing):
     assert FINISHED == []
 
 
-@pytest.mark.parametrize("at_end", ["tests.test_sweeps.finish", "tests.nowhere.finish"])
-def test_what_cannot_be_finished_is_said_and_hides_no_other(tmp_path, at_end, capsys, caplog):
+@pytest.mark.parametrize("finish_run", ["tests.test_sweeps.finish", "tests.nowhere.finish"])
+def test_what_cannot_be_finished_is_said_and_hides_no_other(tmp_path, finish_run, capsys, caplog):
     FINISHED.clear()
-    sweep = sweeps.Sweep(at_end=at_end)
+    sweep = sweeps.Sweep(finish_run=finish_run)
     for num, name in enumerate(("broken", "whole")):
         job = ended()
         sweep.on_job_end(config=job_in(tmp_path / name, num, tmp_path), job_return=job)
@@ -167,8 +167,8 @@ def test_what_cannot_be_finished_is_said_and_hides_no_other(tmp_path, at_end, ca
         sweep.on_multirun_end(config=hydra_config(tmp_path))
     assert exit_.value.code == 1
     assert capsys.readouterr().out == "\n2 jobs: 2 done, 0 failed\n"
-    assert caplog.messages[0] == f"{at_end} failed in {tmp_path / 'broken'}"
-    assert FINISHED == ([tmp_path / "whole"] if "nowhere" not in at_end else [])
+    assert caplog.messages[0] == f"{finish_run} failed in {tmp_path / 'broken'}"
+    assert FINISHED == ([tmp_path / "whole"] if "nowhere" not in finish_run else [])
 
 
 def test_other_moments_pass_by():
@@ -264,7 +264,7 @@ def diverged() -> JobReturn:
 
 def test_a_training_that_diverged_is_an_entry_of_the_table_and_no_failure(tmp_path, capsys):
     FINISHED.clear()
-    sweep = sweeps.Sweep(of_all="tests.test_sweeps.make_table")
+    sweep = sweeps.Sweep(finish_sweep="tests.test_sweeps.make_table")
     for num, job in enumerate([ended(), diverged(), ended()]):
         sweep.on_job_end(config=hydra_config(tmp_path, num), job_return=job)
         assert job.status == JobStatus.COMPLETED
@@ -283,7 +283,7 @@ def test_without_a_table_a_training_that_diverged_has_failed(tmp_path, capsys):
 
 def test_the_table_is_not_made_of_failures_alone(tmp_path):
     FINISHED.clear()
-    sweep = sweeps.Sweep(of_all="tests.test_sweeps.make_table")
+    sweep = sweeps.Sweep(finish_sweep="tests.test_sweeps.make_table")
     sweep.on_job_end(config=hydra_config(tmp_path), job_return=ended(ValueError("no")))
     with pytest.raises(SystemExit):
         sweep.on_multirun_end(config=hydra_config(tmp_path))
@@ -291,7 +291,7 @@ def test_the_table_is_not_made_of_failures_alone(tmp_path):
 
 
 def test_a_table_that_cannot_be_made_is_a_failure(tmp_path, caplog, capsys):
-    sweep = sweeps.Sweep(of_all="tests.test_sweeps.make_table")
+    sweep = sweeps.Sweep(finish_sweep="tests.test_sweeps.make_table")
     sweep.on_job_end(config=hydra_config(tmp_path / "broken"), job_return=ended())
     with pytest.raises(SystemExit):
         sweep.on_multirun_end(config=hydra_config(tmp_path / "broken"))

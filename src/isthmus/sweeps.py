@@ -144,18 +144,22 @@ class Sweep:
     """Records the status of each job of a multirun, and prints at the end how all of them ended.
 
     Args:
-        at_end: dotpath of a function that takes the folder of a run; called then for each folder
-            in which a job was done, once.
+        finish_run: dotpath of a function that takes the folder of a run; called at the end for each
+            folder in which a job was done, once.
         is_tolerant: whether a sweep succeeds although jobs failed, as in a search that may try
             values that cannot be trained with.
-        of_all: dotpath of a function that makes one table of all jobs, as the ledger has them, in
-            the folder of the sweep. A training that diverged is an entry there, no failure.
+        finish_sweep: dotpath of a function that makes one table of all jobs, as the ledger has
+            them, in the folder of the sweep. A training that diverged is an entry there, and no
+            failure.
     """
 
     def __init__(
-        self, at_end: str | None = None, is_tolerant: bool = False, of_all: str | None = None
+        self,
+        finish_run: str | None = None,
+        is_tolerant: bool = False,
+        finish_sweep: str | None = None,
     ) -> None:
-        self.at_end, self.is_tolerant, self.of_all = at_end, is_tolerant, of_all
+        self.finish_run, self.is_tolerant, self.finish_sweep = finish_run, is_tolerant, finish_sweep
         self.began = time.monotonic()
 
     def on_run_start(self, config: Any, **_: Any) -> None:
@@ -203,7 +207,7 @@ class Sweep:
         status = type(job_return.status)
         failed = job_return.status == status.FAILED
         returned = job_return._return_value
-        diverged = failed and self.of_all is not None and _has_diverged(returned)
+        diverged = failed and self.finish_sweep is not None and _has_diverged(returned)
         outcome = DIVERGED if diverged else FAILED if failed else DONE
         job = {
             **_job_id(config),
@@ -238,28 +242,28 @@ class Sweep:
             sys.exit(1)
 
     def _finish(self, folders: set[str]) -> bool:
-        """Call `at_end` for each folder; returns whether it succeeded in all of them."""
-        if self.at_end is None:
+        """Call `finish_run` for each folder; returns whether it succeeded in all of them."""
+        if self.finish_run is None:
             return True
         is_finished = True
         for folder in sorted(folders):
             try:
-                finish: Any = pydoc.locate(self.at_end)
+                finish: Any = pydoc.locate(self.finish_run)
                 finish(Path(folder))
             except Exception:  # Hydra would only warn, and forget which jobs failed
-                log.exception("%s failed in %s", self.at_end, folder)
+                log.exception("%s failed in %s", self.finish_run, folder)
                 is_finished = False
         return is_finished
 
     def _finish_all(self, jobs: list[dict[str, Any]], folder: Path) -> bool:
-        """Call `of_all`, if any job was done; returns whether it succeeded."""
-        if self.of_all is None or all(job["status"] not in (DONE, DIVERGED) for job in jobs):
+        """Call `finish_sweep`, if any job was done; returns whether it succeeded."""
+        if self.finish_sweep is None or all(job["status"] not in (DONE, DIVERGED) for job in jobs):
             return True
         try:
-            finish: Any = pydoc.locate(self.of_all)
+            finish: Any = pydoc.locate(self.finish_sweep)
             finish(jobs, folder)
         except Exception:  # see `_finish`
-            log.exception("%s failed", self.of_all)
+            log.exception("%s failed", self.finish_sweep)
             return False
         return True
 

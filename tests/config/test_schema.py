@@ -1,4 +1,3 @@
-import dataclasses
 import typing
 from dataclasses import dataclass
 
@@ -15,7 +14,6 @@ from isthmus.extraction import options as extraction_options
 from isthmus.models import freeze, initialize
 from isthmus.paths import CONF
 from isthmus.plots import options as plots_options
-from isthmus.plots import restyle
 from isthmus.pruning import options as pruning_options
 from isthmus.training import options as training_options
 
@@ -99,9 +97,6 @@ def test_the_groups_of_parts_are_options_of_a_script():
 
 def test_the_style_of_a_paper_is_that_of_the_code():
     defaults = schema.default_values(plots_options.Style)
-    assert {
-        field.name: field.default for field in dataclasses.fields(restyle.FigureStyle)
-    } == defaults
     paper = CONF / "style" / "paper.yaml"
     assert yaml.safe_load(paper.read_text()) == defaults
 

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isthmus.plots import barriers, frames, style
+from isthmus.plots import barriers, frames
 from isthmus.plots import lines as plots_lines
+from isthmus.plots.frames import Selection
 from tests.plots import connected
 
 INTERVALS = connected.tables(connected.study())[2]
@@ -77,7 +78,7 @@ def test_the_two_definitions_share_their_colours():
 
 
 def test_the_heading_says_over_how_many_children_the_mean_is():
-    title = barriers.map_heading(barriers.barrier_map_table(INTERVALS, "train"))
+    title = barriers.map_heading(barriers.barrier_map_table(INTERVALS, Selection("train")))
     assert title.splitlines() == [
         "train, align: none, batch norm: reset, mean over 3 child seeds",
         *frames.DEFINITIONS.values(),
@@ -91,16 +92,14 @@ def test_the_heading_says_over_how_many_children_the_mean_is():
 def test_maps_of_all_sizes_are_drawn(k1, k2):
     lines = connected.study(k1, k2, (1,), ("test",), alphas=[0, 0.5, 1])
     figure = barriers.draw_barrier_map(barriers.barrier_map_table(connected.tables(lines)[2]))
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     assert bool(maps(figure)[0].texts) == (len(k1) == len(k2) == 1)
 
 
 def test_barriers_that_are_all_zero_are_drawn():
     drawn = barriers.barrier_map_table(INTERVALS.assign(mean=0.0))
     figure = barriers.draw_barrier_map(drawn)
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     assert {text.get_text() for text in maps(figure)[0].texts} == {"0.000"}
 
 
@@ -111,7 +110,7 @@ def test_a_scale_has_few_numbers_and_its_largest():
 
 def test_what_is_not_in_the_table_is_refused():
     with pytest.raises(ValueError, match="with bn repair; the table has reset$"):
-        barriers.barrier_map_table(INTERVALS, bn="repair")
+        barriers.barrier_map_table(INTERVALS, Selection(bn="repair"))
     with pytest.raises(ValueError, match="no column mean; it has k1"):
         barriers.barrier_map_table(INTERVALS.drop(columns="mean"))
     with pytest.raises(ValueError, match="with align none; the table has no rows at all$"):
@@ -137,7 +136,7 @@ def at(table: pd.DataFrame, **values) -> pd.DataFrame:
 
 
 def test_the_numbers_are_those_of_the_tables():
-    drawn = barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD, "train")
+    drawn = barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD, Selection("train"))
     cell = {"k1": 1, "k2": 3, "metric": "error", "measure": "barrier_frankle"}
     mean = at(drawn, **cell, curve="mean child")
     assert mean["value"].item() == at(MEASURES_INTERVALS, **cell, split="train")["mean"].item()
@@ -155,7 +154,7 @@ def test_the_numbers_are_those_of_the_tables():
 
 
 def test_main_branches_are_what_means_of_a_whole_study_and_their_intervals_are_over():
-    drawn = barriers.barriers_table(POOLED[2], POOLED[1], "train")
+    drawn = barriers.barriers_table(POOLED[2], POOLED[1], Selection("train"))
     cell = {"k1": 1, "k2": 3, "metric": "error", "measure": "barrier_frankle"}
     mean, expected = (
         plots_lines.main_curves(at(drawn, **cell)),
@@ -184,7 +183,7 @@ def test_lines_on_other_grids_are_drawn_apart():
     found = frames.list_grids(frames.fill_columns(both[2]))
     assert found == [("reset", "0 0.1 1", "4"), ("reset", "3", "")]  # most rows first
     for grid, alone in zip(found, (fine, coarse), strict=True):
-        drawn = barriers.barriers_table(both[2], both[1], grid=grid)
+        drawn = barriers.barriers_table(both[2], both[1], Selection(grid=grid))
         pd.testing.assert_frame_equal(drawn, barriers.barriers_table(alone[2], alone[1]))
         count = alone[2]["num_alphas"].iloc[0]
         title = barriers.draw_barriers(drawn).legends[0].get_title().get_text().splitlines()[0]
@@ -289,8 +288,7 @@ def test_figures_of_all_sizes_are_drawn(figure_of, seeds, k1, k2):
     lines = connected.study(k1, k2, seeds, ("test",), alphas=[0, 0.5, 1])
     _, per_child, intervals = connected.tables(lines)
     figure = figure_of.draw(figure_of.table(intervals, per_child))
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
 
 
 def test_pairs_with_and_without_several_children_are_drawn_together():
@@ -304,9 +302,9 @@ def test_pairs_with_and_without_several_children_are_drawn_together():
 
 def test_what_is_not_in_the_tables_is_refused():
     with pytest.raises(ValueError, match="with split val; the table has test, train$"):
-        barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD, "val")
+        barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD, Selection("val"))
     with pytest.raises(ValueError, match="with align weights; the table has none$"):
-        barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD, align="weights")
+        barriers.barriers_table(MEASURES_INTERVALS, PER_CHILD, Selection(align="weights"))
     with pytest.raises(ValueError, match="no column low; it has k1"):
         barriers.barriers_table(MEASURES_INTERVALS.drop(columns="low"), PER_CHILD)
     with pytest.raises(ValueError, match="no column cosine; it has k1"):
@@ -323,8 +321,7 @@ def test_curves_are_moved_sideways_only_as_far_as_there_is_room():
     lines = connected.study((0.0, 1.0), tuple(range(1, 31)), (1, 2), ("test",), alphas=[0, 0.5, 1])
     _, per_child, intervals = connected.tables(lines)
     figure = barriers.draw_barriers(barriers.barriers_table(intervals, per_child))
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     axes = figure.axes[0]
     left, right = axes.bbox.x0, axes.bbox.x1
     named = [curve for curve in axes.get_lines() if curve.get_label().startswith("k2")]

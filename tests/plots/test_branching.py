@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isthmus.plots import branching, style
+from isthmus.plots import branching, options, studies
 from tests.plots import tables as plots_tables
 from tests.plots.tables import average, child
 
@@ -33,12 +33,17 @@ def tables(tmp_path, averages=AVERAGES, distances=DISTANCES):
     return pd.read_csv(tmp_path / "a"), pd.read_csv(tmp_path / "b")
 
 
+def draw(averages, distances, folder):
+    tables_by_name = {options.AVERAGES: averages, options.DISTANCES: distances}
+    return studies.draw_tables("spawn", tables_by_name, folder)
+
+
 def names(paths):
     return sorted({path.stem for path in paths})
 
 
 def test_each_model_and_each_treatment_of_batch_norm_has_its_figures(tmp_path):
-    paths = branching.save_branches(*tables(tmp_path), tmp_path / "figures")
+    paths = draw(*tables(tmp_path), tmp_path / "figures")
     assert all(path.is_file() for path in paths)
     assert names(paths) == [
         "accuracy_ema_0.9",
@@ -53,18 +58,18 @@ def test_each_model_and_each_treatment_of_batch_norm_has_its_figures(tmp_path):
 
 def test_the_test_split_is_drawn_where_it_was_evaluated(tmp_path):
     averages, distances = tables(tmp_path)
-    branching.save_branches(averages, distances, tmp_path / "both")
+    draw(averages, distances, tmp_path / "both")
     drawn = pd.read_csv(tmp_path / "both" / "accuracy_plain.csv")
     assert set(drawn["split"]) == {"test"}
     only = averages[averages["split"] == "train"]
-    branching.save_branches(only, distances, tmp_path / "train")
+    draw(only, distances, tmp_path / "train")
     assert set(pd.read_csv(tmp_path / "train" / "accuracy_plain.csv")["split"]) == {"train"}
 
 
 @pytest.mark.parametrize("which", ["averages", "distances"])
 def test_an_empty_table_has_no_figures(tmp_path, which):
     empty = {which: {"averages": AVERAGES, "distances": DISTANCES}[which].splitlines()[0] + "\n"}
-    paths = branching.save_branches(*tables(tmp_path, **empty), tmp_path / "figures")
+    paths = draw(*tables(tmp_path, **empty), tmp_path / "figures")
     assert ("distances" in names(paths)) == (which == "averages")
     assert any(name.startswith("accuracy") for name in names(paths)) == (which == "distances")
 
@@ -229,8 +234,7 @@ def test_a_figure_has_a_panel_a_spawn_step_whatever_there_is(spawn_steps, steps,
     figure = branching.draw_child_steps(
         branching.child_steps_table(table[table["kind"].isin(kinds)])
     )
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     assert len(figure.axes) == len(spawn_steps)
     for axes in figure.axes:
         for line in axes.get_lines():
@@ -250,8 +254,7 @@ def test_a_loss_that_a_logarithm_cannot_show_hides_no_other(loss):
     table = plots_tables.study()
     table.loc[0, "loss"] = loss
     figure = branching.draw_child_steps(branching.child_steps_table(table, metric="loss"))
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     low, high = figure.axes[0].get_ylim()
     assert 1 < low < high < 20
 
@@ -337,8 +340,7 @@ def test_figures_of_all_sizes_are_drawn(spawn_steps, child_steps):
     figure = branching.draw_distances(
         branching.distances_table(plots_tables.distances(spawn_steps, child_steps))
     )
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     assert all(len(axes.get_lines()) == len(spawn_steps) for axes in figure.axes if axes.axison)
     (legend,) = (axes.get_legend() for axes in figure.axes if axes.get_legend())
     assert len(legend.get_texts()) <= branching.LEGEND_MOST
@@ -446,8 +448,7 @@ def test_maps_of_all_sizes_are_drawn(spawn_steps, child_steps):
     figure = branching.draw_gain(
         branching.gain_table(plots_tables.study(spawn_steps, child_steps, seeds=(1, 2)))
     )
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     axes = figure.axes[1]
     assert 1 <= len(axes.get_xticks()) <= 17
     assert 1 <= len(axes.get_yticks()) <= 40

@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 
 from isthmus.plots import comparison, runs
+from isthmus.plots.options import Compare
 from isthmus.plots.runs import TrainingRuns
 from tests.plots import made
-
-ASKED = {"x": "optimizer.lr", "metric": "accuracy", "split": "test", "model": "plain", "hue": None}
 
 
 def study(root, **options):
@@ -16,7 +15,7 @@ def study(root, **options):
 
 
 def table(found, **asked):
-    return comparison.compare_table(found, ASKED | asked)
+    return comparison.compare_table(found, Compare(**{"x": "optimizer.lr"} | asked))
 
 
 def accuracy(model, seed, lr, multistep=False):

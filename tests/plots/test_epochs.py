@@ -1,7 +1,6 @@
-import pandas as pd
 import pytest
 
-from isthmus.plots import epochs, predictions, runs, style
+from isthmus.plots import epochs, predictions, runs
 from isthmus.plots.runs import TrainingRuns
 from tests.plots import made
 
@@ -63,35 +62,3 @@ def test_what_was_not_measured_is_named_with_what_was(study):
         epochs.ema_study_table(without)
     with pytest.raises(ValueError, match="^nothing to draw with metric weight_distance; the tab"):
         epochs.weight_difference_table(numbers[numbers["model"] == "plain"])
-
-
-def test_averages_come_in_the_order_of_their_memory_and_differ_in_their_dashes():
-    names = ["swa", "ema_0.9995", "plain", "ema_0.9", "ema_0.99", "best"]
-    found = style.order_models([*names, "plain"])
-    assert found == ["plain", "ema_0.9", "ema_0.99", "ema_0.9995", "best", "swa"]
-    looks = style.looks(names)
-    assert len({str(look.get("linestyle")) for look in looks.values()}) == len(names)
-    shades = [sum(looks[name]["color"][:3]) for name in ("ema_0.9", "ema_0.99", "ema_0.9995")]
-    assert shades == sorted(shades, reverse=True)
-
-
-def test_names_that_are_none_are_not_in_a_legend_and_long_titles_are_broken():
-    drawn = pd.DataFrame({"x": [0, 1]})
-    with style.look():
-        figure, (axes,) = style.grid(1)
-        axes.plot(drawn["x"], label="a")
-        axes.plot(drawn["x"], label="_b")
-        style.legend(figure, [axes], title="")
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a"]
-    title = "multistep, optimizer.lr=0.1, dataset.val_fraction=0.5"
-    assert style.wrap_title(title).splitlines() == [
-        "multistep, optimizer.lr=0.1,",
-        "dataset.val_fraction=0.5",
-    ]
-
-
-def test_the_first_panel_of_each_row_is_named():
-    with style.look():
-        figure, panels = style.grid(5)
-        style.label_rows(panels, "loss (nats)")
-    assert [bool(axes.get_ylabel()) for axes in panels] == [True, False, False, True, False]

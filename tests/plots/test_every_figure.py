@@ -10,8 +10,9 @@ from PIL import Image
 
 from isthmus.plots import files, options, render, restyle, style
 from isthmus.plots import folders as plots_folders
+from isthmus.plots.options import Compare, Style
 from isthmus.plots.persistence import Images
-from isthmus.plots.render import TrainingFigureOptions
+from isthmus.plots.runs import TrainingOptions
 from tests.plots import made
 
 UNIT = re.compile(r"\(.+\)", re.DOTALL)
@@ -20,8 +21,7 @@ WITHOUT = re.compile(  # what has no unit
     r"clusters?|units of|distance|mean squared error|changes|constant|multistep|"
     r"averaged\.decay|width|learning rate|^x$|value|rank|trial|mean \|f|importance"
 )
-COMPARE = {"x": "averaged.decay", "metric": "accuracy", "split": "test", "model": "plain"}
-COMPARE |= {"hue": "scheduler"}
+COMPARE = Compare(x="averaged.decay", hue="scheduler")
 
 
 def images(study):
@@ -30,7 +30,7 @@ def images(study):
     return Images(made.INDICES, pixels, [str(index % 10) for index in made.INDICES])
 
 
-ASKED = TrainingFigureOptions(COMPARE, None, images)
+ASKED = TrainingOptions(COMPARE, None, images)
 
 
 @pytest.fixture(scope="module")
@@ -41,21 +41,21 @@ def folders(tmp_path_factory):
 @pytest.fixture(scope="module", autouse=True)
 def coarse():
     """Fewer pixels than in a paper, which is faster."""
-    with style.override_look(restyle.FigureStyle(dpi=50).settings()):
+    with style.use_theme(Style(dpi=50)):
         yield
 
 
 def drawings(name, folders):
-    made_of, failed = render.drawings(name, render.sources(folders, name), ASKED)
+    made_of, failed = render.drawings(name, render.sources(folders, name, ASKED))
     assert made_of and not failed
     return list({str(drawing.draw): drawing for drawing in made_of}.values())  # one of each sort
 
 
-@pytest.mark.parametrize("name", options.FIGURES)
+@pytest.mark.parametrize("name", options.figure_names())
 def test_it_is_an_image_whose_axes_have_data_and_whose_labels_have_units(name, folders):
     for drawing in drawings(name, folders):
         assert len(drawing.shown)
-        figure = drawing.draw(drawing.shown)
+        figure = drawing.figure()
         for axes in figure.axes:
             assert axes.has_data() or axes.get_label() == "<colorbar>" or not axes.axison
         words = [label for axis in "xy" for label in restyle.axis_labels(figure, axis)]
@@ -73,14 +73,11 @@ def test_it_is_an_image_whose_axes_have_data_and_whose_labels_have_units(name, f
 def test_in_the_dark_every_curve_and_every_word_is_seen(name, folders):
     from matplotlib.colors import to_rgb
 
-    from isthmus.plots import restyle
-
-    dark = restyle.FigureStyle(background="#14171c", foreground="#e8e8e8", grid="#343a42")
-    labels = dict.fromkeys(("title", "x", "y", "legend"))
-    wished = restyle.FigureOverrides(dark, None, labels, None)
+    dark = Style(background="#14171c", foreground="#e8e8e8", grid="#343a42")
+    wished = restyle.FigureOverrides(dark)
     with wished.context():
         for drawing in drawings(name, folders)[:2]:
-            figure = wished.apply(drawing.draw(drawing.shown))
+            figure = wished.apply(drawing.figure())
             lines = [line for axes in figure.axes for line in axes.get_lines()]
             texts = [figure.get_suptitle() and figure._suptitle]
             texts += [text for legend in figure.legends for text in legend.get_texts()]
@@ -91,20 +88,19 @@ def test_in_the_dark_every_curve_and_every_word_is_seen(name, folders):
 
 
 def test_a_colour_that_is_a_number_stays_in_the_dark(folders):
-    dark = restyle.FigureStyle(background="#14171c")
-    wished = restyle.FigureOverrides(dark, None, dict.fromkeys(("title", "x", "y", "legend")), None)
+    wished = restyle.FigureOverrides(Style(background="#14171c"))
     for name in ("gain", "schedule_decay_table"):
         first = drawings(name, folders)[0]
         maps = [
             [m.get_cmap().name for m in figure.findobj(Collection) if m.get_array() is not None]
-            for figure in (first.draw(first.shown), wished.apply(first.draw(first.shown)))
+            for figure in (first.figure(), wished.apply(first.figure()))
         ]
         assert maps[0] == maps[1] != []
 
 
 def test_fonts_are_embedded_as_outlines(folders):
     (drawing,) = drawings("ema_study", folders)
-    page = files.render(drawing.draw(drawing.shown), "pdf")
+    page = files.render(drawing.figure(), "pdf")
     assert b"/FontFile2" in page and b"/Type3" not in page
 
 

@@ -1,20 +1,22 @@
 import numpy as np
 import pytest
 
-from isthmus.plots import extraction, style
+from isthmus.plots import extraction
 from tests.plots import extractions
 
 SINGLE = [
-    ("cluster_tree", extractions.merges),
+    ("dendrogram", extractions.merges),
     ("cluster_counts", extractions.counts),
-    ("unit_distances", extractions.matrix),
-    ("cluster_angles", extractions.clusters),
-    ("student_losses", extractions.losses),
+    ("distances", extractions.matrix),
+    ("angles", extractions.clusters),
+    ("losses", extractions.losses),
 ]
 
 
-def table_of(name, table):
-    return getattr(extraction, f"{name}_table")(table)
+def figure_of(name, table):
+    (drawing,) = getattr(extraction, f"make_{name}")(table)
+    assert drawing.name == name
+    return drawing.figure()
 
 
 def titles(figure):
@@ -23,26 +25,23 @@ def titles(figure):
 
 @pytest.mark.parametrize(("name", "make"), SINGLE[:4])
 def test_each_layer_has_a_panel(name, make):
-    figure = getattr(extraction, f"draw_{name}")(table_of(name, make(layers=(1, 2, 3))))
+    figure = figure_of(name, make(layers=(1, 2, 3)))
     assert titles(figure) == ["hidden layer 1", "hidden layer 2", "hidden layer 3"]
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
 
 
 @pytest.mark.parametrize(("name", "make"), SINGLE)
 def test_a_table_of_no_rows_or_other_columns_is_refused(name, make):
     table = make()
     with pytest.raises(ValueError, match="^nothing to draw: the table of .* has no rows$"):
-        table_of(name, table[:0])
-    column = getattr(extraction, f"{name.upper()}_COLUMNS")[0]
+        figure_of(name, table[:0])
+    column = table.columns[0]
     with pytest.raises(ValueError, match=f"^the table has no column {column}; it has "):
-        table_of(name, table.drop(columns=column))
+        figure_of(name, table.drop(columns=column))
 
 
 def test_the_tree_is_drawn_merge_by_merge_with_a_colour_a_cluster():
-    figure = extraction.draw_cluster_tree(
-        extraction.cluster_tree_table(extractions.merges(num_units=9))
-    )
+    figure = figure_of("dendrogram", extractions.merges(num_units=9))
     (axes,) = figure.axes
     (lines,) = axes.collections
     across = [segment[1:3].tolist() for segment in lines.get_segments()]
@@ -56,9 +55,7 @@ def test_the_tree_is_drawn_merge_by_merge_with_a_colour_a_cluster():
 
 
 def test_the_counts_hold_to_the_next_height_and_the_plateau_is_marked():
-    (axes,) = extraction.draw_cluster_counts(
-        extraction.cluster_counts_table(extractions.counts())
-    ).axes
+    (axes,) = figure_of("cluster_counts", extractions.counts()).axes
     steps, *_ = axes.get_lines()
     assert steps.get_drawstyle() == "steps-post"
     assert steps.get_ydata().tolist() == [1, 2, 1, 1]
@@ -68,7 +65,7 @@ def test_the_counts_hold_to_the_next_height_and_the_plateau_is_marked():
 
 
 def test_the_matrix_is_in_order():
-    figure = extraction.draw_unit_distances(extraction.unit_distances_table(extractions.matrix()))
+    figure = figure_of("distances", extractions.matrix())
     (image,) = figure.axes[0].images
     shown = np.asarray(image.get_array())
     assert shown[0].tolist() == pytest.approx([0.1, 0.1, 0.2])  # what is 0 is the smallest colour
@@ -76,9 +73,7 @@ def test_the_matrix_is_in_order():
 
 
 def test_angles_are_sorted_and_what_is_not_kept_comes_last():
-    (axes,) = extraction.draw_cluster_angles(
-        extraction.cluster_angles_table(extractions.clusters())
-    ).axes
+    (axes,) = figure_of("angles", extractions.clusters()).axes
     kept, rest, beta = axes.get_lines()
     assert kept.get_ydata().tolist() == [0.001, 0.02]
     assert (rest.get_xdata().tolist(), rest.get_ydata().tolist()) == ([2], [0.9])
@@ -98,16 +93,14 @@ def test_units_of_the_teacher_then_those_in_excess(some):
     if some:
         assert marks["in excess"].get_xdata()[0] > 1
     lowest = next(line for line in second.get_lines() if line.get_label() == "what goes in")
-    assert lowest.get_ydata().tolist() == [extraction.TEACHER_DISTANCES_LOWEST]
+    assert lowest.get_ydata().tolist() == [extraction.LOWEST_COSINE]
     with pytest.raises(ValueError, match="^nothing to draw: the table of the comparison"):
         extraction.teacher_distances_table(extractions.comparison()[:0], extractions.excess())
 
 
 @pytest.mark.parametrize("students", [1, 40])
 def test_every_student_has_a_curve_and_a_legend_has_room(students):
-    figure = extraction.draw_student_losses(
-        extraction.student_losses_table(extractions.losses(students))
-    )
+    figure = figure_of("losses", extractions.losses(students))
     curves = figure.axes[0].get_lines()[::2]
     assert len(curves) == students
     assert curves[0].get_ydata().tolist() == pytest.approx([0.1, 0.01])
@@ -115,7 +108,7 @@ def test_every_student_has_a_curve_and_a_legend_has_room(students):
     assert len(legend.get_texts()) <= extraction.NAMED_MOST
 
 
-def test_without_a_teacher_there_are_all_figures_but_one():
+def test_without_a_teacher_there_are_all_figures_but_one(tmp_path):
     tables = {
         "losses": extractions.losses(),
         "merges": extractions.merges(),
@@ -124,9 +117,12 @@ def test_without_a_teacher_there_are_all_figures_but_one():
         "clusters": extractions.clusters(),
     }
     names = ["losses", "dendrogram", "cluster_counts", "distances", "angles"]
-    assert [drawing.name for drawing in extraction.extraction_drawings(tables)] == names
+    assert drawn(tables, tmp_path / "a") == names
     tables |= {"comparison": extractions.comparison(), "excess": extractions.excess()}
-    assert [drawing.name for drawing in extraction.extraction_drawings(tables)] == [
-        *names,
-        "teacher",
-    ]
+    assert drawn(tables, tmp_path / "b") == [*names, "teacher"]
+
+
+def drawn(tables, folder):
+    """Names of the figures of tables."""
+    paths = extraction.save_extraction(tables, folder)
+    return [path.stem for path in paths if path.suffix == ".png"]

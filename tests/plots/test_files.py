@@ -9,11 +9,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from isthmus.plots import barriers, branching, lines, plane, studies
+from isthmus.plots import barriers, branching, lines, plane
 from isthmus.plots import files as plots_files
 from isthmus.store import files as store_files
 from tests.plots import connected, tables
-from tests.plots import made as plots_made
 
 LINES, PER_CHILD, INTERVALS = connected.tables(connected.study((0.0, 1.0), splits=("test",)))
 FIGURES = {
@@ -31,7 +30,7 @@ def made(name: str) -> tuple[pd.DataFrame, Figure]:
     """A figure with its table, made again."""
     make_table, draw, *arguments = FIGURES[name]
     drawn = make_table(*arguments)
-    return drawn, draw(drawn)
+    return drawn, plots_files.Drawing(name, drawn, draw).figure()
 
 
 @pytest.mark.parametrize("name", FIGURES)
@@ -148,12 +147,3 @@ def test_figures_that_are_new_take_the_place_of_earlier_ones_and_equal_ones_are_
 def test_a_folder_without_figures_has_no_events(tmp_path):
     assert plots_files.write_events(tmp_path) is None
     assert not list(tmp_path.iterdir())
-
-
-def test_a_study_has_its_figures_as_events(tmp_path):
-    plots_made.of_plane(tmp_path)
-    studies.update_connectivity(tmp_path)
-    found = EventAccumulator(str(tmp_path / "figures"))
-    found.Reload()
-    (image,) = found.Images("plane")
-    assert image.encoded_image_string == (tmp_path / "figures" / "plane.png").read_bytes()

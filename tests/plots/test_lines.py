@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from isthmus.connectivity import barriers
-from isthmus.plots import frames, style
+from isthmus.plots import frames
 from isthmus.plots import lines as plots_lines
 from tests.plots import connected
 from tests.plots.connected import line
@@ -59,8 +59,7 @@ def test_any_number_of_pairs_is_drawn(num_pairs, seeds):
         connected.line(k1, 2.0, seed, alphas=[0, 1]) for k1 in range(num_pairs) for seed in seeds
     ]
     figure = plots_lines.draw_lines(plots_lines.lines_table(pd.concat(found)))
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     assert len(figure.axes) == num_pairs
 
 
@@ -136,8 +135,7 @@ def test_any_number_of_lines_between_files_is_drawn(num_sorts):
     sorts = [(align, bn) for align in frames.ORDER[:3] for bn in frames.ORDER[3:]][:num_sorts]
     lines = [connected.line(None, None, None, align, bn, alphas=[0, 1]) for align, bn in sorts]
     figure = plots_lines.draw_compared(plots_lines.compared_table(pd.concat(lines)))
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     assert len(figure.axes[0].get_lines()) == 2 * num_sorts
     assert figure.legends[0].get_title().get_text().startswith("line\nbarrier: ")
 
@@ -388,8 +386,7 @@ def test_lines_of_all_sorts_are_drawn(seeds, loss, alphas):
     with np.errstate(invalid="ignore"):  # inf - inf
         drawn = plots_lines.line_table(pd.concat(lines), (0, 1))
     figure = plots_lines.draw_line(drawn)
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     assert len(figure.axes) == 2
 
 

@@ -13,7 +13,7 @@ def errors(**values):
 
 def test_what_is_asked_by_default_is_right():
     assert errors() == []
-    for figure in (*options.FIGURES, options.REPORT):
+    for figure in (*options.figure_names(), options.REPORT):
         compare = VALUES["compare"] | {"x": "scheduler" if figure == "compare" else None}
         assert errors(figure=figure, compare=compare) == []
 
@@ -52,9 +52,25 @@ def test_all_that_is_wrong_is_told_at_once():
     assert len(errors(figure="nope", size=[1], runs=[])) == 3
 
 
-def test_the_tables_of_every_figure_are_those_of_a_kind_of_folder():
-    known = {name for needed, possible in options.TABLES.values() for name in (*needed, *possible)}
-    assert {name for tables in options.FIGURES.values() for name in tables} <= known
+def test_a_kind_of_folders_has_what_it_needs_and_all_that_a_figure_of_it_needs():
+    for kind, row in options.KINDS.items():
+        names = options.tables_of_kind(kind)
+        assert names[: len(row.needed)] == list(row.needed) and len(names) == len(set(names))
+    assert {row.kind for row in options.FIGURES} == set(options.KINDS)
+    assert options.tables_of_kind("prune") == [
+        "levels.csv",
+        "instability.csv",
+        "level_*/sparsity.csv",
+    ]
+
+
+def test_a_name_stands_for_rows_of_every_kind_and_a_short_one_for_several():
+    kinds = [row.kind for row in options.rows_of_figure("accuracy_plain")]
+    assert kinds == ["spawn", "prune"]
+    names = [row.name for row in options.rows_of_figure("persistence")]
+    assert names == ["persistence_barcode", "persistence_images"]
+    assert options.rows_of_figure("nope") == []
+    assert options.rows_of_figure("report") == list(options.FIGURES)
 
 
 def prefix(figure):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from isthmus.plots import plane, style
+from isthmus.plots import plane
 from tests.plots import connected
 
 
@@ -60,8 +60,7 @@ def test_networks_of_one_name_are_told_apart_by_their_place():
 def test_a_long_name_has_a_row_of_its_own():
     projected = [(40 * "n", 0.0, 1.0, 1.5), ("step_8", 2.0, 1.0, 2.5)]
     figure = plane.draw_plane(plane.plane_table(connected.plane(), connected.networks(projected)))
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     (legend,) = figure.legends
     assert legend.get_window_extent().x1 < figure.bbox.x1
 
@@ -118,8 +117,7 @@ def test_planes_of_one_value_are_drawn(value):
     points = connected.plane(2, ("test",)).assign(loss=value, accuracy=value)
     networks = connected.networks((), ("test",)).assign(loss=value)
     figure = plane.draw_plane(plane.plane_table(points, networks))
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     assert len(panels(figure)) == 2
     assert figure.legends[0].get_title().get_text() == ""
 
@@ -128,8 +126,7 @@ def test_a_point_that_is_no_number_hides_no_other():
     points = connected.plane()
     points.loc[[0, 7], "loss"] = [math.nan, math.inf]
     figure = plane.draw_plane(plane.plane_table(points, connected.networks()))
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     assert panels(figure)[0].collections[0].zmax < 10
 
 
@@ -139,8 +136,7 @@ def test_planes_of_all_shapes_are_drawn(width):
     figure = plane.draw_plane(
         plane.plane_table(points.assign(x=width * points["x"]), connected.networks())
     )
-    with style.look():
-        figure.canvas.draw()
+    figure.canvas.draw()
     assert max(figure.get_size_inches()) < 16
 
 

@@ -305,4 +305,4 @@ def test_a_study_has_a_figure_a_model_and_what_its_tables_allow(tmp_path, monkey
     saved.clear()
     both = pd.concat([barriers(), barriers(bn="keep", splits=["train"])])
     pruning.save_levels(study(), KEPT, tmp_path, both)
-    assert saved[4:] == ["instability", "instability_keep"]
+    assert saved[3:] == ["instability", "instability_keep", "sparsity"]

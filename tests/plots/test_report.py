@@ -5,18 +5,15 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from isthmus.plots import folders, render, report, restyle, style
+from isthmus.plots import folders, options, render, report, style
 from isthmus.plots import runs as plots_runs
-from isthmus.plots.render import TrainingFigureOptions
-from isthmus.plots.report import Picture, Section
-from isthmus.plots.restyle import FigureOverrides, FigureStyle
+from isthmus.plots.options import Style
+from isthmus.plots.report import PageSection, Picture
+from isthmus.plots.restyle import FigureOverrides
 from isthmus.plots.runs import TrainingRuns
 from tests.plots import made as plots_made
 
-WISHED = FigureOverrides(
-    FigureStyle(dpi=40), None, dict.fromkeys(("title", "x", "y", "legend")), None
-)
-ASKED = TrainingFigureOptions({"x": None}, None, None)
+WISHED = FigureOverrides(Style(dpi=40))
 
 
 @pytest.fixture(scope="module")
@@ -27,13 +24,14 @@ def page(tmp_path_factory):
     plots_made.of_plane(root / "interpolate_1")
     sources = render.sources(folders.find_folders(str(root)), "report")
     with WISHED.context():
-        path = report.save_report(sources, ASKED, WISHED, root / "plots" / "report_1")
+        path = report.save_report(sources, WISHED, root / "plots" / "report_1")
     return path.read_text()
 
 
 def test_every_figure_that_the_runs_allow_is_in_it(page):
     names = re.findall(r"<h3>(.*?)</h3>", page)
-    wanted = set(render.training_figures(TrainingRuns([]), ASKED))
+    wanted = {row.name for row in options.FIGURES if row.kind == "train"}
+    wanted -= {"compare", "persistence_images"}  # which are not asked for
     wanted |= {"plane", "accuracy_plain", "accuracy_ema_0.9", "best_step", "sparsity"}
     assert sorted(names) == sorted(wanted | {"instability"})
     assert page.count("data:image/png;base64,") == len(names)
@@ -49,14 +47,14 @@ def test_the_commands_and_a_table_of_the_runs_are_in_it(page):
 def test_what_cannot_be_drawn_is_in_it_with_the_reason(tmp_path):
     folder = plots_made.training(tmp_path / "train_1" / "seed_1", models=("plain",))
     (source,) = render.sources(folders.find_folders(str(folder)), "report")
-    with style.override_look(WISHED.style.settings()):
-        section = report.section(source, ASKED, WISHED)
+    with style.use_theme(WISHED.style):
+        section = report.section(source, WISHED)
     drawn = [picture.name for picture in section.pictures]
     assert drawn[:2] == ["ema_study", "schedule_decay_table"] and "lr_table" not in drawn
     assert section.missing["mismatch"].startswith("nothing to draw: no averaged model")
     (folder / "metrics.csv").write_text("a\n1\n")
     (source,) = render.sources(folders.find_folders(str(folder)), "report")
-    assert report.section(source, ASKED, WISHED).missing["all"].startswith(str(folder))
+    assert report.section(source, WISHED).missing["all"].startswith(str(folder))
 
 
 def test_the_overview_has_a_row_a_training_and_its_final_accuracies(tmp_path):
@@ -71,8 +69,8 @@ def test_the_overview_has_a_row_a_training_and_its_final_accuracies(tmp_path):
 
 
 def test_the_page_has_the_colours_of_the_style(tmp_path):
-    dark = restyle.FigureStyle(background="#14171c", foreground="white", grid="0.2", dpi=40)
-    path = report.save_report([], ASKED, FigureOverrides(dark, None, WISHED.labels, None), tmp_path)
+    dark = Style(background="#14171c", foreground="white", grid="0.2", dpi=40)
+    path = report.save_report([], FigureOverrides(dark), tmp_path)
     assert "background: #14171c; color: #ffffff" in path.read_text()
 
 
@@ -104,7 +102,7 @@ def made(rows=3):
     picture = Picture("loss & more", b"png", 5.0, shown)
     missing = {"gain": "no <table>"}
     overview = pd.DataFrame({"run": ["a"], "seed": [1]})
-    section = Section("Trainings: a", ["python train.py 'a=<b>'"], overview, [picture], missing)
+    section = PageSection("Trainings: a", ["python train.py 'a=<b>'"], overview, [picture], missing)
     return report.page([section], COLOURS)
 
 
@@ -129,7 +127,7 @@ def test_figures_and_their_numbers_are_in_it():
 
 
 def test_commands_and_reasons_stand_as_they_are():
-    assert "python train.py &#x27;a=&lt;b&gt;&#x27;" in made()
+    assert "python train.py &#39;a=&lt;b&gt;&#39;" in made()
     assert "<code>gain</code>: no &lt;table&gt;" in made()
 
 

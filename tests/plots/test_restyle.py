@@ -5,7 +5,9 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from isthmus.plots import restyle, style
-from isthmus.plots.restyle import FigureOverrides, FigureStyle
+from isthmus.plots.options import Labels, Style
+from isthmus.plots.panels import add_legend
+from isthmus.plots.restyle import FigureOverrides
 
 DARK = (0.08, 0.09, 0.11)
 
@@ -92,9 +94,6 @@ def test_a_map_has_no_list_of_colours():
         restyle.choose_palette(made, ["red"])
 
 
-NONE = dict.fromkeys(("title", "x", "y", "legend"))
-
-
 def figure_wishes(legend=True):
     """Two panels of one x axis and two y axes."""
     with style.look():
@@ -105,25 +104,18 @@ def figure_wishes(legend=True):
             axes.set_ylabel(label)
         made.supxlabel("epoch")
         if legend:
-            style.legend(made, list(panels), title="seeds")
+            add_legend(made, panels, title="seeds")
     return made
 
 
-def fulfilled(labels=NONE, legend=True, **others):
-    wished = FigureOverrides(others.get("style", FigureStyle()), others.get("size"), labels, None)
+def fulfilled(legend=True, **wished):
+    wished = FigureOverrides(**wished)
     return wished.apply(figure_wishes(legend))
 
 
-def test_the_style_of_a_paper_is_that_of_the_scripts():
-    with style.look():
-        before = dict(matplotlib.rcParams)
-    with style.override_look(FigureStyle().settings()), style.look():
-        assert dict(matplotlib.rcParams) == before
-
-
 def test_a_style_holds_within_and_not_after():
-    chosen = FigureStyle(font_size=14, background="#000000", foreground="white")
-    with FigureOverrides(chosen, None, NONE, None).context(), style.look():
+    chosen = Style(font_size=14, background="#000000", foreground="white")
+    with FigureOverrides(chosen).context(), style.look():
         assert matplotlib.rcParams["font.size"] == 14
         assert Figure().get_facecolor() == (0, 0, 0, 1)
     with style.look():
@@ -138,19 +130,18 @@ def test_nothing_changes_without_a_wish():
 
 def test_a_size_is_taken_as_given_and_else_the_figure_grows_with_the_style():
     assert fulfilled(size=[7, 2]).get_size_inches().tolist() == [7, 2]
-    assert fulfilled(style=FigureStyle(scale=1.5)).get_size_inches().tolist() == [6, 4.5]
+    assert fulfilled(style=Style(scale=1.5)).get_size_inches().tolist() == [6, 4.5]
 
 
 def test_words_are_exchanged():
-    labels = {"title": "Title", "x": "Epoche", "y": ["a", "b"], "legend": "Legende"}
-    made = fulfilled(labels)
+    made = fulfilled(labels=Labels(title="Title", x="Epoche", y=["a", "b"], legend="Legende"))
     assert (restyle.axis_labels(made, "x"), restyle.axis_labels(made, "y")) == (
         ["Epoche"],
         ["a", "b"],
     )
     assert made.legends[0].get_title().get_text() == "Title\nLegende"
-    assert fulfilled(NONE | {"title": "T"}, legend=False).get_suptitle() == "T"
-    assert fulfilled(NONE | {"title": "T"}).legends[0].get_title().get_text() == "T\nseeds"
+    assert fulfilled(labels=Labels(title="T"), legend=False).get_suptitle() == "T"
+    assert fulfilled(labels=Labels(title="T")).legends[0].get_title().get_text() == "T\nseeds"
 
 
 @pytest.mark.parametrize(
@@ -163,4 +154,4 @@ def test_words_are_exchanged():
 )
 def test_words_that_a_figure_does_not_have_are_refused(labels, message):
     with pytest.raises(ValueError, match=message):
-        fulfilled(NONE | labels, legend=False)
+        fulfilled(labels=Labels(**labels), legend=False)

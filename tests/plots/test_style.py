@@ -1,8 +1,10 @@
+import matplotlib
 import pytest
 from matplotlib.figure import Figure
 
 from isthmus import steps
 from isthmus.plots import style
+from isthmus.plots.options import Style
 from tests.plots import tables
 
 
@@ -62,3 +64,32 @@ def test_across_darkens_with_the_number_of_networks():
     lightness = [sum(style.line("across", n)["color"][:3]) for n in (1, 2, 3, 4, 5, 8)]
     assert lightness == sorted(lightness, reverse=True)
     assert len(set(lightness)) == len(lightness)
+
+
+def test_averages_come_in_the_order_of_their_memory_and_differ_in_their_dashes():
+    names = ["swa", "ema_0.9995", "plain", "ema_0.9", "ema_0.99", "best"]
+    found = style.order_models([*names, "plain"])
+    assert found == ["plain", "ema_0.9", "ema_0.99", "ema_0.9995", "best", "swa"]
+    looks = style.looks(names)
+    assert len({str(look.get("linestyle")) for look in looks.values()}) == len(names)
+    shades = [sum(looks[name]["color"][:3]) for name in ("ema_0.9", "ema_0.99", "ema_0.9995")]
+    assert shades == sorted(shades, reverse=True)
+
+
+def test_the_default_theme_is_that_of_scripts_and_of_a_paper():
+    with style.look():
+        before = dict(matplotlib.rcParams)
+    with style.use_theme(Style()), style.look():
+        assert dict(matplotlib.rcParams) == before
+
+
+def test_every_option_of_a_theme_is_a_setting_but_its_scale():
+    sizes = {"font_size": 8.0, "line_width": 2.0, "marker_size": 3.0, "scale": 2.0, "dpi": 99}
+    changed = Style(**sizes, background="#111111", foreground="#eeeeee", grid="#333333")
+    with style.use_theme(changed), style.look():
+        found = matplotlib.rcParams
+        assert (found["font.size"], found["axes.titlesize"], found["xtick.labelsize"]) == (8, 8, 7)
+        assert (found["lines.linewidth"], found["lines.markersize"]) == (2, 3)
+        assert (found["figure.facecolor"], found["axes.facecolor"]) == ("#111111", "#111111")
+        assert (found["text.color"], found["grid.color"]) == ("#eeeeee", "#333333")
+        assert found["savefig.dpi"] == 99

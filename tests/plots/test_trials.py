@@ -6,14 +6,19 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from isthmus.plots import style, trials
+from isthmus.plots import options, studies, trials
 from tests.plots import searched
 
 NAMES = ["history", "importance", "slices", "parallel"]
 
 
+def draw(found, importance, folder):
+    tables = {options.TRIALS: found, options.IMPORTANCE: importance}
+    return studies.draw_tables("tune", tables, folder)
+
+
 def test_all_that_the_tables_allow_is_drawn_and_not_empty(tmp_path):
-    files = trials.save_trials(searched.trials(), searched.importance(), tmp_path)
+    files = draw(searched.trials(), searched.importance(), tmp_path)
     assert {file.name for file in files} == {f"{n}.{kind}" for n in NAMES for kind in KINDS}
     for name in NAMES:
         with Image.open(tmp_path / f"{name}.png") as image:
@@ -25,13 +30,13 @@ KINDS = ("csv", "png", "pdf")
 
 @pytest.mark.parametrize(("count", "drawn"), [(1, ["history", "slices", "parallel"]), (0, [])])
 def test_little_is_drawn_of_little(count, drawn, tmp_path):
-    files = trials.save_trials(searched.trials(20)[:count], searched.importance()[:0], tmp_path)
+    files = draw(searched.trials(20)[:count], searched.importance()[:0], tmp_path)
     assert [file.stem for file in files if file.suffix == ".csv"] == drawn
 
 
 def test_a_search_of_which_all_failed_has_no_figures(tmp_path):
     table = searched.trials().assign(state="failed", value=None)
-    assert trials.save_trials(table, searched.importance(), tmp_path) == []
+    assert draw(table, searched.importance()[:0], tmp_path) == []
 
 
 def test_the_best_so_far_only_rises_and_passes_over_failures():
@@ -126,8 +131,7 @@ def test_any_number_of_options_is_drawn(count):
         (trials.draw_trial_parallel, trials.trial_parallel_table),
     ):
         figure = draw(make_table(table))
-        with style.look():
-            figure.savefig(io.BytesIO(), format="png")
+        figure.savefig(io.BytesIO(), format="png")
 
 
 def test_tables_of_nothing_are_refused():

@@ -1,7 +1,6 @@
 """Figures of `spawn.py`: accuracy along children, gain of averages, distances."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +10,10 @@ from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.colors import AsinhNorm
 from matplotlib.figure import Figure
 
-from isthmus.plots import files, frames, style
+from isthmus.plots import frames, style
 from isthmus.plots.files import Drawing
+from isthmus.plots.panels import add_legend, draw_cells, make_grid, make_panels
+from isthmus.vocabulary import split_to_show
 
 EACH_CHILD, MEAN_CHILD, ONLY_CHILD = "each child", "mean child", "child"
 CHILD_STEPS_COLUMNS = ["curve", "kind", "num_models", *frames.MOMENT]
@@ -86,24 +87,18 @@ def curve_names(rows: pd.DataFrame) -> dict[tuple[str, int], str]:
 
 
 def draw_child_steps(drawn: pd.DataFrame) -> Figure:
-    """Draw one panel per spawn step: children thin, their mean bold, averages by kind.
-
-    Args:
-        drawn: the table of this figure.
-    """
+    """Draw one panel per spawn step: children thin, their mean bold, averages by kind."""
     first, per_epoch = drawn.iloc[0], style.iterations_per_epoch(drawn)
-    with style.look():
-        spawn_steps = sorted(set(drawn["spawn_step"]))
-        figure, panels = style.grid(len(spawn_steps))
-        for axes, spawn_step in zip(panels, spawn_steps, strict=True):
-            draw_child_curves(axes, drawn[drawn["spawn_step"] == spawn_step])
-            axes.set_title(f"spawn step {style.moment(spawn_step, per_epoch)}")
-            style.step_axis(axes, drawn["child_step"], per_epoch)
-        if first["metric"] == "loss" and (drawn["value"] > 0).any():
-            style.loss_axis(panels[0])  # the y axes are one
-        figure.supxlabel(style.CHILD_STEP)
-        figure.supylabel(f"{first['split']} {first['metric']} ({style.UNITS[first['metric']]})")
-        style.legend(figure, panels, title=child_step_label(drawn))
+    spawn_steps = sorted(set(drawn["spawn_step"]))
+    what = f"{first['split']} {first['metric']} ({style.UNITS[first['metric']]})"
+    figure, panels = make_grid(len(spawn_steps), labels=(style.CHILD_STEP, what))
+    for axes, spawn_step in zip(panels, spawn_steps, strict=True):
+        draw_child_curves(axes, drawn[drawn["spawn_step"] == spawn_step])
+        axes.set_title(f"spawn step {style.moment(spawn_step, per_epoch)}")
+        style.step_axis(axes, drawn["child_step"], per_epoch)
+    if first["metric"] == "loss" and (drawn["value"] > 0).any():
+        style.loss_axis(panels[0])  # the y axes are one
+    add_legend(figure, panels, title=child_step_label(drawn))
     return figure
 
 
@@ -201,22 +196,18 @@ def draw_gain(drawn: pd.DataFrame) -> Figure:
 
     The zero line is between cells where the average is no worse and cells where it is worse.
     Cells without an average are grey.
-
-    Args:
-        drawn: the table of this figure.
     """
     gains = drawn.pivot(index="spawn_step", columns="child_step", values="gain").to_numpy()
     height, width = (min(max(CELL * count, 1.5), 8) for count in gains.shape)
-    with style.look():
-        figure = Figure(figsize=(max(width, 3.6) + 1.6, height + 2), layout="constrained")
-        scale, axes = figure.subplots(2, height_ratios=(0.15, height))
-        mesh = draw_gain_cells(axes, gains)
-        label_gain_cells(axes, drawn)
-        figure.colorbar(mesh, cax=scale, orientation="horizontal")
-        label_scale(scale)
-        scale.set_xlabel(gain_label(drawn))
-        signs = axes.get_legend_handles_labels()
-        figure.legend(*signs, loc="outside lower right", ncols=2)
+    figure = Figure(figsize=(max(width, 3.6) + 1.6, height + 2), layout="constrained")
+    scale, axes = figure.subplots(2, height_ratios=(0.15, height))
+    mesh = draw_gain_cells(axes, gains)
+    label_gain_cells(axes, drawn)
+    figure.colorbar(mesh, cax=scale, orientation="horizontal")
+    label_scale(scale)
+    scale.set_xlabel(gain_label(drawn))
+    signs = axes.get_legend_handles_labels()
+    figure.legend(*signs, loc="outside lower right", ncols=2)
     return figure
 
 
@@ -224,15 +215,12 @@ def draw_gain_cells(axes: Axes, gains: np.ndarray) -> QuadMesh:
     """Draw coloured cells, that of row i and column j centred on (j, i), and the zero line."""
     largest = float(np.nanmax(np.abs(gains))) or LINEAR_UP_TO
     norm = AsinhNorm(linear_width=LINEAR_UP_TO, vmin=-largest, vmax=largest)
-    row_edges, column_edges = (np.arange(count + 1) - 0.5 for count in gains.shape)
-    mesh = axes.pcolormesh(column_edges, row_edges, gains, cmap="RdBu", norm=norm)
-    axes.grid(False)
+    mesh = draw_cells(axes, gains, "RdBu", norm, NO_AVERAGE)
     edges = zero_line(gains)
     if edges:
         look = {**ZERO_LINE, "capstyle": "projecting", "snap": True}
         axes.add_collection(LineCollection(edges, **look, label="zero line"))
     if np.isnan(gains).any():
-        axes.set_facecolor(NO_AVERAGE)
         axes.fill([], [], color=NO_AVERAGE, label="no average")
     return mesh
 
@@ -334,24 +322,18 @@ def distances_table(distance: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_distances(drawn: pd.DataFrame) -> Figure:
-    """Draw distances above cosines, one panel each; one curve per spawn step, dark to light.
-
-    Args:
-        drawn: the table of this figure.
-    """
+    """Draw distances above cosines, one panel each; one curve per spawn step, dark to light."""
     others = [other for other in OTHERS if (drawn["to"] == other).any()]
-    with style.look():
-        figure = Figure(figsize=(2.5 * len(others) + 0.6, 5.2), layout="constrained")
-        panels = figure.subplots(2, len(others), sharex=True, sharey="row", squeeze=False)
-        draw_row(list(panels[0]), drawn, "l2", others)
-        draw_row(list(panels[1, 1:]), drawn, "cosine", others[1:])
-        panels[0, 0].tick_params(labelbottom=True)
-        panels[1, 1].tick_params(labelleft=True)
-        panels[1, 0].set_axis_off()  # nothing has a cosine to the origin: room for the legend
-        curves = panels[0, 0].get_lines()
-        named = [curves[place] for place in style.spread(len(curves), LEGEND_MOST)]
-        panels[1, 0].legend(handles=named, title="spawn step", alignment="left", loc="upper left")
-        figure.supxlabel(style.CHILD_STEP)
+    size = (2.5 * len(others) + 0.6, 5.2)
+    figure, panels = make_panels(2, len(others), size, sharey="row", labels=(style.CHILD_STEP, ""))
+    draw_row(list(panels[0]), drawn, "l2", others)
+    draw_row(list(panels[1, 1:]), drawn, "cosine", others[1:])
+    panels[0, 0].tick_params(labelbottom=True)
+    panels[1, 1].tick_params(labelleft=True)
+    panels[1, 0].set_axis_off()  # nothing has a cosine to the origin: room for the legend
+    curves = panels[0, 0].get_lines()
+    named = [curves[place] for place in style.spread(len(curves), LEGEND_MOST)]
+    panels[1, 0].legend(handles=named, title="spawn step", alignment="left", loc="upper left")
     return figure
 
 
@@ -371,43 +353,35 @@ def draw_row(panels: list[Axes], drawn: pd.DataFrame, measure: str, others: list
     panels[0].set_ylabel(MEASURES[measure])
 
 
-SPLITS = ("test", "val", "train")  # the first that was evaluated is drawn
+def make_accuracy(averages: pd.DataFrame) -> Iterator[Drawing]:
+    """Accuracy along children, for each model and each treatment of batch norm."""
+    for rows, split, model, bn, end in _treatments(averages):
+        shown = child_steps_table(rows, split, "accuracy", model, bn)
+        yield Drawing(f"accuracy_{end}", shown, draw_child_steps)
 
 
-def save_branches(averages: pd.DataFrame, measured: pd.DataFrame, folder: Path) -> list[Path]:
-    """Draw and write all figures of the tables of `spawn.py`.
-
-    Args:
-        averages: of children and averages, as `spawn.py` writes them.
-        measured: distances, as `spawn.py` writes them.
-        folder: created if it does not exist.
-
-    Returns:
-        The files, see `files.save`.
-    """
-    return files.save_all(branch_drawings(averages, measured), folder)
+def make_gain(averages: pd.DataFrame) -> Iterator[Drawing]:
+    """Gain of each kind of average, for each model and each treatment of batch norm."""
+    for rows, split, model, bn, end in _treatments(averages):
+        combined = rows[(rows["kind"] != "child") & (rows["model"] == model) & (rows["bn"] == bn)]
+        for kind in sorted(set(combined["kind"])):
+            shown = gain_table(rows, split, model, bn, kind)
+            yield Drawing(f"gain_{kind}_{end}", shown, draw_gain)
 
 
-def branch_drawings(averages: pd.DataFrame, measured: pd.DataFrame) -> Iterator[Drawing]:
-    """All figures of the tables; see `save_branches`."""
-    yield from _average_drawings(averages)
-    if not measured.empty:
-        yield Drawing("distances", distances_table(measured), draw_distances)
+def make_distances(distances: pd.DataFrame) -> Iterator[Drawing]:
+    """Distances between networks, if they were measured."""
+    if not distances.empty:
+        yield Drawing("distances", distances_table(distances), draw_distances)
 
 
-def _average_drawings(averages: pd.DataFrame) -> Iterator[Drawing]:
-    """Figures of each model and each treatment of batch norm."""
+def _treatments(averages: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str, str, str, str]]:
+    """The rows of one split, the split, a model, a treatment of batch norm, a name of both."""
     if averages.empty:
         return
-    split = next(split for split in SPLITS if split in set(averages["split"]))
-    averages = averages[averages["split"] == split]
-    combined = averages[averages["kind"] != "child"]
-    for model in sorted(set(averages["model"])):
-        of_model = combined[combined["model"] == model]
-        for bn in sorted(set(of_model["bn"])) or ["reset"]:
-            end = model if bn == "reset" else f"{model}_{bn}"
-            curves = child_steps_table(averages, split, "accuracy", model, bn)
-            yield Drawing(f"accuracy_{end}", curves, draw_child_steps)
-            for kind in sorted(set(of_model.loc[of_model["bn"] == bn, "kind"])):
-                gains = gain_table(averages, split, model, bn, kind)
-                yield Drawing(f"gain_{kind}_{end}", gains, draw_gain)
+    split = split_to_show(averages["split"])
+    rows = averages[averages["split"] == split]
+    for model in sorted(set(rows["model"])):
+        combined = rows[(rows["kind"] != "child") & (rows["model"] == model)]
+        for bn in sorted(set(combined["bn"])) or ["reset"]:
+            yield rows, split, model, bn, model if bn == "reset" else f"{model}_{bn}"

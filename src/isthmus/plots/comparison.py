@@ -1,6 +1,6 @@
 """Comparisons of runs: one option against a result, and tables of final accuracies."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,16 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from isthmus.plots import frames, restyle, runs, style
+from isthmus.plots.files import Drawing
+from isthmus.plots.options import Compare
+from isthmus.plots.panels import (
+    add_heading,
+    add_legend,
+    draw_band,
+    draw_bars,
+    make_grid,
+    make_panel,
+)
 from isthmus.plots.runs import FINAL, TrainingRuns, TrainingTables
 
 OVER_SEEDS = ["value", "std", "lowest", "highest", "num_seeds", "seeds"]
@@ -23,14 +33,13 @@ MARKERS = "osD^v<>P"
 RATIO = 12  # of the largest to the smallest number, beyond which an axis is logarithmic
 
 
-def compare_table(study: TrainingRuns, options: Mapping[str, Any]) -> pd.DataFrame:
+def compare_table(study: TrainingRuns, options: Compare) -> pd.DataFrame:
     """Table of the figure: mean, range and spread over seeds of a metric at the last step.
 
     Args:
         study: trainings.
-        options: `x`, a parameter such as optimizer.lr or scheduler; `metric`; `split` (test, val or
-            train); `model`, ignored if x is averaged.decay; `hue`, a parameter or a list of them,
-            or model, or None: curves differ in these.
+        options: `x` is a parameter such as optimizer.lr or scheduler; `model` is ignored if x is
+            averaged.decay; `hue` is a parameter, a list of them, or model: curves differ in these.
 
     Returns:
         One row per point; `curve` is its name in the legend.
@@ -39,10 +48,7 @@ def compare_table(study: TrainingRuns, options: Mapping[str, Any]) -> pd.DataFra
         ValueError: a name does not exist in these runs; or trainings differ in more than x, hue and
             their seed.
     """
-    x, hue = (
-        options["x"],
-        [options["hue"]] if isinstance(options["hue"], str) else options["hue"] or [],
-    )
+    x, hue = options.x or "", [options.hue] if isinstance(options.hue, str) else options.hue or []
     parameters = [run.parameters for run in study.runs]
     _check(parameters, x, hue)
     parts = [part for run in study.runs for part in _points_of_run(run, options, hue)]
@@ -54,13 +60,13 @@ def compare_table(study: TrainingRuns, options: Mapping[str, Any]) -> pd.DataFra
 
 
 def _points_of_run(
-    run: TrainingTables, options: Mapping[str, Any], hue: Sequence[str]
+    run: TrainingTables, options: Compare, hue: Sequence[str]
 ) -> Iterator[pd.DataFrame]:
     """The point of each model of a training."""
-    x, last_values = options["x"], _last(run, options["metric"], options["split"])
+    x, last_values = options.x or "", _last(run, options.metric, options.split)
     named = [name for name in hue if name != MODEL]
     for model in last_values["model"]:
-        if _is_wanted(model, x, hue, options["model"]):
+        if _is_wanted(model, x, hue, options.model):
             curve_parts = [runs.setting_label(run.parameters, named)] if named else []
             if MODEL in hue or not curve_parts:
                 curve_parts.append("averages" if x == DECAY else model)
@@ -68,7 +74,7 @@ def _points_of_run(
                 x_name=x,
                 x=style.decay_of_model(model) if x == DECAY else run.parameters.get(x),
                 curve=", ".join(curve_parts),
-                metric=options["metric"],
+                metric=options.metric,
                 model="" if x == DECAY else model,
                 seed=run.seed,
             )
@@ -101,18 +107,18 @@ def _last(run: TrainingTables, metric: str, split: str) -> pd.DataFrame:
     return last[["model", "split", "value"]]
 
 
-def _is_wanted(model: str, x: str, hue: Sequence[str], options: str) -> bool:
+def _is_wanted(model: str, x: str, hue: Sequence[str], wanted: str) -> bool:
     if x == DECAY:
         return style.decay_of_model(model) is not None
-    return MODEL in hue or model == options
+    return MODEL in hue or model == wanted
 
 
-def _nothing_message(study: TrainingRuns, options: Mapping[str, Any]) -> str:
+def _nothing_message(study: TrainingRuns, options: Compare) -> str:
     """Message that there is nothing to draw, with the existing metrics, splits and models."""
     numbers = study.metrics
     metrics = dict.fromkeys(name.removeprefix(FINAL) for name in numbers["metric"])
     splits = [split for split in dict.fromkeys(numbers["split"]) if split]
-    request = f"metric {options['metric']}, split {options['split']}, model {options['model']}"
+    request = f"metric {options.metric}, split {options.split}, model {options.model}"
     names = [", ".join(each) for each in (metrics, splits, style.order_models(numbers["model"]))]
     return (
         f"nothing to draw: no {request}; the runs have metrics {names[0]}; splits {names[1]}; "
@@ -131,29 +137,30 @@ def _is_numeric(drawn: pd.DataFrame) -> bool:
     return all(isinstance(x, int | float) and not isinstance(x, bool) for x in drawn["x"])
 
 
-def draw_compare(drawn: pd.DataFrame) -> Figure:
-    """Draw means with the range of seeds: curves over numbers, marks over other values.
+def make_compare(study: TrainingRuns) -> Iterator[Drawing]:
+    """A result against one parameter, if one is chosen."""
+    if study.options.compare.x is not None:
+        yield Drawing("compare", compare_table(study, study.options.compare), draw_compare)
 
-    Args:
-        drawn: the table of this figure.
-    """
+
+def draw_compare(drawn: pd.DataFrame) -> Figure:
+    """Draw means with the range of seeds: curves over numbers, marks over other values."""
     first, curves = drawn.iloc[0], list(dict.fromkeys(drawn["curve"]))
     unit = UNITS.get(first["metric"], "as in metrics.csv")
-    with style.look():
-        figure, (axes,) = style.grid(1)
-        if _is_numeric(drawn):
-            draw_numbers(axes, drawn, curves)
-        else:
-            draw_names(axes, drawn, curves)
-        axes.set_xlabel(axis_label(first["x_name"]))
-        what = f"{first['split']} {first['metric']}".strip()
-        axes.set_ylabel(f"{what} ({unit})")
-        counts = drawn["num_seeds"]
-        alone = drawn["model"].nunique() == 1 and first["model"] not in ("", *curves)
-        model_label = f"model {first['model']}, " if alone else ""
-        span = style.span(counts.min(), counts.max())
-        seeds_label = "one seed" if counts.max() == 1 else f"mean and range of {span} seeds"
-        style.legend(figure, [axes], title=model_label + seeds_label)
+    figure, (axes,) = make_grid(1)
+    if _is_numeric(drawn):
+        draw_numbers(axes, drawn, curves)
+    else:
+        draw_names(axes, drawn, curves)
+    axes.set_xlabel(axis_label(first["x_name"]))
+    what = f"{first['split']} {first['metric']}".strip()
+    axes.set_ylabel(f"{what} ({unit})")
+    counts = drawn["num_seeds"]
+    alone = drawn["model"].nunique() == 1 and first["model"] not in ("", *curves)
+    model_label = f"model {first['model']}, " if alone else ""
+    span = style.span(counts.min(), counts.max())
+    seeds_label = "one seed" if counts.max() == 1 else f"mean and range of {span} seeds"
+    add_legend(figure, [axes], model_label + seeds_label)
     return figure
 
 
@@ -171,17 +178,15 @@ def draw_numbers(axes: Axes, drawn: pd.DataFrame, curves: Sequence[str]) -> None
     of_decays = drawn["x_name"].iloc[0] == DECAY
     for place, curve in enumerate(curves):
         points = drawn[drawn["curve"] == curve]
-        colour = style.COLOURS[place % len(style.COLOURS)]
         look: dict[str, Any] = {
-            "color": colour,
+            "color": style.COLOURS[place % len(style.COLOURS)],
             "marker": MARKERS[place % len(MARKERS)],
             "markersize": 4,
         }
         x = points["x"].to_numpy(dtype=float)
         if of_decays:
             x = np.searchsorted(numbers, x).astype(float)
-        axes.plot(x, points["value"], **look, label=curve or "_")
-        axes.fill_between(x, points["lowest"], points["highest"], color=colour, alpha=0.15, lw=0)
+        draw_band(axes, x, points, curve or "_", **look)
     if of_decays:
         axes.set_xticks(range(len(numbers)), [f"{number:g}" for number in numbers])
     elif numbers[0] > 0 and numbers[-1] > RATIO * numbers[0]:
@@ -197,11 +202,8 @@ def draw_names(axes: Axes, drawn: pd.DataFrame, curves: Sequence[str]) -> None:
         points = drawn[drawn["curve"] == curve]
         aside = (place - (len(curves) - 1) / 2) * min(0.12, 0.6 / len(curves))
         positions = np.array([names.index(name) for name in points["x"]]) + aside
-        spread = [points["value"] - points["lowest"], points["highest"] - points["value"]]
         colour = style.COLOURS[place % len(style.COLOURS)]
-        axes.errorbar(
-            positions, points["value"], yerr=spread, fmt="none", ecolor=colour, capsize=2.5
-        )
+        draw_bars(axes, positions, points, ("lowest", "highest"), colour, capsize=2.5)
         marks = MARKERS[place % len(MARKERS)]
         axes.plot(positions, points["value"], marks, color=colour, markersize=5, label=curve or "_")
     axes.set_xticks(range(len(names)), names)
@@ -261,11 +263,7 @@ def final_cell(value: float, std: float) -> str:
 
 
 def markdown(drawn: pd.DataFrame) -> str:
-    """The table in Markdown.
-
-    Args:
-        drawn: the table of this figure.
-    """
+    """The table in Markdown."""
     columns = style.order_models(drawn["model"])
     lines = [[drawn["along"].iloc[0], *columns], ["---"] * (len(columns) + 1)]
     cells = {
@@ -279,45 +277,55 @@ def markdown(drawn: pd.DataFrame) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def draw_final_table(drawn: pd.DataFrame) -> Figure:
-    """Draw cells with mean ± standard deviation, light where the accuracy is high.
+def make_schedule_table(study: TrainingRuns) -> Iterator[Drawing]:
+    """Final accuracies by schedule and model, as a figure and in Markdown."""
+    yield from _make_final_table("schedule_decay_table", study, "scheduler")
 
-    Args:
-        drawn: the table of this figure.
-    """
+
+def make_lr_table(study: TrainingRuns) -> Iterator[Drawing]:
+    """Final accuracies by learning rate; in a report, if there is more than one."""
+    rates = {str(run.parameters.get("optimizer.lr")) for run in study.runs}
+    if len(rates) > 1 or not study.options.is_report:
+        yield from _make_final_table("lr_table", study, "optimizer.lr")
+
+
+def _make_final_table(name: str, study: TrainingRuns, along: str) -> Iterator[Drawing]:
+    shown = final_table(study, along)
+    yield Drawing(name, shown, draw_final_table, markdown(shown))
+
+
+def draw_final_table(drawn: pd.DataFrame) -> Figure:
+    """Draw cells with mean ± standard deviation, light where the accuracy is high."""
     first, names = drawn.iloc[0], list(dict.fromkeys(drawn["row"]))
     columns = style.order_models(drawn["model"])
     means, spreads = (
         drawn.pivot(index="row", columns="model", values=values).reindex(names, columns=columns)
         for values in ("value", "std")
     )
-    with style.look():
-        size = (CELL * len(columns) + 2.6, HEIGHT * len(names) + 1.4)
-        figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots()
-        mesh = axes.pcolormesh(np.ma.masked_invalid(means.to_numpy()), cmap=MAP)
-        shades = mesh.to_rgba(means.to_numpy())[..., :3]
-        for row, column in np.argwhere(np.isfinite(means.to_numpy())).tolist():
-            axes.text(
-                column + 0.5,
-                row + 0.5,
-                final_cell(means.to_numpy()[row, column], spreads.to_numpy()[row, column]),
-                color="black"
-                if restyle.contrast(to_rgb(shades[row, column]), (0, 0, 0)) > 7
-                else "white",
-                ha="center",
-                va="center",
-                fontsize=8,
-            )
-        axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
-        axes.set_yticks(np.arange(len(names)) + 0.5, names)
-        axes.invert_yaxis()
-        axes.grid(False)
-        axes.set_xlabel("model")
-        axes.set_ylabel(first["along"])
-        scale = figure.colorbar(mesh, ax=axes, format="{x:.3f}")
-        scale.set_label(f"{first['split']} {first['metric']}\n(fraction)")
-        figure.suptitle(final_heading(drawn), fontsize=9, x=0.01, ha="left")
+    figure, axes = make_panel(CELL * len(columns) + 2.6, HEIGHT * len(names) + 1.4)
+    mesh = axes.pcolormesh(np.ma.masked_invalid(means.to_numpy()), cmap=MAP)
+    shades = mesh.to_rgba(means.to_numpy())[..., :3]
+    for row, column in np.argwhere(np.isfinite(means.to_numpy())).tolist():
+        axes.text(
+            column + 0.5,
+            row + 0.5,
+            final_cell(means.to_numpy()[row, column], spreads.to_numpy()[row, column]),
+            color="black"
+            if restyle.contrast(to_rgb(shades[row, column]), (0, 0, 0)) > 7
+            else "white",
+            ha="center",
+            va="center",
+            fontsize=8,
+        )
+    axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
+    axes.set_yticks(np.arange(len(names)) + 0.5, names)
+    axes.invert_yaxis()
+    axes.grid(False)
+    axes.set_xlabel("model")
+    axes.set_ylabel(first["along"])
+    scale = figure.colorbar(mesh, ax=axes, format="{x:.3f}")
+    scale.set_label(f"{first['split']} {first['metric']}\n(fraction)")
+    add_heading(figure, final_heading(drawn))
     return figure
 
 

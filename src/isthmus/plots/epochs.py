@@ -1,10 +1,22 @@
 """Figures over epochs: EMA studies, and distances between weights."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from isthmus.plots import frames, runs, style
+from isthmus.plots.files import Drawing
+from isthmus.plots.panels import (
+    add_legend,
+    draw_band,
+    label_rows,
+    make_grid,
+    make_panels,
+    wrap_title,
+)
 
 KEYS = ["setting", "model", "measure", "epoch"]
 COLUMNS = [*KEYS, "value", "std", "lowest", "highest", "num_seeds", "seeds"]
@@ -31,38 +43,31 @@ def draw_epochs(drawn: pd.DataFrame) -> Figure:
     """
     settings, measures = (list(dict.fromkeys(drawn[key])) for key in ("setting", "measure"))
     looks = style.looks(drawn["model"])
-    with style.look():
-        if len(measures) == 1:
-            figure, panels = style.grid(len(settings))
-            style.label_rows(panels, measures[0])
-        else:
-            size = (max(2.9 * len(settings), 5.4), 2.3 * len(measures) + 1.1)
-            figure = Figure(figsize=size, layout="constrained")
-            rows = figure.subplots(
-                len(measures), len(settings), sharex=True, sharey="row", squeeze=False
-            )
-            panels = list(rows.ravel())
-            for measure, row in zip(measures, rows, strict=True):
-                row[0].set_ylabel(measure)
-        for place, axes in enumerate(panels):
-            setting, measure = settings[place % len(settings)], measures[place // len(settings)]
-            here = (drawn["setting"] == setting) & (drawn["measure"] == measure)
-            draw_curves(axes, drawn[here], looks)
-            if place < len(settings):
-                axes.set_title(style.wrap_title(setting))
-        figure.supxlabel(LABEL)
-        style.legend(figure, panels, title=heading(drawn))
+    if len(measures) == 1:
+        figure, panels = make_grid(len(settings), labels=(LABEL, ""))
+        label_rows(panels, measures[0])
+    else:
+        size = (max(2.9 * len(settings), 5.4), 2.3 * len(measures) + 1.1)
+        shape = (len(measures), len(settings))
+        figure, rows = make_panels(*shape, size, sharey="row", labels=(LABEL, ""))
+        panels = list(rows.ravel())
+        for measure, row in zip(measures, rows, strict=True):
+            row[0].set_ylabel(measure)
+    for place, axes in enumerate(panels):
+        setting, measure = settings[place % len(settings)], measures[place // len(settings)]
+        here = (drawn["setting"] == setting) & (drawn["measure"] == measure)
+        draw_curves(axes, drawn[here], looks)
+        if place < len(settings):
+            axes.set_title(wrap_title(setting))
+    add_legend(figure, panels, title=heading(drawn))
     return figure
 
 
-def draw_curves(axes: Axes, panel: pd.DataFrame, looks: dict[str, dict]) -> None:
+def draw_curves(axes: Axes, panel: pd.DataFrame, looks: dict[str, dict[str, Any]]) -> None:
     """Draw the curves of one setting and one measure."""
     for model in style.order_models(panel["model"]):
         points = panel[panel["model"] == model].sort_values("epoch")
-        axes.plot(points["epoch"], points["value"], **looks[model], label=model)
-        if (points["num_seeds"] > 1).any():
-            ends = points["lowest"], points["highest"]
-            axes.fill_between(points["epoch"], *ends, color=looks[model]["color"], alpha=0.15, lw=0)
+        draw_band(axes, "epoch", points, model, **looks[model])
 
 
 def heading(drawn: pd.DataFrame) -> str:
@@ -94,12 +99,13 @@ def ema_study_table(metrics: pd.DataFrame) -> pd.DataFrame:
     return curves_over_seeds(rows)
 
 
-def draw_ema_study(drawn: pd.DataFrame) -> Figure:
-    """Draw one panel per setting; the first quarter of training may be below the panels.
+def make_ema_study(study: runs.TrainingRuns) -> Iterator[Drawing]:
+    """Validation accuracies of each model over epochs."""
+    yield Drawing("ema_study", ema_study_table(study.metrics), draw_ema_study)
 
-    Args:
-        drawn: the table of this figure.
-    """
+
+def draw_ema_study(drawn: pd.DataFrame) -> Figure:
+    """Draw one panel per setting; the first quarter of training may be below the panels."""
     figure = draw_epochs(drawn)
     later = drawn.loc[drawn["epoch"] >= FIRST * drawn["epoch"].max(), ["lowest", "highest"]]
     low, high = later["lowest"].min(), max(drawn["highest"].max(), later["lowest"].min() + 1e-3)
@@ -127,3 +133,8 @@ def weight_difference_table(metrics: pd.DataFrame) -> pd.DataFrame:
         measure=WEIGHT_DIFFERENCE_MEASURE
     )
     return curves_over_seeds(rows)
+
+
+def make_weight_difference(study: runs.TrainingRuns) -> Iterator[Drawing]:
+    """Distances of averaged from trained weights over epochs."""
+    yield Drawing("weight_difference", weight_difference_table(study.metrics), draw_epochs)

@@ -1,6 +1,6 @@
 """Figures of `extract.py`: losses, clusters, units."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -11,158 +11,100 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from isthmus.plots import files, frames, style
+from isthmus.plots import frames, options, studies, style
 from isthmus.plots.files import Drawing
+from isthmus.plots.panels import add_legend, make_panel, make_panels
 
-STUDENT_LOSSES_COLUMNS = ["epoch", "student", "loss", "lr"]
+LOSSES = ["epoch", "student", "loss", "lr"]
+LOWEST = 1e-7  # distance or height that is drawn; below it there is rounding only
 NAMED_MOST = 12  # students that a legend has room for
 
 
-def student_losses_table(losses: pd.DataFrame) -> pd.DataFrame:
-    """Table of the losses of students: one row per point.
-
-    Args:
-        losses: as `extract.py` writes them.
-
-    Raises:
-        ValueError: there are none, or the table has other columns.
-    """
-    frames.check_columns(losses, STUDENT_LOSSES_COLUMNS)
-    if losses.empty:
-        raise ValueError("nothing to draw: the table of losses has no rows")
-    return losses[STUDENT_LOSSES_COLUMNS]
+def make_losses(losses: pd.DataFrame) -> Iterator[Drawing]:
+    """Losses of students over epochs."""
+    shown = frames.select_columns(losses, LOSSES, "losses")
+    yield Drawing("losses", shown, draw_student_losses)
 
 
 def draw_student_losses(drawn: pd.DataFrame) -> Figure:
-    """Draw one curve per student, both axes logarithmic; a dot at its end.
-
-    Args:
-        drawn: the table of this figure.
-    """
+    """Draw one curve per student, both axes logarithmic; a dot at its end."""
     students = sorted(set(drawn["student"]))
-    with style.look():
-        figure = Figure(figsize=(5.4, 3.6), layout="constrained")
-        axes = figure.subplots()
-        for colour, student in zip(style.sequential(len(students)), students, strict=True):
-            curve = drawn[drawn["student"] == student]
-            axes.plot(curve["epoch"], curve["loss"], color=colour, label=f"{student}")
-            last = curve.iloc[-1]
-            axes.plot(last["epoch"], last["loss"], "o", color=colour, markersize=3)
-        axes.set_xscale("log")
-        axes.set_yscale("log")
-        axes.set_xlabel("epoch")
-        axes.set_ylabel("mean squared error on the queries")
-        lines = axes.get_lines()[::2]
-        named = [lines[place] for place in style.spread(len(lines), NAMED_MOST)]
-        figure.legend(handles=named, title="student", loc="outside right upper")
+    figure, axes = make_panel(5.4, 3.6)
+    for colour, student in zip(style.sequential(len(students)), students, strict=True):
+        curve = drawn[drawn["student"] == student]
+        axes.plot(curve["epoch"], curve["loss"], color=colour, label=f"{student}")
+        last = curve.iloc[-1]
+        axes.plot(last["epoch"], last["loss"], "o", color=colour, markersize=3)
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("epoch")
+    axes.set_ylabel("mean squared error on the queries")
+    lines = axes.get_lines()[::2]
+    named = [lines[place] for place in style.spread(len(lines), NAMED_MOST)]
+    figure.legend(handles=named, title="student", loc="outside right upper")
     return figure
 
 
-CLUSTER_ANGLES_COLUMNS = ["layer", "cluster", "size", "num_students", "angle", "beta", "kept"]
-LOWEST = 1e-8  # radians that are drawn
+ANGLES = ["layer", "cluster", "size", "num_students", "angle", "beta", "kept"]
+LOWEST_ANGLE = 1e-8  # radians that are drawn
 KEPT, NOT_KEPT = "C0", "C3"
 
 
-def cluster_angles_table(clusters: pd.DataFrame) -> pd.DataFrame:
-    """Table of the angles in clusters: one row per large cluster.
-
-    Args:
-        clusters: as `extract.py` writes them.
-
-    Raises:
-        ValueError: there are none, or the table has other columns.
-    """
-    frames.check_columns(clusters, CLUSTER_ANGLES_COLUMNS)
-    if clusters.empty:
-        raise ValueError("nothing to draw: the table of clusters has no rows")
-    return clusters[CLUSTER_ANGLES_COLUMNS]
+def make_angles(clusters: pd.DataFrame) -> Iterator[Drawing]:
+    """Angles within clusters."""
+    shown = frames.select_columns(clusters, ANGLES, "clusters")
+    yield Drawing("angles", shown, draw_cluster_angles)
 
 
 def draw_cluster_angles(drawn: pd.DataFrame) -> Figure:
-    """Draw median angles in increasing order, with the largest allowed one, beta.
-
-    Args:
-        drawn: the table of this figure.
-    """
-    layers = sorted(set(drawn["layer"]))
-    with style.look():
-        figure = Figure(figsize=(5.4, 2.3 * len(layers) + 0.9), layout="constrained")
-        panels = figure.subplots(len(layers), squeeze=False)[:, 0]
-        for axes, layer in zip(panels, layers, strict=True):
-            bars = drawn[drawn["layer"] == layer].sort_values(
-                ["kept", "angle"], ascending=[False, True]
-            )
-            positions = np.arange(len(bars))
-            for kept, colour, label in ((True, KEPT, "kept"), (False, NOT_KEPT, "not kept")):
-                chosen = (bars["kept"] == kept).to_numpy()
-                heights = bars["angle"][chosen].clip(lower=LOWEST)
-                axes.plot(positions[chosen], heights, "o", color=colour, label=label, markersize=4)
-            axes.axhline(bars["beta"].iloc[0], color="black", linestyle="--", label="beta")
-            axes.set_yscale("log")
-            axes.set_xticks([])
-            axes.set_xlim(-0.6, max(len(bars) - 0.4, 0.6))
-            axes.set_title(f"hidden layer {layer}")
-        panels[-1].set_xlabel("large clusters")
-        figure.supylabel("median angle within (radians)")
-        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside upper left", ncols=3)
+    """Draw median angles in increasing order, with the largest allowed one, beta."""
+    size = (5.4, 2.3, 0.9)
+    figure, panels = draw_layers(drawn, draw_angles, size, "median angle within (radians)")
+    panels[-1].set_xlabel("large clusters")
+    add_legend(figure, panels[0].get_legend_handles_labels()[0], columns=3)
     return figure
 
 
-CLUSTER_COUNTS_COLUMNS = [
-    "layer",
-    "height",
-    "large",
-    "cut",
-    "plateau_start",
-    "plateau_end",
-    "limit",
-]
-CLUSTER_COUNTS_LOWEST = 1e-7  # height that is drawn; below it there is rounding only
+def draw_angles(axes: Axes, clusters: pd.DataFrame) -> None:
+    """Draw the angles of one layer."""
+    bars = clusters.sort_values(["kept", "angle"], ascending=[False, True])
+    positions = np.arange(len(bars))
+    for kept, colour, label in ((True, KEPT, "kept"), (False, NOT_KEPT, "not kept")):
+        chosen = (bars["kept"] == kept).to_numpy()
+        heights = bars["angle"][chosen].clip(lower=LOWEST_ANGLE)
+        axes.plot(positions[chosen], heights, "o", color=colour, label=label, markersize=4)
+    axes.axhline(bars["beta"].iloc[0], color="black", linestyle="--", label="beta")
+    axes.set_yscale("log")
+    axes.set_xticks([])
+    axes.set_xlim(-0.6, max(len(bars) - 0.4, 0.6))
 
 
-def cluster_counts_table(counts: pd.DataFrame) -> pd.DataFrame:
-    """Table of the numbers of clusters: one row per height at which the number changes.
+COUNTS = ["layer", "height", "large", "cut", "plateau_start", "plateau_end", "limit"]
 
-    Args:
-        counts: as `extract.py` writes them.
 
-    Raises:
-        ValueError: there are none, or the table has other columns.
-    """
-    frames.check_columns(counts, CLUSTER_COUNTS_COLUMNS)
-    if counts.empty:
-        raise ValueError("nothing to draw: the table of counts has no rows")
-    return counts[CLUSTER_COUNTS_COLUMNS]
+def make_cluster_counts(counts: pd.DataFrame) -> Iterator[Drawing]:
+    """Numbers of clusters against the height of the cut."""
+    shown = frames.select_columns(counts, COUNTS, "counts")
+    yield Drawing("cluster_counts", shown, draw_cluster_counts)
 
 
 def draw_cluster_counts(drawn: pd.DataFrame) -> Figure:
-    """Draw steps over the logarithm of height, with the chosen plateau and the cut in it.
-
-    Args:
-        drawn: the table of this figure.
-    """
-    layers = sorted(set(drawn["layer"]))
-    with style.look():
-        figure = Figure(figsize=(5.4, 2.5 * len(layers) + 0.8), layout="constrained")
-        panels = figure.subplots(len(layers), squeeze=False)[:, 0]
-        for axes, layer in zip(panels, layers, strict=True):
-            draw_counts(axes, drawn[drawn["layer"] == layer])
-        panels[-1].set_xlabel("distance at which the tree is cut")
-        figure.supylabel("large clusters")
-        handles, labels = panels[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper left", ncols=3)
+    """Draw steps over the logarithm of height, with the chosen plateau and the cut in it."""
+    figure, panels = draw_layers(drawn, draw_counts, (5.4, 2.5, 0.8), "large clusters")
+    panels[-1].set_xlabel("distance at which the tree is cut")
+    add_legend(figure, panels[0].get_legend_handles_labels()[0], columns=3)
     return figure
 
 
 def draw_counts(axes: Axes, counts: pd.DataFrame) -> None:
     """Draw the counts of one layer."""
     first = counts.iloc[0]
-    heights = counts["height"].clip(lower=CLUSTER_COUNTS_LOWEST)
+    heights = counts["height"].clip(lower=LOWEST)
     end = max(heights.max(), first["limit"]) * 1.2
     steps = pd.concat([heights, pd.Series([end])])
     axes.plot(steps, [*counts["large"], counts["large"].iloc[-1]], drawstyle="steps-post")
     axes.axvspan(
-        max(first["plateau_start"], CLUSTER_COUNTS_LOWEST), first["plateau_end"],
+        max(first["plateau_start"], LOWEST), first["plateau_end"],
         color="C0", alpha=0.15,
         linewidth=0, label="plateau",
     )  # fmt: skip
@@ -171,59 +113,28 @@ def draw_counts(axes: Axes, counts: pd.DataFrame) -> None:
     axes.set_xscale("log")
     axes.set_ylim(bottom=0)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.set_title(f"hidden layer {first['layer']:.0f}")
 
 
-CLUSTER_TREE_COLUMNS = [
-    "layer",
-    "left",
-    "left_height",
-    "right",
-    "right_height",
-    "height",
-    "cluster",
-    "cut",
-]
-CLUSTER_TREE_COLUMNS += ["num_shown", "num_units"]
+TREE = ["layer", "left", "left_height", "right", "right_height", "height", "cluster", "cut"]
+TREE += ["num_shown", "num_units"]
 NO_CLUSTER = "0.65"
-CLUSTER_TREE_LOWEST = 1e-7  # height that is drawn; below it there is rounding only
 
 
-def cluster_tree_table(merges: pd.DataFrame) -> pd.DataFrame:
-    """Table of the cluster tree: one row per merge.
-
-    Args:
-        merges: as `extract.py` writes them.
-
-    Raises:
-        ValueError: there are none, or the table has other columns.
-    """
-    frames.check_columns(merges, CLUSTER_TREE_COLUMNS)
-    if merges.empty:
-        raise ValueError("nothing to draw: the table of merges has no rows")
-    return merges[CLUSTER_TREE_COLUMNS]
+def make_dendrogram(merges: pd.DataFrame) -> Iterator[Drawing]:
+    """Trees of clusters."""
+    shown = frames.select_columns(merges, TREE, "merges")
+    yield Drawing("dendrogram", shown, draw_cluster_tree)
 
 
 def draw_cluster_tree(drawn: pd.DataFrame) -> Figure:
-    """Draw dendrograms with logarithmic heights; one colour per cluster, grey for none.
-
-    Args:
-        drawn: the table of this figure.
-    """
-    layers = sorted(set(drawn["layer"]))
-    with style.look():
-        figure = Figure(figsize=(7, 2.9 * len(layers) + 0.4), layout="constrained")
-        panels = figure.subplots(len(layers), squeeze=False)[:, 0]
-        for axes, layer in zip(panels, layers, strict=True):
-            draw_tree(axes, drawn[drawn["layer"] == layer])
-        figure.supylabel("distance at which units join")
-    return figure
+    """Draw dendrograms with logarithmic heights; one colour per cluster, grey for none."""
+    return draw_layers(drawn, draw_tree, (7, 2.9, 0.4), "distance at which units join")[0]
 
 
 def draw_tree(axes: Axes, merges: pd.DataFrame) -> None:
     """Draw the tree of one layer."""
     first = merges.iloc[0]
-    lowest = max(CLUSTER_TREE_LOWEST, merges["height"][merges["height"] > 0].min() / 2)
+    lowest = max(LOWEST, merges["height"][merges["height"] > 0].min() / 2)
     corners = np.empty((len(merges), 4, 2))  # up the left, across, down the right
     for corner, (place, height) in enumerate(
         (
@@ -245,7 +156,6 @@ def draw_tree(axes: Axes, merges: pd.DataFrame) -> None:
     axes.set_ylim(lowest, 1.3 * merges["height"].max())
     axes.set_xticks([])
     axes.grid(axis="x", visible=False)
-    axes.set_title(f"hidden layer {first['layer']:.0f}")
     axes.set_xlabel(subsample_note(first["num_shown"], first["num_units"]))
     axes.legend(loc="lower right")
 
@@ -257,64 +167,39 @@ def subsample_note(num_shown: int, num_units: int) -> str:
     return f"units of all students ({num_shown:.0f} of {num_units:.0f})"
 
 
-UNIT_DISTANCES_COLUMNS = [
-    "layer",
-    "row",
-    "column",
-    "distance",
-    "row_cluster",
-    "num_shown",
-    "num_units",
-]
-UNIT_DISTANCES_LOWEST = 1e-7
+MATRIX = ["layer", "row", "column", "distance", "row_cluster", "num_shown", "num_units"]
 
 
-def unit_distances_table(matrix: pd.DataFrame) -> pd.DataFrame:
-    """Table of distances between units: one row per cell.
-
-    Args:
-        matrix: as `extract.py` writes it.
-
-    Raises:
-        ValueError: there is nothing to draw, or the table has other columns.
-    """
-    frames.check_columns(matrix, UNIT_DISTANCES_COLUMNS)
-    if matrix.empty:
-        raise ValueError("nothing to draw: the table of distances has no rows")
-    return matrix[UNIT_DISTANCES_COLUMNS]
+def make_distances(matrix: pd.DataFrame) -> Iterator[Drawing]:
+    """Distances between units."""
+    shown = frames.select_columns(matrix, MATRIX, "distances")
+    yield Drawing("distances", shown, draw_unit_distances)
 
 
 def draw_unit_distances(drawn: pd.DataFrame) -> Figure:
-    """Draw logarithmic heat maps: clusters are dark squares on the diagonal.
-
-    Args:
-        drawn: the table of this figure.
-    """
-    layers = sorted(set(drawn["layer"]))
-    positive = drawn["distance"][drawn["distance"] > UNIT_DISTANCES_LOWEST]
-    lowest = positive.min() if len(positive) else UNIT_DISTANCES_LOWEST
+    """Draw logarithmic heat maps: clusters are dark squares on the diagonal."""
+    positive = drawn["distance"][drawn["distance"] > LOWEST]
+    lowest = positive.min() if len(positive) else LOWEST
     norm = LogNorm(lowest, max(drawn["distance"].max(), 2 * lowest))
-    with style.look():
-        figure = Figure(figsize=(4.4, 3.6 * len(layers)), layout="constrained")
-        panels = figure.subplots(len(layers), squeeze=False)[:, 0]
-        for axes, layer in zip(panels, layers, strict=True):
-            cells = drawn[drawn["layer"] == layer]
-            square = cells.pivot(index="row", columns="column", values="distance").to_numpy()
-            image = axes.imshow(np.maximum(square, lowest), norm=norm, cmap="viridis")
-            axes.grid(False)
-            axes.set_xticks([])
-            axes.set_yticks([])
-            axes.set_title(f"hidden layer {layer}")
-            first = cells.iloc[0]
-            axes.set_xlabel(subsample_note(first["num_shown"], first["num_units"]))
-        figure.colorbar(image, ax=list(panels), label="distance", shrink=0.8)
+
+    def draw_matrix(axes: Axes, cells: pd.DataFrame) -> None:
+        square = cells.pivot(index="row", columns="column", values="distance").to_numpy()
+        axes.imshow(np.maximum(square, lowest), norm=norm, cmap="viridis")
+        axes.grid(False)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        first = cells.iloc[0]
+        axes.set_xlabel(subsample_note(first["num_shown"], first["num_units"]))
+
+    figure, panels = draw_layers(drawn, draw_matrix, (4.4, 3.6, 0.0))
+    figure.colorbar(panels[-1].images[0], ax=panels, label="distance", shrink=0.8)
     return figure
 
 
 UNITS = ["layer", "unit", "found_unit", "distance_in", "distance_out"]
 EXCESS = ["layer", "found_unit", "nearest_unit", "distance_in", "length_out"]
-TEACHER_DISTANCES_COLUMNS = ["layer", "kind", "unit", "quantity", "distance", "length_out"]
-TEACHER_DISTANCES_LOWEST = 1e-16
+MARKS = ["layer", "kind", "unit", "quantity", "distance", "length_out"]
+LOWEST_COSINE = 1e-16
 INTO, OUT, MISSING, MORE = "what goes in", "what goes out", "missing", "in excess"
 LOOKS = {INTO: ("o", "C0"), OUT: ("s", "C1"), MISSING: ("x", "C3"), MORE: ("^", "0.4")}
 
@@ -341,38 +226,30 @@ def teacher_distances_table(comparison: pd.DataFrame, excess: pd.DataFrame) -> p
     missing = comparison[~is_found].assign(kind="unit", quantity=MISSING, distance=1.0)
     extra = excess.drop(columns="found_unit").assign(kind="excess", quantity=MORE)
     extra = extra.rename(columns={"nearest_unit": "unit", "distance_in": "distance"})
-    parts = [
-        each.reindex(columns=TEACHER_DISTANCES_COLUMNS)
-        for each in (*marks, missing, extra)
-        if not each.empty
-    ]
+    parts = [each.reindex(columns=MARKS) for each in (*marks, missing, extra) if not each.empty]
     return pd.concat(parts, ignore_index=True)
+
+
+def make_teacher(comparison: pd.DataFrame, excess: pd.DataFrame) -> Iterator[Drawing]:
+    """Distances to the units of the teacher."""
+    shown = teacher_distances_table(comparison, excess)
+    yield Drawing("teacher", shown, draw_teacher_distances)
 
 
 def draw_teacher_distances(drawn: pd.DataFrame) -> Figure:
     """Draw logarithmic cosine distances; the teacher's units left of a line, excess right of it.
 
     A unit in excess is shown at its distance to the nearest unit of the teacher.
-
-    Args:
-        drawn: the table of this figure.
     """
-    layers = sorted(set(drawn["layer"]))
-    with style.look():
-        figure = Figure(figsize=(6.4, 2.5 * len(layers) + 0.9), layout="constrained")
-        panels = figure.subplots(len(layers), squeeze=False)[:, 0]
-        for axes, layer in zip(panels, layers, strict=True):
-            draw_layer(axes, drawn[drawn["layer"] == layer])
-            axes.set_title(f"hidden layer {layer}")
-        panels[-1].set_xlabel("units of the teacher, then those in excess")
-        figure.supylabel("cosine distance")
-        names = [name for name in LOOKS if (drawn["quantity"] == name).any()]
-        handles = {h.get_label(): h for axes in panels for h in axes.get_lines()}
-        figure.legend(handles=[handles[name] for name in names], loc="outside upper left", ncols=4)
+    figure, panels = draw_layers(drawn, draw_marks, (6.4, 2.5, 0.9), "cosine distance")
+    panels[-1].set_xlabel("units of the teacher, then those in excess")
+    names = [name for name in LOOKS if (drawn["quantity"] == name).any()]
+    handles = {h.get_label(): h for axes in panels for h in axes.get_lines()}
+    add_legend(figure, [handles[name] for name in names], columns=4)
     return figure
 
 
-def draw_layer(axes: Axes, marks: pd.DataFrame) -> None:
+def draw_marks(axes: Axes, marks: pd.DataFrame) -> None:
     """Draw the marks of one layer."""
     units = marks[marks["kind"] == "unit"]
     width = units["unit"].max() + 1
@@ -381,7 +258,7 @@ def draw_layer(axes: Axes, marks: pd.DataFrame) -> None:
         if some.empty:
             continue
         positions = width + 0.5 + np.arange(len(some)) if name == MORE else some["unit"]
-        values = some["distance"].clip(lower=TEACHER_DISTANCES_LOWEST)
+        values = some["distance"].clip(lower=LOWEST_COSINE)
         axes.plot(positions, values, marker, color=colour, label=name, markersize=4, linestyle="")
     if (marks["kind"] == "excess").any():
         axes.axvline(width - 0.25, color="black", linewidth=0.8)
@@ -390,31 +267,45 @@ def draw_layer(axes: Axes, marks: pd.DataFrame) -> None:
     axes.set_ylim(top=max(2.0, 2 * marks["distance"].max()))
 
 
+def draw_layers(
+    drawn: pd.DataFrame,
+    draw: Callable[[Axes, pd.DataFrame], None],
+    size: tuple[float, float, float],
+    label: str = "",
+) -> tuple[Figure, list[Axes]]:
+    """Draw one panel per layer, below each other.
+
+    Args:
+        drawn: the table of a figure.
+        draw: draws the rows of one layer.
+        size: width of the figure, height of a panel, and height of what is around, in inches.
+        label: of the y axes.
+
+    Returns:
+        The figure and its panels.
+    """
+    layers = sorted(set(drawn["layer"]))
+    width, height, around = size
+    total = (width, height * len(layers) + around)
+    figure, grid = make_panels(len(layers), 1, total, sharex=False, labels=("", label))
+    panels = grid[:, 0].tolist()
+    for axes, layer in zip(panels, layers, strict=True):
+        draw(axes, drawn[drawn["layer"] == layer])
+        axes.set_title(f"hidden layer {layer:.0f}")
+    return figure, panels
+
+
 def save_extraction(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
     """Draw and write all figures of the tables of `extract.py`.
 
     Args:
-        tables: as in `extraction_drawings`.
+        tables: by the names under which `extract.py` writes them, without the ending; comparison
+            and excess only if there is a teacher.
         folder: created if it does not exist.
 
     Returns:
         The files, see `files.save`.
     """
-    return files.save_all(extraction_drawings(tables), folder)
-
-
-def extraction_drawings(tables: Mapping[str, pd.DataFrame]) -> Iterator[Drawing]:
-    """All figures of the tables.
-
-    Args:
-        tables: by the names under which `extract.py` writes them; comparison and excess only if
-            there is a teacher.
-    """
-    yield Drawing("losses", student_losses_table(tables["losses"]), draw_student_losses)
-    yield Drawing("dendrogram", cluster_tree_table(tables["merges"]), draw_cluster_tree)
-    yield Drawing("cluster_counts", cluster_counts_table(tables["counts"]), draw_cluster_counts)
-    yield Drawing("distances", unit_distances_table(tables["matrix"]), draw_unit_distances)
-    yield Drawing("angles", cluster_angles_table(tables["clusters"]), draw_cluster_angles)
-    if "comparison" in tables:
-        marks = teacher_distances_table(tables["comparison"], tables["excess"])
-        yield Drawing("teacher", marks, draw_teacher_distances)
+    names = {Path(name).stem: name for name in options.tables_of_kind("extract")}
+    named = {names[stem]: table for stem, table in tables.items() if stem in names}
+    return studies.draw_tables("extract", named, folder)

@@ -22,12 +22,12 @@ METADATA: dict[str, dict[str, None]] = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure that can be drawn.
+    """A figure that can be drawn; what a function of `options.FIGURES` yields.
 
     Args:
         name: of its files, without an ending; parts of it may be names from a table.
         shown: table of exactly what it shows.
-        draw: makes the figure of `shown`.
+        draw: makes the figure of `shown`; see `figure`.
         markdown: the same numbers as a Markdown table, for figures that are tables.
 
     Raises:
@@ -41,6 +41,11 @@ class Drawing:
 
     def __post_init__(self) -> None:
         reading.check_file_name(self.name, "a table")
+
+    def figure(self) -> Figure:
+        """Draw the figure in the current theme, whatever the settings of the user."""
+        with style.look():
+            return self.draw(self.shown)
 
 
 def save_all(
@@ -60,7 +65,7 @@ def save_all(
     """
     paths = []
     for drawing in list(drawings):  # all tables are made before the first file
-        figure = change(drawing.draw(drawing.shown))
+        figure = change(drawing.figure())
         paths += save(figure, drawing.shown, folder, drawing.name)
         if drawing.markdown is not None:
             paths.append(folder / f"{drawing.name}.md")

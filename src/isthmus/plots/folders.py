@@ -25,7 +25,7 @@ class Folder:
     """A folder with tables.
 
     Args:
-        kind: a key of `options.TABLES`.
+        kind: a key of `options.KINDS`.
         path: of it.
     """
 
@@ -34,8 +34,15 @@ class Folder:
 
     def tables(self) -> list[str]:
         """Names of the tables of its kind that it has."""
-        needed, possible = plots_options.TABLES[self.kind]
-        return [*needed, *(name for name in possible if (self.path / name).exists())]
+        names = plots_options.tables_of_kind(self.kind)
+        return [name for name in names if table_files(self.path, name)]
+
+
+def table_files(folder: Path, table: str) -> list[Path]:
+    """The files of a table in a folder, in order: one, or several if its name has a *; or none."""
+    if "*" in table:
+        return sorted(folder.glob(table), key=lambda file: (len(file.parts[-2]), file))
+    return [folder / table] if (folder / table).exists() else []
 
 
 def find_folders(runs: str | Sequence[str]) -> list[Folder]:
@@ -54,7 +61,7 @@ def find_folders(runs: str | Sequence[str]) -> list[Folder]:
             raise FileNotFoundError(_no_match_message(text))
         below = [folder for match in matches for folder in _folders_below(match)]
         if not below:
-            tables = [" + ".join(map(_name, needed)) for needed, _ in plots_options.TABLES.values()]
+            tables = [_join_tables(kind.needed) for kind in plots_options.KINDS.values()]
             damaged = [f"; {reason}" for reason in find_damaged(text).values()]
             raise FileNotFoundError(
                 f"runs={text}: matches {_join_names([str(match) for match in matches])}, and no "
@@ -99,17 +106,19 @@ def check_figure(figure: str, folders: Sequence[Folder]) -> None:
     Raises:
         ValueError: naming their tables, and the figures of these.
     """
-    entry = plots_options.figure_family(figure)
-    if figure == plots_options.REPORT or entry is None:
-        return
-    present = {table for folder in folders for table in folder.tables()}
-    if not present & set(plots_options.FIGURES[entry]):
-        needs = " or ".join(map(_name, plots_options.FIGURES[entry]))
-        allowed = [name for name, tables in plots_options.FIGURES.items() if present & set(tables)]
+    present = {(folder.kind, table) for folder in folders for table in folder.tables()}
+
+    def is_possible(row: plots_options.FigureRow) -> bool:
+        return all((row.kind, table) in present for table in row.tables)
+
+    rows = plots_options.rows_of_figure(figure)
+    if figure != plots_options.REPORT and rows and not any(map(is_possible, rows)):
+        needs = " or ".join(dict.fromkeys(_join_tables(row.tables) for row in rows))
+        allowed = dict.fromkeys(row.typed_name for row in plots_options.FIGURES if is_possible(row))
         raise ValueError(
             f"figure={figure}: needs {needs}; what matches ({len(folders)} folders) has "
-            f"{', '.join(sorted(map(_name, present)))}, for "
-            f"{', '.join(allowed)}, {plots_options.REPORT}"
+            f"{', '.join(sorted({_name(table) for _, table in present}))}, for "
+            f"{', '.join([*allowed, plots_options.REPORT])}"
         )
 
 
@@ -124,8 +133,8 @@ def _walk(match: Path) -> Iterator[tuple[Path, list[str]]]:
     for path, folders, _ in os.walk(match if match.is_dir() else match.parent):
         kinds = [
             kind
-            for kind, (needed, _) in plots_options.TABLES.items()
-            if all((Path(path) / name).exists() for name in needed)
+            for kind, row in plots_options.KINDS.items()
+            if all((Path(path) / name).exists() for name in row.needed)
         ]
         yield Path(path), kinds
         hidden = {name for name in folders if name.startswith(".")}
@@ -149,6 +158,10 @@ def _no_match_message(text: str) -> str:
 def _join_names(names: Sequence[str]) -> str:
     ending = f", ... ({len(names)})" if len(names) > SHOWN else ""
     return (", ".join(names[:SHOWN]) or "nothing") + ending
+
+
+def _join_tables(tables: Sequence[str]) -> str:
+    return " + ".join(map(_name, tables))
 
 
 def _name(table: str) -> str:

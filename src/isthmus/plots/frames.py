@@ -1,6 +1,7 @@
 """Selects and labels rows of result tables for figures: splits, averages, pairs, grids."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 
 from isthmus import steps
 from isthmus.plots import style
+from isthmus.vocabulary import ALIGNMENTS, LINE_BATCH_NORM_MODES, SPLITS
 
 MOMENT = ["spawn_step", "child_step", "spawn_epoch", "child_epoch"]
 AVERAGES = [*MOMENT, "seeds", "kind", "model", "num_models", "bn", "split", "loss", "accuracy"]
@@ -24,6 +26,23 @@ def check_columns(table: pd.DataFrame, columns: Sequence[str]) -> None:
     if missing:
         present = ", ".join(map(str, table.columns)) or "no columns"
         raise ValueError(f"the table has no column {', '.join(missing)}; it has {present}")
+
+
+def select_columns(table: pd.DataFrame, columns: Sequence[str], name: str) -> pd.DataFrame:
+    """The columns that a figure shows.
+
+    Args:
+        table: with these columns, and perhaps others.
+        columns: that are shown.
+        name: of the table, in errors.
+
+    Raises:
+        ValueError: the table has other columns, or no rows.
+    """
+    check_columns(table, columns)
+    if table.empty:
+        raise ValueError(f"nothing to draw: the table of {name} has no rows")
+    return table[list(columns)]
 
 
 def rows_where(table: pd.DataFrame, column: str, value: object) -> pd.DataFrame:
@@ -75,8 +94,7 @@ PAIR = ["k1", "k2", "total", "k1_step", "k2_step", "total_step"]  # empty betwee
 TREATMENT = ["align", "bn"]
 AS_TRAINED = "as_trained"  # in place of bn: both ends of a line, as no other point is treated
 GRID = ["ends", "alphas", "refine"]  # equal for all lines that a mean is over
-SPLITS = ["train", "val", "test"]
-ORDER = ["none", "weights", "activations", "reset", "average", "keep", "repair"]
+ORDER = [*ALIGNMENTS, *LINE_BATCH_NORM_MODES]
 AXES = {"k1": "shared epochs k1", "k2": "further epochs k2"}
 UNITS = {**style.UNITS, "error": "fraction"}
 DEFINITIONS = {
@@ -87,6 +105,23 @@ LINEAR_UP_TO = 12  # times the smallest number of epochs; beyond it the axis is 
 
 Pair = tuple[float, float] | None  # k1 and k2 in epochs; None is the line between two files
 Grid = tuple[str, ...]  # a value of each column of GRID
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Lines of one kind, for figures of barriers.
+
+    Args:
+        split: train, val or test.
+        align: none, weights or activations.
+        bn: batch-norm statistics: reset, average, keep or repair.
+        grid: one of `list_grids`; None for the first.
+    """
+
+    split: str = "test"
+    align: str = "none"
+    bn: str = "reset"
+    grid: Grid | None = None
 
 
 def list_pairs(table: pd.DataFrame) -> list[Pair]:

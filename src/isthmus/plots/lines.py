@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable, Iterator
 from functools import reduce
 from typing import Any
 
@@ -12,12 +13,14 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from isthmus.plots import frames, style
+from isthmus.plots.files import Drawing
+from isthmus.plots.panels import add_legend, make_grid, make_panels
 
 EACH_CHILD, MEAN_CHILD, ONLY_CHILD, BETWEEN_FILES = "each child", "mean child", "child", "line"
 EACH_MAIN, MEAN_MAIN = "each main branch", "mean main branch"
 GROUP = [*frames.PAIR, *frames.TREATMENT, "split"]
 LINES = [*GROUP, "child_seed", "alpha", "loss", "accuracy"]
-MEASURED = ["alpha", "value", "chord", "excess", "barrier", "barrier_frankle"]
+MEASURED = ["alpha", "value", "chord", "excess", *frames.DEFINITIONS]
 COLUMNS = [*GROUP, "metric", "curve", "seeds", *MEASURED]
 
 
@@ -127,9 +130,19 @@ def measured_rows(alphas: np.ndarray, values: np.ndarray, metric: str) -> pd.Dat
     chord[-1] = values[-1]  # exactly
     worse = -1 if metric == "accuracy" else 1
     excess = worse * (values - chord) + 0.0  # not -0.0
-    frankle = (worse * values).max() - worse * (values[0] + values[-1]) / 2
-    columns = (alphas, values, chord, excess, excess.max(), frankle)
-    return pd.DataFrame(dict(zip(MEASURED, columns, strict=True)))
+    curve = pd.DataFrame({"alpha": alphas, "value": values, "chord": chord, "excess": excess})
+    return curve.assign(**barriers_of_curve(worse * values, excess))
+
+
+def barriers_of_curve(losses: np.ndarray, excess: np.ndarray) -> dict[str, float]:
+    """The barriers of one curve, by the names of `frames.DEFINITIONS`.
+
+    Args:
+        losses: (points,), larger is worse.
+        excess: (points,), of the curve above its chord.
+    """
+    ends = (losses[0] + losses[-1]) / 2
+    return {"barrier": excess.max(), "barrier_frankle": losses.max() - ends}
 
 
 def main_curves(drawn: pd.DataFrame) -> pd.DataFrame:
@@ -182,34 +195,46 @@ def draw_line(drawn: pd.DataFrame) -> Figure:
 
     The barriers are marked on the bold curve, and are those of the bold curve; the mean of the
     children's barriers is in the legend. `barrier_frankle` is marked at the right of the panel.
+    """
+    figure, panels = draw_splits(drawn, draw_line_panel, 7.6, 2.7, 1.1)
+    for axes in panels[-1]:
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
+    names = drawn["curve"].drop_duplicates().tolist()
+    handles = [Line2D([], [], **look_of(name), label=name) for name in names]
+    handles.append(Line2D([], [], **CHORD, label="chord"))
+    handles += [Line2D([], [], **MARKS[name], label=frames.DEFINITIONS[name]) for name in MARKS]
+    add_legend(figure, handles, line_heading(drawn), columns=2)
+    return figure
+
+
+def draw_splits(
+    drawn: pd.DataFrame,
+    draw: Callable[[Axes, pd.DataFrame], None],
+    width: float,
+    height: float,
+    around: float,
+) -> tuple[Figure, np.ndarray]:
+    """Draw a row of panels per split, loss and accuracy.
 
     Args:
-        drawn: the table of this figure.
+        drawn: the table of a figure.
+        draw: draws the rows of one panel.
+        width: of the figure, in inches.
+        height: of a panel, in inches.
+        around: height of what is not a panel, in inches.
+
+    Returns:
+        The figure and its panels, (splits, 2).
     """
     splits = frames.list_splits(drawn)
-    with style.look():
-        figure = Figure(figsize=(7.6, 2.7 * len(splits) + 1.1), layout="constrained")
-        panels = figure.subplots(len(splits), 2, sharex=True, squeeze=False)
-        for split, row in zip(splits, panels, strict=True):
-            for metric, axes in zip(("loss", "accuracy"), row, strict=True):
-                panel = drawn[(drawn["split"] == split) & (drawn["metric"] == metric)]
-                draw_line_panel(axes, panel)
-                axes.set_ylabel(f"{split} {metric} ({style.UNITS[metric]})")
-        for axes in panels[-1]:
-            axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
-            frames.alpha_axis(axes, drawn)
-        names = drawn["curve"].drop_duplicates().tolist()
-        handles = [Line2D([], [], **look_of(name), label=name) for name in names]
-        handles.append(Line2D([], [], **CHORD, label="chord"))
-        handles += [Line2D([], [], **MARKS[name], label=frames.DEFINITIONS[name]) for name in MARKS]
-        figure.legend(
-            handles=handles,
-            title=line_heading(drawn),
-            loc="outside upper left",
-            alignment="left",
-            ncols=2,
-        )
-    return figure
+    figure, panels = make_panels(len(splits), 2, (width, height * len(splits) + around))
+    for split, row in zip(splits, panels, strict=True):
+        for metric, axes in zip(("loss", "accuracy"), row, strict=True):
+            draw(axes, drawn[(drawn["split"] == split) & (drawn["metric"] == metric)])
+            axes.set_ylabel(f"{split} {metric} ({style.UNITS[metric]})")
+    for axes in panels[-1]:
+        frames.alpha_axis(axes, drawn)
+    return figure, panels
 
 
 def look_of(curve: str) -> dict[str, Any]:
@@ -309,23 +334,19 @@ def draw_lines(drawn: pd.DataFrame) -> Figure:
     """Draw one panel per pair on common axes: children thin, their mean bold, a colour per split.
 
     The maximum of a curve is its `barrier`.
-
-    Args:
-        drawn: the table of this figure.
     """
     pairs = frames.list_pairs(drawn)
-    with style.look():
-        figure, panels = style.grid(len(pairs), num_columns(drawn))
-        for pair, axes in zip(pairs, panels, strict=True):
-            draw_lines_panel(axes, frames.rows_of_pair(drawn, pair))
-            axes.set_title(frames.pair_title(pair))
-        metric = drawn["metric"].iloc[0]
-        frames.alpha_axis(axes, drawn)
-        figure.supxlabel(axes.get_xlabel())
-        axes.set_xlabel("")
-        figure.supylabel(f"{metric} above the chord ({frames.UNITS[metric]})")
-        heading = f"{frames.treatment_label(drawn)}\nlargest value: barrier (Entezari et al., 2022)"
-        style.legend(figure, panels, title=heading)
+    figure, panels = make_grid(len(pairs), num_columns(drawn))
+    for pair, axes in zip(pairs, panels, strict=True):
+        draw_lines_panel(axes, frames.rows_of_pair(drawn, pair))
+        axes.set_title(frames.pair_title(pair))
+    metric = drawn["metric"].iloc[0]
+    frames.alpha_axis(axes, drawn)
+    figure.supxlabel(axes.get_xlabel())
+    axes.set_xlabel("")
+    figure.supylabel(f"{metric} above the chord ({frames.UNITS[metric]})")
+    heading = f"{frames.treatment_label(drawn)}\nlargest value: barrier (Entezari et al., 2022)"
+    add_legend(figure, panels, title=heading)
     return figure
 
 
@@ -373,30 +394,11 @@ def compared_table(lines: pd.DataFrame, pair: frames.Pair = None) -> pd.DataFram
 
 
 def draw_compared(drawn: pd.DataFrame) -> Figure:
-    """Draw loss and accuracy, one row per split; barriers are in the legend of each panel.
-
-    Args:
-        drawn: the table of this figure.
-    """
-    splits, sorts = frames.list_splits(drawn), frames.treatments(drawn)
-    with style.look():
-        height = (2.5 + 0.17 * len(sorts)) * len(splits) + 1.0
-        figure = Figure(figsize=(8.6, height), layout="constrained")
-        panels = figure.subplots(len(splits), 2, sharex=True, squeeze=False)
-        for split, row in zip(splits, panels, strict=True):
-            for metric, axes in zip(("loss", "accuracy"), row, strict=True):
-                panel = drawn[(drawn["split"] == split) & (drawn["metric"] == metric)]
-                draw_compared_panel(axes, panel)
-                axes.set_ylabel(f"{split} {metric} ({style.UNITS[metric]})")
-        for axes in panels[-1]:
-            frames.alpha_axis(axes, drawn)
-        chord = Line2D([], [], **CHORD, label="chord of each line")
-        figure.legend(
-            handles=[chord],
-            title=compared_heading(drawn),
-            loc="outside upper left",
-            alignment="left",
-        )
+    """Draw loss and accuracy, one row per split; barriers are in the legend of each panel."""
+    height = 2.5 + 0.17 * len(frames.treatments(drawn))
+    figure, _ = draw_splits(drawn, draw_compared_panel, 8.6, height, 1.0)
+    chord = Line2D([], [], **CHORD, label="chord of each line")
+    add_legend(figure, [chord], compared_heading(drawn), columns=1)
     return figure
 
 
@@ -405,8 +407,8 @@ def draw_compared_panel(axes: Axes, panel: pd.DataFrame) -> None:
     for place, (align, bn) in enumerate(frames.treatments(panel)):
         curve = frames.rows_of_treatment(panel, align, bn)
         first, colour = curve.iloc[0], style.COLOURS[place % len(style.COLOURS)]
-        label = f"{align}, {bn}: barrier {first['barrier']:.3g}"
-        label += f", barrier_frankle {first['barrier_frankle']:.3g}"
+        barriers = ", ".join(f"{name} {first[name]:.3g}" for name in frames.DEFINITIONS)
+        label = f"{align}, {bn}: {barriers}"
         look = {**frames.marker(place), "markersize": 3.5, "markevery": every_nth(len(curve))}
         axes.plot(curve["alpha"], curve["value"], color=colour, **look, label=label)
         axes.plot(curve["alpha"], curve["chord"], **{**CHORD, "color": colour, "alpha": 0.6})
@@ -432,3 +434,44 @@ def compared_heading(drawn: pd.DataFrame) -> str:
 def every_nth(count: int) -> int:
     """Interval between points with a marker."""
     return max(1, count // 12)
+
+
+PANELS = 24  # of one figure of many pairs; more pairs need several figures
+
+
+def make_line(points: pd.DataFrame) -> Iterator[Drawing]:
+    """A single pair in detail, for each treatment."""
+    for pair, name_parts in _only_pair(points):
+        for treatment in frames.treatments(points):
+            shown = line_table(points, pair, *treatment)
+            yield Drawing("_".join(["line", *name_parts, *treatment]), shown, draw_line)
+
+
+def make_lines(points: pd.DataFrame) -> Iterator[Drawing]:
+    """Several pairs as small panels, for each treatment and each metric."""
+    if len(frames.list_pairs(points)) == 1:
+        return
+    for treatment in frames.treatments(points):
+        for metric in ("loss", "error"):
+            drawn = lines_table(points, metric, *treatment)
+            name = "_".join(["lines", *treatment, metric])
+            several = frames.list_pairs(drawn)
+            for start in range(0, len(several), PANELS):
+                page = frames.rows_of_pairs(drawn, several[start : start + PANELS])
+                end = f"_{start // PANELS + 1}" if start else ""
+                yield Drawing(name + end, page, draw_lines)
+
+
+def make_compared(points: pd.DataFrame) -> Iterator[Drawing]:
+    """The treatments of a single pair, if there are several."""
+    for pair, name_parts in _only_pair(points):
+        if len(frames.treatments(points)) > 1:
+            shown = compared_table(points, pair)
+            yield Drawing("_".join(["compared", *name_parts]), shown, draw_compared)
+
+
+def _only_pair(points: pd.DataFrame) -> Iterator[tuple[frames.Pair, list[str]]]:
+    """The pair, and what it is called in names of files, if there is only one."""
+    pairs = frames.list_pairs(points)
+    if len(pairs) == 1:
+        yield pairs[0], [frames.pair_file_name(points, pairs[0])] if pairs[0] else []

@@ -1,7 +1,8 @@
 """Figures of the persistence of misclassified validation examples: barcodes and images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,21 +13,17 @@ from matplotlib.patches import Patch
 
 from isthmus.plots import epochs, style
 from isthmus.plots import predictions as plots_predictions
-from isthmus.plots.runs import Predictions
+from isthmus.plots.files import Drawing
+from isthmus.plots.panels import add_heading, add_legend, make_panels, wrap_title
+from isthmus.plots.runs import Predictions, Range, TrainingRuns
 
 COUNT = 10  # examples to draw
 PERSISTENCE_COLUMNS = ["setting", "seed", "model", "rank", "index", "changes", "epoch", "correct"]
 WRONG, RIGHT = "#d55e00", "#cfe8f7"  # they differ in lightness, too
 
 
-def persistence_table(
-    predictions: Sequence[Predictions], wanted: plots_predictions.Range = None
-) -> pd.DataFrame:
+def persistence_table(predictions: Sequence[Predictions], wanted: Range = None) -> pd.DataFrame:
     """Table of the barcodes: ten examples of one training per setting, that of its first seed.
-
-    Args:
-        predictions: of trainings.
-        wanted: first and last epoch; by default all except the untrained network's.
 
     Returns:
         One row per example, model and epoch. `index` is the example's position in the data set's
@@ -63,9 +60,7 @@ def first_of_each(predictions: Sequence[Predictions]) -> list[Predictions]:
     return list(by_setting.values())
 
 
-def most_unstable(
-    one: Predictions, wanted: plots_predictions.Range
-) -> tuple[np.ndarray, np.ndarray]:
+def most_unstable(one: Predictions, wanted: Range) -> tuple[np.ndarray, np.ndarray]:
     """Positions of the ten examples that change most often, and the changes of all examples.
 
     Of equally many changes the first in the data set comes first.
@@ -74,32 +69,29 @@ def most_unstable(
     return np.lexsort((one.indices, -changes))[:COUNT], changes
 
 
-def draw_persistence(drawn: pd.DataFrame) -> Figure:
-    """Draw barcodes: one row of panels per setting, one column per model, one bar per example.
+def make_barcode(study: TrainingRuns) -> Iterator[Drawing]:
+    """Barcodes of the examples that change most often."""
+    shown = persistence_table(study.predictions, study.options.epochs)
+    yield Drawing("persistence_barcode", shown, draw_persistence)
 
-    Args:
-        drawn: the table of this figure.
-    """
+
+def draw_persistence(drawn: pd.DataFrame) -> Figure:
+    """Draw barcodes: one row of panels per setting, one column per model, one bar per example."""
     settings, names = list(dict.fromkeys(drawn["setting"])), style.order_models(drawn["model"])
-    with style.look():
-        size = (max(2.1 * len(names) + 1.0, 4.6), 2.2 * len(settings) + 1.1)
-        figure = Figure(figsize=size, layout="constrained")
-        panels = figure.subplots(len(settings), len(names), squeeze=False, sharex=True)
-        for setting, row in zip(settings, panels, strict=True):
-            for name, axes in zip(names, row, strict=True):
-                here = (drawn["setting"] == setting) & (drawn["model"] == name)
-                draw_bars(axes, drawn[here])
-                if axes is not row[0]:
-                    axes.tick_params(labelleft=False)
-            row[0].set_title(
-                "\n".join(word for word in (style.wrap_title(setting), names[0]) if word)
-            )
-        for name, axes in zip(names[1:], panels[0, 1:], strict=True):
-            axes.set_title(name)
-        figure.supxlabel(epochs.LABEL)
-        figure.supylabel("validation example\n(index in the training set)")
-        bars = [Patch(color=RIGHT, label="correct"), Patch(color=WRONG, label="wrong")]
-        figure.legend(handles=bars, loc="outside upper left", ncols=2)
+    size = (max(2.1 * len(names) + 1.0, 4.6), 2.2 * len(settings) + 1.1)
+    labels = epochs.LABEL, "validation example\n(index in the training set)"
+    figure, panels = make_panels(len(settings), len(names), size, labels=labels)
+    for setting, row in zip(settings, panels, strict=True):
+        for name, axes in zip(names, row, strict=True):
+            here = (drawn["setting"] == setting) & (drawn["model"] == name)
+            draw_bars(axes, drawn[here])
+            if axes is not row[0]:
+                axes.tick_params(labelleft=False)
+        row[0].set_title("\n".join(word for word in (wrap_title(setting), names[0]) if word))
+    for name, axes in zip(names[1:], panels[0, 1:], strict=True):
+        axes.set_title(name)
+    bars = [Patch(color=RIGHT, label="correct"), Patch(color=WRONG, label="wrong")]
+    add_legend(figure, bars, columns=2)
     return figure
 
 
@@ -125,16 +117,7 @@ def _edges(when: np.ndarray) -> np.ndarray:
     return np.concatenate([[2 * when[0] - middle[0]], middle, [2 * when[-1] - middle[-1]]])
 
 
-PERSISTENCE_IMAGES_COLUMNS = [
-    "setting",
-    "seed",
-    "rank",
-    "index",
-    "label",
-    "changes",
-    "model",
-    "share",
-]
+IMAGES_COLUMNS = ["setting", "seed", "rank", "index", "label", "changes", "model", "share"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,7 +141,7 @@ class Images:
 
 
 def persistence_images_table(
-    predictions: Sequence[Predictions], images: Images, wanted: plots_predictions.Range = None
+    predictions: Sequence[Predictions], images: Images, wanted: Range = None
 ) -> pd.DataFrame:
     """Table of the images' captions, see `persistence_table`.
 
@@ -166,11 +149,18 @@ def persistence_images_table(
         One row per example and model; `share` is the fraction of epochs in which it is correct.
     """
     bars = persistence_table(predictions, wanted)
-    keys = [name for name in PERSISTENCE_IMAGES_COLUMNS if name not in ("label", "share")]
+    keys = [name for name in IMAGES_COLUMNS if name not in ("label", "share")]
     drawn = bars.groupby(keys, as_index=False, sort=False).agg(share=("correct", "mean"))
-    return drawn.assign(label=[images.find(index)[1] for index in drawn["index"]])[
-        PERSISTENCE_IMAGES_COLUMNS
-    ]
+    return drawn.assign(label=[images.find(index)[1] for index in drawn["index"]])[IMAGES_COLUMNS]
+
+
+def make_images(study: TrainingRuns) -> Iterator[Drawing]:
+    """Images of the examples that change most often, where they can be read."""
+    if study.options.images is not None:
+        images = study.options.images(study)
+        shown = persistence_images_table(study.predictions, images, study.options.epochs)
+        draw = partial(draw_persistence_images, images=images)
+        yield Drawing("persistence_images", shown, draw)
 
 
 def draw_persistence_images(drawn: pd.DataFrame, images: Images) -> Figure:
@@ -185,25 +175,23 @@ def draw_persistence_images(drawn: pd.DataFrame, images: Images) -> Figure:
         drawn[drawn["setting"] == setting].drop_duplicates("rank") for setting in settings
     ]
     columns = max(map(len, examples_by_setting))
-    with style.look():
-        size = (1.05 * columns + 0.4, 1.75 * len(settings) + 0.7)
-        figure = Figure(figsize=size, layout="constrained")
-        panels = figure.subplots(len(settings), columns, squeeze=False)
-        for row, examples in zip(panels, examples_by_setting, strict=True):
-            for axes in row[len(examples) :]:
-                axes.remove()
-            for axes, example in zip(
-                row, examples.rename(columns={"index": "index_"}).itertuples(), strict=False
-            ):
-                pixels, label = images.find(example.index_)
-                axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
-                axes.set_title(f"{label}", loc="center")
-                axes.set_xlabel(f"{example.index_}\n{example.changes} changes")
-                axes.set_xticks([])
-                axes.set_yticks([])
-                axes.grid(False)
-            row[0].set_ylabel(examples["setting"].iloc[0])
-        figure.suptitle(persistence_heading(drawn), fontsize=9, x=0.01, ha="left")
+    size = (1.05 * columns + 0.4, 1.75 * len(settings) + 0.7)
+    figure, panels = make_panels(len(settings), columns, size, sharex=False)
+    for row, examples in zip(panels, examples_by_setting, strict=True):
+        for axes in row[len(examples) :]:
+            axes.remove()
+        for axes, example in zip(
+            row, examples.rename(columns={"index": "index_"}).itertuples(), strict=False
+        ):
+            pixels, label = images.find(example.index_)
+            axes.imshow(pixels, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axes.set_title(f"{label}", loc="center")
+            axes.set_xlabel(f"{example.index_}\n{example.changes} changes")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.grid(False)
+        row[0].set_ylabel(examples["setting"].iloc[0])
+    add_heading(figure, persistence_heading(drawn))
     return figure
 
 

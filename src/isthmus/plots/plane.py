@@ -1,5 +1,6 @@
 """Figure of loss and accuracy on the plane through three networks, with projected networks."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from isthmus.plots import frames, style
+from isthmus.plots.files import Drawing
+from isthmus.plots.panels import add_legend, make_panels
 
 GRID = ["x", "y", "split", "loss", "accuracy"]
 SPANNING = ["A", "B", "C"]
@@ -80,32 +83,33 @@ def _finest(plane: pd.DataFrame) -> pd.DataFrame:
     return plane[plane["points"] == plane.groupby("split")["points"].transform("max")]
 
 
+def make_plane(plane: pd.DataFrame, networks: pd.DataFrame) -> Iterator[Drawing]:
+    """The figure of a plane."""
+    yield Drawing("plane", plane_table(plane, networks), draw_plane)
+
+
 def draw_plane(drawn: pd.DataFrame) -> Figure:
     """Draw loss and accuracy as filled contours, split by split; light is good.
 
     The mark of a network has the colour of its own value, which for a projected network differs
     from the plane's.
-
-    Args:
-        drawn: the table of this figure.
     """
     on_grid = drawn["network"].fillna("") == ""
     grid, networks = drawn[on_grid], number_networks(drawn[~on_grid])
     splits = frames.list_splits(grid)
-    with style.look():
-        figure, panels, height = subplots(grid, len(splits), networks["network"].nunique())
-        for place, axes in enumerate(panels.ravel()):
-            split, metric = splits[place // 2], ("loss", "accuracy")[place % 2]
-            colours = Colours.from_values(drawn.loc[drawn["split"] == split, metric], metric)
-            contours = draw_contours(axes, grid[grid["split"] == split], metric, colours)
-            draw_networks(axes, networks[networks["split"] == split], metric, colours)
-            scale = add_scale(axes, contours, colours.edges, height)
-            scale.set_label(f"{split} {metric}\n({style.UNITS[metric]})")
-        for axes in panels[:, 0]:
-            axes.set_ylabel("L2 distance\nfrom line A-B")
-        for axes in panels[-1]:
-            axes.set_xlabel("L2 distance along A-B")
-        add_legend(figure, networks.drop_duplicates("network"))
+    figure, panels, height = subplots(grid, len(splits), networks["network"].nunique())
+    for place, axes in enumerate(panels.ravel()):
+        split, metric = splits[place // 2], ("loss", "accuracy")[place % 2]
+        colours = Colours.from_values(drawn.loc[drawn["split"] == split, metric], metric)
+        contours = draw_contours(axes, grid[grid["split"] == split], metric, colours)
+        draw_networks(axes, networks[networks["split"] == split], metric, colours)
+        scale = add_scale(axes, contours, colours.edges, height)
+        scale.set_label(f"{split} {metric}\n({style.UNITS[metric]})")
+    for axes in panels[:, 0]:
+        axes.set_ylabel("L2 distance\nfrom line A-B")
+    for axes in panels[-1]:
+        axes.set_xlabel("L2 distance along A-B")
+    name_networks(figure, networks.drop_duplicates("network"))
     return figure
 
 
@@ -126,8 +130,7 @@ def subplots(
         max(columns * (width + 1.2), 6.4),
         num_rows * (max(width * aspect, 0.9) + 0.2) + 0.6 + 0.12 * num_networks,
     )
-    figure = Figure(figsize=size, layout="compressed")
-    panels = figure.subplots(num_rows, columns, sharex=True, sharey=True, squeeze=False)
+    figure, panels = make_panels(num_rows, columns, size, sharey=True, layout="compressed")
     return figure, panels, width * aspect
 
 
@@ -239,7 +242,7 @@ def number_networks(networks: pd.DataFrame) -> pd.DataFrame:
     return networks.assign(network=[numbers.get(place, place[0]) for place in networks_at])
 
 
-def add_legend(figure: Figure, networks: pd.DataFrame) -> None:
+def name_networks(figure: Figure, networks: pd.DataFrame) -> None:
     """Add a legend above the panels: the marks, and the distance of each network from the plane."""
     look: dict[str, Any] = {"linestyle": "None", "color": "white", "markeredgecolor": "black"}
     handles = [Line2D([], [], **look, marker="o", markersize=6, label="A, B, C span the plane")]
@@ -249,10 +252,4 @@ def add_legend(figure: Figure, networks: pd.DataFrame) -> None:
         handles.append(Line2D([], [], **look, marker="D", markersize=6, label=label))
     heading = "marks have the colour of the network's own value" if len(projected) else None
     longest = max(len(str(handle.get_label())) for handle in handles)
-    figure.legend(
-        handles=handles,
-        ncols=2 if longest < TWO_COLUMNS else 1,
-        title=heading,
-        loc="outside upper left",
-        alignment="left",
-    )
+    add_legend(figure, handles, heading, columns=2 if longest < TWO_COLUMNS else 1)

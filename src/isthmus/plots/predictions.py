@@ -1,6 +1,10 @@
-"""Figures of predictions: stability, mismatch and misclassification of validation examples."""
+"""Figures of predictions: stability, mismatch and misclassification of validation examples.
 
-from collections.abc import Sequence
+In all functions, `wanted` is the first and the last epoch, by default all except the untrained
+network's.
+"""
+
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -8,9 +12,9 @@ from matplotlib.figure import Figure
 
 from isthmus.plots import epochs as plots_epochs
 from isthmus.plots import runs, style
-from isthmus.plots.runs import Predictions
-
-Range = Sequence[float] | None  # first and last epoch; None: all except the untrained network's
+from isthmus.plots.files import Drawing
+from isthmus.plots.panels import add_legend, label_rows, make_grid, wrap_title
+from isthmus.plots.runs import Predictions, Range, TrainingRuns
 
 
 def epoch_range(one: Predictions, model: str, wanted: Range) -> tuple[np.ndarray, np.ndarray]:
@@ -134,29 +138,23 @@ def histogram_table(parts: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def draw_histogram(drawn: pd.DataFrame) -> Figure:
-    """Draw histograms as steps, one per model, on a logarithmic axis; 0 is drawn at its foot.
-
-    Args:
-        drawn: the table of this figure.
-    """
+    """Draw histograms as steps, one per model, on a logarithmic axis; 0 is drawn at its foot."""
     settings, looks = list(dict.fromkeys(drawn["setting"])), style.looks(drawn["model"])
     floor = 0.5 / drawn["num_examples"].max()
-    with style.look():
-        figure, panels = style.grid(len(settings))
-        for setting, axes in zip(settings, panels, strict=True):
-            panel = drawn[drawn["setting"] == setting]
-            for model in style.order_models(panel["model"]):
-                bins = panel[panel["model"] == model].sort_values("low")
-                edges = [*bins["low"], bins["high"].iloc[-1]]
-                heights = bins["value"].clip(lower=floor)
-                steps = [*heights, heights.iloc[-1]]
-                axes.plot(edges, steps, drawstyle="steps-post", label=model, **looks[model])
-            axes.set_title(style.wrap_title(setting))
-            axes.set_yscale("log")
-        panels[0].set_ylim(bottom=floor)
-        figure.supxlabel(drawn["measure"].iloc[0])
-        style.label_rows(panels, "validation examples (fraction)")
-        style.legend(figure, panels, title=plots_epochs.heading(drawn))
+    figure, panels = make_grid(len(settings), labels=(drawn["measure"].iloc[0], ""))
+    for setting, axes in zip(settings, panels, strict=True):
+        panel = drawn[drawn["setting"] == setting]
+        for model in style.order_models(panel["model"]):
+            bins = panel[panel["model"] == model].sort_values("low")
+            edges = [*bins["low"], bins["high"].iloc[-1]]
+            heights = bins["value"].clip(lower=floor)
+            steps = [*heights, heights.iloc[-1]]
+            axes.plot(edges, steps, drawstyle="steps-post", label=model, **looks[model])
+        axes.set_title(wrap_title(setting))
+        axes.set_yscale("log")
+    panels[0].set_ylim(bottom=floor)
+    label_rows(panels, "validation examples (fraction)")
+    add_legend(figure, panels, title=plots_epochs.heading(drawn))
     return figure
 
 
@@ -166,10 +164,6 @@ ACCURACY = "validation accuracy\n(fraction)"
 
 def stability_table(predictions: Sequence[Predictions], wanted: Range = None) -> pd.DataFrame:
     """Table of the figure: stability and accuracy over epochs, without the first.
-
-    Args:
-        predictions: of trainings.
-        wanted: first and last epoch; by default all except the untrained network's.
 
     Returns:
         The columns `epochs.COLUMNS`.
@@ -191,12 +185,14 @@ def stability_table(predictions: Sequence[Predictions], wanted: Range = None) ->
     return plots_epochs.curves_over_seeds(points)
 
 
+def make_stability(study: TrainingRuns) -> Iterator[Drawing]:
+    """Stability and accuracy over epochs."""
+    shown = stability_table(study.predictions, study.options.epochs)
+    yield Drawing("stability", shown, plots_epochs.draw_epochs)
+
+
 def mismatch_table(predictions: Sequence[Predictions], wanted: Range = None) -> pd.DataFrame:
     """Table of the figure: histograms of the examples' mismatch, see `histogram_table`.
-
-    Args:
-        predictions: of trainings.
-        wanted: first and last epoch; by default all except the untrained network's.
 
     Raises:
         ValueError: there is no averaged model.
@@ -210,6 +206,12 @@ def mismatch_table(predictions: Sequence[Predictions], wanted: Range = None) -> 
             if model in one.correct
         ]
     )
+
+
+def make_mismatch(study: TrainingRuns) -> Iterator[Drawing]:
+    """Histograms of the examples' mismatch."""
+    shown = mismatch_table(study.predictions, study.options.epochs)
+    yield Drawing("mismatch", shown, draw_histogram)
 
 
 def epochs_label(wanted: Range) -> str:
@@ -227,10 +229,6 @@ def mismatch_over_time_table(
 ) -> pd.DataFrame:
     """Table of the figure: the mismatch of each averaged model with the network as trained.
 
-    Args:
-        predictions: of trainings.
-        wanted: first and last epoch; by default all except the untrained network's.
-
     Returns:
         The columns `epochs.COLUMNS`.
 
@@ -246,15 +244,16 @@ def mismatch_over_time_table(
     return plots_epochs.curves_over_seeds(pd.concat(parts, ignore_index=True))
 
 
+def make_mismatch_over_time(study: TrainingRuns) -> Iterator[Drawing]:
+    """Mismatch of each averaged model over epochs."""
+    shown = mismatch_over_time_table(study.predictions, study.options.epochs)
+    yield Drawing("mismatch_over_time", shown, plots_epochs.draw_epochs)
+
+
 def misclassification_table(
     predictions: Sequence[Predictions], wanted: Range = None
 ) -> pd.DataFrame:
-    """Table of the figure: histograms of the examples' error rate, see `histogram_table`.
-
-    Args:
-        predictions: of trainings.
-        wanted: first and last epoch; by default all except the untrained network's.
-    """
+    """Table of the figure: histograms of the examples' error rate, see `histogram_table`."""
     measure = f"misclassified ({epochs_label(wanted)})"
     return histogram_table(
         [
@@ -265,6 +264,12 @@ def misclassification_table(
     )
 
 
+def make_misclassification(study: TrainingRuns) -> Iterator[Drawing]:
+    """Histograms of the examples' error rate."""
+    shown = misclassification_table(study.predictions, study.options.epochs)
+    yield Drawing("misclassification", shown, draw_histogram)
+
+
 MISCLASSIFICATION_OVER_TIME_MEASURE = "misclassified validation\nexamples (fraction)"
 
 
@@ -272,10 +277,6 @@ def misclassification_over_time_table(
     predictions: Sequence[Predictions], wanted: Range = None
 ) -> pd.DataFrame:
     """Table of the figure: the validation error of each model over epochs.
-
-    Args:
-        predictions: of trainings.
-        wanted: first and last epoch; by default all except the untrained network's.
 
     Returns:
         The columns `epochs.COLUMNS`.
@@ -290,3 +291,9 @@ def misclassification_over_time_table(
                 )
             )
     return plots_epochs.curves_over_seeds(pd.concat(parts, ignore_index=True))
+
+
+def make_misclassification_over_time(study: TrainingRuns) -> Iterator[Drawing]:
+    """Validation error of each model over epochs."""
+    shown = misclassification_over_time_table(study.predictions, study.options.epochs)
+    yield Drawing("misclassification_over_time", shown, plots_epochs.draw_epochs)

@@ -10,20 +10,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from isthmus.plots import files, frames, style
+from isthmus.plots import frames, options, studies, style
+from isthmus.plots.barriers import draw_definitions
 from isthmus.plots.files import Drawing
+from isthmus.plots.panels import add_legend, draw_band, make_grid, make_panel
+from isthmus.vocabulary import split_to_show
 
-TICKETS_COLUMNS = [
-    "study",
-    "strategy",
-    "rewind",
-    "rewind_step",
-    "seed",
-    "level",
-    "branch",
-    "density",
-]
-TICKETS_COLUMNS += ["model", "split", "loss", "accuracy", "best_step"]
+TICKETS_COLUMNS = ["study", "strategy", "rewind", "rewind_step", "seed", "level", "branch"]
+TICKETS_COLUMNS += ["density", "model", "split", "loss", "accuracy", "best_step"]
 UNITS = style.UNITS | {"best_step": "iterations"}
 WORDS = {"best_step": "step of lowest validation loss"}
 DENSE: dict[str, Any] = {"color": "0.4", "linewidth": 1.0, "linestyle": "--"}
@@ -87,31 +81,24 @@ def _curve_names(rows: pd.DataFrame) -> list[str]:
 
 
 def draw_tickets(drawn: pd.DataFrame) -> Figure:
-    """Draw lines over the fraction of remaining weights; bands are ranges of seeds.
-
-    Args:
-        drawn: the table of this figure.
-    """
+    """Draw lines over the fraction of remaining weights; bands are ranges of seeds."""
     first, colours = drawn.iloc[0], style.COLOURS
-    with style.look():
-        figure, (axes,) = style.grid(1)
-        for place, (curve, points) in enumerate(drawn.groupby("curve", sort=False)):
-            look: dict[str, Any] = {
-                "color": colours[place % len(colours)],
-                "marker": MARKERS[place % len(MARKERS)],
-            }
-            if points["branch"].iloc[0]:
-                look["linestyle"] = ":"
-            axes.plot(points["density"], points["value"], **look, markersize=4, label=curve)
-            ends = points["lowest"], points["highest"]
-            axes.fill_between(points["density"], *ends, color=look["color"], alpha=0.15, lw=0)
-        dense = drawn.loc[(drawn["level"] == 0) & (drawn["branch"] == ""), "value"]
-        if len(dense) and first["metric"] != "best_step":
-            axes.axhline(dense.mean(), **DENSE, label="dense", zorder=1)
-        density_axis(axes, drawn["density"])
-        label = WORDS.get(first["metric"], f"{first['split']} {first['metric']}")
-        axes.set_ylabel(f"{label} ({UNITS[first['metric']]})")
-        style.legend(figure, [axes], title=f"model {first['model']}")
+    figure, (axes,) = make_grid(1)
+    for place, (curve, points) in enumerate(drawn.groupby("curve", sort=False)):
+        look: dict[str, Any] = {
+            "color": colours[place % len(colours)],
+            "marker": MARKERS[place % len(MARKERS)],
+        }
+        if points["branch"].iloc[0]:
+            look["linestyle"] = ":"
+        draw_band(axes, "density", points, str(curve), **look, markersize=4)
+    dense = drawn.loc[(drawn["level"] == 0) & (drawn["branch"] == ""), "value"]
+    if len(dense) and first["metric"] != "best_step":
+        axes.axhline(dense.mean(), **DENSE, label="dense", zorder=1)
+    density_axis(axes, drawn["density"])
+    label = WORDS.get(first["metric"], f"{first['split']} {first['metric']}")
+    axes.set_ylabel(f"{label} ({UNITS[first['metric']]})")
+    add_legend(figure, [axes], title=f"model {first['model']}")
     return figure
 
 
@@ -157,30 +144,24 @@ def sparsity_table(kept: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_sparsity(drawn: pd.DataFrame) -> Figure:
-    """Draw one line per level, from dark to light, over the layers from input to output.
-
-    Args:
-        drawn: the table of this figure.
-    """
+    """Draw one line per level, from dark to light, over the layers from input to output."""
     layers, levels = list(dict.fromkeys(drawn["layer"])), sorted(set(drawn["level"]))
     named = [levels[place] for place in style.spread(len(levels), LEGEND_MOST)]
-    with style.look():
-        width = min(max(0.35 * len(layers) + 2.5, 4.5), 12)
-        figure = Figure(figsize=(width, 4.6), layout="constrained")
-        axes = figure.subplots()
-        for colour, level in zip(style.sequential(len(levels)), levels, strict=True):
-            points = drawn[drawn["level"] == level].set_index("layer").reindex(layers).dropna()
-            positions = [layers.index(layer) for layer in points.index]
-            label = f"{level}" if level in named else None
-            axes.plot(positions, points["density"], "o-", color=colour, markersize=3, label=label)
-        axes.set_yscale("log")
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.set_yticks([], minor=True)
-        axes.set_xticks(range(len(layers)), layers, rotation=90 if len(layers) > 6 else 0)
-        axes.set_xlabel("layer")
-        axes.set_ylabel("weights remaining (fraction)")
-        figure.legend(loc="outside right upper", title="level")
+    width = min(max(0.35 * len(layers) + 2.5, 4.5), 12)
+    figure, axes = make_panel(width, 4.6)
+    for colour, level in zip(style.sequential(len(levels)), levels, strict=True):
+        points = drawn[drawn["level"] == level].set_index("layer").reindex(layers).dropna()
+        positions = [layers.index(layer) for layer in points.index]
+        label = f"{level}" if level in named else None
+        axes.plot(positions, points["density"], "o-", color=colour, markersize=3, label=label)
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.set_yticks([], minor=True)
+    axes.set_xticks(range(len(layers)), layers, rotation=90 if len(layers) > 6 else 0)
+    axes.set_xlabel("layer")
+    axes.set_ylabel("weights remaining (fraction)")
+    figure.legend(loc="outside right upper", title="level")
     return figure
 
 
@@ -255,25 +236,18 @@ def _instability_curves(lines: pd.DataFrame, along: str) -> list[str]:
 
 
 def draw_instability(drawn: pd.DataFrame) -> Figure:
-    """Draw one row of panels per metric, one column per definition, with ranges as bands.
-
-    Args:
-        drawn: the table of this figure.
-    """
+    """Draw one row of panels per metric, one column per definition, with ranges as bands."""
     first, looks = drawn.iloc[0], _looks(drawn)
-    with style.look():
-        figure = Figure(figsize=(7.2, 6.0 + 0.1 * len(looks)), layout="constrained")
-        panels = figure.subplots(2, 2, sharex=True, sharey="row")
-        for metric, row in zip(METRICS, panels, strict=True):
-            for measure, axes in zip(MEASURES, row, strict=True):
-                here = (drawn["metric"] == metric) & (drawn["measure"] == measure)
-                _draw_panel(axes, drawn[here], first["along"], looks)
-                axes.set_title(measure)
-            row[0].set_ylabel(f"barrier of the {metric} ({frames.UNITS[metric]})")
-            row[1].tick_params(labelleft=True)
-        _x_axis(panels[1, 0], drawn)
-        panels[1, 1].set_xlabel(panels[1, 0].get_xlabel())
-        style.legend(figure, list(panels.ravel()), title=_heading(drawn))
+
+    def draw_panel(axes: Axes, panel: pd.DataFrame) -> None:
+        _draw_panel(axes, panel, first["along"], looks)
+
+    height = 6.0 + 0.1 * len(looks)
+    figure, panels = draw_definitions(drawn, draw_panel, height, METRICS)
+    _x_axis(panels[1, 0], drawn)
+    for axes in panels[1, 1:]:
+        axes.set_xlabel(panels[1, 0].get_xlabel())
+    add_legend(figure, panels.ravel(), title=_heading(drawn))
     return figure
 
 
@@ -311,9 +285,7 @@ def _draw_panel(
     """Draw all curves of one metric and one definition."""
     for curve, look in looks.items():
         points = panel[panel["curve"] == curve].sort_values(along)
-        axes.plot(points[along], points["value"], **look, markersize=4, label=curve)
-        ends = points["lowest"], points["highest"]
-        axes.fill_between(points[along], *ends, color=look["color"], alpha=0.15, lw=0)
+        draw_band(axes, along, points, curve, **look, markersize=4)
     if list(panel[["metric", "measure"]].iloc[0]) == ["error", "barrier_frankle"]:
         label = f"{STABLE:g}: stable below (Frankle et al., 2020)"
         axes.axhline(STABLE, color="0.5", linewidth=0.8, linestyle="--", label=label, zorder=1)
@@ -328,7 +300,35 @@ def _x_axis(axes: Axes, drawn: pd.DataFrame) -> None:
     axes.set_xlabel(STEP)
 
 
-SPLITS = ("test", "val", "train")  # the first that was evaluated is drawn
+def make_accuracy(levels: pd.DataFrame) -> Iterator[Drawing]:
+    """Accuracy by density, for each model."""
+    split = split_to_show(levels["split"])
+    for model in dict.fromkeys(levels["model"]):
+        shown = tickets_table(levels, "accuracy", split, model)
+        yield Drawing(f"accuracy_{model}", shown, draw_tickets)
+
+
+def make_best_step(levels: pd.DataFrame) -> Iterator[Drawing]:
+    """The step of lowest validation loss by density, if there is one."""
+    if levels["best_step"].notna().any():
+        shown = tickets_table(levels, "best_step", split_to_show(levels["split"]), "plain")
+        yield Drawing("best_step", shown, draw_tickets)
+
+
+def make_instability(pairs: pd.DataFrame) -> Iterator[Drawing]:
+    """Barriers between children, for each treatment of batch norm."""
+    for bn in dict.fromkeys(pairs["bn"]):
+        split = split_to_show(pairs.loc[pairs["bn"] == bn, "split"])
+        name = "instability" if bn == "reset" else f"instability_{bn}"
+        yield Drawing(name, instability_table(pairs, split, bn), draw_instability)
+
+
+def make_sparsity(kept: pd.DataFrame) -> Iterator[Drawing]:
+    """The density of layers of each study."""
+    by_folder = list(kept.groupby("folder", sort=False)) if "folder" in kept else [("", kept)]
+    for folder, rows in by_folder:
+        name = "sparsity" if len(by_folder) == 1 else f"sparsity_{folder}"
+        yield Drawing(name, sparsity_table(rows), draw_sparsity)
 
 
 def save_levels(
@@ -345,32 +345,6 @@ def save_levels(
     Returns:
         The files, see `files.save`.
     """
-    drawings = [*level_drawings(levels), *mask_drawings(kept)]
-    if pairs is not None:
-        drawings += instability_drawings(pairs)
-    return files.save_all(drawings, folder)
-
-
-def level_drawings(levels: pd.DataFrame) -> Iterator[Drawing]:
-    """Figures of accuracy by model, and of the step of lowest validation loss."""
-    split = next(split for split in SPLITS if split in set(levels["split"]))
-    for model in dict.fromkeys(levels["model"]):
-        curves = tickets_table(levels, "accuracy", split, model)
-        yield Drawing(f"accuracy_{model}", curves, draw_tickets)
-    if levels["best_step"].notna().any():
-        best = tickets_table(levels, "best_step", split, "plain")
-        yield Drawing("best_step", best, draw_tickets)
-
-
-def mask_drawings(kept: pd.DataFrame) -> Iterator[Drawing]:
-    """The figure of the density of layers."""
-    yield Drawing("sparsity", sparsity_table(kept), draw_sparsity)
-
-
-def instability_drawings(pairs: pd.DataFrame) -> Iterator[Drawing]:
-    """Figures of instability, one per treatment of batch norm."""
-    for bn in dict.fromkeys(pairs["bn"]):
-        present = set(pairs.loc[pairs["bn"] == bn, "split"])
-        split = next(split for split in SPLITS if split in present)
-        name = "instability" if bn == "reset" else f"instability_{bn}"
-        yield Drawing(name, instability_table(pairs, split, bn), draw_instability)
+    tables = {options.LEVELS: levels, options.SPARSITY: kept}
+    tables |= {} if pairs is None else {options.INSTABILITY: pairs}
+    return studies.draw_tables("prune", tables, folder)

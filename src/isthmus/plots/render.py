@@ -1,139 +1,46 @@
 """Makes figures by name from the tables of folders: one figure, several, or all for a report."""
 
+import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
-from isthmus.plots import (
-    branching,
-    comparison,
-    connectivity,
-    extraction,
-    folders,
-    options,
-    persistence,
-    predictions,
-    pruning,
-    sweeps,
-    trials,
-)
-from isthmus.plots import epochs as plots_epochs
+from isthmus.plots import folders, options
 from isthmus.plots import runs as plots_runs
-from isthmus.plots.files import Drawing
 from isthmus.plots.folders import Folder
-from isthmus.plots.persistence import Images
-from isthmus.plots.predictions import Range
-from isthmus.plots.runs import TrainingRuns
+from isthmus.plots.options import FigureRow
+from isthmus.plots.runs import TrainingOptions, TrainingRuns, TrainingTables
 
-Make = Callable[[], Drawing]
-Draw = Callable[[pd.DataFrame], Figure]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-# By name: the function that makes the table of a figure, and the one that draws it.
-METRICS_FIGURES: dict[str, tuple[Callable[..., pd.DataFrame], Draw]] = {
-    "ema_study": (plots_epochs.ema_study_table, plots_epochs.draw_ema_study),
-    "weight_difference": (plots_epochs.weight_difference_table, plots_epochs.draw_epochs),
-}
-PREDICTIONS_FIGURES: dict[str, tuple[Callable[..., pd.DataFrame], Draw]] = {
-    "stability": (predictions.stability_table, plots_epochs.draw_epochs),
-    "mismatch": (predictions.mismatch_table, predictions.draw_histogram),
-    "mismatch_over_time": (predictions.mismatch_over_time_table, plots_epochs.draw_epochs),
-    "misclassification": (predictions.misclassification_table, predictions.draw_histogram),
-    "misclassification_over_time": (
-        predictions.misclassification_over_time_table,
-        plots_epochs.draw_epochs,
-    ),
-    "persistence_barcode": (persistence.persistence_table, persistence.draw_persistence),
-}
+    from isthmus.plots.files import Drawing
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingFigureOptions:
-    """Options of figures of trainings.
+def row_drawings(row: FigureRow, *tables: Any) -> "Iterator[Drawing]":
+    """Call the function of a row of `options.FIGURES` with its tables."""
+    module, _, function = row.function.rpartition(".")
+    yield from getattr(importlib.import_module(f"isthmus.plots.{module}"), function)(*tables)
+
+
+def kind_drawings(kind: str, tables: Mapping[str, pd.DataFrame]) -> "Iterator[Drawing]":
+    """All figures of a kind of folders that some tables allow.
 
     Args:
-        compare: see `comparison.compare_table`; its x is None for no comparison.
-        epochs: first and last one of figures of predictions; None: all except the untrained one.
-        images: reads the images of validation examples when they are needed; None for no images.
+        kind: a key of `options.KINDS`, but not train.
+        tables: by the names that `options` has for them.
+
+    Raises:
+        ValueError: a table does not fit its figure.
     """
-
-    compare: Mapping[str, Any]
-    epochs: Range
-    images: Callable[[TrainingRuns], Images] | None
-
-
-def training_figures(study: TrainingRuns, figure_options: TrainingFigureOptions) -> dict[str, Make]:
-    """Functions that make the figures of trainings, by name; called only when needed."""
-    figures: dict[str, Make] = {}
-    for name, (table, draw) in METRICS_FIGURES.items():
-        figures[name] = partial(_metrics_drawing, name, table, draw, study)
-    for name, along in (("schedule_decay_table", "scheduler"), ("lr_table", "optimizer.lr")):
-        figures[name] = partial(_table_drawing, name, study, along)
-    for name, (table, draw) in PREDICTIONS_FIGURES.items():
-        figures[name] = partial(
-            _predictions_drawing, name, table, draw, study, figure_options.epochs
-        )
-    if figure_options.images is not None:
-        figures["persistence_images"] = partial(
-            _images_drawing, study, figure_options.images, figure_options.epochs
-        )
-    if figure_options.compare["x"] is not None:
-        figures["compare"] = partial(_compare_drawing, study, figure_options.compare)
-    return figures
-
-
-def worth_drawing(study: TrainingRuns, names: list[str]) -> Iterator[str]:
-    """The figures to show in a report: without a table of learning rates if there is only one."""
-    rates = {str(run.parameters.get("optimizer.lr")) for run in study.runs}
-    for name in names:
-        if name != "lr_table" or len(rates) > 1:
-            yield name
-
-
-def _metrics_drawing(
-    name: str, table: Callable[..., pd.DataFrame], draw: Draw, study: TrainingRuns
-) -> Drawing:
-    return Drawing(name, table(study.metrics), draw)
-
-
-def _predictions_drawing(
-    name: str,
-    table: Callable[..., pd.DataFrame],
-    draw: Draw,
-    study: TrainingRuns,
-    epochs: Range,
-) -> Drawing:
-    return Drawing(name, table(study.predictions, epochs), draw)
-
-
-def _images_drawing(
-    study: TrainingRuns, images: Callable[[TrainingRuns], Images], epochs: Range
-) -> Drawing:
-    loaded = images(study)
-    drawn = persistence.persistence_images_table(study.predictions, loaded, epochs)
-    return Drawing(
-        "persistence_images", drawn, partial(persistence.draw_persistence_images, images=loaded)
-    )
-
-
-def _table_drawing(name: str, study: TrainingRuns, along: str) -> Drawing:
-    drawn = comparison.final_table(study, along)
-    return Drawing(name, drawn, comparison.draw_final_table, comparison.markdown(drawn))
-
-
-def _compare_drawing(study: TrainingRuns, figure_options: Mapping[str, Any]) -> Drawing:
-    return Drawing(
-        "compare", comparison.compare_table(study, figure_options), comparison.draw_compare
-    )
-
-
-SWEEP_KINDS = ("coordinates", "transfer", "fits", "wide")  # kinds of folders of a whole sweep
-TOGETHER = ("train", "prune")  # kinds whose folders are drawn in common figures
+    for row in options.FIGURES:
+        if row.kind == kind and all(name in tables for name in row.tables):
+            yield from row_drawings(row, *(tables[name] for name in row.tables))
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,61 +48,61 @@ class Source:
     """Folders of one kind that are drawn together.
 
     Args:
-        kind: a key of `options.TABLES`.
+        kind: a key of `options.KINDS`.
         paths: one or more.
+        options: of figures of trainings.
         runs: the trainings in them, if they have been read.
     """
 
     kind: str
     paths: Sequence[Path]
-    runs: Sequence[plots_runs.TrainingTables] = ()
+    options: TrainingOptions = field(default_factory=TrainingOptions)
+    runs: Sequence[TrainingTables] = ()
 
     @cached_property
-    def study(self) -> plots_runs.TrainingRuns:
+    def study(self) -> TrainingRuns:
         """The trainings, for the kind "train"."""
-        return plots_runs.TrainingRuns(
-            self.runs or [plots_runs.read_training(path) for path in self.paths]
-        )
+        with self.name_folders_in_errors():
+            runs = self.runs or [plots_runs.read_training(path) for path in self.paths]
+            return TrainingRuns(runs, self.options)
 
     @property
     def label(self) -> str:
         """Suffix of its figures' names where several sources have the same figure."""
-        return "_".join(self.paths[0].absolute().parts[-2:])
+        return folder_label(self.paths[0])
 
     def commands(self) -> list[str]:
         """The command lines that made the folders, as far as they are recorded, each once."""
         commands = [plots_runs.read_command(path) for path in self.paths]
         return list(dict.fromkeys(command for command in commands if command))
 
-    def figures(self, figure_options: TrainingFigureOptions) -> dict[str, Make]:
-        """Functions that make the figures, by name.
+    def rows(self, figure: str) -> list[FigureRow]:
+        """The rows of a figure's name whose tables are there; "report" means all."""
+        present = {name for path in self.paths for name in Folder(self.kind, path).tables()}
+        rows = options.rows_of_figure(figure)
+        return [row for row in rows if row.kind == self.kind and present.issuperset(row.tables)]
+
+    def draw_row(self, row: FigureRow) -> "Iterator[Drawing]":
+        """The figures of a row; errors of their tables name the folders.
 
         Raises:
-            ValueError: a table does not fit its kind.
+            OSError, ValueError: a table is damaged, or there is nothing to draw.
         """
         with self.name_folders_in_errors():
-            if self.kind == "train":
-                figures = training_figures(self.study, figure_options)
-            else:
-                figures = {drawing.name: _as_make(drawing) for drawing in self._drawings()}
-        return {name: partial(self._make, make) for name, make in figures.items()}
+            tables = [self.study] if self.kind == "train" else map(self._table, row.tables)
+            for drawing in row_drawings(row, *tables):
+                yield replace(drawing, draw=self._guard(drawing.draw))
 
-    def worth_drawing(self, figure_options: TrainingFigureOptions) -> dict[str, Make]:
-        """The figures that a report shows."""
-        figures = self.figures(figure_options)
-        if self.kind != "train":
-            return figures
-        return {name: figures[name] for name in worth_drawing(self.study, list(figures))}
-
-    def _make(self, make: Make) -> Drawing:
-        with self.name_folders_in_errors():
-            drawing = make()
-
-        def draw(shown: pd.DataFrame) -> Figure:
-            with self.name_folders_in_errors():
-                return drawing.draw(shown)
-
-        return replace(drawing, draw=draw)
+    def drawings(self, figure: str) -> "tuple[list[Drawing], dict[str, str]]":
+        """The figures of a name, and errors by name of those that cannot be drawn."""
+        drawn: list[Drawing] = []
+        failed: dict[str, str] = {}
+        for row in self.rows(figure):
+            try:
+                drawn.extend(self.draw_row(row))
+            except (ValueError, OSError) as error:
+                failed[row.name] = str(error)
+        return drawn, failed
 
     @contextmanager
     def name_folders_in_errors(self) -> Iterator[None]:
@@ -212,36 +119,44 @@ class Source:
             what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
             raise ValueError(f"{where}: tables that do not fit together ({what})") from error
 
-    def _drawings(self) -> Iterator[Drawing]:
-        (path, *_), read = self.paths, folders.read
-        if self.kind == "spawn":
-            yield from branching.branch_drawings(
-                *(read(path / name) for name in _needed_tables("spawn"))
-            )
-        elif self.kind == "interpolate":
-            yield from connectivity.line_drawings(
-                *(read(path / n) for n in _needed_tables("interpolate"))
-            )
-        elif self.kind == "plane":
-            tables = (read(path / name) for name in _needed_tables("plane"))
-            yield from connectivity.plane_drawings(*tables)
-        elif self.kind == "extract":
-            tables_by_name = {file.stem: read(file) for file in path.glob("*.csv")}
-            losses = {"losses": read(path.parent / "losses.csv")}
-            yield from extraction.extraction_drawings(tables_by_name | losses)
-        elif self.kind == "tune":
-            file = path / "importance.csv"
-            importance = read(file) if file.exists() else pd.DataFrame()
-            yield from trials.trial_drawings(read(path / "trials.csv"), importance)
-        elif self.kind in SWEEP_KINDS:
-            yield from sweeps.sweep_drawings(
-                path / name for name in Folder(self.kind, path).tables()
-            )
-        else:
-            yield from _pruning_drawings(self.paths)
+    def _guard(self, draw: "Callable[[pd.DataFrame], Figure]") -> Any:
+        def draw_guarded(shown: pd.DataFrame) -> "Figure":
+            with self.name_folders_in_errors():
+                return draw(shown)
+
+        return draw_guarded
+
+    @cached_property
+    def _tables(self) -> dict[str, pd.DataFrame]:
+        return {}
+
+    def _table(self, name: str) -> pd.DataFrame:
+        """A table of all folders, read once; with the `study` and `folder` of rows of several."""
+        if name not in self._tables:
+            parts = []
+            for path in self.paths:
+                for file in folders.table_files(path, name):
+                    part = folders.read(file)
+                    if options.KINDS[self.kind].is_joint:
+                        study = path.absolute().parent.name
+                        part = part.assign(study=study, folder=folder_label(path))
+                    if name == options.SPARSITY:
+                        part = part.assign(level=int(file.parent.name.removeprefix("level_")))
+                    parts.append(part)
+            self._tables[name] = parts[0] if len(parts) == 1 else pd.concat(parts)
+        return self._tables[name]
 
 
-def sources(folders_with_tables: Sequence[Folder], figure: str) -> list[Source]:
+def folder_label(path: Path) -> str:
+    """The last two names of a folder's path as one word: "prune_1_seed_1"."""
+    return "_".join(path.absolute().parts[-2:])
+
+
+def sources(
+    folders_with_tables: Sequence[Folder],
+    figure: str,
+    training_options: TrainingOptions | None = None,
+) -> list[Source]:
     """The folders with tables of a figure, grouped into those that are drawn together.
 
     A damaged folder is a group of its own, so that it does not spoil the others.
@@ -249,42 +164,38 @@ def sources(folders_with_tables: Sequence[Folder], figure: str) -> list[Source]:
     Args:
         folders_with_tables: by `folders.find_folders`.
         figure: a name, or the prefix of several; "report" means all.
+        training_options: of figures of trainings.
     """
-    tables = set(options.FIGURES.get(options.figure_family(figure) or "", ()))
-    if figure != options.REPORT:
-        folders_with_tables = [
-            folder for folder in folders_with_tables if tables & set(folder.tables())
-        ]
+    chosen = replace(training_options or TrainingOptions(), is_report=figure == options.REPORT)
     grouped: dict[tuple[str, object], list[Path]] = {}
-    runs: dict[Path, plots_runs.TrainingTables] = {}
+    runs: dict[Path, TrainingTables] = {}
     for folder in folders_with_tables:
-        key: object = folder.path
-        if folder.kind in TOGETHER:
+        source, key = Source(folder.kind, [folder.path], chosen), folder.path
+        if not source.rows(figure):
+            continue
+        group: object = key
+        if options.KINDS[folder.kind].is_joint:
             try:
-                with Source(folder.kind, [folder.path]).name_folders_in_errors():
-                    if folder.kind == "train":
-                        runs[folder.path] = plots_runs.read_training(folder.path)
-                    else:
-                        list(_pruning_drawings([folder.path]))
-                key = _common(runs.get(folder.path), figure)
+                if folder.kind == "train":
+                    (runs[key],) = source.study.runs
+                elif source.drawings(options.REPORT)[1]:
+                    raise ValueError
+                group = _common(runs.get(key), figure)
             except (ValueError, OSError):  # raised again, and caught, where it is drawn
                 pass
-        grouped.setdefault((folder.kind, key), []).append(folder.path)
+        grouped.setdefault((folder.kind, group), []).append(key)
     return [
-        Source(kind, paths, [runs[path] for path in paths if path in runs])
+        Source(kind, paths, chosen, [runs[path] for path in paths if path in runs])
         for (kind, _), paths in grouped.items()
     ]
 
 
-def drawings(
-    figure: str, several: Sequence[Source], figure_options: TrainingFigureOptions
-) -> tuple[list[Drawing], dict[str, str]]:
+def drawings(figure: str, several: Sequence[Source]) -> "tuple[list[Drawing], dict[str, str]]":
     """The figures of a name.
 
     Args:
         figure: a name, or the prefix of several.
         several: by `sources`.
-        figure_options: of figures of trainings.
 
     Returns:
         The figures; those of equal names get their folders as suffix. And the errors of figures
@@ -294,69 +205,30 @@ def drawings(
         ValueError: none can be drawn; has the reason, or the existing names.
     """
     drawn: list[tuple[Drawing, Source]] = []
-    names_of_runs: list[str] = []
     failed: dict[str, str] = {}
     for source in several:
-        try:
-            figures = source.figures(figure_options)
-        except (ValueError, OSError) as error:
-            failed[str(source.paths[0])] = str(error)
-            continue
-        names_of_runs += figures
-        for name in options.matching_figures(figures, figure):
-            try:
-                drawn.append((figures[name](), source))
-            except (ValueError, OSError) as error:
-                failed[name] = str(error)
-        if source.kind == "train":
+        of_source, errors = source.drawings(figure)
+        wanted = options.matching_figures([drawing.name for drawing in of_source], figure)
+        drawn += [(drawing, source) for drawing in of_source if drawing.name in wanted]
+        where = f" of {source.paths[0]}" if len(several) > 1 else ""
+        failed |= {f"{name}{where}": reason for name, reason in errors.items()}
+        if source.kind == "train" and of_source:
             failed |= source.study.damaged
     if not drawn:
-        existing = f"these runs have {', '.join(dict.fromkeys(names_of_runs)) or 'none'}"
+        names = dict.fromkeys(d.name for s in several for d in s.drawings(options.REPORT)[0])
+        existing = f"these runs have {', '.join(names) or 'none'}"
         raise ValueError(f"figure={figure}: {'; '.join(failed.values()) or existing}")
-    names = [drawing.name for drawing, _ in drawn]
+    names_drawn = [drawing.name for drawing, _ in drawn]
     return [
         replace(drawing, name=f"{drawing.name}_{source.label}")
-        if names.count(drawing.name) > 1
+        if names_drawn.count(drawing.name) > 1
         else drawing
         for drawing, source in drawn
     ], failed
 
 
-def _common(run: plots_runs.TrainingTables | None, figure: str) -> str:
+def _common(run: TrainingTables | None, figure: str) -> str:
     """Key of folders that are drawn together; in a report, their data set and model."""
     if run is None or figure != options.REPORT:
         return ""
     return f"{run.parameters.get('dataset')} {run.parameters.get('model')}"
-
-
-def _pruning_drawings(paths: Sequence[Path]) -> Iterator[Drawing]:
-    """Figures of all studies together, and the density of layers of each."""
-    for name, draw in (
-        ("levels", pruning.level_drawings),
-        ("instability", pruning.instability_drawings),
-    ):
-        tables = [
-            folders.read(path / f"{name}.csv").assign(study=path.absolute().parent.name)
-            for path in paths
-            if (path / f"{name}.csv").exists()
-        ]
-        if tables:
-            yield from draw(pd.concat(tables))
-    for path in paths:
-        files = sorted(path.glob("level_*/sparsity.csv"), key=lambda f: (len(f.parts[-2]), f))
-        if files:
-            kept = [
-                folders.read(f).assign(level=int(f.parent.name.removeprefix("level_")))
-                for f in files
-            ]
-            (drawing,) = pruning.mask_drawings(pd.concat(kept))
-            end = "" if len(paths) == 1 else f"_{Source('prune', [path]).label}"
-            yield replace(drawing, name=drawing.name + end)
-
-
-def _needed_tables(kind: str) -> tuple[str, ...]:
-    return options.TABLES[kind][0]
-
-
-def _as_make(drawing: Drawing) -> Callable[[], Drawing]:
-    return lambda: drawing

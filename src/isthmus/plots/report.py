@@ -1,7 +1,6 @@
 """Report: all figures of several folders on one HTML page."""
 
 import base64
-import html
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,45 +11,15 @@ from matplotlib.colors import to_hex
 
 from isthmus.plots import files as plots_files
 from isthmus.plots import style as plots_style
-from isthmus.plots.render import Source, TrainingFigureOptions
+from isthmus.plots.options import KINDS, REPORT
+from isthmus.plots.render import Source
 from isthmus.plots.restyle import FigureOverrides
 from isthmus.plots.runs import FINAL, TrainingRuns
 from isthmus.store import files as store_files
 
 SHOWN = 200  # rows of a table in the page; all rows are in its download
 
-STYLE = """
-:root { color-scheme: light dark; }
-body { background: BACKGROUND; color: FOREGROUND; font: 15px/1.45 system-ui, sans-serif;
-       margin: 0 auto; max-width: 72rem; padding: 1.5rem; }
-h2 { border-top: 2px solid GRID; margin-top: 2.5rem; padding-top: .8rem; }
-a { color: inherit; } nav a { margin-right: .9rem; white-space: nowrap; }
-pre, code { font: 13px/1.5 ui-monospace, monospace; }
-pre { border-left: 3px solid GRID; overflow-x: auto; padding: .3rem .8rem; }
-figure { margin: 1.6rem 0; } img { height: auto; max-width: 100%; }
-.table { max-height: 26rem; overflow: auto; }
-table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-td, th { border-bottom: 1px solid GRID; padding: .2rem .7rem; text-align: right; }
-td.text { text-align: left; }
-th { background: BACKGROUND; cursor: pointer; position: sticky; top: 0; }
-th[aria-sort=ascending]::after { content: " ▲"; } th[aria-sort=descending]::after { content: " ▼"; }
-"""
-SCRIPT = """
-for (const head of document.querySelectorAll("th")) head.addEventListener("click", () => {
-  const body = head.closest("table").tBodies[0], place = head.cellIndex;
-  const up = head.getAttribute("aria-sort") !== "ascending";
-  const value = row => row.cells[place].textContent;
-  const order = (a, b) => {
-    if (value(a) === "" || value(b) === "") return (value(a) === "") - (value(b) === "");
-    const [x, y] = [Number(value(a)), Number(value(b))];
-    const by = Number.isNaN(x - y) ? value(a).localeCompare(value(b)) : x - y;
-    return up ? by : -by;
-  };
-  for (const other of head.parentNode.cells) other.removeAttribute("aria-sort");
-  head.setAttribute("aria-sort", up ? "ascending" : "descending");
-  body.append(...[...body.rows].sort(order));
-});
-"""
+TEMPLATE = "report.html.j2"  # beside this module
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,10 +38,27 @@ class Picture:
     width: float
     shown: pd.DataFrame
 
+    @property
+    def image_url(self) -> str:
+        """The image, as a link that holds it."""
+        return _data_url("image/png", self.png)
+
+    @property
+    def table_url(self) -> str:
+        """The whole table as CSV, as a link that holds it."""
+        numbers = self.shown.to_csv(index=False, lineterminator="\n")
+        return _data_url("text/csv", numbers.encode())
+
+    @property
+    def rows_label(self) -> str:
+        """Which rows of the table are in the page."""
+        count = len(self.shown)
+        return f"{count} rows" if count <= SHOWN else f"the first {SHOWN} of {count} rows"
+
 
 @dataclass(eq=False)
-class Section:
-    """Section of a page, for folders that are drawn together.
+class PageSection:
+    """PageSection of a page, for folders that are drawn together.
 
     Args:
         title: of the section.
@@ -89,111 +75,50 @@ class Section:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-def page(sections: Sequence[Section], colours: tuple[str, str, str]) -> str:
+def page(sections: Sequence[PageSection], colours: tuple[str, str, str]) -> str:
     """A page as HTML.
 
     Args:
         sections: in order.
         colours: of background, text and lines.
     """
-    style = STYLE
-    for name, colour in zip(("BACKGROUND", "FOREGROUND", "GRID"), colours, strict=True):
-        style = style.replace(name, colour)
-    links = [
-        f'<a href="#{place}_{_text(picture.name)}">{_text(picture.name)}</a>'
-        for place, section in enumerate(sections)
-        for picture in section.pictures
-    ]
-    body = [_section(place, section) for place, section in enumerate(sections)]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<link rel="icon" href="data:,">\n'
-        f"<title>Isthmus: report</title>\n<style>{style}</style>\n</head>\n<body>\n"
-        f"<h1>Report</h1>\n<nav>{' '.join(links)}</nav>\n{''.join(body)}"
-        f"<script>{SCRIPT}</script>\n</body>\n</html>\n"
+    import jinja2  # takes a tenth of a second
+
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(
+        autoescape=True,
+        keep_trailing_newline=True,
+        loader=loader,
+        trim_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["cell"] = _cell
+    background, foreground, lines = colours
+    return environment.get_template(TEMPLATE).render(
+        sections=sections,
+        background=background,
+        foreground=foreground,
+        lines=lines,
+        num_rows=SHOWN,
     )
 
 
-def _section(place: int, section: Section) -> str:
-    parts = [f"<h2>{_text(section.title)}</h2>\n"]
-    if section.commands:
-        parts.append(f"<pre>{_text(chr(10).join(section.commands))}</pre>\n")
-    if section.overview is not None:
-        parts.append(_table(section.overview))
-    for picture in section.pictures:
-        parts.append(_figure(f"{place}_{picture.name}", picture))
-    if section.missing:
-        parts.append("<p>Not drawn:</p>\n<ul>\n")
-        parts += [
-            f"<li><code>{_text(name)}</code>: {_text(why)}</li>\n"
-            for name, why in section.missing.items()
-        ]
-        parts.append("</ul>\n")
-    return f"<section>\n{''.join(parts)}</section>\n"
-
-
-def _figure(anchor: str, picture: Picture) -> str:
-    image = base64.b64encode(picture.png).decode()
-    numbers = picture.shown.to_csv(index=False, lineterminator="\n").encode()
-    link = f"data:text/csv;base64,{base64.b64encode(numbers).decode()}"
-    count, first = len(picture.shown), picture.shown[:SHOWN]
-    which = f"{count} rows" if count <= SHOWN else f"the first {SHOWN} of {count} rows"
-    name = _text(picture.name)
-    return (
-        f'<figure id="{_text(anchor)}">\n<figcaption><h3>{name}</h3></figcaption>\n'
-        f'<img alt="{name}" width="{96 * picture.width:.0f}" src="data:image/png;base64,{image}">\n'
-        f"<details><summary>what is drawn: {which}</summary>\n"
-        f'<p><a download="{name}.csv" href="{link}">{name}.csv</a></p>\n{_table(first)}'
-        "</details>\n</figure>\n"
-    )
-
-
-def _table(table: pd.DataFrame) -> str:
-    heads = "".join(f"<th>{_text(column)}</th>" for column in table.columns)
-    lines = (
-        "".join(_cell(value) for value in row) for row in table.itertuples(index=False, name=None)
-    )
-    body = "".join(f"<tr>{line}</tr>\n" for line in lines)
-    return (
-        f'<div class="table"><table>\n<thead><tr>{heads}</tr></thead>\n'
-        f"<tbody>\n{body}</tbody>\n</table></div>\n"
-    )
+def _data_url(kind: str, content: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 def _cell(value: object) -> str:
+    """Text of a value in a table; empty for a missing one."""
     if pd.isna(value):  # type: ignore[call-overload]
-        return "<td></td>"
-    if isinstance(value, float):
-        return f"<td>{value:.6g}</td>"
-    is_text = isinstance(value, str)
-    return f"<td{' class=text' if is_text else ''}>{_text(value)}</td>"
-
-
-def _text(value: object) -> str:
-    return html.escape(str(value))
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 log = logging.getLogger(__name__)
 
-TITLES = {
-    "train": "Trainings",
-    "spawn": "Branches",
-    "interpolate": "Lines",
-    "plane": "Plane",
-    "prune": "Pruning",
-    "extract": "Extraction",
-    "tune": "Search",
-    "coordinates": "Coordinate check",
-    "transfer": "Transfer of learning rates",
-    "fits": "Functions of one variable",
-    "wide": "Wide networks",
-}
-
 
 def save_report(
     sources: Sequence[Source],
-    figure_options: TrainingFigureOptions,
     overrides: FigureOverrides,
     folder: Path,
     damaged: Mapping[str, str] | None = None,
@@ -202,7 +127,6 @@ def save_report(
 
     Args:
         sources: see `render.sources`.
-        figure_options: of figures of trainings.
         overrides: of all figures; labels and colours are those of single figures and not changed.
         folder: created if it does not exist.
         damaged: errors of runs that are left out, by file.
@@ -210,9 +134,9 @@ def save_report(
     Returns:
         The page, report.html.
     """
-    sections = [section(source, figure_options, overrides) for source in sources]
+    sections = [section(source, overrides) for source in sources]
     if damaged:
-        sections.append(Section("Damaged runs", missing=dict(damaged)))
+        sections.append(PageSection("Damaged runs", missing=dict(damaged)))
     style = overrides.style
     colours = (to_hex(style.background), to_hex(style.foreground), to_hex(style.grid))
     path = folder / "report.html"
@@ -220,16 +144,13 @@ def save_report(
     return path
 
 
-def section(
-    source: Source, figure_options: TrainingFigureOptions, overrides: FigureOverrides
-) -> Section:
+def section(source: Source, overrides: FigureOverrides) -> PageSection:
     """The section of one source; figures that cannot be drawn are listed with their errors."""
     where = ", ".join(str(path) for path in source.paths[:4])
     others = f" and {len(source.paths) - 4} more" if len(source.paths) > 4 else ""
-    result = Section(f"{TITLES[source.kind]}: {where}{others}")
+    result = PageSection(f"{KINDS[source.kind].title}: {where}{others}")
     try:
         result.commands = source.commands()
-        figures = source.worth_drawing(figure_options)
         if source.kind == "train":
             with source.name_folders_in_errors():
                 result.overview = overview(source.study)
@@ -237,16 +158,16 @@ def section(
         result.missing["all"] = str(error)
         log.warning("not drawn: %s: %s", where, error)
         return result
-    for name, make in figures.items():
+    drawings, result.missing = source.drawings(REPORT)
+    for drawing in drawings:
         try:
-            drawing = make()
-            figure = overrides.apply(drawing.draw(drawing.shown))
+            figure = overrides.apply(drawing.figure())
         except (ValueError, OSError) as error:
-            result.missing[name] = str(error)
+            result.missing[drawing.name] = str(error)
         else:
             png = plots_files.render(figure, "png")
-            width = figure.get_figwidth()
-            result.pictures.append(Picture(drawing.name, png, width, drawing.shown))
+            picture = Picture(drawing.name, png, figure.get_figwidth(), drawing.shown)
+            result.pictures.append(picture)
     if source.kind == "train":
         result.missing |= source.study.damaged
         for reason in source.study.damaged.values():

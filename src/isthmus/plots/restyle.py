@@ -1,10 +1,9 @@
 """User overrides of a figure: theme, size, labels, colours."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -18,6 +17,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from isthmus.plots import style
+from isthmus.plots.options import Labels, Style
 
 RGB = tuple[float, float, float]
 
@@ -135,70 +135,24 @@ def _is_map(artist: Artist) -> bool:
 
 
 @dataclass(frozen=True)
-class FigureStyle:
-    """Theme of figures: for a paper, a talk, or a dark page.
-
-    Args:
-        font_size: in points.
-        line_width: of curves, in points.
-        marker_size: in points.
-        scale: size of figures relative to those of a paper.
-        background: a colour.
-        foreground: colour of axes and text.
-        grid: of the lines behind the curves.
-        dpi: pixels per inch of the PNG.
-    """
-
-    font_size: float = 9.0
-    line_width: float = 1.2
-    marker_size: float = 2.5
-    scale: float = 1.0
-    background: str = "white"
-    foreground: str = "black"
-    grid: str = "0.9"
-    dpi: int = 200
-
-    def settings(self) -> dict[str, Any]:
-        """The theme as settings of matplotlib."""
-        small = {f"{axis}tick.labelsize": self.font_size - 1 for axis in "xy"}
-        inks = ["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"]
-        papers = ["figure.facecolor", "axes.facecolor"]
-        return {
-            "font.size": self.font_size,
-            "axes.titlesize": self.font_size,
-            "figure.labelsize": self.font_size + 1,
-            "lines.linewidth": self.line_width,
-            "lines.markersize": self.marker_size,
-            "grid.color": self.grid,
-            "savefig.dpi": self.dpi,
-            **small,
-            **dict.fromkeys(inks, self.foreground),
-            **dict.fromkeys(papers, self.background),
-        }
-
-
-@dataclass(frozen=True)
 class FigureOverrides:
     """User overrides of a figure: theme, size, labels, colours; None keeps the default.
 
     Args:
         style: theme of the figure.
         size: width and height in inches.
-        labels: texts by `title`, `x`, `y`, `legend`. For x and y a list if panels differ, in
-            reading order.
+        labels: texts; for x and y a list if panels differ, in reading order.
         colours: see `choose_palette`.
     """
 
-    style: FigureStyle
-    size: Sequence[float] | None
-    labels: Mapping[str, Any]
-    colours: str | Sequence[str] | None
+    style: Style = field(default_factory=Style)
+    size: Sequence[float] | None = None
+    labels: Labels = field(default_factory=Labels)
+    colours: str | Sequence[str] | None = None
 
-    @contextmanager
-    def context(self) -> Iterator[None]:
+    def context(self) -> AbstractContextManager[None]:
         """Context in which figures are drawn and saved in this theme."""
-        with style.override_look(self.style.settings()):
-            yield
+        return style.use_theme(self.style)
 
     def apply(self, figure: Figure) -> Figure:
         """Apply the overrides to a figure, and return it.
@@ -210,13 +164,13 @@ class FigureOverrides:
             scaled = [self.style.scale * length for length in figure.get_size_inches()]
             width, height = scaled if self.size is None else self.size
             figure.set_size_inches(width, height)
-            for axis in "xy":
-                if self.labels[axis] is not None:
-                    _relabel(figure, axis, self.labels[axis])
-            if self.labels["legend"] is not None:
-                _rename_legend(figure, self.labels["legend"])
-            if self.labels["title"] is not None:
-                _set_title(figure, self.labels["title"])
+            for axis, words in (("x", self.labels.x), ("y", self.labels.y)):
+                if words is not None:
+                    _relabel(figure, axis, words)
+            if self.labels.legend is not None:
+                _rename_legend(figure, self.labels.legend)
+            if self.labels.title is not None:
+                _set_title(figure, self.labels.title)
             if self.colours is not None:
                 choose_palette(figure, self.colours)
             if to_rgb(self.style.background) != (1, 1, 1):

@@ -1,11 +1,11 @@
 """Trainings as tables: settings, metrics and predictions of each run."""
 
 import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,12 @@ import pandas as pd
 from isthmus.config import schema
 from isthmus.config.parts import GROUPS
 from isthmus.plots import folders
+from isthmus.plots.options import Compare
 from isthmus.store import reading
 from isthmus.training.options import TrainScript
+
+if TYPE_CHECKING:
+    from isthmus.plots.persistence import Images
 
 Parameters = dict[str, Any]  # by the names under which they are typed: scheduler, optimizer.lr
 
@@ -183,16 +187,38 @@ class TrainingTables:
         return step / epoch if epoch else 1.0
 
 
+Range = Sequence[float] | None  # first and last epoch; None: all except the untrained network's
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingOptions:
+    """Options of figures of trainings.
+
+    Args:
+        compare: options of the figure of this name; without `x` it is not drawn.
+        epochs: of figures of predictions.
+        images: reads the images of validation examples when they are needed; None for no images.
+        is_report: whether all figures are drawn, so that those that say nothing are left out.
+    """
+
+    compare: Compare = field(default_factory=Compare)
+    epochs: Range = None
+    images: "Callable[[TrainingRuns], Images] | None" = None
+    is_report: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class TrainingRuns:
     """Several trainings that are drawn together.
 
     Args:
         runs: one or more.
+        options: of their figures.
         damaged: errors of predictions that are left out, by file; filled when they are read.
     """
 
     runs: Sequence[TrainingTables]
+    options: TrainingOptions = field(default_factory=TrainingOptions)
     damaged: dict[str, str] = field(default_factory=dict)
 
     @cached_property
@@ -306,3 +332,76 @@ def _check_predictions(arrays: dict[str, np.ndarray], names: Sequence[str], path
         fits &= correct.shape == (*steps.shape, *indices.shape)
     if not fits:
         raise ValueError(f"{path}: its arrays are not those of predictions")
+
+
+COLUMNS_OF_OPTIONS = {  # of columns
+    "model.width": "width",
+    "model.depth": "depth",
+    "model.activation": "activation",
+    "optimizer.lr": "lr",
+    "global_seed": "seed",
+}
+
+Jobs = Sequence[dict[str, Any]]
+
+
+def typed_values(job: dict[str, Any]) -> dict[str, Any]:
+    """The typed options of a job, by name of a column: numbers as numbers.
+
+    Args:
+        job: an entry of the ledger of a sweep.
+    """
+    pairs = (text.lstrip("+~").partition("=")[::2] for text in job["overrides"])
+    return {COLUMNS_OF_OPTIONS.get(key, key): _number(value) for key, value in pairs}
+
+
+def job_rows(jobs: Jobs, file: str) -> pd.DataFrame:
+    """The rows of one table of all finished jobs, with the typed options of each.
+
+    Args:
+        jobs: of a sweep.
+        file: its name in the folder of a run, such as metrics.csv.
+    """
+    tables = [
+        reading.read_table(Path(job["folder"]) / file).assign(**typed_values(job))
+        for job in jobs
+        if job["status"] == "done"
+    ]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def job_results(jobs: Jobs) -> pd.DataFrame:
+    """One row per job: its typed options, its status, and its final evaluation.
+
+    Columns `<split>_<metric>` are of the network as trained, and empty if it diverged.
+    """
+    rows = []
+    for job in jobs:
+        row = typed_values(job) | {"status": job["status"], "folder": job["folder"]}
+        if job["status"] == "done":
+            result = reading.read_json(Path(job["folder"]) / "result.json")
+            for split, numbers in result["evaluation"]["plain"].items():
+                row |= {f"{split}_{metric}": value for metric, value in numbers.items()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def require_rows(table: pd.DataFrame, columns: Sequence[str], what: str) -> None:
+    """Refuse a sweep without the options that a table needs.
+
+    Raises:
+        ValueError: naming the options that are missing.
+    """
+    options = {column: option for option, column in COLUMNS_OF_OPTIONS.items()}
+    missing = [options.get(name, name) for name in columns if name not in table]
+    if missing:
+        raise ValueError(f"{what}: the sweep gives its jobs no {', '.join(missing)}")
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,18 +1,21 @@
 """Updates the figures in a study's folder when its tables have changed.
 
-Imports no matplotlib until there is something to draw.
+Imports no pandas and no matplotlib until there is something to draw.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from isthmus.plots import options
 from isthmus.store import fingerprints, locks
 from isthmus.store.files import write_json
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 SEED = "seed_"  # prefix of the folder of a main branch
-LINES = ("lines", "barriers", "intervals")
 
 
 def update_connectivity(folder: Path) -> None:
@@ -21,70 +24,59 @@ def update_connectivity(folder: Path) -> None:
     If the folder is of one main branch, figures of the whole study in the folder above are updated,
     too.
     """
-    _lines_or_plane(folder)
+    update_study(folder, "interpolate")
+    update_study(folder, "plane")
     study = folder.parent
-    if folder.name.startswith(SEED) and len(list(study.glob(f"{SEED}*/{LINES[-1]}.csv"))) > 1:
+    if folder.name.startswith(SEED) and len(list(study.glob(f"{SEED}*/{options.INTERVALS}"))) > 1:
         with locks.exclusive(study, [study, study / "figures"]):
-            _lines_or_plane(study)
-
-
-def _lines_or_plane(folder: Path) -> None:
-    def lines(*arguments: Any) -> None:
-        from isthmus.plots import connectivity
-
-        connectivity.save_lines(*arguments)
-
-    def plane(*arguments: Any) -> None:
-        from isthmus.plots import connectivity
-
-        connectivity.save_plane(*arguments)
-
-    for names, draw in (
-        (LINES, lines),
-        (("plane", "plane_networks"), plane),
-    ):
-        tables = [folder / f"{name}.csv" for name in names]
-        if all(table.exists() for table in tables):
-            draw_if_new(tables, folder / "figures", draw)
+            update_study(study, "interpolate")
 
 
 def update_branches(averages: Path, distances: Path, folder: Path) -> None:
     """Update the figures of a folder of `spawn.py`."""
-
-    def draw(*arguments: Any) -> None:
-        from isthmus.plots import branching
-
-        branching.save_branches(*arguments)
-
-    draw_if_new([averages, distances], folder, draw)
+    update_study(folder.parent, "spawn")
 
 
 def update_search(folder: Path) -> None:
     """Update the figures of trials and importance of a folder of `tune.py`."""
-
-    def draw(*arguments: Any) -> None:
-        from isthmus.plots import trials
-
-        trials.save_trials(*arguments)
-
-    draw_if_new([folder / "trials.csv", folder / "importance.csv"], folder / "figures", draw)
+    update_study(folder, "tune")
 
 
-def draw_if_new(tables: Sequence[Path], folder: Path, draw: Callable[..., Any]) -> None:
-    """Draw figures of tables unless they were drawn from exactly these.
+def update_study(folder: Path, kind: str) -> None:
+    """Update the figures of a folder, if it has the tables of its kind.
 
     Args:
-        tables: existing files.
-        folder: of the figures.
-        draw: takes the tables, in order, and the folder.
+        folder: with tables; figures are in `figures` of it.
+        kind: of folders, a key of `options.KINDS`.
     """
+    tables = {name: folder / name for name in options.tables_of_kind(kind)}
+    tables = {name: path for name, path in tables.items() if path.exists()}
+    if not all(name in tables for name in options.KINDS[kind].needed):
+        return
 
-    def draw_tables() -> None:
+    def draw() -> None:
         import pandas  # takes a second, and what uses it another
 
-        draw(*map(pandas.read_csv, tables), folder)
+        read = {name: pandas.read_csv(path) for name, path in tables.items()}
+        draw_tables(kind, read, folder / "figures")
 
-    draw_if_changed({path.name: path for path in tables}, folder, draw_tables)
+    draw_if_changed({path.name: path for path in tables.values()}, folder / "figures", draw)
+
+
+def draw_tables(kind: str, tables: "Mapping[str, pd.DataFrame]", folder: Path) -> list[Path]:
+    """Draw and write all figures that some tables of one kind of folders allow.
+
+    Args:
+        kind: a key of `options.KINDS`.
+        tables: by the names that `options` has for them.
+        folder: of the figures, created if it does not exist.
+
+    Returns:
+        The files, see `files.save`.
+    """
+    from isthmus.plots import files, render
+
+    return files.save_all(render.kind_drawings(kind, tables), folder)
 
 
 def draw_if_changed(tables: Mapping[str, Path], folder: Path, draw: Callable[[], Any]) -> None:

@@ -1,20 +1,19 @@
-"""Style of figures: themes, axes, legends, colours and dashes of models."""
+"""Style of figures: themes, axes of steps, colours and dashes of curves and models."""
 
 import math
-import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
-from types import MappingProxyType
 from typing import Any
 
 import matplotlib
 import matplotlib.style
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import LogLocator
+
+from isthmus.plots.options import Style
 
 CHILD_STEP = "child step (iterations)"
 SPAWN_STEP = "spawn step (iterations)"
@@ -23,26 +22,38 @@ UNITS = {"accuracy": "fraction", "loss": "nats"}
 # Wong (2011): safe for colour-blind readers.
 COLOURS = ["#000000", "#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 
-LOOK: dict[str, Any] = {
+# What all themes have in common.
+COMMON: dict[str, Any] = {
     "axes.prop_cycle": cycler(color=[*COLOURS[2:0:-1], *COLOURS[3:], COLOURS[0]]),
-    "font.size": 9,
-    "axes.titlesize": 9,
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
     "axes.axisbelow": True,
-    "grid.color": "0.9",
     "grid.linewidth": 0.6,
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "figure.labelsize": 10,
     "legend.frameon": False,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 2.5,
-    "savefig.dpi": 200,
     "pdf.fonttype": 42,  # text that can be edited and searched
 }
+INKS = ["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"]
+
+
+def theme_settings(theme: Style) -> dict[str, Any]:
+    """A theme as settings of matplotlib; its `scale` is of the figure, and no setting."""
+    return {
+        "font.size": theme.font_size,
+        "axes.titlesize": theme.font_size,
+        "figure.labelsize": theme.font_size + 1,
+        "xtick.labelsize": theme.font_size - 1,
+        "ytick.labelsize": theme.font_size - 1,
+        "lines.linewidth": theme.line_width,
+        "lines.markersize": theme.marker_size,
+        "grid.color": theme.grid,
+        "savefig.dpi": theme.dpi,
+        "figure.facecolor": theme.background,
+        "axes.facecolor": theme.background,
+        **dict.fromkeys(INKS, theme.foreground),
+    }
+
 
 # A kind looks the same in every figure, and differs from others in lightness or marker, too.
 BACK: dict[str, dict[str, Any]] = {
@@ -55,27 +66,22 @@ EACH_CHILD: dict[str, Any] = {"color": "0.6", "linewidth": 0.7, "marker": ".", "
 MEAN_CHILD: dict[str, Any] = {"color": "0.1", "linewidth": 2.2, "marker": "o"}
 
 
-# Settings that override those of `LOOK`.
-CHOSEN: ContextVar[Mapping[str, Any]] = ContextVar("CHOSEN", default=MappingProxyType({}))
+THEME: ContextVar[Style] = ContextVar("THEME", default=Style())  # noqa: B039 (never changed)
 
 
 def look() -> AbstractContextManager[None]:
     """Context of the settings for drawing and saving figures, independent of the user's own."""
-    return matplotlib.style.context(["default", LOOK, dict(CHOSEN.get())])
+    return matplotlib.style.context(["default", COMMON, theme_settings(THEME.get())])
 
 
 @contextmanager
-def override_look(settings: Mapping[str, Any]) -> Iterator[None]:
-    """Context in which `look` uses other settings than those of scripts.
-
-    Args:
-        settings: as matplotlib names them.
-    """
-    before = CHOSEN.set(settings)
+def use_theme(theme: Style) -> Iterator[None]:
+    """Context in which `look` uses another theme than that of scripts."""
+    before = THEME.set(theme)
     try:
         yield
     finally:
-        CHOSEN.reset(before)
+        THEME.reset(before)
 
 
 def line(kind: str, num_models: int) -> dict[str, Any]:
@@ -190,63 +196,12 @@ def step_axis(axes: Axes, iterations: Iterable[int], per_epoch: float | None) ->
     axes.set_xticks([], minor=True)
 
 
-def grid(count: int, columns: int | None = None) -> tuple[Figure, list[Axes]]:
-    """A figure of equal panels in wrapped rows, with common axes.
-
-    Args:
-        count: of panels; a single one is larger.
-        columns: by default chosen for a good shape of the figure.
-
-    Returns:
-        The figure, and its panels in reading order.
-    """
-    if columns is None:
-        columns = count if count < 4 else min(math.ceil(math.sqrt(count)), 4)
-    rows = math.ceil(count / columns)
-    width, height = (5.4, 3.2) if count == 1 else (2.9 * columns, 2.1 * rows)
-    figure = Figure(figsize=(width, height + 1.1), layout="constrained")  # 1.1 for the legend
-    panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    for place, axes in enumerate(panels):
-        if place >= count:
-            axes.remove()
-        elif place + columns >= count:  # no panel below
-            axes.tick_params(labelbottom=True)
-    return figure, list(panels[:count])
-
-
-def wrap_title(title: str) -> str:
-    """Wrap the title of a panel to the panel's width."""
-    return textwrap.fill(title, 34, break_long_words=False)
-
-
-def label_rows(panels: Iterable[Axes], label: str) -> None:
-    """Label the y axis of the first panel of each row."""
-    for axes in panels:
-        place = axes.get_subplotspec()
-        if place is not None and place.is_first_col():
-            axes.set_ylabel(label)
-
-
 def loss_axis(axes: Axes) -> None:
     """Set the y axis to logarithmic, with plain numbers: 0.05, 0.2, 1."""
     axes.set_yscale("log")
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.set_yticks([], minor=True)
-
-
-def legend(figure: Figure, panels: list[Axes], title: str) -> None:
-    """Add one legend above all panels, with each label once."""
-    lines = {line.get_label(): line for axes in panels for line in axes.get_lines()}
-    lines = {name: line for name, line in lines.items() if not str(name).startswith("_")}
-    columns = max(1, int(figure.get_figwidth() // 2))
-    figure.legend(
-        handles=lines.values(),
-        loc="outside upper left",
-        ncols=columns,
-        title=title,
-        alignment="left",
-    )
 
 
 PLAIN = "plain"

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import matplotlib
@@ -14,8 +13,9 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from isthmus.plots import files, frames, style
+from isthmus.plots import frames
 from isthmus.plots.files import Drawing
+from isthmus.plots.panels import add_legend, make_panel, make_panels
 
 KNOWN = ["number", "state", "value", "seconds", "folder", "error"]  # columns that are no options
 VALUE = "validation accuracy (fraction)"
@@ -44,33 +44,27 @@ def trial_slices_table(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_trial_slices(drawn: pd.DataFrame) -> Figure:
-    """Draw one panel per option, one point per trial, later ones darker.
-
-    Args:
-        drawn: the table of this figure.
-    """
+    """Draw one panel per option, one point per trial, later ones darker."""
     names = searched_options(drawn)
     columns = 2 if len(names) == 4 else min(len(names), 3)
-    shape = math.ceil(len(names) / columns), columns
-    with style.look():
-        figure = Figure(figsize=(2.9 * columns + 1.2, 2.6 * shape[0] + 0.3), layout="constrained")
-        panels = figure.subplots(*shape, sharey=True, squeeze=False).ravel()
-        for axes in panels[len(names) :]:
-            axes.remove()
-        for axes, name in zip(panels, names, strict=False):
-            points = axes.scatter(
-                tick_places(axes, drawn[name]),
-                drawn["value"],
-                c=drawn["number"],
-                cmap="viridis_r",
-                s=18,
-                edgecolors="white",
-                linewidths=0.4,
-            )
-            axes.set_xlabel(name)
-        figure.supylabel(VALUE, fontsize=9)
-        ticks = MaxNLocator(integer=True)
-        figure.colorbar(points, ax=panels[: len(names)].tolist(), label="trial", ticks=ticks)
+    rows = math.ceil(len(names) / columns)
+    size = (2.9 * columns + 1.2, 2.6 * rows + 0.3)
+    figure, several = make_panels(rows, columns, size, False, True, count=len(names))
+    panels = several.ravel()[: len(names)].tolist()
+    for axes, name in zip(panels, names, strict=True):
+        points = axes.scatter(
+            tick_places(axes, drawn[name]),
+            drawn["value"],
+            c=drawn["number"],
+            cmap="viridis_r",
+            s=18,
+            edgecolors="white",
+            linewidths=0.4,
+        )
+        axes.set_xlabel(name)
+    figure.supylabel(VALUE, fontsize=9)
+    ticks = MaxNLocator(integer=True)
+    figure.colorbar(points, ax=panels, label="trial", ticks=ticks)
     return figure
 
 
@@ -129,24 +123,18 @@ def trial_history_table(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_trial_history(drawn: pd.DataFrame) -> Figure:
-    """Draw a point per complete trial, a cross per failed one, and a line of the best value.
-
-    Args:
-        drawn: the table of this figure.
-    """
-    with style.look():
-        figure = Figure(figsize=(5.4, 3.4), layout="constrained")
-        axes = figure.subplots()
-        done, failed = (drawn[drawn["state"] == state] for state in ("complete", "failed"))
-        axes.scatter(done["number"], done["value"], **EACH, label="trial")
-        axes.step(drawn["number"], drawn["best"], where="post", **BEST, label="best so far")
-        if len(failed):
-            foot = [done["value"].min()] * len(failed)
-            axes.scatter(failed["number"], foot, marker="x", color="#d55e00", label="failed")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set_xlabel("trial (number)")
-        axes.set_ylabel(VALUE)
-        figure.legend(loc="outside upper left", ncols=3)
+    """Draw a point per complete trial, a cross per failed one, and a line of the best value."""
+    figure, axes = make_panel(5.4, 3.4)
+    done, failed = (drawn[drawn["state"] == state] for state in ("complete", "failed"))
+    axes.scatter(done["number"], done["value"], **EACH, label="trial")
+    axes.step(drawn["number"], drawn["best"], where="post", **BEST, label="best so far")
+    if len(failed):
+        foot = [done["value"].min()] * len(failed)
+        axes.scatter(failed["number"], foot, marker="x", color="#d55e00", label="failed")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("trial (number)")
+    axes.set_ylabel(VALUE)
+    add_legend(figure, axes.get_legend_handles_labels()[0], columns=3)
     return figure
 
 
@@ -169,20 +157,14 @@ def trial_importance_table(importance: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_trial_importance(drawn: pd.DataFrame) -> Figure:
-    """Draw one bar per option.
-
-    Args:
-        drawn: the table of this figure.
-    """
-    with style.look():
-        figure = Figure(figsize=(5.4, 0.4 * len(drawn) + 1.0), layout="constrained")
-        axes = figure.subplots()
-        bars = axes.barh(drawn["option"], drawn["importance"], color="#0072b2", height=0.6)
-        axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
-        axes.invert_yaxis()
-        axes.set_xlim(0, min(1.12, 1.15 * drawn["importance"].max()))
-        axes.grid(visible=False, axis="y")
-        axes.set_xlabel("importance (fraction of the decrease in impurity)")
+    """Draw one bar per option."""
+    figure, axes = make_panel(5.4, 0.4 * len(drawn) + 1.0)
+    bars = axes.barh(drawn["option"], drawn["importance"], color="#0072b2", height=0.6)
+    axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+    axes.invert_yaxis()
+    axes.set_xlim(0, min(1.12, 1.15 * drawn["importance"].max()))
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("importance (fraction of the decrease in impurity)")
     return figure
 
 
@@ -206,29 +188,23 @@ def trial_parallel_table(trials: pd.DataFrame) -> pd.DataFrame:
 
 
 def draw_trial_parallel(drawn: pd.DataFrame) -> Figure:
-    """Draw one vertical axis per option, one line per trial.
-
-    Args:
-        drawn: the table of this figure.
-    """
+    """Draw one vertical axis per option, one line per trial."""
     names = searched_options(drawn)
-    with style.look():
-        figure = Figure(figsize=(1.6 * len(names) + 2.4, 3.6), layout="constrained")
-        axes = figure.subplots()
-        heights = np.stack(
-            [draw_option_axis(axes, i, drawn[name]) for i, name in enumerate(names)], axis=1
-        )
-        values, colours = drawn["value"], matplotlib.colormaps["viridis"]
-        scale = Normalize(values.min(), values.max())
-        for line, value in zip(heights, values, strict=True):
-            axes.plot(range(len(names)), line, color=colours(scale(value)), linewidth=1.3)
-        axes.set_xticks(range(len(names)), names)
-        axes.set_xlim(-0.3, len(names) - 0.3)
-        axes.set_ylim(-0.05, 1.05)
-        axes.yaxis.set_visible(False)
-        axes.grid(visible=False)
-        axes.spines[:].set_visible(False)
-        figure.colorbar(ScalarMappable(scale, colours), ax=axes, label=VALUE)
+    figure, axes = make_panel(1.6 * len(names) + 2.4, 3.6)
+    heights = np.stack(
+        [draw_option_axis(axes, i, drawn[name]) for i, name in enumerate(names)], axis=1
+    )
+    values, colours = drawn["value"], matplotlib.colormaps["viridis"]
+    scale = Normalize(values.min(), values.max())
+    for line, value in zip(heights, values, strict=True):
+        axes.plot(range(len(names)), line, color=colours(scale(value)), linewidth=1.3)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_xlim(-0.3, len(names) - 0.3)
+    axes.set_ylim(-0.05, 1.05)
+    axes.yaxis.set_visible(False)
+    axes.grid(visible=False)
+    axes.spines[:].set_visible(False)
+    figure.colorbar(ScalarMappable(scale, colours), ax=axes, label=VALUE)
     return figure
 
 
@@ -259,27 +235,30 @@ def _numbers(column: pd.Series) -> tuple[np.ndarray, dict[str, float]]:
     return (numbers - low) / width, labels
 
 
-def save_trials(trials: pd.DataFrame, importance: pd.DataFrame, folder: Path) -> list[Path]:
-    """Draw and write all figures of the tables of `tune.py`.
-
-    Args:
-        trials: as `tune.py` writes it.
-        importance: as `tune.py` writes it; may be empty.
-        folder: created if it does not exist.
-
-    Returns:
-        The files, see `files.save`.
-    """
-    return files.save_all(trial_drawings(trials, importance), folder)
+def make_history(trials: pd.DataFrame) -> Iterator[Drawing]:
+    """Values of trials in their order, if one is complete."""
+    if has_complete(trials):
+        yield Drawing("history", trial_history_table(trials), draw_trial_history)
 
 
-def trial_drawings(trials: pd.DataFrame, importance: pd.DataFrame) -> Iterator[Drawing]:
-    """All figures of the tables; see `save_trials`."""
-    if (trials["state"] != "complete").all():
-        return
-    yield Drawing("history", trial_history_table(trials), draw_trial_history)
+def make_importance(importance: pd.DataFrame) -> Iterator[Drawing]:
+    """Importance of options, if it is known."""
     if len(importance):
         yield Drawing("importance", trial_importance_table(importance), draw_trial_importance)
-    if searched_options(trials):
+
+
+def make_slices(trials: pd.DataFrame) -> Iterator[Drawing]:
+    """Values of trials against each option, if one is complete."""
+    if has_complete(trials) and searched_options(trials):
         yield Drawing("slices", trial_slices_table(trials), draw_trial_slices)
+
+
+def make_parallel(trials: pd.DataFrame) -> Iterator[Drawing]:
+    """Options of each trial as a line, if one is complete."""
+    if has_complete(trials) and searched_options(trials):
         yield Drawing("parallel", trial_parallel_table(trials), draw_trial_parallel)
+
+
+def has_complete(trials: pd.DataFrame) -> bool:
+    """Whether a trial is complete."""
+    return bool((trials["state"] == "complete").any())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
-from isthmus.config import launch, schema
+from isthmus.config import launch
 from isthmus.paths import CONF
 from isthmus.plots import folders as plots_folders
 from isthmus.plots.options import REPORT, Plots
@@ -41,19 +41,18 @@ def draw(
 ) -> list[Path]:
     """Draw a figure, or all of them on a page; returns the files."""
     from isthmus.plots import files, render, report, restyle
+    from isthmus.plots.runs import TrainingOptions
 
     cache_dir = f"{options.output_dir}/cache"
     images = partial(read_images, cache_dir=cache_dir) if options.images else None
-    compared = schema.to_values(options.compare)
-    training_options = render.TrainingFigureOptions(compared, options.epochs, images)
-    style = restyle.FigureStyle(**schema.to_values(options.style))
-    labels = schema.to_values(options.labels)
-    overrides = restyle.FigureOverrides(style, options.size, labels, options.colours)
-    sources = render.sources(folders, options.figure)
+    look = options.style, options.size, options.labels, options.colours
+    overrides = restyle.FigureOverrides(*look)
+    chosen = TrainingOptions(options.compare, options.epochs, images)
+    sources = render.sources(folders, options.figure, chosen)
     with overrides.context():
         if options.figure == REPORT:
-            return [report.save_report(sources, training_options, overrides, folder, damaged)]
-        drawings, failed = render.drawings(options.figure, sources, training_options)
+            return [report.save_report(sources, overrides, folder, damaged)]
+        drawings, failed = render.drawings(options.figure, sources)
         for name, reason in failed.items():
             log.warning("not drawn: %s: %s", name, reason)
         paths = files.save_all(drawings, folder, overrides.apply)

@@ -4,10 +4,11 @@ import sys
 
 import pandas as pd
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from isthmus.plots import connectivity
 from isthmus.plots import files as plots_files
-from tests.plots import connected
+from isthmus.plots import options, studies
+from tests.plots import connected, made
 
 
 @pytest.fixture(autouse=True)
@@ -22,13 +23,18 @@ def quick(monkeypatch):
     monkeypatch.setattr(plots_files, "save", save)
 
 
+def draw(points, per_child, intervals, folder):
+    tables = {options.LINES: points, options.BARRIERS: per_child, options.INTERVALS: intervals}
+    return studies.draw_tables("interpolate", tables, folder)
+
+
 def names(lines: pd.DataFrame, folder) -> list[str]:
     """Of the figures of tables that went through files."""
     tables = []
     for place, table in enumerate(connected.tables(lines)):
         table.to_csv(folder / f"{place}.csv", index=False)
         tables.append(pd.read_csv(folder / f"{place}.csv"))
-    paths = connectivity.save_lines(*tables, folder / "figures")
+    paths = draw(*tables, folder / "figures")
     assert len(paths) == len(set(paths)) == len(list((folder / "figures").glob("*")))
     assert not any(sign in path.name for sign in "=, " for path in paths)
     return [path.stem for path in paths]
@@ -63,10 +69,10 @@ def test_a_grid_is_drawn_as_panels_curves_and_maps_of_each_split(tmp_path):
         "lines_none_reset_loss",
         "lines_none_reset_error",
         "barriers_none_reset_train",
-        "further_steps_none_reset_train",
-        "barrier_map_none_reset_train",
         "barriers_none_reset_test",
+        "further_steps_none_reset_train",
         "further_steps_none_reset_test",
+        "barrier_map_none_reset_train",
         "barrier_map_none_reset_test",
     ]
 
@@ -99,7 +105,7 @@ def test_lines_on_other_grids_and_ends_as_trained_have_figures_of_their_own(tmp_
         pd.concat(table.assign(**grid, ends="reset", refine=math.nan) for grid in grids)
         for table in (per_child, intervals)
     ]
-    paths = connectivity.save_lines(pd.concat([study, ends]), *several, tmp_path / "figures")
+    paths = draw(pd.concat([study, ends]), *several, tmp_path / "figures")
     assert [path.stem for path in paths] == [
         "lines_none_reset_loss",
         "lines_none_reset_error",
@@ -126,11 +132,12 @@ def test_very_many_pairs_have_several_figures(tmp_path):
 def test_empty_tables_have_no_figures(tmp_path):
     lines, per_child, intervals = connected.tables(connected.line())
     empty = (lines[:0], per_child[:0], intervals[:0])
-    assert connectivity.save_lines(*empty, tmp_path / "figures") == []
+    assert draw(*empty, tmp_path / "figures") == []
 
 
 def test_a_plane_has_one_figure(tmp_path):
-    paths = connectivity.save_plane(connected.plane(), connected.networks(), tmp_path / "figures")
+    tables = {options.PLANE: connected.plane(), options.NETWORKS: connected.networks()}
+    paths = studies.draw_tables("plane", tables, tmp_path / "figures")
     assert [path.stem for path in paths] == ["plane"]
     drawn = pd.read_csv(paths[0])
     assert len(drawn) == len(connected.plane()) + len(connected.networks())
@@ -138,8 +145,38 @@ def test_a_plane_has_one_figure(tmp_path):
 
 def test_drawing_imports_no_torch_and_no_pyplot():
     code = (
-        "import sys; from isthmus.plots import connectivity, files; "
+        "import sys; from isthmus.plots import barriers, lines, studies; "
         "print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_a_study_is_drawn_once_and_again_if_a_table_changes(tmp_path, monkeypatch):
+    drawn = []
+
+    def save(figure, table, folder, name):
+        drawn.append(name)
+        return []
+
+    monkeypatch.setattr(plots_files, "save", save)
+    made.of_tune(tmp_path)
+    for _ in range(2):
+        studies.update_study(tmp_path, "tune")
+    assert drawn == ["history", "importance", "slices", "parallel"]
+    (tmp_path / "importance.csv").unlink()
+    studies.update_study(tmp_path, "tune")
+    assert drawn[4:] == ["history", "slices", "parallel"]
+    (tmp_path / "trials.csv").unlink()
+    studies.update_study(tmp_path, "tune")  # no longer a study: nothing to draw
+    assert len(drawn) == 7
+
+
+def test_a_study_has_its_figures_as_events(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    made.of_plane(tmp_path)
+    studies.update_connectivity(tmp_path)
+    found = EventAccumulator(str(tmp_path / "figures"))
+    found.Reload()
+    (image,) = found.Images("plane")
+    assert image.encoded_image_string == (tmp_path / "figures" / "plane.png").read_bytes()
