@@ -58,7 +58,7 @@ class Picture:
 
 @dataclass(eq=False)
 class PageSection:
-    """PageSection of a page, for folders that are drawn together.
+    """Section of a page, for folders that are drawn together.
 
     Args:
         title: of the section.
