@@ -6,12 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from isthmus import state_dicts
 from isthmus.config import launch
 from isthmus.connectivity import barriers, interpolation, line_tables, matching, repair
+from isthmus.connectivity.barriers import Array
 from isthmus.connectivity.interpolation import Curve, InterpolationEvaluator
 from isthmus.connectivity.plan import (
     AS_TRAINED,
@@ -252,7 +254,7 @@ def _known_curves(known: Line | None, treatment: str) -> dict[str, dict[str, Any
     }
 
 
-def _add(ends: LineEnds, curves: dict[str, Any], wanted: dict[str, Tensor], bn: str) -> None:
+def _add(ends: LineEnds, curves: dict[str, Any], wanted: dict[str, Array], bn: str) -> None:
     """Evaluate the missing ones of the wanted alphas; splits that lack the same ones together."""
     missing: dict[tuple[float, ...], list[str]] = {}
     for split, alphas in wanted.items():
@@ -275,10 +277,10 @@ def _merge_points(known: dict[str, Any], alphas: Sequence[float], curve: Curve) 
     return {**known, "alphas": alphas, "loss": losses, "accuracy": accuracies}
 
 
-def _losses_at(curve: dict[str, Any], alphas: Tensor) -> Tensor:
+def _losses_at(curve: dict[str, Any], alphas: Array) -> Array:
     """(alphas,), the losses there."""
     losses = dict(zip(curve["alphas"], curve["loss"], strict=True))
-    return torch.tensor([losses[alpha] for alpha in alphas.tolist()], dtype=torch.float64)
+    return np.array([losses[alpha] for alpha in alphas.tolist()])
 
 
 # The key of a line, and the files of its start and of its end.

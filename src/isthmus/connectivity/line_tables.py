@@ -6,10 +6,10 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 
 from isthmus.connectivity import barriers, plan
-from isthmus.connectivity.barriers import parse_alphas
+from isthmus.connectivity.barriers import BARRIERS, Array, barrier_names, parse_alphas
 from isthmus.connectivity.plan import Line, LineGrid, LineRecords, LineStudy
 from isthmus.store import reading
 from isthmus.store.files import write_csv
@@ -17,8 +17,7 @@ from isthmus.vocabulary import SPLITS
 
 MOMENTS = ("k1", "k2", "total", "k1_step", "k2_step", "total_step")
 HOW = ("align", "bn", "ends", "split", "alphas", "refine", "num_alphas", "metric")
-BARRIERS = ("barrier", "barrier_frankle", "midpoint_gap")
-MEASURES = (*BARRIERS, "distance", "cosine")
+MEASURES = (*barrier_names(), "distance", "cosine")
 LINE = (*MOMENTS, "global_seed", "child_seed")
 NUMBERS = ("num_main_branches", "num_children")
 RANGES = ("low", "high", "lowest", "highest")
@@ -104,15 +103,11 @@ def _barriers(content: Row) -> Iterator[Row]:
             how: Row = dict(zip(("alphas", "refine"), grid.cells, strict=True))
             how |= {"split": split, "num_alphas": len(alphas)}
             for metric, values in (("loss", losses), ("error", 1 - accuracies)):
-                measured = {
-                    "barrier": barriers.barrier(values, alphas).item(),
-                    "barrier_frankle": barriers.barrier_frankle(values).item(),
-                    "midpoint_gap": barriers.midpoint_gap(values, alphas).item(),
-                }
+                measured = {each.name: float(each.measure(values, alphas)) for each in BARRIERS}
                 yield _where(content, line) | how | {"metric": metric} | measured | separation
 
 
-def points_on_grid(curve: Mapping[str, Any], grid: LineGrid) -> tuple[torch.Tensor, ...]:
+def points_on_grid(curve: Mapping[str, Any], grid: LineGrid) -> tuple[Array, ...]:
     """The points of a curve that belong to the grid of one request.
 
     Args:
@@ -120,22 +115,22 @@ def points_on_grid(curve: Mapping[str, Any], grid: LineGrid) -> tuple[torch.Tens
         grid: of a request that it meets.
 
     Returns:
-        Alphas, losses and accuracies, (points,) float64 each.
+        Alphas, losses and accuracies, (points,) each.
     """
-    known = torch.tensor([curve[n] for n in ("alphas", "loss", "accuracy")], dtype=torch.float64)
+    known = np.array([curve[n] for n in ("alphas", "loss", "accuracy")], np.float64)
     alphas = grid.alphas if isinstance(grid.alphas, int) else list(grid.alphas)
     chosen = _points_at(known, parse_alphas(alphas))  # (3, points)
     if grid.refine is not None:
         further = barriers.refine_alphas(chosen[0], chosen[1], grid.refine)
-        both = torch.cat([chosen, _points_at(known, further)], dim=1)
-        chosen = both[:, both[0].argsort()]
+        both = np.concatenate([chosen, _points_at(known, further)], axis=1)
+        chosen = both[:, both[0].argsort(kind="stable")]
     return tuple(chosen)
 
 
-def _points_at(known: torch.Tensor, alphas: torch.Tensor) -> torch.Tensor:
+def _points_at(known: Array, alphas: Array) -> Array:
     """(3, alphas), the known points there; another machine may have rounded alphas differently."""
-    distances = (known[0] - alphas[:, None]).abs()
-    return known[:, distances.argmin(dim=1)]
+    distances = np.abs(known[0] - alphas[:, None])
+    return known[:, distances.argmin(axis=1)]
 
 
 def _intervals(rows: Sequence[Row]) -> Iterator[Row]:
@@ -155,10 +150,10 @@ def _intervals(rows: Sequence[Row]) -> Iterator[Row]:
         for measure in MEASURES:
             values = [row[measure] for row in same]
             means = [sum(row[measure] for row in each) / len(each) for each in several]
-            interval = barriers.interval(torch.tensor(means, dtype=torch.float64))
-            numbers = {"mean": interval.mean.item(), "lowest": min(values), "highest": max(values)}
+            interval = barriers.interval(means)
+            numbers = {"mean": float(interval.mean), "lowest": min(values), "highest": max(values)}
             if len(means) > 1:
-                numbers |= {"low": interval.low.item(), "high": interval.high.item()}
+                numbers |= {"low": float(interval.low), "high": float(interval.high)}
             yield how | {"measure": measure} | numbers
 
 

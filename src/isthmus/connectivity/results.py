@@ -9,8 +9,6 @@ from isthmus import tables
 from isthmus.connectivity import chance_level
 from isthmus.connectivity.plan import AS_TRAINED, BranchPair, LineKey, LineRecords, LineRequest
 
-SUMMARY_MEASURES = ("barrier", "barrier_frankle", "midpoint_gap")
-
 Row = dict[str, str]
 
 
@@ -24,14 +22,16 @@ def summarize_barriers(
         pairs: of moments that are shown; None for the line between two saved networks.
         request: whose lines are shown, on its own grid.
     """
-    rows = _rows(folder, pairs, request)
-    head = ["k1", "k2", "split", "metric", *SUMMARY_MEASURES, "distance"]
+    from isthmus.connectivity.barriers import barrier_names  # numpy takes a tenth of a second
+
+    rows, shown = _rows(folder, pairs, request), (*barrier_names(), "distance")
+    head = ["k1", "k2", "split", "metric", *shown]
     lines = [head]
     for _, group in groupby(rows, key=lambda row: [row[name] for name in (*head[:4], "k1_step")]):
         measures = {row["measure"]: row for row in group}
-        row = measures["barrier"]
+        row = next(iter(measures.values()))
         where = [f"{row[name]}ep" if row[name] else "" for name in ("k1", "k2")]
-        numbers = [_number(measures[measure]) for measure in (*SUMMARY_MEASURES, "distance")]
+        numbers = [_number(measures[name]) if name in measures else "" for name in shown]
         lines.append([*where, row["split"], row["metric"], *numbers])
     title = f"barriers (align={request.align}, bn={request.bn}){_means_note(rows)}"
     return "\n".join([title, *tables.align_columns(lines)])

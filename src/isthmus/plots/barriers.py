@@ -239,15 +239,17 @@ def draw_barriers(drawn: pd.DataFrame) -> Figure:
     """
     numbers = sorted(set(drawn["k2"]))
     with style.look():
-        figure = Figure(figsize=(7.2, 6.4), layout="constrained")
-        panels = figure.subplots(2, 2, sharex=True, sharey="row")
+        many = len(frames.DEFINITIONS)
+        figure = Figure(figsize=(3.6 * many, 6.4), layout="constrained")
+        panels = figure.subplots(2, many, sharex=True, sharey="row", squeeze=False)
         for metric, row in zip(METRICS, panels, strict=True):
             for name, axes in zip(frames.DEFINITIONS, row, strict=True):
                 panel = drawn[(drawn["metric"] == metric) & (drawn["measure"] == name)]
                 draw_curves(axes, panel, "k1", "k2", numbers)
                 axes.set_title(name)
             row[0].set_ylabel(f"barrier of the {metric} ({frames.UNITS[metric]})")
-            row[1].tick_params(labelleft=True)
+            for axes in row[1:]:
+                axes.tick_params(labelleft=True)
         for axes in panels[1]:
             frames.epoch_axis(axes, "k1", drawn["k1"])
         barrier_legend(figure, panels[0, 0], drawn)
@@ -293,15 +295,17 @@ def draw_further_steps(drawn: pd.DataFrame) -> Figure:
         drawn: the table of this figure.
     """
     with style.look():
-        figure = Figure(figsize=(9.6, 6.2), layout="constrained")
-        panels = figure.subplots(2, 3, sharex=True)
+        many = len(frames.DEFINITIONS)
+        figure = Figure(figsize=(3.2 * (many + 1), 6.2), layout="constrained")
+        panels = figure.subplots(2, many + 1, sharex=True)
         for metric, row in zip(METRICS, panels, strict=True):
-            row[1].sharey(row[0])
-            for name, axes in zip(frames.DEFINITIONS, row[:2], strict=True):
+            for axes in row[1:-1]:
+                axes.sharey(row[0])
+            for name, axes in zip(frames.DEFINITIONS, row[:-1], strict=True):
                 draw_further_panel(axes, drawn[drawn["metric"] == metric], name)
                 axes.set_title(name)
             row[0].set_ylabel(f"barrier of the {metric} ({frames.UNITS[metric]})")
-        for name, axes in zip(FURTHER_STEPS_APART, panels[:, 2], strict=True):
+        for name, axes in zip(FURTHER_STEPS_APART, panels[:, -1], strict=True):
             draw_further_panel(axes, drawn, name)
             axes.set_title(f"{name} of the two networks")
             axes.set_ylabel(FURTHER_STEPS_APART[name])
@@ -368,8 +372,9 @@ def draw_barrier_map(drawn: pd.DataFrame) -> Figure:
     height, width = (min(max(CELL * len(k), 1.6), LARGEST) for k in (k1, k2))
     fits = min(width / len(k2), 2 * height / len(k1)) >= NUMBER
     with style.look():
-        figure = Figure(figsize=(2 * width + 2.2, 2 * height + 1.9), layout="constrained")
-        panels = figure.subplots(2, 2, sharex=True, sharey=True)
+        many = len(frames.DEFINITIONS)
+        figure = Figure(figsize=(many * width + 2.2, 2 * height + 1.9), layout="constrained")
+        panels = figure.subplots(2, many, sharex=True, sharey=True, squeeze=False)
         for metric, row in zip(METRICS, panels, strict=True):
             of_metric = drawn[drawn["metric"] == metric]
             largest = float(of_metric["mean"].max()) or LINEAR_UP_TO

@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from isthmus import steps
+from isthmus.connectivity.barriers import BARRIERS
 from isthmus.plots import style
 
 MOMENT = ["spawn_step", "child_step", "spawn_epoch", "child_epoch"]
@@ -79,10 +80,7 @@ SPLITS = ["train", "val", "test"]
 ORDER = ["none", "weights", "activations", "reset", "average", "keep", "repair"]
 AXES = {"k1": "shared epochs k1", "k2": "further epochs k2"}
 UNITS = {**style.UNITS, "error": "fraction"}
-DEFINITIONS = {
-    "barrier": "barrier: largest excess over the chord (Entezari et al., 2022)",
-    "barrier_frankle": "barrier_frankle: largest minus mean of the ends (Frankle et al., 2020)",
-}
+DEFINITIONS = {each.name: each.label for each in BARRIERS if each.caption}
 LINEAR_UP_TO = 12  # times the smallest number of epochs; beyond it the axis is logarithmic
 
 Pair = tuple[float, float] | None  # k1 and k2 in epochs; None is the line between two files

@@ -262,17 +262,20 @@ def draw_instability(drawn: pd.DataFrame) -> Figure:
     """
     first, looks = drawn.iloc[0], _looks(drawn)
     with style.look():
-        figure = Figure(figsize=(7.2, 6.0 + 0.1 * len(looks)), layout="constrained")
-        panels = figure.subplots(2, 2, sharex=True, sharey="row")
+        size = 3.6 * len(MEASURES), 6.0 + 0.1 * len(looks)
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(2, len(MEASURES), sharex=True, sharey="row", squeeze=False)
         for metric, row in zip(METRICS, panels, strict=True):
             for measure, axes in zip(MEASURES, row, strict=True):
                 here = (drawn["metric"] == metric) & (drawn["measure"] == measure)
                 _draw_panel(axes, drawn[here], first["along"], looks)
                 axes.set_title(measure)
             row[0].set_ylabel(f"barrier of the {metric} ({frames.UNITS[metric]})")
-            row[1].tick_params(labelleft=True)
+            for axes in row[1:]:
+                axes.tick_params(labelleft=True)
         _x_axis(panels[1, 0], drawn)
-        panels[1, 1].set_xlabel(panels[1, 0].get_xlabel())
+        for axes in panels[1, 1:]:
+            axes.set_xlabel(panels[1, 0].get_xlabel())
         style.legend(figure, list(panels.ravel()), title=_heading(drawn))
     return figure
 

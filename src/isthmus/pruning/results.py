@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import tables as core_tables
+from isthmus.connectivity.barriers import barrier_names
 from isthmus.pruning.plan import PruningPlan, PruningTree, instability_table_of, sparsity_file
 from isthmus.store.files import Run
 from isthmus.vocabulary import split_to_show
@@ -160,7 +161,7 @@ def is_complete(tree: PruningTree, plan: PruningPlan) -> bool:
 
 
 STUDY = ("strategy", "rewind", "rewind_step")
-MEASURES = ("barrier", "barrier_frankle", "midpoint_gap", "distance", "cosine")
+MEASURES = (*barrier_names(), "distance", "cosine")
 HOW = ("bn", "ends", "split", "alphas", "refine", "num_alphas", "metric")
 BARRIER_COLUMNS = (*STUDY, "seed", "level", "density", "vary", "seeds", *HOW, *MEASURES)
 
@@ -206,7 +207,7 @@ def summarize_instability(
         for row in read_rows(tree.instability_table)
         if row["seeds"] in lines and selected.items() <= row.items()
     ]
-    shown = MEASURES[:4]
+    shown = (*barrier_names(), "distance")
     cells = [["level", "weights left", "metric", *shown]]
     for level in dict.fromkeys(row["level"] for row in rows):
         for metric in ("error", "loss"):

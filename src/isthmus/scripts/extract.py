@@ -96,6 +96,8 @@ def make_task(cfg: DictConfig) -> "Task":
 def measure_barriers(cfg: DictConfig, task: "Task", aligned: "AlignedNetworks") -> dict[str, Any]:
     """Barriers on the line from the reconstruction to the teacher: of the mean squared error and,
     where the teacher was trained on labelled data, of its loss on the test set."""
+    import torch
+
     from isthmus.connectivity import barriers as connectivity_barriers
     from isthmus.connectivity import line as connectivity_line
     from isthmus.connectivity.interpolation import InterpolationEvaluator
@@ -103,7 +105,7 @@ def measure_barriers(cfg: DictConfig, task: "Task", aligned: "AlignedNetworks") 
     from isthmus.training import evaluator as training_evaluator
     from isthmus.training.options import Runtime
 
-    alphas = connectivity_barriers.parse_alphas(NUM_ALPHAS)
+    alphas = torch.from_numpy(connectivity_barriers.parse_alphas(NUM_ALPHAS))
     errors = comparison.error_curve(aligned, task.held_out, task.held_out_targets, alphas)
     numbers: dict[str, Any] = {"barrier_mse": float(connectivity_barriers.barrier(errors, alphas))}
     if task.teacher is None or task.teacher.metadata is None:
