@@ -15,10 +15,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from isthmus import machine
+from isthmus import machine, tables
 from isthmus.config.launch import experiments_with_sweeps
 from isthmus.store import reading
-from isthmus.store.files import write_csv, write_json
+from isthmus.store.files import write_json
 
 LEDGER_COLUMNS = ("job", "status", "seconds", "folder", "overrides", "error")
 # Status of a job. The first two are of a sweep that is running, or was itself killed.
@@ -81,7 +81,7 @@ def write_table(sweep: Path, is_over: bool = False) -> list[dict[str, Any]]:
     columns = [*LEDGER_COLUMNS, *_varied_overrides(jobs)]
     rows = [_row(job) for job in jobs]
     columns += sorted({name for row in rows for name in row} - {*columns, *_override_names(jobs)})
-    write_csv(sweep / "sweep.csv", columns, [[row.get(name) for name in columns] for row in rows])
+    tables.write(sweep / "sweep.csv", columns, rows)
     return jobs
 
 

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from isthmus import state_dicts
+from isthmus import tables as core_tables
 from isthmus.averaging.ema import EMA
 from isthmus.branching import averages as branching_averages
 from isthmus.branching import results
@@ -449,10 +450,8 @@ class Mlp(nn.Sequential):
 def tables(made):
     """The tables of the whole tree, as they are written."""
     return (
-        store_files.csv_bytes(
-            results.AVERAGE_COLUMNS, results.sort_rows(results.collect_averages(made.tree))
-        ),
-        store_files.csv_bytes(results.DISTANCE_COLUMNS, results.collect_distances(made.tree)),
+        core_tables.csv_bytes(results.sort_rows(results.collect_averages(made.tree))),
+        core_tables.csv_bytes(results.collect_distances(made.tree)),
     )
 
 

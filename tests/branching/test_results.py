@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from isthmus import tables
 from isthmus.branching import results
 from isthmus.branching.plan import PlannedAverage, SpawnPlan, SpawnRequest, SpawnTree
 from isthmus.branching.results import LEG_COLUMNS, Legs, leg_rows
@@ -51,7 +52,7 @@ def test_a_key_finds_the_row_in_the_table_of_its_folder(tmp_path):
     rows = [
         row(split=split, model=model) for split in ("train", "test") for model in ("plain", "a")
     ]
-    store_files.write_csv(tmp_path / "a.csv", results.AVERAGE_COLUMNS, results.sort_rows(rows))
+    tables.write(tmp_path / "a.csv", results.AVERAGE_COLUMNS, results.sort_rows(rows))
     read = results.read_averages(tmp_path / "a.csv")
     assert len(read) == 4
     assert read[results.row_key(ACROSS, "a", "reset", "train")] == row(split="train", model="a")
@@ -119,11 +120,9 @@ def test_the_table_of_a_tree_has_the_rows_of_all_folders_whoever_asked_for_them(
     tree, rows = SpawnTree(tmp_path), [row(CHILD), row(BACK), row(ACROSS, spawn_step=6)]
     for average, some in zip((CHILD, BACK, ACROSS), rows, strict=True):
         path = results.average_folder(tree, "1ep", average).folder / results.TABLE_NAME
-        store_files.write_csv(path, results.AVERAGE_COLUMNS, results.sort_rows([some]))
+        tables.write(path, results.AVERAGE_COLUMNS, results.sort_rows([some]))
     rows_as_read = [{name: some[name] for name in results.AVERAGE_COLUMNS} for some in rows]
-    store_files.write_csv(
-        tree.averages, results.AVERAGE_COLUMNS, []
-    )  # of which it is not itself a part
+    tables.write(tree.averages, results.AVERAGE_COLUMNS, [])  # of which it is not itself a part
     assert sorted(results.collect_averages(tree), key=str) == sorted(rows_as_read, key=str)
 
 
@@ -178,9 +177,9 @@ def test_legs_are_done_when_the_table_has_them_all(tmp_path):
     made = legs(tmp_path)
     assert not made.are_done()
     row = ["child", "1", 16, "keep", "test", "0.5", "0.5"]
-    store_files.write_csv(made.table, LEG_COLUMNS, [[1, *row]])
+    tables.write(made.table, LEG_COLUMNS, [[1, *row]])
     assert not made.are_done()
-    store_files.write_csv(made.table, LEG_COLUMNS, [[0, *row], [1, *row]])
+    tables.write(made.table, LEG_COLUMNS, [[0, *row], [1, *row]])
     assert made.are_done()
     assert legs(tmp_path, num_legs=1).are_done()
     assert not legs(tmp_path, num_legs=3).are_done()
@@ -221,7 +220,7 @@ def write(tree, seeds, child_step="2", folder="1ep", spawn_step="3"):
             cosine = "" if other == "origin" else repr(-l2(seed, other))
             moment = (spawn_step, child_step, "1", "0.666667")
             rows.append((*moment, str(seed), other, repr(l2(seed, other)), cosine))
-    store_files.write_csv(tree.distance(folder), results.PAIRS, rows)
+    tables.write(tree.distance(folder), results.PAIRS, rows)
 
 
 def test_every_child_is_held_against_its_origins_and_every_pair_of_siblings_once(tmp_path):
@@ -327,7 +326,7 @@ def write_summary(tree, *rows):
             SUMMARY_PLAN, spawn_step, average, how, {"loss": 1.0, "accuracy": accuracy}
         )
         written.append([row[name] for name in results.AVERAGE_COLUMNS])
-    store_files.write_csv(tree.averages, results.AVERAGE_COLUMNS, written)
+    tables.write(tree.averages, results.AVERAGE_COLUMNS, written)
 
 
 def table(tree):
@@ -411,7 +410,7 @@ def test_legs_have_their_parent_mean_child_and_average(tmp_path):
                 number = accuracy - minus + leg / 100
                 rows.append([leg, role, seeds, 16, "keep", split, "1.0", 0.0])
                 rows.append([leg, role, seeds, 16, "reset", split, "1.0", number])
-    store_files.write_csv(legs.table, LEG_COLUMNS, rows)
+    tables.write(legs.table, LEG_COLUMNS, rows)
     (text,) = results.summarize(legs.tree, ASKED, legs)
     lines = text.splitlines()
     assert lines[0] == "test accuracy"
@@ -466,7 +465,7 @@ def evaluated(tree, asked):
                         how = {"model": model, "bn": bn, "split": split}
                         cell = {"loss": 1.0, "accuracy": 0.5}
                         rows.append(results.average_row(asked, SPAWNED, average, how, cell))
-        store_files.write_csv(
+        tables.write(
             run.folder / results.TABLE_NAME, results.AVERAGE_COLUMNS, results.sort_rows(rows)
         )
 
@@ -474,7 +473,7 @@ def evaluated(tree, asked):
 def measured(tree, asked):
     missing = results.missing_distances(tree, asked, SPAWNED)
     rows = [(SPAWNED, step, "1", "0", seed, other, "1.0", "") for step, seed, other in missing]
-    store_files.write_csv(tree.distance("1ep"), results.PAIRS, rows)
+    tables.write(tree.distance("1ep"), results.PAIRS, rows)
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from isthmus import tables
 from isthmus.connectivity import plan
 from isthmus.connectivity.plan import (
     BranchPair,
@@ -76,9 +77,9 @@ def test_networks_at_chance_are_named(tmp_path):
         for bn in ("reset", "as_trained")
         for split in ("train", "test")
     ]
-    store_files.write_csv(files.networks, ("name", "bn", "split", "loss"), rows)
+    tables.write(files.networks, ("name", "bn", "split", "loss"), rows)
     assert files.at_chance().endswith("log(10) = 2.3026, or more: B")
-    store_files.write_csv(files.networks, ("name", "bn", "split", "loss"), rows[:4])
+    tables.write(files.networks, ("name", "bn", "split", "loss"), rows[:4])
     assert files.at_chance() is None
 
 

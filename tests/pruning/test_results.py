@@ -2,6 +2,7 @@
 
 import pytest
 
+from isthmus import tables
 from isthmus.pruning import results
 from isthmus.pruning.plan import PruningTree
 from isthmus.store import files
@@ -30,7 +31,7 @@ def measured(tree, level, name, vary=("data_order", "dropout"), seeds=("1-2", "1
                         how = (bn, ends, split, alphas, "", alphas, metric)
                         numbers = [factor * measure for measure in measures]
                         found.append(("1.0", pair, "none", *how, *numbers))
-    files.write_csv(run.folder / "barriers.csv", BARRIERS, found)
+    tables.write(run.folder / "barriers.csv", BARRIERS, found)
 
 
 @pytest.fixture
@@ -41,9 +42,7 @@ def tree(tmp_path):
         measured(tree, level, "instability_0000000000")
     done(tree.branch(1, "retrain_0123456789"), 1, "retrain")
     measured(tree, 1, "instability_1111111111", vary=["dropout"], seeds=["1-2"])
-    files.write_csv(
-        tree.instability_table, results.BARRIER_COLUMNS, results.collect_barriers(tree, 4)
-    )
+    tables.write(tree.instability_table, results.BARRIER_COLUMNS, results.collect_barriers(tree, 4))
     return tree
 
 
@@ -107,7 +106,7 @@ def test_a_table_of_an_older_version_is_read(tree):
     run = tree.branch(2, "instability_0000000000")
     found = results.read_rows(run.folder / "barriers.csv")
     older = [name for name in BARRIERS if name not in ("ends", "alphas", "refine", "num_alphas")]
-    files.write_csv(run.folder / "barriers.csv", older, [[row[n] for n in older] for row in found])
+    tables.write(run.folder / "barriers.csv", older, [[row[n] for n in older] for row in found])
     table = [
         dict(zip(results.BARRIER_COLUMNS, row, strict=True))
         for row in results.collect_barriers(tree, 4)

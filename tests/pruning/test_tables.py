@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from isthmus import tables
 from isthmus.pruning import results
 from isthmus.pruning.plan import PruneRequest, PruningPlan, PruningTree, sparsity_file
 from isthmus.store import files
@@ -27,9 +28,7 @@ def done(run, level, branch=None, density=1.0, best=None):
     told = {"evaluation": evaluation, "best_iteration": best, **said, **ended}
     files.write_json(run.result, told)
     columns = ("layer", "num_weights", "num_kept", "density", "sparsity")
-    files.write_csv(
-        sparsity_file(run), columns, [("total", 10, 10 * density, density, 1 - density)]
-    )
+    tables.write(sparsity_file(run), columns, [("total", 10, 10 * density, density, 1 - density)])
 
 
 @pytest.fixture
@@ -39,7 +38,7 @@ def tree(tmp_path):
         done(tree.level(level), level, density=0.5**level, best=6)
     done(tree.branch(2, "retrain_0123456789"), 2, "retrain epochs=1", density=0.25)
     done(tree.pretrain, 0)
-    files.write_csv(tree.table, results.LEVELS, results.collect_levels(tree, seed=4))
+    tables.write(tree.table, results.LEVELS, results.collect_levels(tree, seed=4))
     return tree
 
 
@@ -94,9 +93,9 @@ def test_the_summary_shows_levels_and_the_branch_that_was_asked_for(tree):
 
 def test_seeds_of_a_study_and_other_studies_are_drawn_beside_it(tree, tmp_path):
     other = PruningTree(tmp_path / "prune_2" / "seed_4")
-    files.write_csv(other.table, results.LEVELS, [])
+    tables.write(other.table, results.LEVELS, [])
     second = PruningTree(tmp_path / "prune_1" / "seed_5")
-    files.write_csv(second.table, results.LEVELS, [])
+    tables.write(second.table, results.LEVELS, [])
     assert results.compare_studies(tree, []) == [tree.table, second.table]
     for text in (f"{tmp_path}/prune_*", f"{tmp_path}/prune_2/seed_4"):
         found = results.compare_studies(tree, results.find_studies([text]))
@@ -105,7 +104,7 @@ def test_seeds_of_a_study_and_other_studies_are_drawn_beside_it(tree, tmp_path):
 
 def test_barriers_are_drawn_of_the_studies_that_have_any(tree, tmp_path):
     other = PruningTree(tmp_path / "prune_2" / "seed_4")
-    files.write_csv(other.instability_table, ["level"], [])
+    tables.write(other.instability_table, ["level"], [])
     assert results.collect_instability([tree.table, other.table]) == [
         other.folder / "instability.csv"
     ]

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isthmus import state_dicts
+from isthmus import tables as core_tables
 from isthmus.branching import results
 from isthmus.branching.plan import PlannedAverage, SpawnPlan, SpawnTree
 from isthmus.branching.results import Cell
@@ -20,7 +21,6 @@ from isthmus.store.files import (
     load_weights,
     save_state,
     save_weights,
-    write_csv,
 )
 from isthmus.training import batch_norm
 from isthmus.training.evaluation import MANY
@@ -130,7 +130,7 @@ class AverageEvaluator:
                     rows[key] = results.average_row(
                         self.plan, spawn_step, cell.average, how, table[split]
                     )
-            write_csv(
+            core_tables.write(
                 run.folder / results.TABLE_NAME,
                 results.AVERAGE_COLUMNS,
                 results.sort_rows(rows.values()),
@@ -258,7 +258,7 @@ def measure_distances(
                 values = (*moment, *key[1:], *_distance_cells(networks, *key[1:], names))
                 rows[key] = dict(zip(results.PAIRS, values, strict=True))
         ordered = sorted(rows.values(), key=results.pair_order)
-        write_csv(path, results.PAIRS, [[row[name] for name in results.PAIRS] for row in ordered])
+        core_tables.write(path, results.PAIRS, ordered)
 
 
 def _load_children(

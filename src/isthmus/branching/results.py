@@ -202,6 +202,7 @@ def pair_order(row: dict[str, str]) -> tuple[Any, ...]:
 
 
 LEG_COLUMNS = ("leg", "role", "seeds", "batch_size", "bn", "split", "loss", "accuracy")
+LEG_KEY = ("leg", "role", "seeds", "bn", "split")
 
 
 @dataclass(frozen=True)
@@ -259,6 +260,11 @@ class Legs:
     def are_done(self) -> bool:
         """Whether the table has all legs."""
         return set(range(self.num_legs)) <= self.measured_legs()
+
+
+def leg_number(row: Mapping[str, str]) -> int:
+    """Sort key of the table of legs; a leg's rows stay in their order."""
+    return int(row["leg"])
 
 
 def leg_rows(

@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from isthmus import tables as core_tables
 from isthmus.connectivity import barriers, plan
 from isthmus.connectivity.barriers import BARRIERS, Array, barrier_names, parse_alphas
 from isthmus.connectivity.plan import Line, LineGrid, LineRecords, LineStudy
 from isthmus.store import reading
-from isthmus.store.files import write_csv
 from isthmus.vocabulary import SPLITS
 
 MOMENTS = ("k1", "k2", "total", "k1_step", "k2_step", "total_step")
@@ -70,7 +70,7 @@ def _write(folder: Path, several: Sequence[LineRecords]) -> None:
     }
     for name, rows in tables.items():
         columns = COLUMNS[name]
-        write_csv(
+        core_tables.write(
             table_path(folder, name), columns, ([row.get(n) for n in columns] for row in rows)
         )
 

@@ -1,6 +1,5 @@
 """The plane through three networks: its coordinates, the grid evaluated on it, and its tables."""
 
-import csv
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -10,11 +9,12 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from isthmus import tables as core_tables
 from isthmus.connectivity import interpolation, matching, plan
 from isthmus.connectivity.interpolation import InterpolationEvaluator
 from isthmus.connectivity.plan import AS_TRAINED, RESET
 from isthmus.state_dicts import StateDict
-from isthmus.store.files import write_csv, write_json
+from isthmus.store.files import write_json
 from isthmus.training.evaluator import Evaluator
 from isthmus.vocabulary import SPLITS
 
@@ -251,23 +251,16 @@ class Surface:
         rows = [(points, *place, split, *each) for points, place, split, each in [*others, *here]]
         split_order = SPLITS.index
         rows.sort(key=lambda row: (row[0], row[2], row[1], split_order(row[3])))
-        write_csv(table, PLANE_COLUMNS, rows)
+        core_tables.write(table, PLANE_COLUMNS, rows)
 
 
 def read_surface(table: Path) -> list[Row]:
     """The rows of a table of grids; none if there is no table."""
-    if not table.exists():
-        return []
-    with table.open(newline="") as file:
-        return [
-            (
-                int(row["points"]) if "points" in row else None,
-                (float(row["x"]), float(row["y"])),
-                row["split"],
-                (float(row["loss"]), float(row["accuracy"])),
-            )
-            for row in csv.DictReader(file)
-        ]
+    rows = core_tables.read_keys(table, PLANE_COLUMNS)
+    return [
+        (int(points) if points else None, (float(x), float(y)), split, (float(loss), float(right)))
+        for points, x, y, split, loss, right in rows
+    ]
 
 
 def networks_table(
@@ -376,7 +369,7 @@ def measure_plane(
         for name, file in zip(names, [*three, *others], strict=True)
     ]
     rows = networks_table(plane, named, points, of_networks, request.bn)
-    write_csv(files.networks, NETWORK_COLUMNS, rows)
+    core_tables.write(files.networks, NETWORK_COLUMNS, rows)
     result = {
         **asdict(request),
         "splits": of_networks,

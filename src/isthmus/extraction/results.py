@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from scipy.cluster import hierarchy
 
+from isthmus import tables as core_tables
 from isthmus.extraction import clustering, comparison
 from isthmus.extraction.comparison import AlignedNetworks
 from isthmus.extraction.reconstruction import Level
 from isthmus.extraction.stacks import SYMMETRIES, Stack, Symmetry
 from isthmus.extraction.study import Reconstruction, Students, Task
-from isthmus.store import files
 
 CLUSTERS = ("layer", "cluster", "size", "num_students", "angle", "beta", "kept", "winner")
 UNITS = ("layer", "student", "unit", "cluster", "sign", "heard")
@@ -154,7 +154,7 @@ def write_layers(task: Task, result: Reconstruction, beta: float, folder: Path) 
         tables["merges"][1].extend(merge_rows(number, level, symmetry))
         tables["matrix"][1].extend(matrix_rows(number, level, symmetry))
     for name, (columns, rows) in tables.items():
-        files.write_csv(folder / f"{name}.csv", columns, rows)
+        core_tables.write(folder / f"{name}.csv", columns, rows)
 
 
 def write_comparison(
@@ -169,9 +169,9 @@ def write_comparison(
         return None
     aligned = align_to_teacher(task, result, result.network, beta)
     rows = comparison.teacher_rows(aligned, task.inputs, result.kept)
-    files.write_csv(folder / "comparison.csv", comparison.TEACHER_COLUMNS, rows)
+    core_tables.write(folder / "comparison.csv", comparison.TEACHER_COLUMNS, rows)
     excess = comparison.excess_rows(aligned, task.inputs, result.kept)
-    files.write_csv(folder / "excess.csv", comparison.EXCESS_COLUMNS, excess)
+    core_tables.write(folder / "excess.csv", comparison.EXCESS_COLUMNS, excess)
     return aligned
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from isthmus import tables
 from isthmus.extraction import fitting, input_masks, reconstruction, stacks
 from isthmus.extraction import options as extraction_options
 from isthmus.extraction.fitting import Fit, FitRuntime, FitSchedule, train_students
@@ -137,8 +138,8 @@ def train(
     losses = fitting.student_losses(fit.stack, [task.inputs], task.targets)
     last = {student: (epoch, lr) for epoch, student, _, lr in fit.rows}
     rows = [(n, last[n][0], losses[n], last[n][1]) for n in range(many)]
-    files.write_csv(folder / "losses.csv", LOSSES, fit.rows)
-    files.write_csv(folder / "students.csv", STUDENTS, rows)
+    tables.write(folder / "losses.csv", LOSSES, fit.rows)
+    tables.write(folder / "students.csv", STUDENTS, rows)
     return Students(fit.stack, losses, [last[n][0] for n in range(many)])
 
 

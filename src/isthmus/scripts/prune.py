@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
+from isthmus import tables as core_tables
 from isthmus.config import launch, naming, validation
 from isthmus.paths import CONF
 from isthmus.plots.studies import draw_if_changed
 from isthmus.pruning import instability, options, results
 from isthmus.pruning.plan import PruneRequest, PruningPlan, PruningTree
-from isthmus.store import files as store_files
 from isthmus.store import locks
 
 if TYPE_CHECKING:
@@ -166,14 +166,14 @@ def tabulate(cfg: DictConfig, tree: PruningTree) -> None:
     """Write the tables of the whole tree."""
     if tree.levels():
         with tree.lock_tables():
-            store_files.write_csv(
+            core_tables.write(
                 tree.table,
                 results.LEVELS,
                 results.collect_levels(tree, cfg.global_seed),
             )
             pairs = list(results.collect_barriers(tree, cfg.global_seed))
             if pairs:
-                store_files.write_csv(tree.instability_table, results.BARRIER_COLUMNS, pairs)
+                core_tables.write(tree.instability_table, results.BARRIER_COLUMNS, pairs)
 
 
 def draw(tree: PruningTree, others: Sequence[Path]) -> None:

@@ -5,13 +5,14 @@ import logging
 import hydra
 from omegaconf import DictConfig
 
+from isthmus import tables
 from isthmus.branching import results
 from isthmus.branching.plan import SpawnPlan, SpawnRequest, SpawnTree
 from isthmus.branching.results import Legs
 from isthmus.config import launch
 from isthmus.paths import CONF
 from isthmus.plots import studies
-from isthmus.store import files, locks
+from isthmus.store import locks
 
 log = logging.getLogger(__name__)
 
@@ -87,6 +88,6 @@ def report(tree: SpawnTree) -> None:
             results.sort_rows(results.collect_averages(tree)),
             results.collect_distances(tree),
         )
-        files.write_csv(tree.averages, results.AVERAGE_COLUMNS, averages)
-        files.write_csv(tree.distances, results.DISTANCE_COLUMNS, distances)
+        tables.write(tree.averages, results.AVERAGE_COLUMNS, averages)
+        tables.write(tree.distances, results.DISTANCE_COLUMNS, distances)
         studies.update_branches(tree.averages, tree.distances, tree.figures)

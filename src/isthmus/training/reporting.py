@@ -1,6 +1,5 @@
 """Reports of a training: evaluations after each epoch, metrics.csv, TensorBoard, progress."""
 
-import csv
 import io
 import logging
 import math
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from isthmus import state_dicts, steps
+from isthmus import state_dicts, steps, tables
 from isthmus.state_dicts import StateDict
 from isthmus.store.files import write_bytes
 from isthmus.training import loop, param_groups
@@ -67,14 +66,10 @@ class Metrics:
         Raises:
             OSError: the table cannot be written.
         """
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
-        if self.size == 0:
-            rows.writerow(METRIC_COLUMNS)
-        epoch = round(iteration / self.iterations_per_epoch, 6)
-        for n in numbers:
-            rows.writerow([iteration, f"{epoch:g}", n.split, n.model, n.metric, repr(n.value)])
-        self._append(text.getvalue().encode())
+        epoch = f"{round(iteration / self.iterations_per_epoch, 6):g}"
+        head = [METRIC_COLUMNS] if self.size == 0 else []
+        rows = ([iteration, epoch, n.split, n.model, n.metric, n.value] for n in numbers)
+        self._append(tables.csv_bytes([*head, *rows]))
         writer = self._events(purge_step=None)
         if writer is not None:
             for n in numbers:
