@@ -178,3 +178,30 @@ def test_pandas_is_imported_only_to_read_a_table(code, tmp_path):
     lines += [f"path = Path({str(tmp_path / 'a.csv')!r})", code]
     lines += ["assert not {'pandas', 'numpy', 'torch'} & set(sys.modules)"]
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, cwd=SOURCES)
+
+
+def test_tables_are_current_until_they_or_what_they_are_made_from_change(tmp_path):
+    written, sources = [tmp_path / "a.csv"], [tmp_path / "1.json", tmp_path / "2.json"]
+    for path in (*written, sources[0]):
+        path.write_text("x")
+    assert not tables.are_current(tmp_path, written, sources)
+    for change in (
+        lambda: sources[1].write_text("y"),
+        lambda: os.utime(sources[0], ns=(1, 1)),
+        lambda: sources[0].write_text("more"),
+        lambda: sources[0].unlink(),
+        lambda: written[0].write_text("cut off"),
+        lambda: written[0].unlink(),
+    ):
+        tables.write_stamp(tmp_path, written, tables.digest_files(sources))
+        assert tables.are_current(tmp_path, written, sources)
+        change()
+        assert not tables.are_current(tmp_path, written, sources)
+
+
+def test_what_changes_while_tables_are_made_is_noticed(tmp_path):
+    written, sources = [tmp_path / "a.csv"], [tmp_path / "1.json"]
+    digest = tables.digest_files(sources)
+    sources[0].write_text("new")
+    tables.write_stamp(tmp_path, written, digest)
+    assert not tables.are_current(tmp_path, written, sources)

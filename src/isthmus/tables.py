@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import math
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +25,7 @@ Cells: TypeAlias = Sequence[Any] | Mapping[str, Any]  # of a row: in order of co
 TextRow: TypeAlias = dict[str, str]  # cells of a row by column
 
 SUMMARY_VERSION = 1  # raised when any study prints another text of the same tables
+STAMP = ".tables"  # file that says what the tables beside it were made from
 SUMMARIES = ".summaries"  # folder of what was printed, one file per request
 
 
@@ -95,6 +95,48 @@ def add_rows(
     write(path, columns, ordered)
 
 
+def are_current(folder: Path, written: Sequence[Path], sources: Iterable[Path]) -> bool:
+    """Whether tables are as they were written, from sources that have not changed since.
+
+    Args:
+        folder: whose stamp `write_stamp` has written.
+        written: the tables.
+        sources: files that they are made from.
+    """
+    stamp = folder / STAMP
+    return stamp.exists() and stamp.read_text() == _stamp(folder, written, digest_files(sources))
+
+
+def write_stamp(folder: Path, written: Sequence[Path], sources: str) -> None:
+    """Write down what tables were made from, for `are_current`.
+
+    Args:
+        folder: of the tables.
+        written: the tables.
+        sources: `digest_files` of what they were made from, taken before it was read.
+    """
+    write_bytes(folder / STAMP, _stamp(folder, written, sources).encode())
+
+
+def digest_files(files: Iterable[Path]) -> str:
+    """Digest of the names, sizes and times of files; a missing file counts as such."""
+    return _digest(sorted(map(_file_stamp, files)))
+
+
+def _stamp(folder: Path, written: Sequence[Path], sources: str) -> str:
+    return f"{sources} {digest_files(written)}\n"
+
+
+def _digest(content: Any) -> str:
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _file_stamp(file: Path) -> list[Any]:
+    status = file.stat() if file.exists() else None
+    return [file.name, file.parent.name, *((status.st_mtime_ns, status.st_size) if status else ())]
+
+
 def csv_bytes(lines: Iterable[Sequence[Any]]) -> bytes:
     """Lines of cells as the content of a CSV file, in UTF-8."""
     text = io.StringIO()
@@ -135,26 +177,17 @@ def summarize_once(
         tables: that it is made from.
         make: makes it from them.
     """
-    content = json.dumps([SUMMARY_VERSION, request], sort_keys=True, default=str)
-    name = hashlib.sha256(content.encode()).hexdigest()[:12]
-    path, stamps = folder / SUMMARIES / f"{name}.json", _stamps(folder, tables)
+    path = folder / SUMMARIES / f"{_digest([SUMMARY_VERSION, request])}.json"
+    digest = digest_files(tables)  # before they are read
     stored = reading.read_json(path) if path.exists() else {}
-    text = stored["text"] if stored.get("tables") == stamps else make()
+    text = stored["text"] if stored.get("tables") == digest else make()
     readable = folder / "summary.txt"
     with suppress(OSError):  # a folder that may only be read has no use for them
-        if stored.get("tables") != stamps:
-            write_json(path, {"tables": stamps, "text": text})
+        if stored.get("tables") != digest:
+            write_json(path, {"tables": digest, "text": text})
         if not readable.exists() or readable.read_text() != f"{text}\n":
             write_bytes(readable, f"{text}\n".encode())
     return text
-
-
-def _stamps(folder: Path, tables: Sequence[Path]) -> dict[str, int | None]:
-    """When tables were written, by their paths from the folder."""
-    return {
-        os.path.relpath(table, folder): table.stat().st_mtime_ns if table.exists() else None
-        for table in tables
-    }
 
 
 def check_finite(table: Evaluation, what: str) -> None:

@@ -1,4 +1,3 @@
-import csv
 import threading
 
 import numpy as np
@@ -6,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from isthmus import tables
 from isthmus.config import launch
-from isthmus.connectivity import barriers, line_tables, matching, plan, repair
+from isthmus.connectivity import barriers, matching, plan, repair, results
 from isthmus.connectivity import line as connectivity_line
 from isthmus.connectivity.interpolation import InterpolationEvaluator
 from isthmus.connectivity.line import LineEnds, RepairedLine, measure_line
@@ -176,8 +176,8 @@ def test_a_line_that_another_job_measures_is_waited_for_and_not_measured_again(
     for job in jobs:
         job.join()
     assert measured_lines == ["first"]
-    assert LineRecords(folder).has([(None, 2)], request)
-    (line,) = LineRecords(folder).read(None)["lines"]
+    assert not LineRecords(folder).lack([(None, 2)], request)
+    (line,) = LineRecords(folder).read()
     assert line["networks"] == [launch.display_path(file) for file in ends]
 
 
@@ -189,12 +189,32 @@ def test_tables_of_the_study_hold_the_lines_of_all_main_branches(tmp_path):
         connectivity_line.measure_missing_lines(
             run, small.evaluator(build_kept_lines()), request, [(pair, 5, ends)]
         )
-        assert LineRecords(run.folder).has([(pair, 5)], request)
+        assert not LineRecords(run.folder).lack([(pair, 5)], request)
+        results.complete_tables(run.folder)
     for name in ("lines", "barriers"):
-        with line_tables.table_path(tmp_path / "study", name).open(newline="") as file:
-            assert {row["global_seed"] for row in csv.DictReader(file)} == {"1", "2"}
-    content = LineRecords(tmp_path / "study" / "seed_1").read(pair)
+        seeds = tables.read_keys(results.table_path(tmp_path / "study", name), ["global_seed"])
+        assert set(seeds) == {("1",), ("2",)}
+    (content,) = LineRecords(tmp_path / "study" / "seed_1").read()
     assert content["num_classes"] == 3
+
+
+def test_tables_are_written_while_many_lines_are_measured(tmp_path, monkeypatch):
+    written, complete = [], results.complete_tables
+
+    def complete_and_count(folder):
+        complete(folder)
+        written.append(len(LineRecords(folder).files))
+
+    monkeypatch.setattr(results, "complete_tables", complete_and_count)
+    ends, request = saved(tmp_path, 0, 1), LineRequest(alphas=2, splits=["test"])
+    for every, expected in ((60.0, []), (0.0, [4, 5, 6])):
+        monkeypatch.setattr(connectivity_line, "TABLES_EVERY", every)
+        lines = [(BranchPair(3, 6, 3), seed + 3 * (every == 0), ends) for seed in range(3)]
+        run = store_files.Run(tmp_path / "run")
+        connectivity_line.measure_missing_lines(
+            run, small.evaluator(build_kept_lines()), request, lines
+        )
+        assert written == expected
 
 
 def test_a_line_between_two_children_says_which(tmp_path):
@@ -210,13 +230,13 @@ def test_a_line_between_two_children_says_which(tmp_path):
     connectivity_line.measure_missing_lines(
         run, small.evaluator(build_kept_lines()), request, lines[:2]
     )
-    assert store.has([line[:2] for line in lines[:2]], request)
-    assert not store.has([line[:2] for line in lines], request)
+    assert not store.lack([line[:2] for line in lines[:2]], request)
+    assert store.lack([line[:2] for line in lines], request)
     connectivity_line.measure_missing_lines(
         run, small.evaluator(build_kept_lines()), request, lines[::-1]
     )
-    assert store.has([line[:2] for line in lines], request)
-    found = store.read(pair)["lines"]
+    assert not store.lack([line[:2] for line in lines], request)
+    found = store.read()
     assert [line["child_seed"] for line in found] == ["2-3", "2-10", "3-10"]
     assert found[1]["networks"] == [launch.display_path(files[seed]) for seed in (2, 10)]
     ends = [line["curves"]["train"]["loss"] for line in found]

@@ -1,5 +1,6 @@
 """Evaluates, repairs and records lines between two networks, so that each is measured once."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from isthmus import state_dicts
 from isthmus.config import launch
-from isthmus.connectivity import barriers, interpolation, line_tables, matching, repair
+from isthmus.connectivity import barriers, interpolation, matching, repair, results
 from isthmus.connectivity.barriers import Array
 from isthmus.connectivity.interpolation import Curve, InterpolationEvaluator
 from isthmus.connectivity.plan import (
@@ -23,7 +24,6 @@ from isthmus.connectivity.plan import (
     Line,
     LineRecords,
     LineRequest,
-    has_tables,
 )
 from isthmus.connectivity.repair import PreActivationStats, repair_network
 from isthmus.state_dicts import StateDict
@@ -283,6 +283,8 @@ def _losses_at(curve: dict[str, Any], alphas: Array) -> Array:
     return np.array([losses[alpha] for alpha in alphas.tolist()])
 
 
+TABLES_EVERY = 60.0  # seconds between two writes of the tables of lines
+
 # The key of a line, and the files of its start and of its end.
 LineFiles: TypeAlias = tuple[BranchPair | None, ChildSeed, Sequence[Path]]
 
@@ -292,7 +294,9 @@ def measure_missing_lines(
 ) -> None:
     """Evaluate what is missing of lines, and write each as soon as it is measured.
 
-    Its line is locked meanwhile: another job that needs it waits, then finds it measured.
+    Its line is locked meanwhile: another job that needs it waits, then finds it measured. Tables
+    are written once a minute, so that the time per line does not grow with their number; the caller
+    completes them, see `results.complete_tables`.
 
     Args:
         run: whose folder they are kept in.
@@ -305,6 +309,7 @@ def measure_missing_lines(
     """
     store = LineRecords(run.folder)
     points = InterpolationEvaluator(evaluator, request.splits, request.num_alphas * len(lines))
+    tables_due = time.monotonic() + TABLES_EVERY
     for pair, child_seed, files in lines:
         if request.is_met(store.line(pair, child_seed, request)):
             continue
@@ -317,20 +322,10 @@ def measure_missing_lines(
             line = measure_line(ends, known, request, child_seed)
             line["networks"] = [launch.display_path(file.absolute()) for file in files]
             with run.lock():
-                store.write(pair, line, _measurement_info(evaluator, request.splits))
-                line_tables.write_tables(run.folder)
-    _complete_tables(run, store)
-
-
-def _complete_tables(run: Run, store: LineRecords) -> None:
-    """Write the tables of this folder and of the whole study, where they are out of date."""
-    with run.lock():
-        if not has_tables(run.folder, store.files):  # a job was killed before it had written them
-            line_tables.write_tables(run.folder)
-    if store.study is not None:
-        with store.study.lock():
-            if not has_tables(store.study.folder, store.study.files):
-                line_tables.write_pooled_tables(store.study)
+                store.write(pair, line, _measurement_info(evaluator, request.splits), known)
+        if time.monotonic() > tables_due:
+            results.complete_tables(run.folder)
+            tables_due = time.monotonic() + TABLES_EVERY
 
 
 def _measurement_info(evaluator: Evaluator, splits: Sequence[str]) -> dict[str, Any]:

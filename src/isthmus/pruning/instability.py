@@ -29,13 +29,15 @@ def measure(options: Options, children: "Children", level: int) -> None:
         for name, (start, end) in connectivity_plan.seed_pairs(options["seeds"]).items()
     ]
     line.measure_missing_lines(run, study.starts.session.evaluator, line_request(options), lines)
+    results.complete_tables(run.folder)
     children.finish(level)
 
 
 def is_measured(options: Options, tree: PruningTree, plan: PruningPlan) -> bool:
     """Whether every requested line is measured at every level."""
     lines, request = list_lines(options, plan), line_request(options)
-    return all(LineRecords(folder).has(lines, request) for folder in branch_folders(tree, plan))
+    folders = branch_folders(tree, plan)
+    return not any(LineRecords(folder).lack(lines, request) for folder in folders)
 
 
 def summarize(options: Options, tree: PruningTree) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import tables as core_tables
+from isthmus.connectivity import results as connectivity_results
 from isthmus.connectivity.barriers import barrier_names
 from isthmus.pruning.plan import PruningPlan, PruningTree, instability_table_of, sparsity_file
 from isthmus.store.files import Run
@@ -179,6 +180,7 @@ def collect_barriers(tree: PruningTree, seed: int) -> Iterator[Row]:
             result = run.read_result()
             assert result is not None
             study = [result[column] for column in STUDY]
+            connectivity_results.complete_tables(run.folder)
             level_cells = [seed, level, result["density"], " ".join(result["vary"])]
             for row in read_rows(run.folder / "barriers.csv"):
                 # A table of an older version lacks some columns.

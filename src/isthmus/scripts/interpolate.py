@@ -62,7 +62,7 @@ def measure_branch_lines(values: Values, run: store_files.Run, threads: Threads)
     if main_branch is not None:
         pairs = list_pairs(values, main_branch["iterations_per_epoch"], main_branch["end"])
     lines = [(pair, seed) for pair in pairs for seed in seeds]
-    missing = not lines or not store.has(lines, request)
+    missing = not lines or store.lack(lines, request)
     missing = missing or not tree.parent.is_complete(values["snapshots"])
     if missing:
         with locks.folder_unless_error(tree.folder), locks.hold_shared(tree.folder):
@@ -96,7 +96,10 @@ def train_and_measure(
         for seed in seeds
         for branch in [tree.child(pair.text(pair.k1), seed)]
     ]
-    line.measure_missing_lines(run, session.evaluator, request, lines)
+    try:
+        line.measure_missing_lines(run, session.evaluator, request, lines)
+    finally:  # also those before an error
+        results.complete_tables(run.folder)
     return pairs
 
 
@@ -109,7 +112,7 @@ def measure_saved_line(values: Values, run: store_files.Run, threads: Threads) -
     """The line between two saved networks; whether any of it was missing."""
     files = [existing_file(name, values[name]) for name in ("start", "end")]
     request, store = LineRequest.from_values(values), LineRecords(run.folder)
-    missing = not store.has([(None, None)], request)
+    missing = store.lack([(None, None)], request)
     if missing:
         from isthmus.connectivity import line
 
@@ -121,10 +124,8 @@ def measure_saved_line(values: Values, run: store_files.Run, threads: Threads) -
 
 def report(store: LineRecords, lines: Sequence[plan.LineKey], request: LineRequest) -> None:
     """Log the barriers of this main branch, and of all main branches of the study."""
-    pairs = list(dict.fromkeys(pair for pair, _ in lines))
-    log.info(results.summarize_barriers(store.folder, pairs, request))
-    if store.study and results.num_main_branches(store.study.folder, pairs, request) > 1:
-        log.info(results.summarize_barriers(store.study.folder, pairs, request))
+    results.complete_tables(store.folder)
+    log.info(results.summarize(store.folder, lines, request))
     at_chance = results.chance_message([store.folder], lines, request)
     if at_chance:
         log.warning(at_chance)
