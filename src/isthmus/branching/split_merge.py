@@ -166,7 +166,7 @@ class MergeTrainer:
             session.training.running.clear()
         return session
 
-    def _trained_rows(self, leg: int) -> list[list[Any]]:
+    def _trained_rows(self, leg: int) -> list[dict[str, Any]]:
         """Rows of parent and children, with their own statistics and treated like their average."""
         evaluator, rows = self.family.session.evaluator, []
         members = [("parent", "", self.legs.parent(leg))]
@@ -186,7 +186,7 @@ class MergeTrainer:
             rows += leg_rows(leg, (role, seed), size, self.legs.bn, table)
         return rows
 
-    def _merge(self, leg: int) -> list[list[Any]]:
+    def _merge(self, leg: int) -> list[dict[str, Any]]:
         """The average of a leg's children, written with its state, and its rows."""
         run, evaluator = self.legs.average(leg), self.family.session.evaluator
         runs = [self.legs.child(leg, seed) for seed in self.legs.child_seeds]

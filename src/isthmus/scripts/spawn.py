@@ -5,7 +5,6 @@ import logging
 import hydra
 from omegaconf import DictConfig
 
-from isthmus import tables
 from isthmus.branching import results
 from isthmus.branching.plan import SpawnPlan, SpawnRequest, SpawnTree
 from isthmus.branching.results import Legs
@@ -32,8 +31,9 @@ def main(cfg: DictConfig) -> None:
             else:
                 spawn(cfg, tree, request, legs)
             report(tree)
-        for text in results.summarize(tree, request, legs):
-            log.info(text)
+        summary = results.summarize(tree, request, legs)
+        if summary:
+            log.info(summary)
         log.info("results in %s", launch.display_path(tree.folder))
 
 
@@ -84,10 +84,5 @@ def spawn(cfg: DictConfig, tree: SpawnTree, request: SpawnRequest, legs: Legs | 
 def report(tree: SpawnTree) -> None:
     """Write the tables of the whole tree, and their figures where these are out of date."""
     with tree.lock_tables():
-        averages, distances = (
-            results.sort_rows(results.collect_averages(tree)),
-            results.collect_distances(tree),
-        )
-        tables.write(tree.averages, results.AVERAGE_COLUMNS, averages)
-        tables.write(tree.distances, results.DISTANCE_COLUMNS, distances)
+        results.complete_tables(tree)
         studies.update_branches(tree.averages, tree.distances, tree.figures)
