@@ -43,7 +43,7 @@ def tree(tmp_path):
 
 
 def test_the_table_has_every_number_once(tree):
-    found = results.read_rows(tree.table)
+    found = tables.read(tree.table).to_dict("records")
     assert len(found) == 11 * 2 * 2 + 2
     keys = [(r["level"], r["folder"], r["model"], r["split"]) for r in found]
     assert len(set(keys)) == len(keys)
@@ -151,3 +151,17 @@ def test_what_a_finished_study_needs_imports_no_torch():
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.stdout == "False\n"
+
+
+def test_tables_are_written_where_a_level_is_new_and_the_summary_follows(tree):
+    results.complete_tables(tree, 4)
+    before, text = tree.table.read_bytes(), results.summarize(tree)
+    stamp = tree.table.stat().st_mtime_ns
+    results.complete_tables(tree, 4)
+    assert tree.table.stat().st_mtime_ns == stamp
+    done(tree.level(11), 11, density=0.5**11)
+    results.complete_tables(tree, 4)
+    assert tree.table.read_bytes().startswith(before) and tree.table.read_bytes() != before
+    assert results.summarize(tree).startswith(text)
+    assert len(results.summarize(tree).splitlines()) == len(text.splitlines()) + 1
+    assert (tree.folder / "summary.txt").read_text() == f"{results.summarize(tree)}\n"

@@ -10,7 +10,6 @@ from isthmus.connectivity import plan as connectivity_plan
 from isthmus.connectivity import results
 from isthmus.connectivity.plan import BranchPair, LineKey, LineRecords, LineRequest
 from isthmus.pruning.plan import PruningPlan, PruningTree
-from isthmus.pruning.results import summarize_instability
 
 if TYPE_CHECKING:
     from isthmus.pruning.branches import Children
@@ -40,10 +39,10 @@ def is_measured(options: Options, tree: PruningTree, plan: PruningPlan) -> bool:
     return not any(LineRecords(folder).lack(lines, request) for folder in folders)
 
 
-def summarize(options: Options, tree: PruningTree) -> str:
-    """Barriers of every level, means over pairs of children, as a table of text."""
+def summary_arguments(options: Options) -> dict[str, Any]:
+    """Which barriers `results.summarize` shows: those between every two requested children."""
     pairs = list(connectivity_plan.seed_pairs(options["seeds"]))
-    return summarize_instability(tree, options, line_request(options).grid.cells, pairs)
+    return {"options": options, "grid": line_request(options).grid.cells, "lines": pairs}
 
 
 def chance_message(options: Options, tree: PruningTree, plan: PruningPlan) -> str | None:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
-from isthmus import tables as core_tables
 from isthmus.config import launch, naming, validation
 from isthmus.paths import CONF
 from isthmus.plots.studies import draw_if_changed
@@ -38,12 +37,14 @@ def main(cfg: DictConfig) -> None:
                 else:
                     prune(cfg, tree, request)
             finally:  # completed levels are in the table even after an error or a kill
-                tabulate(cfg, tree)
+                with tree.lock_tables():
+                    results.complete_tables(tree, cfg.global_seed)
             draw(tree, others)
-        log.info(results.summarize_levels(tree, request.branch))
-        if cfg.branch == "instability":
-            values = launch.to_container(cfg.instability)
-            log.info(instability.summarize(values, tree))
+        values = launch.to_container(cfg.instability)
+        is_instability = cfg.branch == "instability"
+        children = instability.summary_arguments(values) if is_instability else None
+        log.info(results.summarize(tree, request.branch, children))
+        if is_instability:
             at_chance = instability.chance_message(values, tree, make_plan(tree, request))
             if at_chance:
                 log.warning(at_chance)
@@ -160,20 +161,6 @@ def make_branch(cfg: DictConfig, study: "PruningStudy", folder: str) -> "Branch"
         pretraining.check_inputs("retrain", data, main.session.data.input_shape)
         make = partial(Session, recipe, data, main.seeds, main.session.runtime)
     return Branch(cfg.branch, folder, branch_text(cfg), values[cfg.branch], make)
-
-
-def tabulate(cfg: DictConfig, tree: PruningTree) -> None:
-    """Write the tables of the whole tree."""
-    if tree.levels():
-        with tree.lock_tables():
-            core_tables.write(
-                tree.table,
-                results.LEVELS,
-                results.collect_levels(tree, cfg.global_seed),
-            )
-            pairs = list(results.collect_barriers(tree, cfg.global_seed))
-            if pairs:
-                core_tables.write(tree.instability_table, results.BARRIER_COLUMNS, pairs)
 
 
 def draw(tree: PruningTree, others: Sequence[Path]) -> None:
