@@ -219,21 +219,24 @@ def json_numbers(table: Evaluation) -> dict[str, Any]:
 
 
 def evaluation(table: Evaluation) -> str:
-    """Text table of loss and accuracy, if there is one: one line per model, columns by split.
+    """Text table of all metrics: one line per model, columns by split.
 
     Args:
-        table: by model, then by split: `loss` in nats, `accuracy` as a fraction.
+        table: by model, then by split: `loss` in nats, `accuracy` as a fraction, and others.
     """
     first = next(iter(table.values()))
     cells = [(split, metric) for split, row in first.items() for metric in row]
-    widths = {"loss": 10, "accuracy": 14}
     width = max(len(name) for name in [*table, "model"])
-    head = "  ".join(f"{f'{split} {metric}':>{widths[metric]}}" for split, metric in cells)
+    head = "  ".join(f"{f'{split} {metric}':>{_width(metric)}}" for split, metric in cells)
     lines = [f"{'model':<{width}}  {head}"]
     for name, row in table.items():
-        numbers = (f"{row[split][metric]:>{widths[metric]}.4f}" for split, metric in cells)
+        numbers = (f"{row[split][metric]:>{_width(metric)}.4f}" for split, metric in cells)
         lines.append(f"{name:<{width}}  " + "  ".join(numbers))
     return "\n".join(lines)
+
+
+def _width(metric: str) -> int:
+    return len(f"train {metric}")
 
 
 def align_columns(lines: Sequence[Sequence[str]]) -> list[str]:

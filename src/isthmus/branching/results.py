@@ -25,13 +25,14 @@ from isthmus.branching.plan import (
 from isthmus.steps import Step
 from isthmus.store.files import Run
 from isthmus.tables import TextRow
+from isthmus.training.metrics import METRIC_NAMES
 from isthmus.vocabulary import SPLITS, split_to_show
 
 if TYPE_CHECKING:
     import pandas as pd
 
 AVERAGE_COLUMNS = ("spawn_step", "child_step", "spawn_epoch", "child_epoch", "seeds", "kind") + (
-    *("model", "num_models", "bn", "split", "loss", "accuracy"),
+    *("model", "num_models", "bn", "split", *METRIC_NAMES),
 )
 KEY = ("child_step", "kind", "model", "bn", "split")  # of a row within its folder
 KINDS = ("child", "across", "back", "back_plus_one", "back_plus_three", "back_all")
@@ -52,7 +53,7 @@ def average_row(
         spawn_step: an iteration of the parent.
         average: what was evaluated.
         how: model, bn and split.
-        cell: loss and accuracy.
+        cell: the metrics.
     """
     return {
         "spawn_step": spawn_step,
@@ -182,7 +183,7 @@ def pair_order(row: TextRow) -> tuple[Any, ...]:
     return int(row["child_step"]), int(row["seed"]), place
 
 
-LEG_COLUMNS = ("leg", "role", "seeds", "batch_size", "bn", "split", "loss", "accuracy")
+LEG_COLUMNS = ("leg", "role", "seeds", "batch_size", "bn", "split", *METRIC_NAMES)
 LEG_KEY = ("leg", "role", "seeds", "bn", "split")
 
 
@@ -262,7 +263,7 @@ def leg_rows(
         member: its role, which is parent, child or average, and its seeds as text.
         batch_size: that it was trained with; empty for an average.
         bn: treatment of batch-norm statistics; keep: as they were trained.
-        table: loss and accuracy by split.
+        table: the metrics by split.
     """
     how = dict(zip(LEG_COLUMNS, (leg, *member, batch_size, bn), strict=False))
     return [how | {"split": split} | numbers for split, numbers in table.items()]

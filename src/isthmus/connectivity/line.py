@@ -29,6 +29,7 @@ from isthmus.connectivity.repair import PreActivationStats, repair_network
 from isthmus.state_dicts import StateDict
 from isthmus.store.files import Run
 from isthmus.training.evaluator import Evaluator
+from isthmus.training.metrics import METRIC_NAMES
 
 
 def end_shares(alphas: Tensor) -> Tensor:
@@ -98,14 +99,14 @@ class RepairedLine:
             ValueError: the model has layers that cannot be repaired, or differs from the networks.
         """
         evaluator = self.points.evaluator
-        numbers = torch.zeros(len(splits), 2, len(alphas), dtype=torch.float64)
+        shape = len(splits), len(METRIC_NAMES), len(alphas)
+        numbers = torch.zeros(shape, dtype=torch.float64)
         for place, alpha in enumerate(alphas.tolist()):
             network = {"": self._network_at(alpha)}
-            for split, (losses, accuracies) in zip(splits, numbers, strict=True):
+            for split, of_split in zip(splits, numbers, strict=True):
                 evaluation = evaluator.evaluate(network, split)
-                losses[place] = evaluation.loss.item()
-                accuracies[place] = evaluation.accuracy.item()
-        return {split: Curve(*two) for split, two in zip(splits, numbers, strict=True)}
+                of_split[:, place] = interpolation.evaluation_numbers(evaluation)[:, 0]
+        return {s: Curve.from_numbers(each) for s, each in zip(splits, numbers, strict=True)}
 
     def _network_at(self, alpha: float) -> StateDict:
         """The network at one point, on the device."""
@@ -238,8 +239,7 @@ def measure_line(
     lacking = [split for split in request.splits if "as_trained" not in curves[split]]
     if lacking and treatment != AS_TRAINED:
         for split, curve in ends.evaluate_as_trained(lacking).items():
-            numbers = {"loss": curve.loss.tolist(), "accuracy": curve.accuracy.tolist()}
-            curves[split]["as_trained"] = numbers
+            curves[split]["as_trained"] = curve.lists()
     return result
 
 
@@ -271,10 +271,11 @@ def _add(ends: LineEnds, curves: dict[str, Any], wanted: dict[str, Array], bn: s
 
 def _merge_points(known: dict[str, Any], alphas: Sequence[float], curve: Curve) -> dict[str, Any]:
     """A curve with further points, in order of alpha."""
-    old = zip(*(known.get(name, []) for name in ("alphas", "loss", "accuracy")), strict=True)
-    new = zip(alphas, curve.loss.tolist(), curve.accuracy.tolist(), strict=True)
-    alphas, losses, accuracies = (list(each) for each in zip(*sorted([*old, *new]), strict=True))
-    return {**known, "alphas": alphas, "loss": losses, "accuracy": accuracies}
+    new = {"alphas": list(alphas), **curve.lists()}
+    unknown = [None] * len(known.get("alphas", []))  # a metric that an older version did not have
+    columns = [known.get(name, unknown) + values for name, values in new.items()]
+    points = sorted(zip(*columns, strict=True), key=lambda point: point[0])
+    return {**known, **dict(zip(new, map(list, zip(*points, strict=True)), strict=True))}
 
 
 def _losses_at(curve: dict[str, Any], alphas: Array) -> Array:

@@ -16,6 +16,7 @@ from isthmus.connectivity.plan import AS_TRAINED, RESET
 from isthmus.state_dicts import StateDict
 from isthmus.store.files import write_json
 from isthmus.training.evaluator import Evaluator
+from isthmus.training.metrics import METRIC_NAMES
 from isthmus.vocabulary import SPLITS
 
 
@@ -130,12 +131,12 @@ def _vector(network: StateDict, names: Sequence[str]) -> Tensor:
     return torch.cat([network[name].detach().flatten().cpu().double() for name in names])
 
 
-PLANE_COLUMNS = ("points", "x", "y", "split", "loss", "accuracy")
-NETWORK_COLUMNS = ("name", "x", "y", "distance", "bn", "split", "loss", "accuracy")
+PLANE_COLUMNS = ("points", "x", "y", "split", *METRIC_NAMES)
+NETWORK_COLUMNS = ("name", "x", "y", "distance", "bn", "split", *METRIC_NAMES)
 
 ROUNDING = 1e-6  # of a coordinate, as a fraction of the grid's extent
 
-Numbers = tuple[float, float]  # loss and accuracy
+Numbers = tuple[float | None, ...]  # by metric; None where an older version had none
 Place = tuple[float, float]  # x and y
 # A row of a table: points each way of its grid, None in a table of an older version, which has one
 # grid; where on it; which split; what was measured.
@@ -200,7 +201,7 @@ class Surface:
                 shares = self.plane.shares(torch.tensor(part, dtype=torch.float64))
                 curves = self.points.evaluate(self.networks, shares, bn, lacking)
                 for split, curve in curves.items():
-                    numbers = zip(curve.loss.tolist(), curve.accuracy.tolist(), strict=True)
+                    numbers = zip(*curve.lists().values(), strict=True)
                     known |= {(p, split): each for p, each in zip(part, numbers, strict=True)}
                 self._write(table, known, others)
                 bar.update(len(part))
@@ -258,8 +259,13 @@ def read_surface(table: Path) -> list[Row]:
     """The rows of a table of grids; none if there is no table."""
     rows = core_tables.read_keys(table, PLANE_COLUMNS)
     return [
-        (int(points) if points else None, (float(x), float(y)), split, (float(loss), float(right)))
-        for points, x, y, split, loss, right in rows
+        (
+            int(points) if points else None,
+            (float(x), float(y)),
+            split,
+            tuple(float(number) if number else None for number in numbers),
+        )
+        for points, x, y, split, *numbers in rows
     ]
 
 
@@ -302,7 +308,7 @@ def networks_table(
             treatments[AS_TRAINED] = "keep"
         for treatment, mode in treatments.items():
             for split, curve in points.evaluate([network], alone, mode, splits).items():
-                numbers = (curve.loss.item(), curve.accuracy.item())
+                numbers = [value for (value,) in curve.lists().values()]
                 rows.append((name, *place, treatment, split, *numbers))
     return rows
 

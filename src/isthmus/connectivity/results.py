@@ -20,6 +20,7 @@ from isthmus.connectivity.plan import (
     LineRecords,
     LineRequest,
 )
+from isthmus.training.metrics import METRIC_NAMES
 from isthmus.vocabulary import SPLITS
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 MOMENTS = ("k1", "k2", "total", "k1_step", "k2_step", "total_step")
 HOW = ("align", "bn", "ends", "split", "alphas", "refine", "num_alphas", "metric")
 LINE = (*MOMENTS, "global_seed", "child_seed")
-LINES = (*LINE, "align", "bn", "split", "alpha", "loss", "accuracy")
+LINES = (*LINE, "align", "bn", "split", "alpha", *METRIC_NAMES)
 INTERVALS = (*MOMENTS, *HOW, "num_main_branches", "num_children", "measure", "mean") + (
     *("low", "high", "lowest", "highest"),
 )
@@ -94,17 +95,20 @@ def _points(lines: Sequence[Line]) -> Iterator[Row]:
     written = set()
     for line, split, curve in _curves(lines):
         where = _where(line) | {"split": split}
-        points = zip(*(curve[name] for name in ("alphas", "loss", "accuracy")), strict=True)
-        for alpha, loss, accuracy in points:
-            yield where | {"alpha": alpha, "loss": loss, "accuracy": accuracy}
+        yield from (where | point for point in _metrics(curve["alphas"], curve))
         key = tuple(where[name] for name in (*LINE, "align", "split"))
         if "as_trained" not in curve or key in written:  # which other lines may have in common
             continue
         written.add(key)
-        both = (curve["as_trained"][name] for name in ("loss", "accuracy"))
-        for alpha, loss, accuracy in zip((0.0, 1.0), *both, strict=True):
-            numbers = {"alpha": alpha, "loss": loss, "accuracy": accuracy}
-            yield where | {"bn": AS_TRAINED} | numbers
+        where |= {"bn": AS_TRAINED}
+        yield from (where | point for point in _metrics([0.0, 1.0], curve["as_trained"]))
+
+
+def _metrics(alphas: Sequence[float], curve: Mapping[str, Any]) -> Iterator[Row]:
+    """Alpha and all metrics of every point of a curve."""
+    names = [name for name in METRIC_NAMES if name in curve]
+    for alpha, *numbers in zip(alphas, *(curve[name] for name in names), strict=True):
+        yield {"alpha": alpha, **dict(zip(names, numbers, strict=True))}
 
 
 def _barriers(lines: Sequence[Line]) -> Iterator[Row]:

@@ -13,11 +13,12 @@ from isthmus import tables as core_tables
 from isthmus.connectivity import results as connectivity_results
 from isthmus.pruning.plan import PruningPlan, PruningTree, instability_table_of, sparsity_file
 from isthmus.store.files import Run
+from isthmus.training.metrics import METRIC_NAMES
 from isthmus.vocabulary import split_to_show
 
 STUDY = ("strategy", "rewind", "rewind_step")
 LEVELS = (*STUDY, "seed", "level", "branch", "folder", "density", "model", "split") + (
-    *("loss", "accuracy", "best_step"),
+    *(*METRIC_NAMES, "best_step"),
 )
 HOW = connectivity_results.HOW[1:]  # children are never aligned
 
@@ -85,7 +86,8 @@ def _run_rows(run: Run, folder: str, seed: int) -> Iterator[Row]:
         for split, cell in splits.items():
             what = (*strategy, seed, result["level"], result.get("branch", ""), folder)
             where = (result["density"], model, split)
-            yield (*what, *where, cell["loss"], cell["accuracy"], result["best_iteration"])
+            numbers = map(cell.get, METRIC_NAMES)
+            yield (*what, *where, *numbers, result["best_iteration"])
 
 
 def collect_sparsity(tree: PruningTree) -> list[dict[str, Any]]:

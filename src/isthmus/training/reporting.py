@@ -219,12 +219,14 @@ class EpochReport:
         result = self.session.evaluator.evaluate(models, "val")
         losses, accuracies = result.loss.tolist(), result.accuracy.tolist()
         training.require_finite(losses[0], "validation loss", training.iteration)
-        numbers = []
         has_accuracy = self.session.data.has_accuracy
-        for name, loss, accuracy in zip(models, losses, accuracies, strict=True):
-            numbers.append(Number("loss", loss, "val", name))
-            if has_accuracy:
-                numbers.append(Number("accuracy", accuracy, "val", name))
+        metrics = self.session.evaluator.metric_names()
+        columns = {metric: result.numbers[metric].tolist() for metric in metrics}
+        numbers = [
+            Number(metric, columns[metric][place], "val", name)
+            for place, name in enumerate(models)
+            for metric in metrics
+        ]
         if self.save_predictions and has_accuracy:
             for name, correct in zip(models, result.correct.cpu(), strict=True):
                 packed = torch.from_numpy(np.packbits(correct.numpy()))
