@@ -30,8 +30,8 @@ from isthmus.models.mlp import MLP
 from isthmus.models.resnet_cifar import ResNetCifar
 from isthmus.training import loop
 from isthmus.training.optimizers import sgd
-from isthmus.training.options import Runtime
-from isthmus.training.recipe import Recipe, StreamSeeds
+from isthmus.training.options import Hparams, Runtime, StreamSeeds
+from isthmus.training.recipe import Recipe
 from isthmus.training.schedulers import Constant
 from isthmus.training.session import Session
 
@@ -135,8 +135,7 @@ def ours(model: str, images: DataSet, steps: int, **how: object) -> Callable[[],
             optimizer=lambda parameters: sgd(parameters, 0.1, 0.9, 1e-4),
             scheduler=Constant,
             averages=lambda: EMA(DECAY),
-            epochs=1000,
-            batch_size=BATCH,
+            hparams=Hparams(epochs=1000, batch_size=BATCH),
             precision=str(precision),
         ),
         images,

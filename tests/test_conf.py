@@ -11,7 +11,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from isthmus.config import launch, naming, validation
-from isthmus.config import schema as config_schema
+from isthmus.connectivity.options import InterpolateBranches, InterpolateLine, InterpolatePlane
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 SCRIPTS = [path.stem for path in sorted(CONF.glob("*.yaml"))]
@@ -37,7 +37,7 @@ def composed(script, *overrides):
 @functools.cache
 def _composed(script, *overrides):
     cfg = compose(script, overrides=list(overrides))
-    schema = naming.choose_mode(config_schema.SCRIPTS[script].rpartition(".")[2], cfg)
+    schema = naming.choose_mode(launch.script_options(script), cfg)
     return launch.option_values(cfg, schema), schema
 
 
@@ -58,14 +58,14 @@ def test_every_script_composes(script):
 @pytest.mark.parametrize(
     ("mode", "needs"),
     [
-        ("InterpolateBranches", ["k1=[0,500it]", "k2=[1,2]", "child_seeds=[2,3]", "refine=5"]),
-        ("InterpolateLine", ["start=a", "end=b", "alphas=[0,0.5,1]", "align=weights", "bn=repair"]),
-        ("InterpolatePlane", ["plane=[a,b,c]", "project=[d]", "points=5", "margin=0"]),
+        (InterpolateBranches, ["k1=[0,500it]", "k2=[1,2]", "child_seeds=[2,3]", "refine=5"]),
+        (InterpolateLine, ["start=a", "end=b", "alphas=[0,0.5,1]", "align=weights", "bn=repair"]),
+        (InterpolatePlane, ["plane=[a,b,c]", "project=[d]", "points=5", "margin=0"]),
     ],
 )
 def test_interpolation_composes_for_each_thing_that_it_does(mode, needs):
     cfg = compose("interpolate", overrides=needs)
-    assert naming.choose_mode("Interpolate", cfg) == mode
+    assert naming.choose_mode(launch.script_options("interpolate"), cfg) == mode
     assert validation.validation_errors(launch.option_values(cfg, mode), mode) == []
 
 
@@ -155,10 +155,7 @@ def test_every_option_says_what_it_is_and_how_to_run_it(group, option):
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_the_help_names_every_value(script):
     text = (CONF / f"{script}.yaml").read_text().split("template:")[1]
-    for name in (
-        validation.fields(config_schema.SCRIPTS[script].rpartition(".")[2]).keys()
-        - config_schema.DERIVED
-    ):
+    for name in naming.typed_fields(launch.script_options(script)):
         assert name in text
 
 

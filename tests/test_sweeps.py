@@ -8,13 +8,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import RunMode
 
 from isthmus import sweeps
 from isthmus.config import launch
 from isthmus.store import files
 
 ROOT = Path(__file__).parent.parent
+CONF = ROOT.resolve() / "conf"
 Mode = Enum("Mode", ["RUN", "MULTIRUN"])
 
 
@@ -373,3 +377,44 @@ def test_a_reason_is_one_line(tmp_path):
 def test_a_sweep_without_jobs_has_a_ledger_without_rows(tmp_path):
     assert sweeps.write_table(tmp_path) == []
     assert (tmp_path / "sweep.csv").read_text() == ",".join(sweeps.LEDGER_COLUMNS) + "\n"
+
+
+EXPERIMENTS = sorted((CONF / "experiment").glob("*.yaml"))
+
+
+BRINGING = [path.stem for path in EXPERIMENTS if "hydra:" in path.read_text()]
+
+
+def experiments_with_sweeps(stem, words):
+    """Those that are found where words choose an experiment or several, for the script of one."""
+    script = {
+        "spawn": "spawn",
+        "k1k2": "interpolate",
+        "lottery": "prune",
+        "extract": "extract",
+    }.get(stem.partition("_")[0], "tune" if stem.startswith("tune") else "train")
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        cfg = loader.load_configuration(script, [f"experiment={words}"], RunMode.MULTIRUN)
+        found = sweeps.experiments_with_sweeps(cfg)
+    GlobalHydra.instance().clear()
+    return found
+
+
+@pytest.mark.parametrize("stem", [path.stem for path in EXPERIMENTS])
+def test_an_experiment_with_a_sweep_of_its_own_is_none_of_several(stem):
+    found = experiments_with_sweeps(stem, f"quickstart,{stem}")
+    assert found == ([stem] if stem in BRINGING else [])
+
+
+@pytest.mark.parametrize("stem", BRINGING)
+def test_an_experiment_with_a_sweep_of_its_own_may_be_alone(stem):
+    assert experiments_with_sweeps(stem, stem) == []
+
+
+@pytest.mark.parametrize("words", ["choice({})", "glob({}*)"])
+@pytest.mark.parametrize("stem", ["quickstart", BRINGING[0]])
+def test_experiments_are_swept_over_in_any_words(stem, words):
+    found = experiments_with_sweeps(stem, words.format(stem))
+    assert found == ([stem] if stem in BRINGING else [])

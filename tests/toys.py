@@ -1,15 +1,18 @@
 """A data set and a recipe small enough that a test trains in milliseconds."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from isthmus.averaging.ema import EMA
+from isthmus.config.parts import Part
 from isthmus.data.splits import Augmentation, DataSet, Normalization, Split
+from isthmus.pruning.options import Prune
 from isthmus.training.optimizers import sgd
-from isthmus.training.options import Runtime
-from isthmus.training.recipe import Recipe, StreamSeeds
+from isthmus.training.options import Hparams, ModelOptions, Runtime, StreamSeeds
+from isthmus.training.recipe import Recipe
 from isthmus.training.schedulers import Constant
 
 SEEDS = StreamSeeds(initialization=1, data_order=1, augmentation=1, dropout=1)
@@ -59,10 +62,28 @@ def recipe(**changes: Any) -> Recipe:
         "optimizer": lambda parameters: sgd(parameters, lr=0.05, momentum=0.9, weight_decay=1e-3),
         "scheduler": Constant,
         "averages": lambda: EMA(decay=[0.5, 0.9]),
-        "epochs": 3,
-        "batch_size": 16,
+        "hparams": Hparams(epochs=3, batch_size=16),
     }
-    return Recipe(**(values | changes))
+    return Recipe(**(values | section_changes(changes)))
+
+
+def section_changes(changes: dict[str, Any]) -> dict[str, Any]:
+    """Changes of a toy recipe, with those of its sections as one object each."""
+    sections = {"hparams": Hparams(epochs=3, batch_size=16), "model_options": ModelOptions()}
+    changes = dict(changes)
+    for name, section in sections.items():
+        known = {key: changes.pop(key) for key in vars(section) if key in changes}
+        if known:
+            changes[name] = replace(section, **known)
+    return changes
+
+
+def options(cls: type, **changes: Any) -> Any:
+    """Options of a script that trains, of which only these values matter."""
+    parts = {name: Part(name, f"isthmus.{name}") for name in ("dataset", "model", "optimizer")}
+    if issubclass(cls, Prune):
+        parts["pruning"] = Part("pruning", "isthmus.pruning.strategies.SparseGlobal")
+    return cls(**(parts | {"scheduler": Part("scheduler", "isthmus.scheduler")} | changes))
 
 
 def equal(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:

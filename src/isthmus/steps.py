@@ -6,16 +6,28 @@ known, and text again only in names of folders and in messages.
 """
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeAlias
 
-Step: TypeAlias = str  # a moment as typed
-Snapshots: TypeAlias = str | Sequence[Step | int] | None  # several, typed or in iterations
+
+@dataclass(frozen=True)
+class Notation:
+    """How a text has to be written.
+
+    Args:
+        parse: raises ValueError for another text.
+        description: of such a text, for a message.
+    """
+
+    parse: Callable[[str], Any]
+    description: str
+
 
 _PATTERN = re.compile(r"(?:(\d+)ep)?(?:(\d+)it)?")
 
 
-def parse(step: Step) -> tuple[int, int]:
+def parse(step: str) -> tuple[int, int]:
     """Epochs and further iterations of a step given as text.
 
     Args:
@@ -30,6 +42,11 @@ def parse(step: Step) -> tuple[int, int]:
     if match is None or not str(step):
         raise ValueError(f"{step!r} is not a step: write 30ep, 500it or 2ep100it")
     return int(match[1] or 0), int(match[2] or 0)
+
+
+# A moment as typed.
+Step: TypeAlias = Annotated[str, Notation(parse, "a step such as 30ep, 500it or 2ep100it")]
+Snapshots: TypeAlias = str | Sequence[Step | int] | None  # several, typed or in iterations
 
 
 def to_iteration(step: Step | int, iterations_per_epoch: int) -> int:
@@ -93,6 +110,15 @@ def to_iterations(
             f"{to_text(end, iterations_per_epoch)} ({end} iterations)"
         )
     return sorted(iterations)
+
+
+def _check_period(text: str) -> None:
+    if text != "log":
+        period_of(text, 1)
+
+
+# Several moments as typed.
+Steps: TypeAlias = list[Step] | Annotated[str, Notation(_check_period, "log, every or every_10ep")]
 
 
 def period_of(request: str, iterations_per_epoch: int) -> int:

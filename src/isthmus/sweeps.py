@@ -15,8 +15,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+
 from isthmus import machine, tables
-from isthmus.config.launch import experiments_with_sweeps
+from isthmus.config.launch import to_container
 from isthmus.store import reading
 from isthmus.store.files import write_json
 
@@ -284,3 +289,32 @@ def _has_diverged(error: Exception | None) -> bool:
 def _trace(error: Exception | None) -> Exception | None:
     """The error, to log its traceback, unless the user can correct it."""
     return None if type(error).__name__ == "ConfigError" else error
+
+
+def experiments_with_sweeps(cfg: DictConfig) -> list[str]:
+    """Experiments of a multirun that define a sweep or a launcher themselves.
+
+    Hydra reads these only if one experiment is chosen for the whole multirun, not per job.
+
+    Args:
+        cfg: of the multirun, with Hydra's own.
+    """
+    loader: Any = GlobalHydra.instance().config_loader()
+    swept = (to_container(cfg.hydra.sweeper.get("params")) or {}).get("experiment")
+    overrides = [*cfg.hydra.overrides.task, *([f"experiment={swept}"] if swept else [])]
+    names: list[str] = []
+    for override in OverridesParser.create(loader).parse_overrides(overrides):
+        if override.key_or_group == "experiment" and override.is_sweep_override():
+            names += map(str, override.sweep_string_iterator())
+    before = _hydra_of_jobs(loader, cfg) if names else []
+    return [name for name in names if _hydra_of_jobs(loader, cfg, f"experiment={name}") != before]
+
+
+def _hydra_of_jobs(loader: Any, cfg: DictConfig, *overrides: str) -> list[Any]:
+    """Sweeper, launcher and callbacks in the configuration of a multirun's jobs."""
+    try:
+        job = loader.load_sweep_config(cfg, list(overrides))
+    except HydraException:  # no such experiment: the job raises the error
+        job = loader.load_sweep_config(cfg, [])
+    parts = [job.hydra.get(name) for name in ("sweeper", "launcher", "callbacks")]
+    return [OmegaConf.to_container(part, resolve=False) for part in parts]

@@ -6,13 +6,12 @@ import torch
 from isthmus import state_dicts
 from isthmus.averaging import checkpoint_average
 from isthmus.averaging.checkpoint_average import NAME, Checkpoints
+from isthmus.averaging.options import Average
 from isthmus.store import files as store_files
 from isthmus.training import batch_norm
 from isthmus.training.evaluator import Evaluator
 from tests import toys
 from tests.test_state_dicts import Loader, states
-
-NONE = {"weights": None, "decay": None}
 
 
 def ingredients(folder, num_models=2, bn="average", num_val=15, seed=0):
@@ -43,7 +42,7 @@ def test_batch_norm_statistics_are_those_that_were_asked_for(bn, tmp_path):
         "keep": mean | {name: t for name, t in second.items() if name in STATISTICS},
         "reset": pot.evaluator.reset_batch_norm(mean),
     }[bn]
-    got = pot.average("uniform", NONE, None)
+    got = pot.average(Average(method="uniform"))
     assert got.shares == [0.5, 0.5]
     torch.testing.assert_close(got.weights, expected, check_dtype=False)
     others = {name: t for name, t in first.items() if name not in STATISTICS}
@@ -66,7 +65,7 @@ def test_statistics_are_named_as_in_the_state_dict():
 @pytest.mark.parametrize("seed", range(4))
 def test_a_greedy_soup_is_never_below_its_best_ingredient(bn, seed, tmp_path):
     pot = ingredients(tmp_path, num_models=5, bn=bn, seed=seed)
-    got = pot.average("greedy_soup", NONE, ["test"])
+    got = pot.average(Average(method="greedy_soup", splits=["test"]))
     accuracies = [row["val"]["accuracy"] for row in got.evaluation.values()]
     assert accuracies[-1] == max(accuracies)
     kept = [share for share in got.shares if share]
@@ -75,20 +74,20 @@ def test_a_greedy_soup_is_never_below_its_best_ingredient(bn, seed, tmp_path):
 
 def test_a_greedy_soup_needs_a_validation_split(tmp_path):
     with pytest.raises(ValueError, match="needs a validation split; this data set has train, test"):
-        ingredients(tmp_path, num_val=0).average("greedy_soup", NONE, None)
+        ingredients(tmp_path, num_val=0).average(Average(method="greedy_soup"))
 
 
 def test_a_file_given_twice_counts_twice(tmp_path):
     pot = ingredients(tmp_path)
     pot.files = [pot.files[0], pot.files[0], pot.files[1]]
-    assert pot.average("uniform_soup", NONE, ["test"]).shares == [1 / 3] * 3
+    assert pot.average(Average(method="uniform_soup", splits=["test"])).shares == [1 / 3] * 3
 
 
 def test_a_greedy_soup_needs_accuracies(tmp_path):
     pot = ingredients(tmp_path)
     pot.evaluator.data = replace(pot.evaluator.data, loss="squared")
     with pytest.raises(ValueError, match="^method=greedy_soup: compares accuracies"):
-        pot.average("greedy_soup", NONE, None)
+        pot.average(Average(method="greedy_soup"))
 
 
 @pytest.mark.parametrize("num_models", [1, 2, 7])

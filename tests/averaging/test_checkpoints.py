@@ -1,4 +1,5 @@
 from isthmus.averaging import checkpoints
+from isthmus.averaging.options import Average
 
 
 def test_files_of_a_glob_are_sorted_with_numbers_by_their_value(tmp_path):
@@ -19,5 +20,4 @@ def test_a_file_whose_name_looks_like_a_glob_is_that_file(tmp_path):
 
 def test_the_latest_are_the_last_in_the_order_given(tmp_path):
     files = [tmp_path / name for name in "cab"]
-    options = {"weights": None, "decay": None, "num": 2}
-    assert checkpoints.select_files(files, "latest", options) == files[1:]
+    assert checkpoints.select_files(files, Average(method="latest", num=2)) == files[1:]

@@ -6,7 +6,8 @@ from isthmus.averaging.swa import SWA
 from isthmus.branching import averages as branching_averages
 from isthmus.branching.averages import AverageEvaluator
 from isthmus.branching.family import BranchFamily, FamilyConfig
-from isthmus.branching.plan import SpawnRequest, SpawnTree
+from isthmus.branching.options import Spawn
+from isthmus.branching.plan import SpawnTree
 from isthmus.store import files
 from isthmus.training.optimizers import adam
 from isthmus.training.schedulers import Cosine
@@ -32,7 +33,7 @@ def family(folder, recipe=None, data=None, seeds=toys.SEEDS, **origins):
 
 
 def asked(**changes):
-    return SpawnRequest(**({"spawn_steps": ["0ep"], "child_seeds": [1, 2]} | changes))
+    return toys.options(Spawn, **({"spawn_steps": ["0ep"], "child_seeds": [1, 2]} | changes))
 
 
 def trained(made, snapshots=None, **changes):

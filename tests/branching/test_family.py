@@ -8,16 +8,15 @@ import torch
 from isthmus.branching import family as branching_family
 from isthmus.branching.family import BranchFamily, FamilyConfig
 from isthmus.branching.plan import SpawnTree
-from isthmus.config import launch
+from isthmus.config import naming, parts, schema
 from isthmus.data.splits import Split
 from isthmus.store import files as store_files
 from isthmus.store.files import Run
 from isthmus.training import options
-from isthmus.training import recipe as training_recipe
 from isthmus.training.fit import fit
 from isthmus.training.loop import Callback, after_every_step, train
-from isthmus.training.options import Runtime
-from isthmus.training.recipe import Recipe, StreamSeeds
+from isthmus.training.options import StreamSeeds
+from isthmus.training.recipe import Recipe
 from isthmus.training.schedulers import Cosine
 from isthmus.training.session import Session
 from tests import toys
@@ -31,6 +30,7 @@ from tests.branching.families import (
     trained,
     weights,
 )
+from tests.values import defaults
 
 
 @pytest.mark.parametrize("changes", [{}, ADAM], ids=["sgd and ema bank", "adam and swa"])
@@ -93,10 +93,8 @@ def test_each_stream_makes_children_of_their_own(tmp_path, stream):
 
 def test_every_child_of_the_initialization_begins_from_that_of_the_parent(tmp_path):
     made = family(tmp_path)
-    assert made.origins.seeds_of_child(5) == training_recipe.StreamSeeds(1, 5, 5, 5)
-    assert replace(made.origins, vary=["dropout"]).seeds_of_child(5) == training_recipe.StreamSeeds(
-        1, 1, 1, 5
-    )
+    assert made.origins.seeds_of_child(5) == StreamSeeds(1, 5, 5, 5)
+    assert replace(made.origins, vary=["dropout"]).seeds_of_child(5) == StreamSeeds(1, 1, 1, 5)
 
 
 def test_neighbours_do_not_change_a_child(tmp_path):
@@ -491,7 +489,7 @@ STEPS = {"spawn_steps": ["0ep", "1it"], "child_length": "2it", "child_seeds": [2
 
 def values(**changes: Any) -> dict[str, Any]:
     """A configuration of `Family`: one epoch of an MLP on the digits in nine steps."""
-    own = dataclasses.asdict(options.Family())
+    own = defaults(options.Family)
     own |= {
         "dataset": {
             "_target_": "isthmus.data.digits.Digits",
@@ -512,17 +510,21 @@ def values(**changes: Any) -> dict[str, Any]:
     return own
 
 
+def family_options(**changes: Any) -> options.Family:
+    return schema.make_options(options.Family, values(**changes))
+
+
 def founded(folder, **changes):
-    return branching_family.build_family(values(**changes), SpawnTree(folder))
+    return branching_family.build_family(family_options(**changes), SpawnTree(folder))
 
 
 def test_a_family_is_what_the_parts_make_by_hand(tmp_path):
     made = founded(tmp_path / "founded", vary=["dropout", "data_order"], global_seed=5)
-    own = values(vary=["dropout", "data_order"], global_seed=5)
-    recipe = Recipe(**launch.recipe(launch.training(own)))
-    data = launch.load_data(own["dataset"], 5)
+    own = family_options(vary=["dropout", "data_order"], global_seed=5)
+    recipe = Recipe.from_options(own)
+    data = parts.load_data(own.dataset, 5)
     origins = FamilyConfig(recipe, data, StreamSeeds(5, 5, 5, 5), ["dropout", "data_order"])
-    by_hand = BranchFamily(SpawnTree(tmp_path / "by_hand"), origins, Runtime(**launch.runtime(own)))
+    by_hand = BranchFamily(SpawnTree(tmp_path / "by_hand"), origins, own.runtime)
     for each in (made, by_hand):
         trained(each, ["1ep"], **STEPS)
     assert_same_moment(made.tree.parent, by_hand.tree.parent, 9)
@@ -538,17 +540,16 @@ def test_every_stream_of_chance_has_its_own_seed_or_the_global_one(tmp_path, str
 
 def test_weights_say_how_they_were_trained(tmp_path):
     own = values()
-    made = branching_family.build_family(own, SpawnTree(tmp_path))
+    made = founded(tmp_path)
     made.train_parent(made.plan(asked(child_length="1it")))
     _, metadata = store_files.load_weights(made.tree.parent.weights(9))
-    assert set(metadata["config"]) == {
-        field.name for field in dataclasses.fields(options.Train)
-    } - {"runtime", "output_dir", "snapshots"}
+    names = set(naming.typed_fields(options.Train))
+    assert set(metadata["config"]) == names - {"runtime", "output_dir", "snapshots"}
     assert metadata["config"]["model"] == own["model"] | {"_target_": "MLP"}
 
 
 def test_a_part_that_refuses_its_values_is_named_before_the_data_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(launch, "load_data", None)
+    monkeypatch.setattr(parts, "load_data", None)
     with pytest.raises(ValueError, match="^optimizer.lr: must be "):
         founded(tmp_path, optimizer={"lr": -1.0})
     assert list(tmp_path.iterdir()) == []
@@ -610,8 +611,8 @@ def test_a_pretraining_on_other_data_is_on_that(tmp_path):
 def test_the_data_of_a_pretraining_is_not_read_for_a_parent_that_is_there(tmp_path, monkeypatch):
     own = {"dataset": {"subsample_fraction": 0.1}}
     trained(founded(tmp_path, pretrain=own), **STEPS)
-    read, load = [], launch.load_data
-    monkeypatch.setattr(launch, "load_data", lambda *a: read.append(a) or load(*a))
+    read, load = [], parts.load_data
+    monkeypatch.setattr(parts, "load_data", lambda *a: read.append(a) or load(*a))
     again = founded(tmp_path, pretrain=own)
     trained(again, **STEPS)
     assert again.num_steps == 0
@@ -619,18 +620,18 @@ def test_the_data_of_a_pretraining_is_not_read_for_a_parent_that_is_there(tmp_pa
 
 
 def test_a_pretraining_with_inputs_of_another_shape_is_refused(tmp_path, monkeypatch):
-    load = launch.load_data
+    load = parts.load_data
 
-    def larger(node, seed):
-        data = load(node, seed)
-        if node["subsample_fraction"] == 0.4:
+    def larger(part, seed):
+        data = load(part, seed)
+        if part.arguments["subsample_fraction"] == 0.4:
             return data
         train = Split(
             torch.zeros(8, 1, 9, 9, dtype=torch.uint8), data.train.labels[:8], torch.arange(8)
         )
         return dataclasses.replace(data, train=train)
 
-    monkeypatch.setattr(launch, "load_data", larger)
+    monkeypatch.setattr(parts, "load_data", larger)
     message = (
         r"^pretrain.dataset: has inputs of shape \[1, 9, 9\], and dataset of shape \[1, 8, 8\]$"
     )
@@ -642,7 +643,7 @@ def test_a_pretraining_with_inputs_of_another_shape_is_refused(tmp_path, monkeyp
 def test_labels_that_are_numbers_are_refused(tmp_path):
     numbers = {"_target_": "isthmus.data.function_1d.Function1D"}
     with pytest.raises(ValueError, match="^dataset: compares accuracies"):
-        branching_family.build_family(values() | {"dataset": numbers}, SpawnTree(tmp_path))
+        founded(tmp_path, dataset=numbers)
 
 
 def test_the_parametrization_reaches_parent_and_children(tmp_path):
@@ -651,7 +652,7 @@ def test_the_parametrization_reaches_parent_and_children(tmp_path):
         "warmup_steps": 2,
         "cap": 0.1,
     }
-    made = branching_family.build_family(values(parametrization=part), SpawnTree(tmp_path))
+    made = founded(tmp_path, parametrization=part)
     plan = trained(made, **STEPS | {"child_seeds": [1, 2, 3]})
     assert plan.spawn_steps == [0, 1]
     for step in ("0ep", "1it"):

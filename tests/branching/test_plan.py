@@ -4,7 +4,8 @@ import pytest
 
 from isthmus import steps
 from isthmus.branching import plan as branching_plan
-from isthmus.branching.plan import PlannedAverage, SpawnPlan, SpawnRequest, SpawnTree, back_steps
+from isthmus.branching.plan import PlannedAverage, SpawnPlan, SpawnTree, back_steps
+from tests.branching import families
 
 # round(2**(i/2)), each once, with 0 before it.
 GRID = [0, 1, 2, 3, 4, 6, 8, 11, 16, 23, 32, 45, 64, 91, 128, 181, 256, 362, 512]
@@ -12,9 +13,7 @@ PER_EPOCH, END = 3, 9
 
 
 def plan(**asked):
-    return SpawnPlan(
-        SpawnRequest(**({"spawn_steps": ["0ep"], "child_seeds": [1, 2]} | asked)), PER_EPOCH, END
-    )
+    return SpawnPlan.from_options(families.asked(**asked), PER_EPOCH, END)
 
 
 def published_plus_one(j):

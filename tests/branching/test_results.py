@@ -13,7 +13,6 @@ from isthmus.branching import results
 from isthmus.branching.plan import (
     PlannedAverage,
     SpawnPlan,
-    SpawnRequest,
     SpawnTree,
     average_folder,
     member_snapshots,
@@ -23,8 +22,9 @@ from isthmus.branching.plan import (
 from isthmus.branching.results import LEG_COLUMNS, Legs, leg_rows
 from isthmus.store import files as store_files
 from isthmus.vocabulary import SPLITS
+from tests.branching import families
 
-PLAN = SpawnPlan(SpawnRequest(spawn_steps=["1ep"], child_seeds=[1]), 3, 9)
+PLAN = SpawnPlan.from_options(families.asked(spawn_steps=["1ep"], child_seeds=[1]), 3, 9)
 ACROSS = PlannedAverage("across", 4, (10, 2), ((10, 4), (2, 4)))
 BACK = PlannedAverage("back", 4, (2,), ((2, 0), (2, 4)))
 CHILD = PlannedAverage("child", 4, (2,), ((2, 4),))
@@ -211,8 +211,8 @@ def test_the_rows_of_a_network_are_its_splits():
 
 
 def plan(*seeds, child_steps=("0", "2it")):
-    return SpawnPlan(
-        SpawnRequest(spawn_steps=["1ep"], child_seeds=[*seeds], child_steps=[*child_steps]), 3, 9
+    return SpawnPlan.from_options(
+        families.asked(spawn_steps=["1ep"], child_seeds=[*seeds], child_steps=[*child_steps]), 3, 9
     )
 
 
@@ -325,8 +325,8 @@ def test_rows_of_pairs_are_sorted_by_step_then_child_then_what_it_is_held_agains
     assert sorted(reversed(rows), key=results.pair_order) == rows
 
 
-ASKED = SpawnRequest(spawn_steps=["0ep"], child_seeds=list(range(10)))
-SUMMARY_PLAN = SpawnPlan(ASKED, 4, 16)
+ASKED = families.asked(spawn_steps=["0ep"], child_seeds=list(range(10)))
+SUMMARY_PLAN = SpawnPlan.from_options(ASKED, 4, 16)
 
 
 def write_summary(tree, *rows):
@@ -453,7 +453,8 @@ BNS = ("reset", "average", "keep")
 
 def plan_wanted(**asked):
     values = {"spawn_steps": ["1ep"], "child_seeds": [1, 2], "child_steps": ["0", "2it", "4it"]}
-    return SpawnPlan(SpawnRequest(**(values | {"child_length": "4it"} | asked)), 3, 9)
+    request = families.asked(**(values | {"child_length": "4it"} | asked))
+    return SpawnPlan.from_options(request, 3, 9)
 
 
 def trained(run, *kept, models=MODELS, end=None, stopped=None):
@@ -474,8 +475,8 @@ def evaluated(tree, asked):
         rows = []
         for average in some:
             for model in results.common_models(tree, asked, SPAWNED, average):
-                for bn in results.bn_modes(average, asked.request.bn):
-                    for split in asked.request.splits:
+                for bn in results.bn_modes(average, asked.bn):
+                    for split in asked.splits:
                         how = {"model": model, "bn": bn, "split": split}
                         cell = {"loss": 1.0, "accuracy": 0.5}
                         rows.append(results.average_row(asked, SPAWNED, average, how, cell))

@@ -4,15 +4,18 @@ from typing import Any
 
 import pytest
 
-from isthmus.averaging import options as averaging_options
+from isthmus.averaging.options import Eval
 from isthmus.branching import options as branching_options
-from isthmus.config import naming, signatures
+from isthmus.config import naming
 from isthmus.config import schema as config_schema
 from isthmus.connectivity import options as connectivity_options
-from isthmus.store import fingerprints
 from isthmus.training import options as training_options
+from isthmus.training.options import Train
+from tests.values import defaults
 
-BRANCHES, LINE, PLANE = "InterpolateBranches", "InterpolateLine", "InterpolatePlane"
+SCRIPT = connectivity_options.Interpolate
+BRANCHES = connectivity_options.InterpolateBranches
+LINE, PLANE = connectivity_options.InterpolateLine, connectivity_options.InterpolatePlane
 
 
 @pytest.mark.parametrize(
@@ -30,86 +33,14 @@ BRANCHES, LINE, PLANE = "InterpolateBranches", "InterpolateLine", "InterpolatePl
     ],
 )
 def test_what_is_done_follows_from_the_options_that_have_a_value(values, chosen):
-    assert naming.choose_mode("Interpolate", values) == chosen
+    assert naming.choose_mode(SCRIPT, values) == chosen
 
 
-@pytest.mark.parametrize("schema", ["Train", "Spawn", "Eval"])
-def test_a_script_that_does_one_thing_does_that(schema):
-    assert naming.choose_mode(schema, {"start": "a"}) == schema
-    assert naming.missing_mode({}, schema) == []
-    assert naming.options_of_other_mode(schema, schema, ["start", "checkpoint"]) == []
-
-
-def test_only_lines_and_planes_of_saved_networks_know_their_model_from_the_weights():
-    schemas = ("Train", "Spawn", "Eval", "Average", BRANCHES, LINE, PLANE)
-    assert [s for s in schemas if naming.is_of_saved(s)] == [LINE, PLANE]
-
-
-def interpolate(**changes):
-    """Values of the script as they are composed, with a data set of its defaults."""
-    dataset = {"_target_": "isthmus.data.torchvision_files.CIFAR10", "root": "data", "cutout": 4}
-    return {
-        "dataset": dataset,
-        "model": {"_target_": "isthmus.models.mlp.MLP"},
-        "precision": "fp32",
-        "alphas": 25,
-        "k1": "???",
-        "start": "a",
-        "end": "b",
-        "plane": None,
-        "splits": ["train"],
-        "output_dir": "outputs",
-        **changes,
-    }
-
-
-def test_saved_networks_take_only_their_own_values_and_none_of_the_training():
-    own = naming.values_of_saved(interpolate(), LINE, [])
-    assert set(own) == {
-        *("dataset", "precision", "alphas", "start", "end", "splits", "output_dir", "contents")
-    }
-    assert own["dataset"] == {"root": "data"}
-    assert own["precision"] is None
-
-
-def test_saved_networks_have_no_children_to_train_at_a_time():
-    runtime = {"device": "cpu", "num_jobs": 1}
-    assert naming.values_of_saved(interpolate(runtime=runtime), LINE, [])["runtime"] == {
-        "device": "cpu"
-    }
-    typed = naming.values_of_saved(interpolate(runtime=runtime), LINE, ["runtime.num_jobs"])
-    assert typed["runtime"] == runtime  # which is refused
-
-
-def test_what_was_typed_of_the_data_and_the_precision_stays():
-    own = naming.values_of_saved(
-        interpolate(), LINE, ["dataset.cutout", "precision", "dataset.root"]
-    )
-    assert own["dataset"] == {"root": "data", "cutout": 4}
-    assert own["precision"] == "fp32"
-    typed = naming.values_of_saved(interpolate(), LINE, ["dataset"])
-    assert typed["dataset"] == interpolate()["dataset"]
-
-
-def test_a_value_that_was_taken_away_is_not_there():
-    assert naming.values_of_saved(interpolate(), LINE, ["dataset.noise"])["dataset"] == {
-        "root": "data"
-    }
-    assert naming.values_of_saved(interpolate(dataset=None), LINE, [])["dataset"] == {}
-
-
-def test_a_network_that_was_not_named_is_missing():
-    assert naming.values_of_saved(interpolate(end=None), LINE, [])["end"] == "???"
-
-
-def test_the_contents_of_the_networks_are_those_of_their_files_in_order(tmp_path):
-    a, b = tmp_path / "a", tmp_path / "b"
-    a.write_text("first"), b.write_text("second")
-    first, second = (fingerprints.file_digest(str(file)) for file in (a, b))
-    own = naming.values_of_saved(interpolate(start=str(b), end=str(a)), LINE, [])
-    assert own["contents"] == [second, first] != [first, second]
-    plane = interpolate(start=None, end=None, plane=[str(a), str(b), "nowhere"])
-    assert naming.values_of_saved(plane, PLANE, [])["contents"] == [first, second, "absent"]
+@pytest.mark.parametrize("cls", [training_options.Train, branching_options.Spawn, Eval])
+def test_a_script_that_does_one_thing_does_that(cls):
+    assert naming.choose_mode(cls, {"start": "a"}) == cls
+    assert naming.missing_mode({}, cls) == []
+    assert naming.options_of_other_mode(cls, cls, ["start", "checkpoint"]) == []
 
 
 @pytest.mark.parametrize(
@@ -125,7 +56,7 @@ def test_the_contents_of_the_networks_are_those_of_their_files_in_order(tmp_path
 def test_an_option_of_something_else_is_refused_once_with_those_that_there_are(
     schema, typed, start
 ):
-    (error,) = naming.options_of_other_mode(schema, "Interpolate", typed)
+    (error,) = naming.options_of_other_mode(schema, SCRIPT, typed)
     assert error.startswith(start)
     assert "contents" not in error
 
@@ -140,17 +71,17 @@ def test_an_option_of_something_else_is_refused_once_with_those_that_there_are(
     ],
 )
 def test_options_of_what_is_done_are_no_strangers(schema, typed):
-    assert naming.options_of_other_mode(schema, "Interpolate", typed) == []
+    assert naming.options_of_other_mode(schema, SCRIPT, typed) == []
 
 
 def test_a_script_that_was_not_told_what_to_do_says_what_there_is():
-    (error,) = naming.missing_mode({"k1": "???", "k2": "???", "start": None}, "Interpolate")
+    (error,) = naming.missing_mode({"k1": "???", "k2": "???", "start": None}, SCRIPT)
     assert error == (
         "k1=... and k2=..., or start=... and end=..., or plane=... says what to do; --help says "
         "what each means"
     )
     for told in ({"k1": 0}, {"end": "b"}, {"plane": []}):
-        assert naming.missing_mode(told, "Interpolate") == []
+        assert naming.missing_mode(told, SCRIPT) == []
 
 
 PARTS = """
@@ -172,7 +103,7 @@ def parts(sources):
 
 def train(**changes: Any) -> dict[str, Any]:
     """A configuration of `train.py`, with changes: `hparams={"epochs": 1}`, `averaged=None`."""
-    values = dataclasses.asdict(training_options.Train())
+    values = defaults(Train)
     values |= {
         "dataset": {"_target_": "isthmus.parts.Digits", "root": "data"},
         "model": {"_target_": "isthmus.parts.Net", "_partial_": True},
@@ -187,12 +118,12 @@ def train(**changes: Any) -> dict[str, Any]:
 
 
 def evaluation(**changes: Any) -> dict[str, Any]:
-    values = dataclasses.asdict(averaging_options.Eval(checkpoint="a.safetensors"))
+    values = defaults(Eval, checkpoint="a.safetensors")
     return values | {"dataset": {"root": "data"}} | changes
 
 
 def name(**changes: Any) -> str:
-    return naming.run_name(train(**changes), "Train")
+    return naming.run_name(train(**changes), Train)
 
 
 PINNED = [
@@ -215,8 +146,8 @@ def test_names_stay_what_they_were(changes, pinned):
 
 
 def test_the_name_of_an_evaluation_stays_what_it_was():
-    assert naming.run_name(evaluation(), "Eval") == "7fefeae099"
-    assert naming.run_name(evaluation(splits=["test"], bn="reset"), "Eval") == "4722e0e615"
+    assert naming.run_name(evaluation(), Eval) == "7fefeae099"
+    assert naming.run_name(evaluation(splits=["test"], bn="reset"), Eval) == "4722e0e615"
 
 
 def test_a_name_is_the_hash_of_what_is_not_default():
@@ -321,26 +252,29 @@ def test_the_order_of_values_does_not_rename():
     values = train(model={"width": 3, "bias": False})
     turned = {key: values[key] for key in reversed(values)}
     turned["model"] = {key: values["model"][key] for key in reversed(values["model"])}
-    assert naming.run_name(turned, "Train") == naming.run_name(values, "Train")
+    assert naming.run_name(turned, Train) == naming.run_name(values, training_options.Train)
 
 
 @pytest.mark.parametrize("off", [None, {}, {"decay": 0.9}])
 def test_parts_that_are_off_are_one_run(off):
-    assert naming.run_name(train() | {"averaged": off}, "Train") == name(averaged=None)
+    assert naming.run_name(train() | {"averaged": off}, Train) == name(averaged=None)
 
 
-def test_null_in_place_of_a_default_is_not_the_default(sources):
-    text = "class Train:\n    patience: int | None = 3"
-    sources({"training/options.py": text})
-    assert naming.identity({"patience": None}, "Train") == {"patience": None}
-    assert naming.identity({"patience": 3}, "Train") == {}
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Patient(config_schema.Section):
+    patience: int | None = 3
+
+
+def test_null_in_place_of_a_default_is_not_the_default():
+    assert naming.identity({"patience": None}, Patient) == {"patience": None}
+    assert naming.identity({"patience": 3}, Patient) == {}
 
 
 def test_values_for_the_saved_data_set_rename_an_evaluation():
-    plain = naming.run_name(evaluation(), "Eval")
-    assert naming.run_name(evaluation(dataset=None), "Eval") == plain
-    assert naming.run_name(evaluation(dataset={"root": "/elsewhere"}), "Eval") == plain
-    assert naming.run_name(evaluation(dataset={"root": "data", "cutout": 8}), "Eval") != plain
+    plain = naming.run_name(evaluation(), Eval)
+    assert naming.run_name(evaluation(dataset=None), Eval) == plain
+    assert naming.run_name(evaluation(dataset={"root": "/elsewhere"}), Eval) == plain
+    assert naming.run_name(evaluation(dataset={"root": "data", "cutout": 8}), Eval) != plain
 
 
 def test_what_the_check_will_refuse_has_a_name_all_the_same():
@@ -348,26 +282,23 @@ def test_what_the_check_will_refuse_has_a_name_all_the_same():
         model={"_target_": None}, optimizer={"_target_": "isthmus.nothing.sgd"}, hparams=5
     )
     del values["precision"]
-    assert len(naming.run_name(values, "Train")) == 10
+    assert len(naming.run_name(values, Train)) == 10
 
 
 def test_a_target_outside_src_is_named_with_every_value_given():
     optimizer = {"_target_": "torch.optim.RMSprop", "lr": 0.01, "momentum": 0}
-    identity = naming.identity(train() | {"optimizer": optimizer}, "Train")
+    identity = naming.identity(train() | {"optimizer": optimizer}, Train)
     assert identity["optimizer"] == optimizer
 
 
 def spawned(**changes: Any) -> str:
     """The name of a run of `spawn.py`."""
-    return naming.run_name(spawn_values(**changes), "Spawn")
+    return naming.run_name(spawn_values(**changes), branching_options.Spawn)
 
 
 def spawn_values(**changes: Any) -> dict[str, Any]:
     """The configuration of `spawn.py`."""
-    values = (
-        dataclasses.asdict(branching_options.Spawn(child_seeds=[1, 2], spawn_steps=["0ep"]))
-        | train()
-    )
+    values = defaults(branching_options.Spawn, child_seeds=[1, 2], spawn_steps=["0ep"]) | train()
     for key, change in changes.items():
         merges = isinstance(change, dict) and isinstance(values[key], dict)
         values[key] = values[key] | change if merges else change
@@ -376,8 +307,8 @@ def spawn_values(**changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("changes", [changes for changes, _ in PINNED])
 def test_a_spawn_is_named_by_the_training_of_its_parent_and_the_version_of_its_results(changes):
-    named = naming.identity(spawn_values(**changes), "Spawn")
-    assert named == naming.identity(train(**changes), "Train") | {"results": 2}
+    named = naming.identity(spawn_values(**changes), branching_options.Spawn)
+    assert named == naming.identity(train(**changes), Train) | {"results": 2}
 
 
 @pytest.mark.parametrize(
@@ -407,9 +338,9 @@ def test_requests_do_not_rename_a_spawn(changes):
 
 
 def test_every_value_of_spawn_is_a_request_or_is_known_to_rename():
-    own = {f.name for f in dataclasses.fields(branching_options.Spawn)}
-    own -= {f.name for f in dataclasses.fields(training_options.Train)}
-    assert own - config_schema.REQUESTS["Spawn"] == {"vary", "pretrain"}
+    fields = config_schema.fields(branching_options.Spawn)
+    own = fields.keys() - config_schema.fields(Train).keys()
+    assert {name for name in own if fields[name].metadata["in_name"]} == {"vary", "pretrain"}
 
 
 @pytest.mark.parametrize(
@@ -458,15 +389,12 @@ def test_the_place_of_the_data_of_a_pretraining_does_not_rename():
     assert spawned(pretrain={"dataset": {"cutout": 3} | elsewhere}) == expected
 
 
-def interpolated(mode: str = "InterpolateBranches", **changes: Any) -> str:
+def interpolated(mode: type = BRANCHES, **changes: Any) -> str:
     """The name of a run of `interpolate.py`."""
-    if mode == "InterpolateBranches":
-        own = dataclasses.asdict(connectivity_options.InterpolateBranches(k1=1, k2=5)) | train()
+    if mode is BRANCHES:
+        own = defaults(BRANCHES, k1=1, k2=5) | train()
     else:
-        own = dataclasses.asdict(
-            signatures.locate(config_schema.dotpath(mode))(contents=["01", "23", "45"])
-        )
-        own |= {"dataset": {"root": "data"}}
+        own = defaults(mode, contents=["01", "23", "45"], dataset={"root": "data"})
     for key, change in changes.items():
         merges = isinstance(change, dict) and isinstance(own[key], dict)
         own[key] = own[key] | change if merges else change
@@ -492,11 +420,8 @@ def test_what_renames_a_spawn_renames_the_lines_between_its_branches(changes):
 
 
 def test_the_store_of_legs_has_the_same_name_whatever_is_asked_of_its_lines():
-    own = (
-        dataclasses.asdict(connectivity_options.InterpolateBranches(k1=[0], k2=[3], bn="keep"))
-        | train()
-    )
-    assert naming.run_name(own, "Spawn") == spawned()
+    own = defaults(connectivity_options.InterpolateBranches, k1=[0], k2=[3], bn="keep") | train()
+    assert naming.run_name(own, branching_options.Spawn) == spawned()
 
 
 @pytest.mark.parametrize(
@@ -537,7 +462,7 @@ def test_requests_do_not_rename_lines_between_branches(changes):
     ids=str,
 )
 def test_requests_and_paths_do_not_rename_the_line_between_saved_networks(changes):
-    assert interpolated("InterpolateLine", **changes) == interpolated("InterpolateLine")
+    assert interpolated(LINE, **changes) == interpolated(LINE)
 
 
 @pytest.mark.parametrize(
@@ -546,7 +471,7 @@ def test_requests_and_paths_do_not_rename_the_line_between_saved_networks(change
     ids=str,
 )
 def test_requests_and_paths_do_not_rename_a_plane(changes):
-    assert interpolated("InterpolatePlane", **changes) == interpolated("InterpolatePlane")
+    assert interpolated(PLANE, **changes) == interpolated(PLANE)
 
 
 @pytest.mark.parametrize(
@@ -555,10 +480,10 @@ def test_requests_and_paths_do_not_rename_a_plane(changes):
     ids=str,
 )
 def test_another_extent_or_other_points_of_a_plane_rename_it(changes):
-    assert interpolated("InterpolatePlane", **changes) != interpolated("InterpolatePlane")
+    assert interpolated(PLANE, **changes) != interpolated(PLANE)
 
 
-@pytest.mark.parametrize("mode", ["InterpolateLine", "InterpolatePlane"])
+@pytest.mark.parametrize("mode", [LINE, PLANE])
 @pytest.mark.parametrize(
     "changes",
     [
@@ -573,30 +498,10 @@ def test_what_saved_networks_are_and_how_they_are_evaluated_renames(mode, change
     assert interpolated(mode, **changes) != interpolated(mode)
 
 
-def test_a_title_says_the_parts_and_what_is_not_their_default():
-    assert naming.title(train()) == "Digits_Net_sgd-lr0.1_constant_Ema"
-    changed = train(
-        model={"width": [300, 100], "bias": False},
-        optimizer={"momentum": 0.9},
-        averaged=None,
-        hparams={"epochs": 3},
-        dataset={"cutout": 2, "cache_dir": "outputs/cache"},
-    )
-    found = naming.title(changed)
-    assert (
-        found == "Digits-cutout2_Net-width300-100-biasFalse_sgd-lr0.1-momentum0.9_constant_epochs3"
-    )
-
-
-def test_a_title_can_be_the_name_of_a_folder():
-    odd = train(dataset={"_target_": "isthmus.parts.Digits", "cutout": "a/b=c, d"})
-    assert naming.title(odd).startswith("Digits-cutoutabcd_Net")
-    assert len(naming.title(train(model={"width": list(range(500))}))) == naming.LONGEST
-    assert naming.title({}) == ""
-
-
 def study(space: dict[str, str], **changes: Any) -> str:
-    return naming.study_name(train() | {"maximize_averaged": True} | changes, space)
+    return naming.study_name(
+        train() | {"maximize_averaged": True} | changes, training_options.Tune, space
+    )
 
 
 SPACE = {"optimizer.lr": "0.01 to 1", "scheduler": "a, b"}
@@ -616,7 +521,9 @@ def test_a_study_is_named_by_what_it_searches_and_by_what_stays_as_it_is():
 def test_what_is_searched_does_not_rename_a_study_and_nor_does_what_changes_no_result():
     other = train(optimizer={"lr": 0.7}, runtime={"device": "cuda"}, global_seed=7)
     other["scheduler"] = {"_target_": "isthmus.parts.other"}
-    assert naming.study_name(other | {"maximize_averaged": True}, SPACE) == study(SPACE)
+    assert naming.study_name(
+        other | {"maximize_averaged": True}, training_options.Tune, SPACE
+    ) == study(SPACE)
 
 
 def test_a_parametrization_has_a_name_of_its_own_by_its_exponents():
@@ -625,13 +532,13 @@ def test_a_parametrization_has_a_name_of_its_own_by_its_exponents():
 
 
 def test_values_of_the_script_alone_are_named_where_they_are_not_their_defaults():
-    own = dataclasses.asdict(training_options.TrainScript())
+    own = defaults(training_options.TrainScript)
     own = {key: own[key] for key in ("save_weights", "diagnostics")}
-    plain = naming.identity(train() | own, "TrainScript")
-    assert plain == naming.identity(train(), "Train") | {"results": 1}
+    plain = naming.identity(train() | own, training_options.TrainScript)
+    assert plain == naming.identity(train(), Train) | {"results": 1}
     asked = own | {"diagnostics": own["diagnostics"] | {"steps": "log"}}
     names = {
-        naming.run_name(train() | each, "TrainScript")
+        naming.run_name(train() | each, training_options.TrainScript)
         for each in (own, asked, own | {"save_weights": False})
     }
     assert len(names) == 3

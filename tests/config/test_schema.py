@@ -1,149 +1,104 @@
 import dataclasses
 import typing
+from dataclasses import dataclass
 
 import pytest
 import yaml
 
 from isthmus.averaging import options as averaging_options
 from isthmus.branching import options as branching_options
-from isthmus.config import schema as config_schema
-from isthmus.config import signatures
+from isthmus.config import schema, signatures
+from isthmus.config.parts import GROUPS, Part
+from isthmus.config.schema import Section, option
 from isthmus.connectivity import options as connectivity_options
+from isthmus.extraction import options as extraction_options
 from isthmus.models import freeze, initialize
 from isthmus.paths import CONF
 from isthmus.plots import options as plots_options
 from isthmus.plots import restyle
 from isthmus.pruning import options as pruning_options
 from isthmus.training import options as training_options
-from isthmus.training import recipe
 
-SCRIPTS = [
-    training_options.TrainScript,
-    averaging_options.Eval,
-    averaging_options.Average,
-    branching_options.Spawn,
-    connectivity_options.Interpolate,
-    pruning_options.Prune,
-    plots_options.Plots,
-    training_options.Tune,
-]
-MODES = [
-    getattr(connectivity_options, mode) for modes in config_schema.MODES.values() for mode in modes
-]
-SECTIONS = [
-    training_options.Train,
-    training_options.Diagnostics,
-    training_options.Family,
-    training_options.Pretrain,
-    branching_options.SplitMerge,
-    training_options.FamilyRuntime,
-    training_options.ModelOptions,
-]
-BRANCHES = [
-    pruning_options.RandomlyPrune,
-    pruning_options.RandomlyReinitialize,
-    pruning_options.Retrain,
-    pruning_options.Instability,
-]
-PLOTTED = [plots_options.Style, plots_options.Labels, plots_options.Compare]
-SCHEMAS = [
-    *PLOTTED,
-    *SCRIPTS,
-    *MODES,
-    *SECTIONS,
-    *BRANCHES,
-    training_options.Hparams,
-    training_options.Seeds,
-    training_options.Runtime,
-]
+MODULES = (
+    averaging_options,
+    branching_options,
+    connectivity_options,
+    extraction_options,
+    plots_options,
+    pruning_options,
+    training_options,
+)
+CLASSES = sorted(
+    {
+        value
+        for module in MODULES
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Section) and value is not Section
+    },
+    key=lambda cls: cls.__name__,
+)
+SCRIPTS = [signatures.locate(dotpath) for dotpath in schema.SCRIPTS.values()]
+MODES = connectivity_options.Interpolate.MODES
 
 
-def names(schema: type) -> set[str]:
-    return {field.name for field in dataclasses.fields(schema)}
+def plain_fields(cls: type[Section]) -> list[signatures.Argument]:
+    """Fields that are neither a part nor a section."""
+    fields = schema.fields(cls).values()
+    return [f for f in fields if not schema.is_part(f) and schema.section_class(f) is None]
 
 
-@pytest.mark.parametrize("schema", SCHEMAS)
-def test_every_annotation_refuses_something_unless_it_is_of_a_part_or_a_section(schema):
-    # An annotation that `annotations` does not understand would let everything pass. A section
-    # of parts of another training is Any.
-    for argument in config_schema.fields(schema.__name__).values():
-        section = config_schema.dotpath(argument.annotation) or argument.annotation == "Any"
-        if argument.name not in config_schema.SUPPLIED and not section:
-            assert not signatures.fits_annotation({"no": "such value"}, argument.annotation), (
-                argument
-            )
+def test_there_are_options_of_all_scripts_and_sections():
+    assert len(CLASSES) > 30
+    assert set(SCRIPTS) <= set(CLASSES)
 
 
-@pytest.mark.parametrize("schema", SCHEMAS)
-def test_every_default_is_of_its_own_type(schema):
-    for argument in config_schema.fields(schema.__name__).values():
-        if (
-            not config_schema.dotpath(argument.annotation)
-            and argument.default is not signatures.UNKNOWN
-        ):
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_annotation_refuses_something(cls):
+    for argument in plain_fields(cls):
+        if typing.get_origin(argument.annotation) is not dict and argument.default != {}:
+            assert not signatures.fits_annotation({"no": "such value"}, argument.annotation)
+
+
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_default_is_of_its_own_type(cls):
+    for argument in plain_fields(cls):
+        if argument.default is not signatures.REQUIRED:
             assert signatures.fits_annotation(argument.default, argument.annotation), argument
 
 
-def test_what_is_left_out_of_names_exists():
-    assert config_schema.UNNAMED <= set().union(*map(names, SCRIPTS))
-    assert set(config_schema.UNNAMED_IN_PARTS) <= {
-        *config_schema.SUPPLIED,
-        "pretrain",
-        "extraction",
-        "instability",
-    }
-    for script, requests in config_schema.REQUESTS.items():
-        assert requests <= names(signatures.locate(config_schema.dotpath(script)))
+@pytest.mark.parametrize("cls", CLASSES)
+def test_every_field_says_only_what_is_known_of_fields(cls):
+    known = {"in_name", "is_derived", "is_set", "is_partial"}
+    known |= {"above", "below", "at_least", "at_most", "nonempty", "distinct"}
+    for argument in schema.fields(cls).values():
+        assert argument.metadata.keys() <= known, argument
+        assert argument.metadata["in_name"] in ("run", "clustering", None)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_script_takes_all_that_each_thing_it_does_takes(mode):
-    script = next(name for name, modes in config_schema.MODES.items() if mode.__name__ in modes)
-    taken = {
-        field.name: field
-        for field in dataclasses.fields(signatures.locate(config_schema.dotpath(script)))
-    }
-    for field in dataclasses.fields(mode):
-        if field.name in config_schema.DERIVED:
-            assert field.name not in taken
-        elif (
-            field.name not in config_schema.MODES[script][mode.__name__]
-        ):  # of which each has its own
-            assert field.name in taken
+def test_a_script_takes_all_that_each_of_its_modes_takes(mode):
+    script = schema.fields(connectivity_options.Interpolate)
+    for name, argument in schema.fields(mode).items():
+        if argument.metadata.get("is_derived"):
+            assert name in ("typed", "dataset_typed", "contents")
+        elif name not in MODES[mode]:  # of which each has its own
+            assert name in script
+    assert set(MODES[mode]) <= schema.fields(mode).keys()
 
 
-def test_defaults_are_the_same_whatever_a_script_does():
-    both = {
-        mode: config_schema.fields(mode.__name__)
-        for mode in (*MODES, connectivity_options.Interpolate)
-    }
+def test_defaults_are_the_same_in_all_modes_of_a_script():
+    both = {mode: schema.fields(mode) for mode in (*MODES, connectivity_options.Interpolate)}
     for name in ("points", "margin", "align", "bn", "splits", "alphas", "refine", "output_dir"):
         defaults = {str(known[name].default) for known in both.values() if name in known}
         assert len(defaults) == 1, name
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_the_options_that_choose_what_is_done_are_values_of_it(mode):
-    options = next(modes[mode.__name__] for modes in config_schema.MODES.values())
-    assert set(options) <= names(mode)
-
-
-def test_the_groups_of_parts_are_values_of_a_script():
-    assert set(config_schema.SUPPLIED) <= set().union(*map(names, SCRIPTS))
-
-
-def test_the_recipe_takes_every_hyperparameter_and_every_option_of_the_model():
-    taken = names(recipe.Recipe)
-    assert names(training_options.Hparams) <= taken
-    assert names(training_options.ModelOptions) <= taken
-
-
-def test_the_runtime_of_a_training_is_that_of_the_scripts():
-    assert names(training_options.Runtime) == names(training_options.Runtime)
+def test_the_groups_of_parts_are_options_of_a_script():
+    assert set(GROUPS) <= set().union(*(schema.fields(cls) for cls in SCRIPTS))
 
 
 def test_the_style_of_a_paper_is_that_of_the_code():
-    defaults = {field.name: field.default for field in dataclasses.fields(plots_options.Style)}
+    defaults = schema.default_values(plots_options.Style)
     assert {
         field.name: field.default for field in dataclasses.fields(restyle.FigureStyle)
     } == defaults
@@ -153,16 +108,75 @@ def test_the_style_of_a_paper_is_that_of_the_code():
 
 def test_every_stream_has_its_seed():
     # Label noise belongs to the data set, which is made before.
-    assert names(recipe.StreamSeeds) == names(training_options.Seeds) - {"label_noise"}
+    streams = training_options.StreamSeeds.__annotations__.keys()
+    assert streams == schema.fields(training_options.Seeds).keys() - {"label_noise"}
 
 
 def test_the_options_of_the_model_are_those_that_the_code_takes():
-    taken = {
-        name: signatures.choices("isthmus.training.options.ModelOptions", name)
-        for name in ("init", "bn_init")
-    }
+    fields = schema.fields(training_options.ModelOptions)
+    taken = {name: typing.get_args(fields[name].annotation) for name in ("init", "bn_init")}
     assert taken["init"] == typing.get_args(initialize.INITS)
     assert taken["bn_init"] == typing.get_args(initialize.BN_INITS)
-    parts = signatures.arguments("isthmus.training.options.ModelOptions")["freeze"].annotation
     for part in typing.get_args(freeze.PARTS):
-        assert signatures.fits_annotation([part], parts)
+        assert signatures.fits_annotation([part], fields["freeze"].annotation)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inner(Section):
+    number: int = 3
+    names: list[str] = option(["a"])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer(Section):
+    needed: str
+    optimizer: Part | None = None
+    dataset: Part | None = option(None, is_partial=True)
+    inner: Inner = option(Inner)
+    found: list[str] = option([], is_derived=True)
+
+
+VALUES = {
+    "needed": "x",
+    "optimizer": {"_target_": "torch.optim.SGD", "lr": 0.1},
+    "dataset": {"root": "data"},
+    "inner": {"number": 4, "names": ["b", "c"]},
+}
+
+
+def test_options_are_made_of_values_and_give_them_back():
+    options = schema.make_options(Outer, VALUES | {"found": ["f"], "of_another": 1})
+    assert options == Outer(
+        needed="x",
+        optimizer=Part("optimizer", "torch.optim.SGD", {"lr": 0.1}),
+        dataset=Part("dataset", None, {"root": "data"}),
+        inner=Inner(number=4, names=["b", "c"]),
+        found=["f"],
+    )
+    assert schema.to_values(options) == VALUES
+
+
+def test_a_part_without_a_target_is_off_unless_it_changes_another():
+    options = schema.make_options(Outer, VALUES | {"optimizer": {"lr": 1.0}, "dataset": None})
+    assert options.optimizer is None and options.dataset is None
+
+
+def test_defaults_are_plain_and_not_shared():
+    assert schema.default_values(Outer) == {
+        "needed": "???",
+        "optimizer": None,
+        "dataset": None,
+        "inner": {"number": 3, "names": ["a"]},
+        "found": [],
+    }
+    first, second = Inner(), Inner()
+    first.names.append("b")
+    assert second.names == ["a"]
+
+
+def test_values_can_be_those_of_a_base():
+    @dataclass(frozen=True, kw_only=True)
+    class Further(Inner):
+        more: int = 1
+
+    assert schema.to_values(Further(), Inner) == {"number": 3, "names": ["a"]}

@@ -123,10 +123,6 @@ def test_a_description_says_what_is_allowed_as_one_would_type_it(annotation, tex
     assert signatures.describe_annotation(annotation) == text
 
 
-def test_choices_are_those_of_the_literal():
-    assert signatures.literal_choices('Literal["auto", True, 3]') == ("auto", True, 3)
-
-
 TARGETS = sorted(
     {
         match[1]
@@ -417,11 +413,3 @@ def test_variable_arguments_outside_src_are_left_out(tmp_path, monkeypatch):
         "a": Argument("a", "", REQUIRED),
         "b": Argument("b", "str", UNKNOWN),
     }
-
-
-def test_choices_are_those_of_an_argument_with_a_literal():
-    assert signatures.choices("isthmus.training.options.Runtime", "compile") == (
-        "auto",
-        True,
-        False,
-    )

@@ -4,7 +4,8 @@ import torch
 
 from isthmus.connectivity.interpolation import Curve
 from isthmus.connectivity.line import measure_line
-from isthmus.connectivity.plan import BranchPair, LineRequest
+from isthmus.connectivity.options import LineOptions
+from isthmus.connectivity.plan import BranchPair
 
 PAIR = BranchPair(3, 6, 3)  # k1=1ep k2=2ep
 
@@ -59,4 +60,4 @@ SPLITS = ("train", "val", "test")
 
 def line(seed=None, height=1.0, slope=0.0, resets=False, before=None, **request):
     """One line as it is kept; `before` is what was known of it."""
-    return measure_line(known(height, slope, resets), before, LineRequest(**request), seed)
+    return measure_line(known(height, slope, resets), before, LineOptions(**request), seed)

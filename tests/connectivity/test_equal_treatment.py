@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from isthmus.connectivity import permutation_spec
 from isthmus.connectivity.interpolation import InterpolationEvaluator
 from isthmus.connectivity.line import LineEnds, measure_line
+from isthmus.connectivity.options import LineOptions
 from isthmus.connectivity.permutation_spec import draw_permutations, permute
-from isthmus.connectivity.plan import LineRequest
 from isthmus.data.splits import DataSet, Normalization, Split
 from isthmus.models.resnet_cifar import ResNetCifar
 from isthmus.models.vgg import VGG
@@ -53,7 +53,7 @@ def line(trained, end, bn, align="none"):
     build, start = trained
     points = InterpolationEvaluator(small.evaluator(build(), DATA), ["test"])
     ends = LineEnds(points, start, end, align)
-    request = LineRequest(alphas=5, bn=bn, align=align, splits=["test"])
+    request = LineOptions(alphas=5, bn=bn, align=align, splits=["test"])
     return measure_line(ends, None, request, None)["curves"]["test"]
 
 

@@ -11,7 +11,8 @@ from isthmus.connectivity import barriers, matching, plan, repair, results
 from isthmus.connectivity import line as connectivity_line
 from isthmus.connectivity.interpolation import InterpolationEvaluator
 from isthmus.connectivity.line import LineEnds, RepairedLine, measure_line
-from isthmus.connectivity.plan import BranchPair, LineRecords, LineRequest
+from isthmus.connectivity.options import LineOptions
+from isthmus.connectivity.plan import BranchPair, LineRecords
 from isthmus.connectivity.repair import repair_network
 from isthmus.models.mlp import MLP
 from isthmus.models.resnet_cifar import ResNetCifar
@@ -150,7 +151,7 @@ def saved(folder, *seeds):
 def test_a_line_that_another_job_measures_is_waited_for_and_not_measured_again(
     tmp_path, monkeypatch
 ):
-    ends, folder, request = saved(tmp_path, 0, 1), tmp_path / "run", LineRequest(alphas=3)
+    ends, folder, request = saved(tmp_path, 0, 1), tmp_path / "run", LineOptions(alphas=3)
     measured_lines, begun, go_on = [], threading.Event(), threading.Event()
 
     def measured(*arguments):
@@ -182,7 +183,7 @@ def test_a_line_that_another_job_measures_is_waited_for_and_not_measured_again(
 
 
 def test_tables_of_the_study_hold_the_lines_of_all_main_branches(tmp_path):
-    ends, request = saved(tmp_path, 0, 1), LineRequest(alphas=3, splits=["test"])
+    ends, request = saved(tmp_path, 0, 1), LineOptions(alphas=3, splits=["test"])
     pair = BranchPair(3, 6, 3)
     for seed in (1, 2):
         run = store_files.Run(tmp_path / "study" / f"seed_{seed}")
@@ -206,7 +207,7 @@ def test_tables_are_written_while_many_lines_are_measured(tmp_path, monkeypatch)
         written.append(len(LineRecords(folder).files))
 
     monkeypatch.setattr(results, "complete_tables", complete_and_count)
-    ends, request = saved(tmp_path, 0, 1), LineRequest(alphas=2, splits=["test"])
+    ends, request = saved(tmp_path, 0, 1), LineOptions(alphas=2, splits=["test"])
     for every, expected in ((60.0, []), (0.0, [4, 5, 6])):
         monkeypatch.setattr(connectivity_line, "TABLES_EVERY", every)
         lines = [(BranchPair(3, 6, 3), seed + 3 * (every == 0), ends) for seed in range(3)]
@@ -221,7 +222,7 @@ def test_a_line_between_two_children_says_which(tmp_path):
     files = {seed: tmp_path / f"{seed}.safetensors" for seed in (2, 10, 3)}
     for seed, file in files.items():
         store_files.save_weights(file, small.make(build_kept_lines, seed).state_dict(), {})
-    pair, request = BranchPair(3, 6, 3), LineRequest(alphas=3, splits=["train"])
+    pair, request = BranchPair(3, 6, 3), LineOptions(alphas=3, splits=["train"])
     lines = [
         (pair, name, [files[start], files[end]])
         for name, (start, end) in plan.seed_pairs(list(files)).items()
@@ -281,7 +282,7 @@ def without_requests(line):
 def test_a_measured_line_equals_the_naive_loop(build_measuring, bn):
     alphas = [0, 0.2, 0.5, 0.7, 1]
     both = ends_measuring(build_measuring)
-    found = measure_line(both, None, LineRequest(alphas=alphas, bn=bn), 7)
+    found = measure_line(both, None, LineOptions(alphas=alphas, bn=bn), 7)
     assert (found["child_seed"], found["align"], found["bn"]) == (7, "none", bn)
     for split, curve in found["curves"].items():
         assert curve["alphas"] == alphas
@@ -296,7 +297,7 @@ def test_alpha_0_and_1_are_the_networks_treated_as_all_points_and_as_trained(
     build_measuring, bn, align
 ):
     both = ends_measuring(build_measuring, align)
-    found = measure_line(both, None, LineRequest(alphas=3, bn=bn, align=align), None)
+    found = measure_line(both, None, LineOptions(alphas=3, bn=bn, align=align), None)
     is_reset = build_measuring is MEASURING_BUILDS["batch norm"] and bn in ("reset", "repair")
     assert found["ends"] == ("reset" if is_reset else "as_trained")
     two = {"start": both.start, "end": both.saved_end}
@@ -321,7 +322,7 @@ def test_alpha_0_and_1_are_the_networks_treated_as_all_points_and_as_trained(
 def test_a_network_and_itself_are_the_same_everywhere_between(build_measuring, bn, align):
     both = ends_measuring(build_measuring, align, same=True)
     assert both.start is not both.saved_end
-    found = measure_line(both, None, LineRequest(alphas=5, refine=3, bn=bn, align=align), None)
+    found = measure_line(both, None, LineOptions(alphas=5, refine=3, bn=bn, align=align), None)
     assert (found["distance"], found["cosine"]) == (0, pytest.approx(1))
     for curve in found["curves"].values():
         assert len(curve["alphas"]) == 8
@@ -348,7 +349,7 @@ def test_an_aligned_line_is_the_line_to_the_permuted_network_and_no_longer(build
         evaluator.model, aligned.start, aligned.saved_end, "weights", inputs
     )
     assert toys.equal(dict(aligned.end), dict(by_hand))
-    request = LineRequest(alphas=3, align="weights", splits=["test"])
+    request = LineOptions(alphas=3, align="weights", splits=["test"])
     found = measure_line(aligned, None, request, None)
     naive = small.naive(
         build_measuring,
@@ -365,37 +366,37 @@ def test_an_aligned_line_is_the_line_to_the_permuted_network_and_no_longer(build
 
 def test_what_is_known_is_not_evaluated_again():
     both = known()
-    first = measure_line(both, None, LineRequest(alphas=5), 1)
+    first = measure_line(both, None, LineOptions(alphas=5), 1)
     assert both.evaluated == [([0, 0.25, 0.5, 0.75, 1], ["train", "test"])]
-    again = measure_line(both, first, LineRequest(alphas=5), 1)
+    again = measure_line(both, first, LineOptions(alphas=5), 1)
     assert len(both.evaluated) == 1
     assert again == first
 
 
 def test_only_the_missing_alphas_are_evaluated_and_the_others_stay():
     both = known()
-    coarse = measure_line(both, None, LineRequest(alphas=3), 1)
-    fine = measure_line(both, coarse, LineRequest(alphas=5), 1)
+    coarse = measure_line(both, None, LineOptions(alphas=3), 1)
+    fine = measure_line(both, coarse, LineOptions(alphas=5), 1)
     assert both.evaluated[1:] == [([0.25, 0.75], ["train", "test"])]
     assert fine["curves"]["test"]["alphas"] == [0, 0.25, 0.5, 0.75, 1]
     assert len(fine["curves"]["test"]["requests"]) == 2
-    back = measure_line(both, fine, LineRequest(alphas=3), 1)
+    back = measure_line(both, fine, LineOptions(alphas=3), 1)
     assert len(both.evaluated) == 2
     assert back == fine
 
 
 def test_a_further_split_alone_is_evaluated():
     both = known()
-    first = measure_line(both, None, LineRequest(alphas=3, splits=["test"]), 1)
-    second = measure_line(both, first, LineRequest(alphas=3, splits=["train", "test", "val"]), 1)
+    first = measure_line(both, None, LineOptions(alphas=3, splits=["test"]), 1)
+    second = measure_line(both, first, LineOptions(alphas=3, splits=["train", "test", "val"]), 1)
     assert both.evaluated[1:] == [([0, 0.5, 1], ["train", "val"])]
     assert second["curves"]["test"] == first["curves"]["test"]
 
 
 def test_splits_that_lack_other_alphas_are_evaluated_apart():
     both = known()
-    first = measure_line(both, None, LineRequest(alphas=3, splits=["test"]), 1)
-    measure_line(both, first, LineRequest(alphas=5), 1)
+    first = measure_line(both, None, LineOptions(alphas=3, splits=["test"]), 1)
+    measure_line(both, first, LineOptions(alphas=5), 1)
     assert both.evaluated[1:] == [
         ([0, 0.25, 0.5, 0.75, 1], ["train"]),
         ([0.25, 0.75], ["test"]),
@@ -404,9 +405,9 @@ def test_splits_that_lack_other_alphas_are_evaluated_apart():
 
 def test_the_order_of_requests_makes_no_difference():
     requests = [
-        LineRequest(alphas=5, splits=["test"]),
-        LineRequest(alphas=[0, 0.1, 1]),
-        LineRequest(alphas=3, refine=2),
+        LineOptions(alphas=5, splits=["test"]),
+        LineOptions(alphas=[0, 0.1, 1]),
+        LineOptions(alphas=3, refine=2),
     ]
     results = []
     for order in (requests, requests[::-1], [requests[i] for i in (1, 2, 0)]):
@@ -420,16 +421,16 @@ def test_the_order_of_requests_makes_no_difference():
 
 
 def test_what_was_known_is_not_changed():
-    first = measure_line(known(), None, LineRequest(alphas=3), 1)
+    first = measure_line(known(), None, LineOptions(alphas=3), 1)
     copy = torch.tensor(first["curves"]["test"]["alphas"])
-    measure_line(known(), first, LineRequest(alphas=5, refine=2), 1)
+    measure_line(known(), first, LineOptions(alphas=5, refine=2), 1)
     assert first["curves"]["test"]["alphas"] == copy.tolist()
     assert len(first["curves"]["test"]["requests"]) == 1
 
 
 def test_further_alphas_lie_around_the_largest_excess_of_each_split():
     both = known()
-    found = measure_line(both, None, LineRequest(alphas=5, refine=4), 1)
+    found = measure_line(both, None, LineOptions(alphas=5, refine=4), 1)
     expected = {
         "train": [1 / 12, 2 / 12, 4 / 12, 5 / 12],
         "test": [7 / 12, 8 / 12, 10 / 12, 11 / 12],
@@ -445,64 +446,64 @@ def test_further_alphas_lie_around_the_largest_excess_of_each_split():
 
 def test_refining_finds_the_height_of_a_barrier_that_the_grid_missed():
     both = known()
-    coarse = measure_line(both, None, LineRequest(alphas=3), 1)
-    fine = measure_line(both, coarse, LineRequest(alphas=3, refine=2), 1)
+    coarse = measure_line(both, None, LineOptions(alphas=3), 1)
+    fine = measure_line(both, coarse, LineOptions(alphas=3, refine=2), 1)
     assert max(coarse["curves"]["train"]["loss"]) == pytest.approx(0.5 + 2 / 3)
     assert max(fine["curves"]["train"]["loss"]) == pytest.approx(1.5)
 
 
 def test_refining_later_gives_the_line_that_was_refined_at_once():
-    at_once = measure_line(known(), None, LineRequest(alphas=5, refine=3), 1)
-    first = measure_line(known(), None, LineRequest(alphas=5), 1)
+    at_once = measure_line(known(), None, LineOptions(alphas=5, refine=3), 1)
+    first = measure_line(known(), None, LineOptions(alphas=5), 1)
     both = known()
-    later = measure_line(both, first, LineRequest(alphas=5, refine=3), 1)
+    later = measure_line(both, first, LineOptions(alphas=5, refine=3), 1)
     assert without_requests(later) == without_requests(at_once)
     assert sorted(len(alphas) for alphas, _ in both.evaluated) == [3, 3]
 
 
 @pytest.mark.parametrize("bn", ["reset", "repair"])
 def test_a_line_whose_ends_an_older_version_treated_otherwise_is_measured_anew(bn):
-    older = measure_line(known(), None, LineRequest(alphas=3, bn=bn, splits=["train"]), 1)
+    older = measure_line(known(), None, LineOptions(alphas=3, bn=bn, splits=["train"]), 1)
     del older["ends"]
     older["curves"]["train"] |= {"loss": [9.0, 9.0, 9.0], "barriers": {}}
     both = known(resets=True)
-    found = measure_line(both, older, LineRequest(alphas=3, bn=bn, splits=["train"]), 1)
+    found = measure_line(both, older, LineOptions(alphas=3, bn=bn, splits=["train"]), 1)
     assert both.evaluated == [([0, 0.5, 1], ["train"])]
     assert found == measure_line(
-        known(resets=True), None, LineRequest(alphas=3, bn=bn, splits=["train"]), 1
+        known(resets=True), None, LineOptions(alphas=3, bn=bn, splits=["train"]), 1
     )
 
 
 def test_a_line_without_batch_norm_of_an_older_version_is_kept():
-    older = measure_line(known(), None, LineRequest(alphas=3), 1)
+    older = measure_line(known(), None, LineOptions(alphas=3), 1)
     whole = {**older}
     del older["ends"]
     both = known()
-    assert measure_line(both, older, LineRequest(alphas=3), 1) == whole
+    assert measure_line(both, older, LineOptions(alphas=3), 1) == whole
     assert both.evaluated == []
 
 
 def test_ends_as_trained_are_evaluated_once_and_only_where_they_are_not_those_of_the_line():
-    both, request = known(resets=True), LineRequest(alphas=3, splits=["train"])
+    both, request = known(resets=True), LineOptions(alphas=3, splits=["train"])
     first = measure_line(both, None, request, 1)
     assert first["curves"]["train"]["as_trained"] == {"loss": [7, 8], "accuracy": [0.7, 0.8]}
     calls, original = [], both.evaluate_as_trained
     both.evaluate_as_trained = lambda splits: calls.append(splits) or original(splits)
-    measure_line(both, first, LineRequest(alphas=5, splits=["train", "test"]), 1)
+    measure_line(both, first, LineOptions(alphas=5, splits=["train", "test"]), 1)
     assert calls == [["test"]]
-    kept = measure_line(known(resets=True), None, LineRequest(alphas=3, bn="keep"), 1)
+    kept = measure_line(known(resets=True), None, LineOptions(alphas=3, bn="keep"), 1)
     assert kept["ends"] == "as_trained" and "as_trained" not in kept["curves"]["train"]
 
 
 @pytest.mark.parametrize(
     ("request_", "message"),
     [
-        (LineRequest(alphas=1), "^alphas: at least 2, both ends, are needed, got 1$"),
+        (LineOptions(alphas=1), "^alphas: at least 2, both ends, are needed, got 1$"),
         (
-            LineRequest(alphas=[0, 0.5]),
+            LineOptions(alphas=[0, 0.5]),
             r"^alphas: must hold 0 and 1, the two ends, got \[0, 0.5\]$",
         ),
-        (LineRequest(alphas=3, refine=0), "^refine: must be at least 1, got 0$"),
+        (LineOptions(alphas=3, refine=0), "^refine: must be at least 1, got 0$"),
     ],
 )
 def test_a_line_that_cannot_be_measured_is_refused(request_, message):
@@ -516,7 +517,7 @@ def test_networks_of_different_architectures_are_refused():
     points = InterpolationEvaluator(small.evaluator(build()), SPLITS)
     both = LineEnds(points, small.make(build, 0).state_dict(), other, "none")
     with pytest.raises(ValueError, match="^networks 1 and 2 are of different architectures: "):
-        measure_line(both, None, LineRequest(alphas=3), None)
+        measure_line(both, None, LineOptions(alphas=3), None)
 
 
 REPAIRED_LINE_BUILDS = {

@@ -7,16 +7,8 @@ import pytest
 
 from isthmus import tables
 from isthmus.connectivity import plan
-from isthmus.connectivity.plan import (
-    BranchPair,
-    LineGrid,
-    LineRecords,
-    LineRequest,
-    LineStudy,
-    PlaneFiles,
-    PlaneRequest,
-    file_digests,
-)
+from isthmus.connectivity.options import LineGrid, LineOptions, PlaneOptions
+from isthmus.connectivity.plan import BranchPair, LineRecords, LineStudy, PlaneFiles, file_digests
 from isthmus.store import files as store_files
 from tests.connectivity.lines import PAIR, line
 
@@ -34,7 +26,7 @@ def done(folder, projected=(), splits=("train", "test"), points=5):
 
 
 def of(splits, points=5):
-    return PlaneRequest(points=points, splits=splits)
+    return PlaneOptions(points=points, splits=splits)
 
 
 @pytest.fixture
@@ -42,11 +34,6 @@ def weights(tmp_path):
     path = tmp_path / "d.safetensors"
     path.write_text("weights")
     return path
-
-
-def test_a_request_is_read_from_the_values_of_a_configuration():
-    values = {"points": 5, "margin": 0.1, "align": "weights", "bn": "keep", "splits": ["val"]}
-    assert PlaneRequest.from_values(values | {"plane": ["a", "b", "c"]}) == PlaneRequest(**values)
 
 
 def test_a_folder_that_is_not_there_is_not_done(tmp_path):
@@ -143,37 +130,35 @@ def test_a_pair_may_reach_the_end_of_the_main_branch_and_no_further():
         plan.all_pairs(["2ep"], ["1it", "4it"], 3, end=9)
 
 
-def test_a_request_is_read_from_the_values_of_a_configuration_of_records():
-    values = {"alphas": [0, 1], "refine": 3, "align": "weights", "bn": "keep", "splits": ["val"]}
-    assert LineRequest.from_values(values | {"k1": 3}) == LineRequest(**values)
-    assert LineRequest().num_alphas == 25
-    assert LineRequest.from_values(values).num_alphas == 2 + 3
+def test_a_request_knows_how_many_points_it_has():
+    assert LineOptions().num_alphas == 25
+    assert LineOptions(alphas=[0, 1], refine=3).num_alphas == 2 + 3
 
 
 def test_a_request_is_met_by_a_line_that_has_it_on_every_split():
     known = line(alphas=5, splits=["train"])
-    assert LineRequest(alphas=5, splits=["train"]).is_met(known)
-    assert not LineRequest(alphas=5, splits=["train", "test"]).is_met(known)
-    assert not LineRequest(alphas=3, splits=["train"]).is_met(known)
-    assert not LineRequest(alphas=5, refine=2, splits=["train"]).is_met(known)
-    assert not LineRequest(alphas=5, splits=["train"]).is_met(None)
+    assert LineOptions(alphas=5, splits=["train"]).is_met(known)
+    assert not LineOptions(alphas=5, splits=["train", "test"]).is_met(known)
+    assert not LineOptions(alphas=3, splits=["train"]).is_met(known)
+    assert not LineOptions(alphas=5, refine=2, splits=["train"]).is_met(known)
+    assert not LineOptions(alphas=5, splits=["train"]).is_met(None)
 
 
 def test_nothing_is_known_of_a_folder_that_is_not_there(tmp_path):
     store = LineRecords(tmp_path / "nowhere")
     assert store.files == store.read() == []
-    assert store.line(PAIR, 2, LineRequest()) is None
+    assert store.line(PAIR, 2, LineOptions()) is None
 
 
 def test_a_line_that_is_written_is_found_by_child_alignment_and_treatment(tmp_path):
     store, made = LineRecords(tmp_path), line(2, align="weights", bn="keep")
     store.write(PAIR, made, {})
-    found = store.line(PAIR, 2, LineRequest(align="weights", bn="keep", alphas=7))
+    found = store.line(PAIR, 2, LineOptions(align="weights", bn="keep", alphas=7))
     assert made.items() <= found.items()
-    assert store.line(PAIR, 3, LineRequest(align="weights", bn="keep")) is None
-    assert store.line(PAIR, 2, LineRequest(bn="keep")) is None
-    assert store.line(PAIR, 2, LineRequest(align="weights")) is None
-    assert store.line(BranchPair(3, 3, 3), 2, LineRequest(align="weights", bn="keep")) is None
+    assert store.line(PAIR, 3, LineOptions(align="weights", bn="keep")) is None
+    assert store.line(PAIR, 2, LineOptions(bn="keep")) is None
+    assert store.line(PAIR, 2, LineOptions(align="weights")) is None
+    assert store.line(BranchPair(3, 3, 3), 2, LineOptions(align="weights", bn="keep")) is None
 
 
 def test_a_line_has_one_file_with_its_moments_and_settings(tmp_path):
@@ -196,8 +181,8 @@ def test_a_line_takes_the_place_of_what_was_known_of_it_and_of_nothing_else(tmp_
         store.write(PAIR, each, {})
     store.write(PAIR, line(2, height=9.0), {})
     assert len(store.read()) == len(store.files) == 4
-    assert line(2, height=9.0).items() <= store.line(PAIR, 2, LineRequest()).items()
-    assert line(3).items() <= store.line(PAIR, 3, LineRequest()).items()
+    assert line(2, height=9.0).items() <= store.line(PAIR, 2, LineOptions()).items()
+    assert line(3).items() <= store.line(PAIR, 3, LineOptions()).items()
 
 
 def test_lines_are_read_in_order_of_moments_children_and_alignment(tmp_path):
@@ -215,7 +200,7 @@ def test_lines_are_read_in_order_of_moments_children_and_alignment(tmp_path):
 
 
 def test_what_else_is_written_down_is_added_to(tmp_path):
-    store, request = LineRecords(tmp_path), LineRequest()
+    store, request = LineRecords(tmp_path), LineOptions()
     store.write(PAIR, line(2), {"precision": "fp32", "num_examples": {"train": 40}})
     known = store.line(PAIR, 2, request)
     store.write(PAIR, line(2), {"precision": "fp32", "num_examples": {"test": 20}}, known)
@@ -223,7 +208,7 @@ def test_what_else_is_written_down_is_added_to(tmp_path):
 
 
 def test_a_file_of_an_older_version_with_all_lines_of_a_pair_is_read_and_added_to(tmp_path):
-    store, request = LineRecords(tmp_path), LineRequest()
+    store, request = LineRecords(tmp_path), LineOptions()
     about = {**PAIR.moments(), "num_examples": {"train": 40}, "num_classes": 3}
     older = {**about, "lines": [line(2), line(3)]}
     (tmp_path / "k1_1ep_k2_2ep.json").write_text(json.dumps(older))
@@ -250,12 +235,12 @@ def test_the_files_are_those_of_lines_alone(tmp_path):
 
 
 def test_a_line_is_lacking_until_it_has_all_that_is_requested(tmp_path):
-    store, request = LineRecords(tmp_path), LineRequest(alphas=5)
+    store, request = LineRecords(tmp_path), LineOptions(alphas=5)
     assert store.lack([(PAIR, 2)], request)
     store.write(PAIR, line(2, alphas=5), {})
     assert not store.lack([(PAIR, 2)], request)
     assert store.lack([(PAIR, 2), (PAIR, 3)], request)
-    assert store.lack([(PAIR, 2)], LineRequest(alphas=7))
+    assert store.lack([(PAIR, 2)], LineOptions(alphas=7))
 
 
 def test_a_folder_of_a_main_branch_says_its_seed_and_its_study(tmp_path):
@@ -268,7 +253,7 @@ def test_a_folder_of_a_main_branch_says_its_seed_and_its_study(tmp_path):
 
 
 def test_a_line_of_an_older_version_is_not_met(tmp_path):
-    older, request = line(2, alphas=5), LineRequest(alphas=5)
+    older, request = line(2, alphas=5), LineOptions(alphas=5)
     assert request.is_met(older)
     del older["ends"]
     assert not request.is_met(older)
@@ -284,7 +269,7 @@ def test_a_line_of_an_older_version_is_not_met(tmp_path):
     ],
 )
 def test_a_grid_is_what_it_is_however_it_was_typed(alphas, refine, cells):
-    grid = LineRequest(alphas=alphas, refine=refine).grid
+    grid = LineOptions(alphas=alphas, refine=refine).grid
     assert grid.cells == cells
     assert LineGrid.parse(grid.text) == grid
     assert LineGrid.parse(json.dumps({"alphas": alphas, "refine": refine})) == grid

@@ -11,8 +11,9 @@ from torch import nn
 from isthmus.connectivity import interpolation, permutation_spec
 from isthmus.connectivity import plane as connectivity_plane
 from isthmus.connectivity.interpolation import InterpolationEvaluator
+from isthmus.connectivity.options import PlaneOptions
 from isthmus.connectivity.permutation_spec import draw_permutations, permute
-from isthmus.connectivity.plan import PlaneFiles, PlaneRequest, file_digests
+from isthmus.connectivity.plan import PlaneFiles, file_digests
 from isthmus.connectivity.plane import Plane, Surface
 from isthmus.models.mlp import MLP
 from isthmus.state_dicts import distance
@@ -210,7 +211,7 @@ def files(tmp_path):
 
 def measured(folder, three, others=(), **request):
     files = PlaneFiles(folder)
-    asked = PlaneRequest(**(ASKED | request))
+    asked = PlaneOptions(**(ASKED | request))
     connectivity_plane.measure_plane(files, small.evaluator(build()), three, others, asked)
     return files
 
@@ -240,7 +241,7 @@ def test_a_plane_has_its_grid_its_networks_and_a_summary(files, tmp_path):
         "plane": file_digests(files[:3]),
         "projected": file_digests(files[3:]),
     }
-    assert found.is_done(PlaneRequest(points=3, splits=["train", "test"]), files[3:])
+    assert found.is_done(PlaneOptions(points=3, splits=["train", "test"]), files[3:])
 
 
 def test_a_projected_network_is_off_the_plane_and_one_of_the_three_is_on_it(files, tmp_path):
@@ -265,7 +266,7 @@ def test_further_splits_and_projections_are_added_to_what_is_there(files, tmp_pa
     assert {tuple(splits) for number, splits in calls if number == 3} == {("val",)}
     assert found.run.read_result()["splits"] == ["val", "test"]
     assert {row["split"] for row in read(found.networks)} == {"val", "test"}
-    assert found.is_done(PlaneRequest(points=2, splits=["test"]), files[3:])
+    assert found.is_done(PlaneOptions(points=2, splits=["test"]), files[3:])
     at_once = measured(tmp_path / "once", files[:3], files[3:], splits=["test", "val"])
     assert found.grid.read_bytes() == at_once.grid.read_bytes()
     assert found.networks.read_bytes() == at_once.networks.read_bytes()
@@ -277,8 +278,8 @@ def test_a_finer_grid_is_added_to_what_is_there(files, tmp_path):
     assert found.run.read_result()["grids"] == {"3": ["val"], "5": ["train", "test"]}
     assert {row["split"] for row in read(found.networks)} == {"train", "val", "test"}
     for points, splits in ((3, ["val"]), (5, ["train", "test"])):
-        assert found.is_done(PlaneRequest(points=points, splits=splits), [])
-    assert not found.is_done(PlaneRequest(points=3, splits=["test"]), [])
+        assert found.is_done(PlaneOptions(points=points, splits=splits), [])
+    assert not found.is_done(PlaneOptions(points=3, splits=["test"]), [])
 
 
 def test_a_plane_that_was_interrupted_ends_as_an_uninterrupted_one(files, tmp_path, monkeypatch):
@@ -290,7 +291,7 @@ def test_a_plane_that_was_interrupted_ends_as_an_uninterrupted_one(files, tmp_pa
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(connectivity_plane, "networks_table", fails)
         measured(tmp_path / "parts", files[:3])
-    assert not PlaneFiles(tmp_path / "parts").is_done(PlaneRequest(points=2, splits=["train"]), [])
+    assert not PlaneFiles(tmp_path / "parts").is_done(PlaneOptions(points=2, splits=["train"]), [])
     parts = measured(tmp_path / "parts", files[:3])
     for name in ("grid", "networks"):
         assert getattr(parts, name).read_bytes() == getattr(whole, name).read_bytes()
@@ -324,7 +325,7 @@ def test_three_networks_on_a_line_are_refused_and_leave_nothing(files, tmp_path)
 def test_a_split_that_the_data_has_not_is_refused(files, tmp_path):
     data = toys.data(num_val=0)
     evaluator = small.evaluator(build(), data)
-    request = PlaneRequest(points=2, splits=["val"])
+    request = PlaneOptions(points=2, splits=["val"])
     with pytest.raises(ValueError, match="^splits=val: this data set has train, test$"):
         connectivity_plane.measure_plane(
             PlaneFiles(tmp_path / "run"), evaluator, files[:3], [], request

@@ -7,7 +7,8 @@ from scipy import stats
 from isthmus import tables
 from isthmus.connectivity import results
 from isthmus.connectivity.barriers import BARRIERS
-from isthmus.connectivity.plan import BranchPair, LineRecords, LineRequest
+from isthmus.connectivity.options import LineOptions
+from isthmus.connectivity.plan import BranchPair, LineRecords
 from tests.connectivity.lines import PAIR, line
 
 OTHER = BranchPair(0, 3, 3)
@@ -280,7 +281,7 @@ def text(folder, *lines, pairs=(PAIR,), study=False, **request):
         LineRecords(folder).write(pair, each, {})
     if not study:
         results.complete_tables(folder)
-    return results.summarize_barriers(folder, pairs, LineRequest(**request)).splitlines()
+    return results.summarize_barriers(folder, pairs, LineOptions(**request)).splitlines()
 
 
 def test_one_child_has_its_numbers(tmp_path):
@@ -317,9 +318,9 @@ def test_several_main_branches_have_means_and_half_their_intervals(tmp_path):
         "barriers (align=none, bn=reset), means of 3 main branches +- half the 95 % interval"
     )
     assert "2.0000 +- 2.4841" in first  # 4.3027 / sqrt(3), the t quantile of two degrees
-    assert results.num_main_branches(tmp_path, [PAIR], LineRequest()) == 3
-    assert results.num_main_branches(tmp_path, [OTHER], LineRequest()) == 0
-    assert results.num_main_branches(tmp_path / "seed_2", [PAIR], LineRequest()) == 1
+    assert results.num_main_branches(tmp_path, [PAIR], LineOptions()) == 3
+    assert results.num_main_branches(tmp_path, [OTHER], LineOptions()) == 0
+    assert results.num_main_branches(tmp_path / "seed_2", [PAIR], LineOptions()) == 1
 
 
 def test_barriers_are_those_of_the_grid_that_is_asked_for(tmp_path):
@@ -332,7 +333,7 @@ def test_barriers_are_those_of_the_grid_that_is_asked_for(tmp_path):
 
 
 def test_networks_at_chance_are_named_once_each(tmp_path):
-    store, request = LineRecords(tmp_path), LineRequest(alphas=3)
+    store, request = LineRecords(tmp_path), LineOptions(alphas=3)
     lines = []
     for seed, height in ((2, 0.1), (3, 0.2)):
         made = line(seed, height, alphas=3)  # its ends have a loss of 0.5
@@ -344,7 +345,7 @@ def test_networks_at_chance_are_named_once_each(tmp_path):
     found = results.chance_message([tmp_path], lines, request)
     assert found.endswith("log(2) = 0.6931, or more: child_2.safetensors")
     assert results.chance_message([tmp_path], lines[1:], request) is None
-    both = results.chance_message([tmp_path], lines, LineRequest(alphas=3, splits=["train"]))
+    both = results.chance_message([tmp_path], lines, LineOptions(alphas=3, splits=["train"]))
     assert both.endswith("or more: child_2.safetensors, child_3.safetensors")
     assert len(both.splitlines()) == 1
 
@@ -412,14 +413,14 @@ def test_the_summary_is_that_of_the_request_and_of_its_tables(tmp_path):
     lines = [(PAIR, 2), (PAIR, 3)]
     written(tmp_path / "seed_1", (PAIR, line(2)), (PAIR, line(3, height=2.0)))
     both, one = (
-        results.summarize(tmp_path / "seed_1", lines, LineRequest(splits=splits))
+        results.summarize(tmp_path / "seed_1", lines, LineOptions(splits=splits))
         for splits in (["train", "test"], ["test"])
     )
-    assert both == results.summarize_barriers(tmp_path / "seed_1", [PAIR], LineRequest())
+    assert both == results.summarize_barriers(tmp_path / "seed_1", [PAIR], LineOptions())
     assert len(one.splitlines()) == 4 and "means of 2 branches" in one
     assert (tmp_path / "seed_1" / "summary.txt").read_text() == f"{one}\n"
     written(tmp_path / "seed_2", (PAIR, line(2)))
-    again = results.summarize(tmp_path / "seed_1", lines, LineRequest(splits=["test"]))
+    again = results.summarize(tmp_path / "seed_1", lines, LineOptions(splits=["test"]))
     assert again.startswith(one) and "means of 2 main branches" in again
 
 
@@ -428,5 +429,5 @@ def test_a_table_without_a_measure_is_summarized_without_it(tmp_path):
     path = results.table_path(tmp_path, "intervals")
     table = tables.read(path)
     tables.write(path, list(table), table[table["measure"] != "midpoint_gap"])
-    _, head, first, *_ = results.summarize_barriers(tmp_path, [PAIR], LineRequest()).splitlines()
+    _, head, first, *_ = results.summarize_barriers(tmp_path, [PAIR], LineOptions()).splitlines()
     assert "midpoint_gap" not in head.split() and len(first.split()) == len(head.split())

@@ -5,13 +5,18 @@ from scipy import stats
 from sklearn.datasets import load_digits
 
 from isthmus.extraction import queries
-from isthmus.extraction.queries import Sources
+from isthmus.extraction.options import Extraction
 from isthmus.models.mlp import MLP
 from isthmus.store import files
 
 
 def collect(*names, num=None, num_inputs=2, seed=1, file=None, span=3.0):
-    return queries.collect_queries(Sources(names, num, span, file, "nowhere"), num_inputs, seed)
+    return queries.collect_queries(
+        Extraction(datagen="+".join(names), num_samples=num, span=span, file=file),
+        "nowhere",
+        num_inputs,
+        seed,
+    )
 
 
 def test_images_are_those_of_the_data_set_normalized_and_flat():

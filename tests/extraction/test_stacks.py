@@ -3,11 +3,11 @@ from typing import get_args
 import pytest
 import torch
 
-from isthmus.config import rebuild
 from isthmus.extraction import stacks
 from isthmus.extraction.stacks import SYMMETRIES, Stack, StackLayer, rewrite_units
 from isthmus.models import layers
 from isthmus.models.mlp import MLP
+from isthmus.training import rebuild
 from tests.extraction.made import INPUTS, random_stack
 
 SIGNED = [name for name, each in SYMMETRIES.items() if each.sign]

@@ -1,4 +1,3 @@
-import dataclasses
 import json
 
 import numpy as np
@@ -7,29 +6,27 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from isthmus import tables
-from isthmus.config import rebuild
 from isthmus.extraction import fitting, measures, queries, results, study
-from isthmus.extraction import options as extraction_options
-from isthmus.extraction.fitting import FitRuntime
+from isthmus.extraction.options import Extraction, ExtractRuntime
 from isthmus.extraction.plan import ExtractionTree
-from isthmus.extraction.queries import Sources
 from isthmus.store import files
+from isthmus.training import rebuild
 
 QUICK = {
     "num_students": 4, "num_samples": 200, "batch_size": 50, "epochs": 60, "lr": 0.01,
     "patience": 20, "cooldown": 5, "refit_epochs": 5, "finetune_lr": 0.01, "finetune_epochs": 20,
     "beta": 1.5,
 }  # fmt: skip
-RUNNING, CPU = FitRuntime(save_every=1e9, progress=False), torch.device("cpu")
+RUNNING, CPU = ExtractRuntime(save_every=1e9, progress=False), torch.device("cpu")
 
 
 def options(**changes):
-    return dataclasses.asdict(extraction_options.Extraction()) | QUICK | changes
+    return Extraction(**(QUICK | changes))
 
 
 def asked(sizes=(3, 2, 2, 1), activation="gelu"):
     teacher = queries.synthetic_teacher(sizes, activation, seed=1)
-    found = queries.collect_queries(Sources(["gaussian"], 200, 3.0, None, ""), sizes[0], seed=1)
+    found = queries.collect_queries(Extraction(num_samples=200), "", sizes[0], seed=1)
     return study.make_task(teacher, found, None, CPU)
 
 
@@ -98,7 +95,7 @@ def test_pairs_need_no_teacher(tmp_path):
     inputs = np.random.default_rng(0).normal(size=(220, 3))
     np.savez(tmp_path / "a.npz", inputs=inputs, outputs=np.tanh(inputs @ np.ones((3, 1))))
     found = queries.collect_queries(
-        Sources(["file"], None, 3.0, str(tmp_path / "a.npz"), ""), None, 1
+        Extraction(datagen="file", file=str(tmp_path / "a.npz")), "", None, 1
     )
     task = study.make_task(None, found, "tanh", CPU)
     assert study.layer_sizes(task, options(width=[5, 4])) == [3, 5, 4, 1]
@@ -107,7 +104,7 @@ def test_pairs_need_no_teacher(tmp_path):
     assert "num_teacher" not in result and result["mse"] < 0.1
     np.savez(tmp_path / "a.npz", inputs=inputs)
     found = queries.collect_queries(
-        Sources(["file"], None, 3.0, str(tmp_path / "a.npz"), ""), None, 1
+        Extraction(datagen="file", file=str(tmp_path / "a.npz")), "", None, 1
     )
     with pytest.raises(ValueError, match="^extraction.file: has no outputs, and teacher=null has"):
         study.make_task(None, found, "tanh", CPU)

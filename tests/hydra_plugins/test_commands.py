@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from hydra_plugins.isthmus import _commands
 from isthmus.config import launch, naming
+from isthmus.training.options import Train
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 
@@ -36,13 +37,13 @@ def test_the_command_gives_the_run_of_the_trial_but_for_the_test_set(overrides):
     command = _commands.train_command(GlobalHydra.instance().config_loader(), cfg)
     program, script, *words = shlex.split(command)
     assert (program, script) == ("python", "train.py")
-    train = launch.option_values(compose("train", overrides=words), "Train")
+    train = launch.option_values(compose("train", overrides=words), Train)
     trial = launch.option_values(
-        OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), "Train"
+        OmegaConf.masked_copy(cfg, [k for k in cfg if k != "hydra"]), Train
     )
     assert train["dataset"]["test"] and not trial["dataset"]["test"]
     trial["dataset"]["test"] = True
-    assert naming.run_name(train, "Train") == naming.run_name(trial, "Train")
+    assert naming.run_name(train, Train) == naming.run_name(trial, Train)
     assert train["global_seed"] == trial["global_seed"]
 
 

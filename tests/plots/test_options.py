@@ -1,25 +1,20 @@
 import pytest
 
-from isthmus.config import naming, schema
+from isthmus.config import naming, validation
 from isthmus.plots import options
+from tests.values import defaults
 
-VALUES = {name: argument.default for name, argument in schema.fields("Plots").items()} | {
-    "figure": "ema_study",
-    "runs": "outputs",
-    "compare": {name: a.default for name, a in schema.fields("Compare").items()},
-    "style": {name: a.default for name, a in schema.fields("Style").items()},
-    "labels": {name: a.default for name, a in schema.fields("Labels").items()},
-}
+VALUES = defaults(options.Plots, figure="ema_study", runs="outputs")
 
 
 def errors(**values):
-    return options.errors(VALUES | values)
+    return validation.validation_errors(VALUES | values, options.Plots)
 
 
 def test_what_is_asked_by_default_is_right():
     assert errors() == []
     for figure in (*options.FIGURES, options.REPORT):
-        compare = VALUES["compare"] | {"x": "scheduler"} if figure == "compare" else {"x": None}
+        compare = VALUES["compare"] | {"x": "scheduler" if figure == "compare" else None}
         assert errors(figure=figure, compare=compare) == []
 
 
@@ -27,7 +22,7 @@ def test_what_is_asked_by_default_is_right():
     ("values", "message"),
     [
         ({"figure": "nope"}, "figure=nope: must be one of ema_study, schedule_decay_table, lr_ta"),
-        ({"runs": []}, "runs=[]: must name at least one folder or glob"),
+        ({"runs": []}, "runs=[]: must hold at least one value"),
         ({"size": [3]}, "size=[3]: must be width and height in inches, [6,4]"),
         ({"size": [3, 0]}, "size=[3,0]: must be width and height in inches, [6,4]"),
         ({"epochs": [5, 1]}, "epochs=[5,1]: must be the first and the last, [90,180]"),
@@ -35,7 +30,7 @@ def test_what_is_asked_by_default_is_right():
         ({"style": VALUES["style"] | {"dpi": 0}}, "style.dpi=0: must be positive"),
         ({"figure": "compare"}, "compare.x: needs a value, such as compare.x=optimizer.lr"),
         (
-            {"compare": {"x": "lr"}},
+            {"compare": VALUES["compare"] | {"x": "lr"}},
             "compare.x=lr: needs figure=compare or figure=report",
         ),
         (
@@ -62,16 +57,20 @@ def test_the_tables_of_every_figure_are_those_of_a_kind_of_folder():
     assert {name for tables in options.FIGURES.values() for name in tables} <= known
 
 
+def prefix(figure):
+    return options.Plots.folder_prefix("plots", {"figure": figure})
+
+
 def test_a_folder_is_named_by_the_figure_if_there_is_one():
-    assert options.folder_name("accuracy_plain") == "accuracy_plain"
-    assert options.folder_name("report") == "report"
-    assert options.folder_name("../nope") == options.folder_name("???") == "unknown"
+    assert prefix("accuracy_plain") == "plots/accuracy_plain"
+    assert prefix("report") == "plots/report"
+    assert prefix("../nope") == prefix("???") == "plots/unknown"
 
 
 def test_what_is_drawn_otherwise_has_another_name():
     names = {
-        naming.run_name(VALUES | other, "Plots")
+        naming.run_name(VALUES | other, options.Plots)
         for other in ({}, {"runs": "a"}, {"size": [1, 2]}, {"epochs": [1, 2]}, {"figure": "gain"})
     }
     assert len(names) == 5
-    assert naming.run_name(VALUES | {"output_dir": "b"}, "Plots") in names
+    assert naming.run_name(VALUES | {"output_dir": "b"}, options.Plots) in names

@@ -2,10 +2,11 @@
 
 import torch
 
-from isthmus.pruning.plan import PruneRequest, PruningPlan, PruningTree, mask_file
+from isthmus.pruning.options import Prune
+from isthmus.pruning.plan import PruningPlan, PruningTree, mask_file
 from isthmus.pruning.rewinding import StartingPoints
 from isthmus.pruning.strategies import SparseGlobal
-from isthmus.pruning.study import PruningRules, PruningStudy
+from isthmus.pruning.study import PruningStudy
 from isthmus.store import files
 from isthmus.training import masks, options
 from isthmus.training.session import Session
@@ -26,12 +27,17 @@ def study(
 ):
     """Of toys: three epochs of three iterations each; nothing is trained yet."""
     session = Session(recipe or toys.recipe(), toys.data(), toys.SEEDS, runtime or toys.RUNTIME)
-    request = PruneRequest(**({"levels": 2, "rewind": "weights", "rewind_step": "0"} | asked))
-    plan = PruningPlan(request, session.iterations_per_epoch, session.planned_end)
+    asked = {
+        "levels": 2,
+        "rewind": "weights",
+        "one_shot": one_shot,
+        "retrain_lr": retrain_lr,
+    } | asked
+    options = toys.options(Prune, **asked)
+    plan = PruningPlan(options, session.iterations_per_epoch, session.planned_end)
     tree = PruningTree(folder)
     starts = StartingPoints(session, tree, plan, toys.SEEDS, weights)
-    rules = PruningRules(strategy or SparseGlobal(0.4, ignore=[]), one_shot, 1, retrain_lr)
-    return PruningStudy(tree, plan, starts, rules)
+    return PruningStudy(tree, plan, starts, strategy or SparseGlobal(0.4, ignore=[]))
 
 
 def grown(made):

@@ -8,25 +8,23 @@ import torch
 
 from isthmus.pruning import plan
 from isthmus.pruning.branches import Branch, Branches, Children
+from isthmus.pruning.options import BRANCHES
 from isthmus.pruning.strategies import SparseGlobal
 from isthmus.store import files as store_files
 from isthmus.training import loop, masked_training, masks
 from isthmus.training.fit import update_averages
 from isthmus.training.loop import Training
 from isthmus.training.masked_training import Masking
+from isthmus.training.options import Pretrain
 from isthmus.training.session import Session
 from tests import toys
 from tests.pruning.studies import OFTEN, assert_same, assert_sparse, grown, mask, study, weights
 
-PRUNE = {"strategy": "layerwise", "start_at": "rewind", "seed": 1}
-FRESH = {"start_at": "rewind", "seed": 1}
-
 
 def branched(made, kind="randomly_prune", session=None, folder="branch_1", **options):
     """The branches of all sparse levels, trained."""
-    defaults = {"randomly_prune": PRUNE, "randomly_reinitialize": FRESH}
-    given = defaults.get(kind, {"start_at": "rewind"}) | options
-    branches = Branches(made, Branch(kind, folder, f"{kind} words", given, session))
+    section = BRANCHES[kind](**options)
+    branches = Branches(made, Branch(kind, folder, f"{kind} words", section, session))
     for level in made.plan.levels[1:]:
         branches.train(level)
     return [made.tree.branch(level, folder) for level in made.plan.levels[1:]]
@@ -283,7 +281,9 @@ def test_a_child_with_the_seeds_of_the_study_is_its_level_bit_for_bit(tmp_path, 
 
 def test_children_go_on_from_a_pretraining_too(tmp_path):
     given = toys.Small((2, 4, 4), 3).state_dict()
-    made = grown(study(tmp_path, weights=lambda initial: given, start="1ep"))
+    made = grown(
+        study(tmp_path, weights=lambda initial: given, pretrain=Pretrain(hparams={"steps": "1ep"}))
+    )
     brought_up(made, seeds=[1])
     for level in made.plan.levels:
         assert_same(made.tree.child(level, NAME, 1), made.tree.level(level))

@@ -1,6 +1,7 @@
 """Children of levels, and the lines between them."""
 
 import csv
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -13,29 +14,25 @@ from isthmus.connectivity.line import LineEnds, RepairedLine
 from isthmus.connectivity.plan import LineRecords
 from isthmus.pruning import instability, results
 from isthmus.pruning.branches import Children
+from isthmus.pruning.options import Instability, Prune
 from tests import toys
 from tests.connectivity import small
 from tests.pruning.studies import assert_sparse, grown, mask, study, weights
 
-NAME = "instability_0123456789"
-ASKED = {
-    "seeds": [3, 1, 2],
-    "vary": ["data_order", "augmentation", "dropout"],
-    "alphas": 5,
-    "bn": "reset",
-    "splits": ["train", "test"],
-}
+ASKED = Instability(seeds=[3, 1, 2], alphas=5)
+BRANCH = {"branch": "instability", "instability": ASKED}
+NAME = str(toys.options(Prune, **BRANCH).branch_folder)
 
 
 def measured(made, asked, levels):
-    children = Children(made, NAME, "instability", asked["seeds"], asked["vary"])
+    children = Children(made, NAME, "instability", asked.seeds, asked.vary)
     for level in levels:
         instability.measure(asked, children, level)
 
 
 def requested(folder, **asked):
     """A study whose plan asks for the branch, at levels 0 and 2 if not told."""
-    return study(folder, rewind_step="4it", branch=NAME, **({"branch_levels": [0, 2]} | asked))
+    return study(folder, rewind_step="4it", **(BRANCH | {"branch_levels": [0, 2]} | asked))
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +125,7 @@ def test_what_is_measured_is_found_again_without_measuring(made, monkeypatch):
     ids=str,
 )
 def test_more_can_be_asked_for_later(made, changes, levels, num_steps):
-    asked, before = ASKED | changes, made.num_steps
+    asked, before = replace(ASKED, **changes), made.num_steps
     plan = requested(made.tree.folder, branch_levels=levels).plan
     done = results.is_complete(made.tree, plan) and instability.is_measured(asked, made.tree, plan)
     assert not done

@@ -1,10 +1,10 @@
-import dataclasses
 from typing import Any
 
 import pytest
 
-from isthmus.config import naming, validation
+from isthmus.config import naming, schema, validation
 from isthmus.pruning import options
+from tests.values import defaults
 
 PARTS = {
     "parts.py": """
@@ -33,7 +33,7 @@ def parts(sources):
 
 def prune(**changes: Any) -> dict[str, Any]:
     """A configuration of `prune.py` that can run, with changes."""
-    values = dataclasses.asdict(options.Prune())
+    values = defaults(options.Prune)
     values |= {
         "dataset": {"_target_": "isthmus.parts.Digits"},
         "model": {"_target_": "isthmus.parts.Net"},
@@ -48,8 +48,12 @@ def prune(**changes: Any) -> dict[str, Any]:
     return values
 
 
+def made(**changes: Any) -> options.Prune:
+    return schema.make_options(options.Prune, prune(**changes))
+
+
 def wrong(**changes: Any) -> list[str]:
-    return validation.validation_errors(prune(**changes), "Prune")
+    return validation.validation_errors(prune(**changes), options.Prune)
 
 
 @pytest.mark.parametrize(
@@ -136,11 +140,11 @@ HAN = {"_target_": "isthmus.parts.Han"}
         ({"branch_levels": [1]}, "branch_levels=[1]: needs branch=..."),
         (
             {"branch": "randomly_prune", "branch_levels": []},
-            "branch_levels=[]: must name each level once, and at least one",
+            "branch_levels=[]: must hold at least one value",
         ),
         (
             {"branch": "randomly_prune", "branch_levels": [1, 1]},
-            "branch_levels=[1,1]: must name each level once, and at least one",
+            "branch_levels=[1,1]: must not repeat a value",
         ),
         (
             {"branch": "randomly_prune", "branch_levels": [1, 4]},
@@ -155,7 +159,7 @@ HAN = {"_target_": "isthmus.parts.Han"}
             {"branch": "retrain"},
             "branch=retrain: needs other data or hyperparameters, retrain.hparams.epochs=...",
         ),
-        ({"instability": {"vary": []}}, "instability.vary: needs branch=instability"),
+        ({"instability": {"vary": ["dropout"]}}, "instability.vary: needs branch=instability"),
         ({"randomly_prune": {"seed": 2}}, "randomly_prune.seed: needs branch=randomly_prune"),
         (
             {"branch": "randomly_prune", "retrain": {"optimizer": {"lr": 1.0}}},
@@ -216,25 +220,25 @@ def test_children_that_cannot_be_compared_are_named_as_typed(changes, message):
 
 
 def test_instability_is_of_all_levels_and_other_branches_of_sparse_ones_if_not_told():
-    assert options.branch_levels(prune(branch="instability")) == [0, 1, 2, 3]
-    assert options.branch_levels(prune(branch="instability", branch_levels=[2])) == [2]
-    assert options.branch_levels(prune(branch="randomly_prune")) is None
-    assert options.branch_levels(prune()) is None
+    assert made(branch="instability").levels_of_branch == [0, 1, 2, 3]
+    assert made(branch="instability", branch_levels=[2]).levels_of_branch == [2]
+    assert made(branch="randomly_prune").levels_of_branch == [1, 2, 3]
+    assert made().levels_of_branch == []
 
 
 def test_what_becomes_of_the_weights_is_as_the_strategy_does_if_not_told():
-    assert options.resolve_rewind(prune()) == "weights"
-    assert options.resolve_rewind(prune(rewind="lr")) == "lr"
-    assert options.resolve_rewind(prune(pruning=HAN)) == "none"
+    assert made().resolved_rewind == "weights"
+    assert made(rewind="lr").resolved_rewind == "lr"
+    assert made(pruning=HAN).resolved_rewind == "none"
 
 
 def test_one_shot_has_one_level():
-    assert options.num_levels(prune()) == 3
-    assert options.num_levels(prune(levels=None, one_shot=0.5)) == 1
+    assert made().num_levels == 3
+    assert made(levels=None, one_shot=0.5).num_levels == 1
 
 
 def name(**changes: Any) -> str:
-    return naming.run_name(prune(**changes), "Prune")
+    return naming.run_name(prune(**changes), options.Prune)
 
 
 def test_what_is_asked_of_a_study_is_not_in_its_name():
@@ -268,8 +272,14 @@ def test_what_changes_a_level_is_in_its_name():
     assert name(rewind_step=0) == name()
 
 
+def section(function: Any, **changes: Any) -> str:
+    """A name, or a text, of the section that is changed."""
+    name = next(iter(changes))
+    return function(prune(**changes)[name], options.BRANCHES[name])
+
+
 def branch(**changes: Any) -> str:
-    return naming.section_name(prune(**changes), "Prune", next(iter(changes)))
+    return section(naming.section_name, **changes)
 
 
 def test_a_branch_is_named_by_its_own_options():
@@ -289,7 +299,7 @@ def test_children_are_named_by_what_they_vary_in_alone():
 
 def test_a_branch_is_told_by_what_is_not_its_default():
     def words(**changes: Any) -> str:
-        return naming.section_arguments(prune(**changes), "Prune", next(iter(changes)))
+        return section(naming.section_arguments, **changes)
 
     assert words(randomly_prune={"seed": 1}) == ""
     assert words(randomly_prune={"seed": 2, "strategy": "even"}) == "strategy=even seed=2"
@@ -313,7 +323,7 @@ def test_a_strategy_of_ones_own_says_how_it_rewinds(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     mine = {"_target_": "strategies_of_mine.Mine"}
     assert wrong(pruning=mine) == []
-    assert options.resolve_rewind(prune(pruning=mine)) == "none"
+    assert made(pruning=mine).resolved_rewind == "none"
     (message,) = wrong(pruning=mine, rewind="weights")
     assert message.startswith("rewind=weights: pruning._target_=strategies_of_mine.Mine ")
 
@@ -323,8 +333,8 @@ def test_a_strategy_that_is_another_than_its_class_says_is_refused(tmp_path, mon
     monkeypatch.syspath_prepend(tmp_path)
     from strategies_of_mine_too import Later, Mine
 
-    values = prune(pruning={"_target_": "strategies_of_mine_too.Later"})
+    later = {"_target_": "strategies_of_mine_too.Later"}
     with pytest.raises(ValueError, match="^pruning._target_=strategies_of_mine_too.Later: .* lr,"):
-        options.check_rewind(values, Later())
-    options.check_rewind(values, Mine())
-    options.check_rewind(values | {"rewind": "lr"}, Later())
+        made(pruning=later).check_strategy(Later())
+    made(pruning=later).check_strategy(Mine())
+    made(pruning=later, rewind="lr").check_strategy(Later())

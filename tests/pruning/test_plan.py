@@ -1,11 +1,19 @@
 import pytest
 
-from isthmus.pruning.plan import PruneRequest, PruningPlan
+from isthmus.pruning.options import Prune
+from isthmus.pruning.plan import PruningPlan
+from isthmus.training.options import Pretrain
+from tests import toys
 
 
 def plan(per_epoch=10, end=40, **changes):
-    asked = {"levels": 2, "rewind": "weights", "rewind_step": "0"} | changes
-    return PruningPlan(PruneRequest(**asked), per_epoch, end)
+    asked = {"levels": 2, "rewind": "weights"} | changes
+    return PruningPlan(toys.options(Prune, **asked), per_epoch, end)
+
+
+def before(step):
+    """A section with a pretraining of some length."""
+    return Pretrain(hparams={"steps": step})
 
 
 @pytest.mark.parametrize(
@@ -16,9 +24,9 @@ def plan(per_epoch=10, end=40, **changes):
         ({"rewind_step": "2ep5it"}, [0, 25, 25]),
         ({"rewind_step": "2ep", "rewind": "lr"}, [0, 20, 20]),
         ({"rewind": "none"}, [0, 0, 0]),
-        ({"start": "1ep"}, [10, 10, 10]),
-        ({"start": "1ep", "rewind_step": "15it"}, [10, 15, 15]),
-        ({"start": "1ep", "rewind": "none"}, [10, 10, 10]),
+        ({"pretrain": before("1ep")}, [10, 10, 10]),
+        ({"pretrain": before("1ep"), "rewind_step": "15it"}, [10, 15, 15]),
+        ({"pretrain": before("1ep"), "rewind": "none"}, [10, 10, 10]),
     ],
 )
 def test_where_levels_begin(asked, begins):
@@ -30,14 +38,14 @@ def test_level_0_keeps_what_is_rewound_to():
     rewound = plan(rewind_step="15it", snapshots=["1ep", "2ep", "4ep"])
     assert rewound.snapshots(0) == [10, 15, 20, 40]
     assert rewound.snapshots(1) == [20, 40]  # from where it begins
-    assert plan(start="1ep", snapshots="every").snapshots(0) == [10, 20, 30, 40]
+    assert plan(pretrain=before("1ep"), snapshots="every").snapshots(0) == [10, 20, 30, 40]
 
 
 def test_branches_are_of_all_sparse_levels_or_of_those_asked_for():
     assert plan().branch_levels == []
-    assert plan(branch="retrain_1").branch_levels == [1, 2]
-    assert plan(branch="retrain_1", branch_levels=[2, 0]).branch_levels == [0, 2]
-    assert plan(levels=0, branch="retrain_1").branch_levels == []
+    assert plan(branch="retrain").branch_levels == [1, 2]
+    assert plan(branch="retrain", branch_levels=[2, 0]).branch_levels == [0, 2]
+    assert plan(levels=0, branch="retrain").branch_levels == []
 
 
 @pytest.mark.parametrize(
@@ -49,11 +57,11 @@ def test_branches_are_of_all_sparse_levels_or_of_those_asked_for():
         ),
         ({"rewind_step": "40it"}, "^rewind_step=40it: must be before the end"),
         (
-            {"rewind_step": "5it", "start": "1ep"},
+            {"rewind_step": "5it", "pretrain": before("1ep")},
             "^rewind_step=5it: must be from 1ep, the end of pretraining, before the end of trai",
         ),
         (
-            {"start": "4ep"},
+            {"pretrain": before("4ep")},
             "^pretrain: takes 4ep, which is taken off the training, and that has 4ep: nothing wou",
         ),
         ({"snapshots": ["9ep"]}, "^9ep is after the end of training"),

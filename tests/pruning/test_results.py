@@ -5,13 +5,13 @@ import pytest
 from isthmus import tables
 from isthmus.connectivity import results as connectivity_results
 from isthmus.pruning import results
+from isthmus.pruning.options import Instability
 from isthmus.pruning.plan import PruningTree
 from isthmus.store import files
-from tests.pruning.test_tables import done
+from tests.pruning.test_tables import RETRAIN, done
 
-ASKED = {"vary": ["dropout", "data_order"], "bn": "reset", "splits": ["train", "test"]}
+ASKED = Instability(vary=["dropout", "data_order"], alphas=5)
 BARRIERS = ("k1", "child_seed", "align", *results.HOW, *connectivity_results.measures())
-GRID = ("5", "")
 
 
 def measured(tree, level, name, vary=("data_order", "dropout"), seeds=("1-2", "1-3", "2-3")):
@@ -41,7 +41,7 @@ def tree(tmp_path):
     for level in range(3):
         done(tree.level(level), level, density=0.5**level)
         measured(tree, level, "instability_0000000000")
-    done(tree.branch(1, "retrain_0123456789"), 1, "retrain")
+    done(tree.branch(1, RETRAIN), 1, "retrain")
     measured(tree, 1, "instability_1111111111", vary=["dropout"], seeds=["1-2"])
     tables.write(
         tree.instability_table, results.barrier_columns(), results.collect_barriers(tree, 4)
@@ -83,7 +83,7 @@ def test_the_table_has_every_barrier_once(tree):
 def test_children_are_no_level_and_no_branch_in_the_table_of_levels(tree):
     assert tree.levels() == [0, 1, 2]
     folders = {row[results.LEVELS.index("folder")] for row in results.collect_levels(tree, 4)}
-    assert folders == {"", "retrain_0123456789"}
+    assert folders == {"", RETRAIN}
 
 
 def test_a_branch_that_is_not_done_is_not_in_the_table(tree):
@@ -95,7 +95,7 @@ def test_a_branch_that_is_not_done_is_not_in_the_table(tree):
 
 
 def test_the_summary_shows_means_of_the_pairs_that_were_asked_for(tree):
-    head, *lines = results.summarize_instability(tree, ASKED, GRID, ["1-2", "1-3"]).splitlines()
+    head, *lines = results.summarize_instability(tree, ASKED, ["1-2", "1-3"]).splitlines()
     assert head == "instability (test, bn=reset, between children 1-2, 1-3)"
     assert lines[0].split("  ")[:3] == ["level", "weights left", "metric"]
     assert [line.split() for line in lines[3:5]] == [
@@ -119,8 +119,8 @@ def test_a_table_of_an_older_version_is_read(tree):
 
 
 def test_the_summary_leaves_out_levels_without_all_of_them(tree):
-    other = {"vary": ["dropout"], "bn": "keep", "splits": ["train"]}
-    head, *lines = results.summarize_instability(tree, other, GRID, ["1-2"]).splitlines()
+    other = Instability(vary=["dropout"], bn="keep", splits=["train"], alphas=5)
+    head, *lines = results.summarize_instability(tree, other, ["1-2"]).splitlines()
     assert head == "instability (train, bn=keep, between children 1-2)"
     assert [line.split()[0] for line in lines] == ["level", "1", "1"]
-    assert len(results.summarize_instability(tree, other, GRID, ["1-2", "1-3"]).splitlines()) == 1
+    assert len(results.summarize_instability(tree, other, ["1-2", "1-3"]).splitlines()) == 1

@@ -13,6 +13,7 @@ from isthmus.training import masks, optimizers, pretraining
 from isthmus.training.fit import fit
 from isthmus.training.loop import Training
 from isthmus.training.optimizers import adam
+from isthmus.training.options import Pretrain
 from isthmus.training.schedulers import Cosine, Linear, MultiStep, Scheduler
 from isthmus.training.session import Session
 from tests import toys
@@ -251,7 +252,12 @@ def test_a_schedule_with_a_state_is_rewound_with_it(tmp_path, rewind, step, rate
 
 def test_levels_go_on_from_where_a_pretraining_ended(tmp_path):
     given = toys.Small((2, 4, 4), 3).state_dict()
-    made = study(tmp_path, weights=lambda initial: given, start="1ep", snapshots=["1ep", "2ep"])
+    made = study(
+        tmp_path,
+        weights=lambda initial: given,
+        pretrain=Pretrain(hparams={"steps": "1ep"}),
+        snapshots=["1ep", "2ep"],
+    )
     found = beginnings(made)
     assert [iteration for iteration, *_ in found] == [3, 3, 3]
     assert made.num_steps == 3 * 6
@@ -266,7 +272,7 @@ def test_levels_go_on_from_where_a_pretraining_ended(tmp_path):
 def test_a_pretraining_on_other_classes_lends_all_but_its_output_layer(tmp_path):
     given = toys.Small((2, 4, 4), 7).state_dict()
     begun = partial(pretraining.fit_weights, given, file="a file")
-    made = study(tmp_path, weights=begun, levels=0, start="1ep")
+    made = study(tmp_path, weights=begun, levels=0, pretrain=Pretrain(hparams={"steps": "1ep"}))
     (begin,) = beginnings(made)
     assert begin[1]["conv.weight"].equal(given["conv.weight"])
     assert begin[1]["output.weight"].equal(made.starts.initial["output.weight"])
@@ -302,7 +308,6 @@ def test_random_levels_depend_on_the_seed_of_the_study(tmp_path):
     other = grown(study(tmp_path / "b", strategy=Random(0.4, ignore=[], seed=2), levels=1))
     pair = [mask(of.tree.level(1))["conv.weight"] for of in (made, other)]
     assert not pair[0].equal(pair[1])
-    assert made.rules.seed == 1
 
 
 def test_snapshots_asked_for_later_are_those_kept_at_once(tmp_path):

@@ -8,8 +8,13 @@ import pytest
 
 from isthmus import tables
 from isthmus.pruning import results
-from isthmus.pruning.plan import PruneRequest, PruningPlan, PruningTree, sparsity_file
+from isthmus.pruning.options import Prune, Retrain
+from isthmus.pruning.plan import PruningPlan, PruningTree, sparsity_file
 from isthmus.store import files
+from tests import toys
+
+BRANCH = {"branch": "retrain", "retrain": Retrain(hparams={"epochs": 1})}
+RETRAIN = str(toys.options(Prune, **BRANCH).branch_folder)
 
 
 def cell(loss):
@@ -36,7 +41,7 @@ def tree(tmp_path):
     tree = PruningTree(tmp_path / "prune_1" / "seed_4")
     for level in range(11):
         done(tree.level(level), level, density=0.5**level, best=6)
-    done(tree.branch(2, "retrain_0123456789"), 2, "retrain epochs=1", density=0.25)
+    done(tree.branch(2, RETRAIN), 2, "retrain epochs=1", density=0.25)
     done(tree.pretrain, 0)
     tables.write(tree.table, results.LEVELS, results.collect_levels(tree, seed=4))
     return tree
@@ -56,7 +61,7 @@ def test_the_table_has_every_number_once(tree):
         "seed": "4",
         "level": "2",
         "branch": "retrain epochs=1",
-        "folder": "retrain_0123456789",
+        "folder": RETRAIN,
         "density": "0.25",
         "model": "plain",
         "split": "test",
@@ -70,7 +75,7 @@ def test_levels_are_those_that_are_done_in_order(tree):
     assert tree.levels() == list(range(11))
     tree.level(3).result.unlink()
     assert tree.levels() == [0, 1, 2, *range(4, 11)]
-    assert tree.branches(2) == ["retrain_0123456789"] and tree.branches(1) == []
+    assert tree.branches(2) == [RETRAIN] and tree.branches(1) == []
 
 
 def test_what_masks_keep_is_put_together(tree):
@@ -86,7 +91,7 @@ def test_the_summary_shows_levels_and_the_branch_that_was_asked_for(tree):
     ]  # fmt: skip
     assert len(lines) == 12
     assert lines[3].split() == ["2", "0.2500", "0.7500", "0.7900", "6"]
-    lines = results.summarize_levels(tree, "retrain_0123456789").splitlines()
+    lines = results.summarize_levels(tree, RETRAIN).splitlines()
     assert len(lines) == 13
     assert lines[4].split() == ["2", "0.2500", "0.7500", "retrain", "epochs=1"]
 
@@ -119,14 +124,14 @@ def test_a_folder_without_a_study_is_named(tmp_path):
 
 
 def plan(**changes):
-    asked = {"levels": 10, "rewind": "weights", "rewind_step": "0"} | changes
-    return PruningPlan(PruneRequest(**asked), 3, 9)
+    asked = {"levels": 10, "rewind": "weights"} | changes
+    return PruningPlan(toys.options(Prune, **asked), 3, 9)
 
 
 def test_a_tree_that_has_everything_lacks_nothing(tree):
     assert results.is_complete(tree, plan())
     assert results.is_complete(tree, plan(levels=3))
-    assert results.is_complete(tree, plan(branch="retrain_0123456789", branch_levels=[2]))
+    assert results.is_complete(tree, plan(**BRANCH, branch_levels=[2]))
 
 
 @pytest.mark.parametrize(
@@ -134,8 +139,8 @@ def test_a_tree_that_has_everything_lacks_nothing(tree):
     [
         {"levels": 11},
         {"snapshots": ["1ep"]},
-        {"branch": "retrain_0123456789"},
-        {"branch": "retrain_0000000000", "branch_levels": [2]},
+        BRANCH,
+        {"branch": "retrain", "retrain": Retrain(hparams={"epochs": 2}), "branch_levels": [2]},
     ],
     ids=str,
 )

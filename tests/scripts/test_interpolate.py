@@ -12,6 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from isthmus import state_dicts
 from isthmus.store import files as store_files
 from isthmus.training import evaluator
+from isthmus.training.options import SavedOptions
 from tests import toys
 from tests.scripts import QUIET, REPOSITORY, files, only, refused, run, started, steps_made
 
@@ -90,9 +91,8 @@ def test_every_line_says_between_which_networks_it_is_and_has_their_values(grid)
         assert line["networks"] == [f"{end}.safetensors" for end in ends]
         two = {str(n): store_files.load_weights(folder / n)[0] for n in line["networks"]}
         metadata = store_files.load_weights(folder / line["networks"][0])[1]
-        table = evaluator.saved_evaluator(
-            metadata, {"root": None}, [], "", toys.RUNTIME, None
-        ).table(two)
+        options = SavedOptions(runtime=toys.RUNTIME)
+        table = evaluator.saved_evaluator(metadata, options).table(two)
         for split, curve in line["curves"].items():
             for place, network in ((0, two), (-1, list(two)[1:])):
                 own = table[next(iter(network))][split]

@@ -7,7 +7,8 @@ import re
 import pytest
 from safetensors.torch import load_file
 
-from isthmus.config import validation
+from isthmus.config import naming, schema
+from isthmus.pruning.options import Prune
 from tests.scripts import QUIET, run
 
 TINY = [
@@ -80,9 +81,9 @@ UNTYPED = {"runtime", "pretrain.fingerprint"}  # changes no result; follows from
 
 
 def test_there_is_a_row_for_every_option():
-    known = validation.fields("Prune")
-    names = {name for name in known if name not in OWN} | {
-        f"{name}.{key}" for name in OWN for key in validation.nested_fields(known[name])
+    known = schema.fields(Prune)
+    names = set(naming.typed_fields(Prune)) - set(OWN) | {
+        f"{name}.{key}" for name in OWN for key in schema.fields(known[name].annotation)
     }
     names |= {f"pruning.{key}" for key in ("fraction", "ignore", "seed")}
     assert set(OPTIONS) == names - UNTYPED

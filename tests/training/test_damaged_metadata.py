@@ -9,6 +9,7 @@ from isthmus.config.launch import ConfigError
 from isthmus.models.mlp import MLP
 from isthmus.store import files
 from isthmus.training import evaluator
+from isthmus.training.options import SavedOptions
 from tests import toys
 
 METADATA = {
@@ -63,7 +64,7 @@ def evaluate(tmp_path):
         files.save_weights(path, model.state_dict(), metadata)
         weights, said = files.load_weights(path)
         made = evaluator.saved_evaluator(
-            said, {"root": "data"}, [], str(tmp_path), toys.RUNTIME, None
+            said, SavedOptions(runtime=toys.RUNTIME, output_dir=str(tmp_path))
         )
         checkpoints.check_architectures([path])
         return made, said["kind"]

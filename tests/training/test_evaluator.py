@@ -3,7 +3,9 @@ import torch
 import torch.nn.functional as F
 
 from isthmus import state_dicts
+from isthmus.config.parts import Part
 from isthmus.training.evaluator import Evaluator, saved_evaluator
+from isthmus.training.options import SavedOptions
 from tests import toys
 
 CPU = torch.device("cpu")
@@ -134,7 +136,7 @@ METADATA = {
 
 
 def test_saved_weights_are_evaluated_on_the_data_of_their_training():
-    made = saved_evaluator(METADATA, {"root": None}, [], "cache", toys.RUNTIME, None)
+    made = saved_evaluator(METADATA, SavedOptions(runtime=toys.RUNTIME))
     assert [len(split) for split in made.data.splits.values()] == [1005, 432, 360]
     table = made.table({"plain": made.model.state_dict()}, ["val"])
     assert 0 <= table["plain"]["val"]["accuracy"] <= 1
@@ -144,11 +146,11 @@ def test_saved_weights_are_evaluated_on_the_data_of_their_training():
     ("precision", "autocast"), [(None, torch.bfloat16), ("bf16", torch.bfloat16), ("fp32", None)]
 )
 def test_the_precision_is_that_of_the_training_unless_given(precision, autocast):
-    made = saved_evaluator(METADATA, {"root": None}, [], "cache", toys.RUNTIME, precision)
+    made = saved_evaluator(METADATA, SavedOptions(runtime=toys.RUNTIME, precision=precision))
     assert made.autocast == autocast
 
 
 def test_data_that_does_not_fit_the_model_is_refused():
-    rotated = {"root": None, "unsupervised_labels": "rotation"}
+    rotated = Part("dataset", None, {"unsupervised_labels": "rotation"})
     with pytest.raises(ValueError, match=r"\[1, 8, 8\] in 4 classes do not fit this model.*10"):
-        saved_evaluator(METADATA, rotated, [], "cache", toys.RUNTIME, None)
+        saved_evaluator(METADATA, SavedOptions(dataset=rotated, runtime=toys.RUNTIME))

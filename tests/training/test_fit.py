@@ -16,11 +16,11 @@ from isthmus.store import files
 from isthmus.store.files import Run
 from isthmus.training import loop
 from isthmus.training import options as training_options
-from isthmus.training import recipe as training_recipe
 from isthmus.training import session as training_session
 from isthmus.training.fit import TrainHooks, TrainingRun, fit, update_averages
 from isthmus.training.loop import Training
 from isthmus.training.optimizers import adam, sgd
+from isthmus.training.options import StreamSeeds
 from isthmus.training.schedulers import Cosine
 from isthmus.training.session import Session
 from tests import toys
@@ -71,14 +71,14 @@ def test_the_same_seeds_give_the_same_files(tmp_path):
 
 @pytest.mark.parametrize("stream", ["initialization", "data_order", "augmentation", "dropout"])
 def test_each_stream_of_chance_changes_the_result(tmp_path, stream):
-    other = training_recipe.StreamSeeds(**(vars(toys.SEEDS) | {stream: 2}))
+    other = StreamSeeds(**(vars(toys.SEEDS) | {stream: 2}))
     first, second = trained(tmp_path / "a"), trained(tmp_path / "b", seeds=other)
     assert not toys.equal(weights(first), weights(second))
 
 
 def test_a_stream_changes_only_its_own_part(tmp_path):
     plain = toys.data(augment=False)
-    other = training_recipe.StreamSeeds(**(vars(toys.SEEDS) | {"augmentation": 2}))
+    other = StreamSeeds(**(vars(toys.SEEDS) | {"augmentation": 2}))
     first = trained(tmp_path / "a", data=plain)
     second = trained(tmp_path / "b", data=plain, seeds=other)
     assert toys.equal(weights(first), weights(second))

@@ -7,6 +7,7 @@ import torch
 from isthmus.store import files
 from isthmus.store.files import Run
 from isthmus.training.fit import fit
+from isthmus.training.options import Pretrain, Pretrained
 from isthmus.training.pretraining import build_origin, check_inputs, fit_weights, pretrain
 from isthmus.training.session import Session
 from tests import toys
@@ -37,8 +38,8 @@ def test_a_pretraining_that_was_not_made_is_made_first(tmp_path):
 
 
 def begin_with(run, file=None, **parts):
-    values = {"pretrain": {"weights": file, **parts}}
-    return build_origin(run, values, toys.RUNTIME, toys.data())
+    options = toys.options(Pretrained, pretrain=Pretrain(weights=file, **parts))
+    return build_origin(run, options, toys.data())
 
 
 def test_nothing_comes_before_a_training_unless_it_is_asked_for(tmp_path):
@@ -60,8 +61,8 @@ def test_weights_of_other_classes_are_told(tmp_path, caplog):
     fit(run, make)
     begin_with(Run(tmp_path / "pretrain"), file=str(run.weights(9)))
     assert "pretrain.weights" not in caplog.text
-    values = {"pretrain": {"weights": str(run.weights(9))}}
-    build_origin(run, values, toys.RUNTIME, replace(toys.data(), class_names=("c", "b", "a")))
+    options = toys.options(Pretrained, pretrain=Pretrain(weights=str(run.weights(9))))
+    build_origin(run, options, replace(toys.data(), class_names=("c", "b", "a")))
     (line,) = caplog.messages[-1:]
     assert "classes of its training: ['a', 'b', 'c']; here: ['c', 'b', 'a']" in line
 

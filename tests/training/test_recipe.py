@@ -137,3 +137,33 @@ def ends(channels, layout):
 def test_the_layout_that_is_chosen_does_not_end_a_process():
     assert ends(4, "contiguous_format") == 0
     assert ends(8, "channels_last") == 0
+
+
+CONFIG = {
+    "dataset": {"_target_": "Digits", "cache_dir": "outputs/cache"},
+    "model": {"_target_": "isthmus.models.mlp.MLP", "init": "kaiming_normal"},
+    "optimizer": {"_target_": "sgd", "lr": 0.1, "momentum": 0.9},
+    "scheduler": {"_target_": "Constant"},
+    "averaged": None,
+    "hparams": {"epochs": 180, "batch_size": 128},
+}
+
+
+def test_a_title_says_the_parts_and_what_is_not_their_default():
+    assert recipe.title(CONFIG) == "Digits_MLP_sgd-lr0.1-momentum0.9_Constant"
+    changed = CONFIG | {
+        "model": {"_target_": "MLP", "width": [300, 100], "bias": False},
+        "averaged": {"_target_": "EMA", "decay": 0.9},
+        "hparams": {"epochs": 3},
+    }
+    assert recipe.title(changed) == (
+        "Digits_MLP-width300-100-biasFalse_sgd-lr0.1-momentum0.9_Constant_EMA-decay0.9_epochs3"
+    )
+
+
+def test_a_title_can_be_the_name_of_a_folder():
+    odd = CONFIG | {"dataset": {"_target_": "Digits", "cutout": "a/b=c, d"}}
+    assert recipe.title(odd).startswith("Digits-cutoutabcd_MLP")
+    wide = CONFIG | {"model": {"_target_": "MLP", "width": list(range(500))}}
+    assert len(recipe.title(wide)) == recipe.LONGEST
+    assert recipe.title({}) == ""

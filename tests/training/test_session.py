@@ -8,9 +8,10 @@ from torch import nn
 from isthmus.averaging.ema import EMA
 from isthmus.store import files
 from isthmus.store.files import Run
-from isthmus.training import options, recipe
+from isthmus.training import options
 from isthmus.training import session as training_session
 from isthmus.training.loop import Callback, after_every_step, train
+from isthmus.training.options import StreamSeeds
 from isthmus.training.schedulers import Constant, InverseSqrt
 from isthmus.training.session import Session
 from tests import toys
@@ -103,7 +104,7 @@ def test_a_session_that_is_restarted_is_as_a_new_one():
 def test_a_restart_takes_other_seeds_another_end_and_what_to_save_with_the_weights():
     made = session()
     weights = made.model.state_dict()
-    made.restart(recipe.StreamSeeds(1, 2, 3, 4), weights, end=20, origin={"child_seed": 2})
+    made.restart(StreamSeeds(1, 2, 3, 4), weights, end=20, origin={"child_seed": 2})
     assert (made.end, made.planned_end) == (20, 9)
     assert made.metadata("plain")["child_seed"] == 2
     batches = made.batches

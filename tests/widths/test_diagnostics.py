@@ -14,10 +14,11 @@ from isthmus.store.files import Run
 from isthmus.training import loop, options
 from isthmus.training.fit import TrainHooks, fit
 from isthmus.training.optimizers import sgd
+from isthmus.training.options import Diagnostics
 from isthmus.training.reporting import Metrics
 from isthmus.training.session import Session
 from isthmus.widths import diagnostics, layers
-from isthmus.widths.diagnostics import DiagnosticsRequest, examples
+from isthmus.widths.diagnostics import diagnostic_callbacks, examples
 from tests import toys
 from tests.widths.networks import INPUTS, mlp, option
 
@@ -44,12 +45,12 @@ def rows(folder, metric=None):
 
 def measured(folder, made, asked):
     metrics = Metrics(folder / "metrics.csv", None, made.iterations_per_epoch)
-    loop.train(made.training, made.batches, made.end, asked.callbacks(1, made, metrics))
+    loop.train(made.training, made.batches, made.end, diagnostic_callbacks(asked, 1, made, metrics))
     return rows(folder)
 
 
 def test_numbers_are_those_of_a_naive_computation(tmp_path):
-    found = measured(tmp_path, session(), DiagnosticsRequest(**MEASURED))
+    found = measured(tmp_path, session(), Diagnostics(**MEASURED))
     made, kept = session(), {}
     inputs, _ = examples(made, 10)
     keep = loop.Callback(
@@ -83,20 +84,23 @@ def test_numbers_are_those_of_a_naive_computation(tmp_path):
 def test_measuring_changes_no_weight(tmp_path):
     plain, watched = (session(model=toys.Small, name=None) for _ in range(2))
     loop.train(plain.training, plain.batches, 6, [])
-    asked = DiagnosticsRequest(steps="every_1it", ranks="every_1it")
+    asked = Diagnostics(steps="every_1it", ranks="every_1it")
     found = measured(tmp_path, watched, asked)
     assert toys.equal(plain.model.state_dict(), watched.model.state_dict())
     assert found[6, "diversity_conv"] > 1  # of convolutions too
 
 
 def test_nothing_is_called_where_nothing_is_asked_for(tmp_path):
-    assert DiagnosticsRequest().callbacks(1, session(), Metrics(tmp_path / "m.csv", None, 3)) == []
+    assert (
+        diagnostic_callbacks(Diagnostics(), 1, session(), Metrics(tmp_path / "m.csv", None, 3))
+        == []
+    )
 
 
 def test_a_moment_after_the_end_is_refused(tmp_path):
     with pytest.raises(ValueError, match="9ep is after the end of training"):
-        DiagnosticsRequest(steps=["9ep"]).callbacks(
-            1, session(), Metrics(tmp_path / "m.csv", None, 3)
+        diagnostic_callbacks(
+            Diagnostics(steps=["9ep"]), 1, session(), Metrics(tmp_path / "m.csv", None, 3)
         )
 
 
@@ -113,7 +117,7 @@ def test_numbers_of_a_run_that_was_interrupted_are_those_of_one_that_was_not(tmp
         def die(training):
             raise KeyboardInterrupt
 
-        own = DiagnosticsRequest(**MEASURED).callbacks(1, session_, metrics)
+        own = diagnostic_callbacks(Diagnostics(**MEASURED), 1, session_, metrics)
         return [
             *own,
             loop.Callback(loop.at_iterations([stopped + 1]), die),
@@ -122,7 +126,7 @@ def test_numbers_of_a_run_that_was_interrupted_are_those_of_one_that_was_not(tmp
     whole, broken = Run(tmp_path / "whole"), Run(tmp_path / "broken")
     for run in (whole, broken):
         run.folder.mkdir()
-    measures = partial(DiagnosticsRequest(**MEASURED).callbacks, 1)
+    measures = partial(diagnostic_callbacks, Diagnostics(**MEASURED), 1)
     fit(whole, made, extras=TrainHooks(measures))
     with pytest.raises(KeyboardInterrupt):
         fit(broken, made, extras=TrainHooks(dying))
@@ -137,13 +141,11 @@ def test_numbers_of_a_run_that_was_interrupted_are_those_of_one_that_was_not(tmp
 
 def test_margins_are_measured_of_one_hidden_layer_on_two_classes(tmp_path):
     data = Clusters(num_train=40, num_test=10).load(0)
-    found = measured(
-        tmp_path, session(data, 1, "mean_field"), DiagnosticsRequest(steps=["0it", "6it"])
-    )
+    found = measured(tmp_path, session(data, 1, "mean_field"), Diagnostics(steps=["0it", "6it"]))
     assert found[0, "beta"] == pytest.approx(2, rel=1e-5)
     assert {"margin", "margin_normalized", "auc"} <= {metric for _, metric in found}
     (tmp_path / "deeper").mkdir()
-    deeper = measured(tmp_path / "deeper", session(data, 2), DiagnosticsRequest(steps=["0it"]))
+    deeper = measured(tmp_path / "deeper", session(data, 2), Diagnostics(steps=["0it"]))
     assert "margin" not in {metric for _, metric in deeper}
 
 
@@ -165,7 +167,7 @@ def test_a_function_of_one_variable_is_written_when_it_is_trained(tmp_path):
     fit(
         run,
         lambda: made,
-        extras=TrainHooks(partial(DiagnosticsRequest().callbacks, 1), save_weights=False),
+        extras=TrainHooks(partial(diagnostic_callbacks, Diagnostics(), 1), save_weights=False),
     )
     with (tmp_path / "function.csv").open() as file:
         table = list(csv.DictReader(file))

@@ -8,9 +8,9 @@ import torch
 from isthmus import state_dicts
 from isthmus.models.mlp import MLP
 from isthmus.models.resnet_cifar import ResNetCifar
-from isthmus.training import recipe as training_recipe
 from isthmus.training.loop import train
 from isthmus.training.optimizers import adam, sgd
+from isthmus.training.options import StreamSeeds
 from isthmus.training.session import Session
 from tests import toys
 from tests.widths.networks import GIVEN, GROUP, option
@@ -45,9 +45,7 @@ def test_a_training_that_is_resumed_is_as_one_that_was_not(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_the_mean_of_two_networks_is_evaluated_as_any_other(name):
-    made = [
-        session(name, seeds=training_recipe.StreamSeeds(seed, seed, seed, seed)) for seed in (1, 2)
-    ]
+    made = [session(name, seeds=StreamSeeds(seed, seed, seed, seed)) for seed in (1, 2)]
     weights = [each.model.state_dict() for each in made]
     mean = state_dicts.mean(weights, [1.0, 1.0])
     inputs = next(iter(made[0].evaluator.batches("test")))[0]

@@ -7,10 +7,12 @@ from typing import Any
 from hydra.types import RunMode
 from omegaconf import OmegaConf
 
-from isthmus.config import launch, schema, validation
+from isthmus.config import launch, schema
+from isthmus.config.parts import GROUPS
+from isthmus.training.options import Train
 
 HOW = ("runtime", "output_dir")  # how and where a job runs
-GROUPS = ("hparams", *schema.SUPPLIED)
+PARTS = ("hparams", *GROUPS)
 PLAIN = re.compile(r"[\w.+/-]+")
 
 
@@ -22,11 +24,11 @@ def train_command(loader: Any, cfg: Any) -> str:
         cfg: of a trial, with that of Hydra.
     """
     chosen = cfg.hydra.runtime.choices
-    fields = validation.fields("Train")
+    fields = schema.fields(Train)
     plain = loader.load_configuration("train", [], RunMode.RUN)
     groups = [
         f"{group}={chosen[group]}"
-        for group in GROUPS
+        for group in PARTS
         if group in fields and chosen[group] != plain.hydra.runtime.choices[group]
     ]
     base = loader.load_configuration("train", groups, RunMode.RUN)

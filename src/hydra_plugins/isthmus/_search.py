@@ -22,6 +22,7 @@ from hydra_plugins.isthmus import _commands, _report
 from isthmus import sweeps, tuning
 from isthmus.config import launch, naming
 from isthmus.config.launch import ConfigError
+from isthmus.training.options import Tune
 from isthmus.tuning import Claim, SharedStudy
 
 Space = dict[str, BaseDistribution]
@@ -41,7 +42,7 @@ def search(sweeper: Any, arguments: Sequence[str]) -> None:
     check(sweeper, space, fixed)
     sampler = sampler_options(sweeper.config.hydra.sweeper.sampler)
     name = naming.study_name(
-        launch.option_values(sweeper.config, "Tune"), _distribution_texts(space), sampler
+        launch.option_values(sweeper.config, Tune), Tune, _distribution_texts(space), sampler
     )
     seed, output = sweeper.config.global_seed, Path(sweeper.config.output_dir)
     folder = output / f"tune_{sweeper.study_name or name}" / f"seed_{seed}"

@@ -1,6 +1,6 @@
 """Averages several checkpoints, by each method of `average.py`."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from isthmus import state_dicts
+from isthmus.averaging.options import Average
 from isthmus.state_dicts import Mean, StateDict
 from isthmus.training.evaluator import Evaluator
 
@@ -114,19 +115,18 @@ class Checkpoints:
         """The weights at a position, on the CPU."""
         return self.evaluator.load(self.files[position])
 
-    def average(
-        self, method: str, options: Mapping[str, Any], splits: list[str] | None
-    ) -> EvaluatedAverage:
+    def average(self, options: Average) -> EvaluatedAverage:
         """The average by one method, evaluated.
 
         Args:
-            method: one that the schema `Average` allows.
-            options: `weights` and `decay` for the methods that use them.
-            splits: on which to evaluate, None for all; a greedy soup adds the validation split.
+            options: with the method, and the splits to evaluate on, None for all; a greedy soup
+                adds the validation split.
 
         Raises:
             ValueError: the data set lacks a split that is needed.
         """
+        method = options.method
+        splits: Sequence[str] | None = options.splits
         if method == "greedy_soup":
             self.evaluator.data.require_accuracy("method=greedy_soup")
             splits = self._with_validation(splits)
@@ -140,7 +140,7 @@ class Checkpoints:
             accuracies = [evaluation[str(file)]["val"]["accuracy"] for file in self.files]
             weights, shares = self._greedy(accuracies)
         else:
-            factors = _weights(method, len(self.files), options)
+            factors = _weights(options, len(self.files))
             shares = [factor / sum(factors) for factor in factors]
             mean = state_dicts.mean(map(self.load, range(len(self.files))), factors)
             weights = self._finish(mean, len(self.files) - 1)
@@ -148,7 +148,7 @@ class Checkpoints:
             weights, shares, evaluation | self.evaluator.table({NAME: weights}, splits)
         )
 
-    def _with_validation(self, splits: list[str] | None) -> list[str] | None:
+    def _with_validation(self, splits: Sequence[str] | None) -> Sequence[str] | None:
         available = list(self.evaluator.data.splits)
         if "val" not in available:
             raise ValueError(
@@ -178,11 +178,11 @@ class Checkpoints:
         return {name: tensor.to(self.evaluator.device) for name, tensor in weights.items()}
 
 
-def _weights(method: str, num_models: int, options: Mapping[str, Any]) -> list[float]:
+def _weights(options: Average, num_models: int) -> list[float]:
     """Weights of the ingredients in their mean, (models,), not yet divided by their sum.
 
     Ones where all count alike: a sum of float32 values in float64 is then all but exact.
     """
-    if method == "ema":
-        return ema_weights(num_models, options["decay"])
-    return options["weights"] if method == "weighted" else [1.0] * num_models
+    if options.decay is not None:
+        return ema_weights(num_models, options.decay)
+    return options.weights or [1.0] * num_models

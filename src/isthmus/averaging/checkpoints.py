@@ -4,15 +4,16 @@ import glob
 import hashlib
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from isthmus import steps
-from isthmus.config import rebuild
+from isthmus.averaging.options import Average
 from isthmus.steps import Step
 from isthmus.store import files as store_files
 from isthmus.store.files import Run
+from isthmus.training import rebuild
 
 NOT_IN_OLD_FILES = ("classes", "normalization")  # of metadata
 TAKEN_BY = {"weights": "weighted", "decay": "ema", "num": "latest"}
@@ -49,24 +50,24 @@ def find_files(
     return files
 
 
-def select_files(files: Sequence[Path], method: str, options: Mapping[str, Any]) -> list[Path]:
+def select_files(files: Sequence[Path], options: Average) -> list[Path]:
     """The files that a method averages: all, or for "latest" the last `num`.
 
     Args:
         files: in the order given.
-        method: one that `Average` allows.
-        options: `weights`, `decay` and `num`; None for what is not set.
+        options: with the method, and `weights`, `decay` or `num`.
 
     Raises:
         ValueError: the method needs an option that is not set, or does not use one that is, or
             its value does not fit the files.
     """
+    method, weights, decay, num = options.method, options.weights, options.decay, options.num
     for name, taker in TAKEN_BY.items():
-        if options[name] is None and method == taker:
+        value = getattr(options, name)
+        if value is None and method == taker:
             raise ValueError(f"{name}: method={method} needs a value, {name}=...")
-        if options[name] is not None and method != taker:
-            raise ValueError(f"{name}={options[name]}: only method={taker} uses it, not {method}")
-    weights, decay, num = (options[name] for name in TAKEN_BY)
+        if value is not None and method != taker:
+            raise ValueError(f"{name}={value}: only method={taker} uses it, not {method}")
     if weights is not None and len(weights) != len(files):
         raise ValueError(
             f"weights={weights}: must be one per checkpoint, got {len(weights)} for {len(files)}"

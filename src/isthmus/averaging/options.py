@@ -1,42 +1,31 @@
 """Options of `eval.py` and `average.py`. Imports no torch."""
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
+from isthmus.config.schema import option
 from isthmus.steps import Step
-from isthmus.training.options import MISSING, Runtime
+from isthmus.training.options import SavedOptions
+from isthmus.vocabulary import BatchNormMode, SavedBatchNormMode, Split
 
 
-@dataclass
-class SavedOptions:
-    """Options of scripts that evaluate saved weights."""
-
-    dataset: Any = None  # null: the data set that the first weights were trained on
-    dataset_typed: list[str] = field(default_factory=list)  # its options that were typed
-    contents: list[str] = field(default_factory=list)  # fingerprints of the weights, made of them
-    runtime: Runtime = field(default_factory=Runtime)
-    precision: Literal["fp32", "bf16"] | None = None  # null: that of the training
-    output_dir: str = "outputs"
-
-
-@dataclass
-class Eval:
+@dataclass(frozen=True, kw_only=True)
+class Eval(SavedOptions):
     """Options of `eval.py`."""
 
-    checkpoint: str = MISSING
-    splits: list[Literal["train", "val", "test"]] | None = None  # null: all that there are
-    dataset: Any = None  # null: the data set that the weights were trained on
-    dataset_typed: list[str] = field(default_factory=list)  # its options that were typed
-    bn: Literal["keep", "reset"] = "keep"
+    RESULTS_VERSION: ClassVar[int | None] = 1
+
+    checkpoint: str
+    splits: list[Split] | None = option(None, nonempty=True)  # null: all that there are
+    bn: SavedBatchNormMode = "keep"
     allow_nonfinite: bool = False  # weights that are infinite or not a number
-    runtime: Runtime = field(default_factory=Runtime)
-    precision: Literal["fp32", "bf16"] | None = None  # null: that of the training
-    output_dir: str = "outputs"
 
 
-@dataclass
-class Average:
+@dataclass(frozen=True, kw_only=True)
+class Average(SavedOptions):
     """Options of `average.py`."""
+
+    RESULTS_VERSION: ClassVar[int | None] = 1
 
     checkpoints: list[str] | None = None  # files or globs
     run: str | None = None  # folder of a training, instead of `checkpoints`
@@ -47,10 +36,5 @@ class Average:
     weights: list[float] | None = None  # weighted: one per checkpoint
     decay: float | None = None  # ema
     num: int | None = None  # latest
-    bn: Literal["reset", "average", "keep"] = "reset"
-    splits: list[Literal["train", "val", "test"]] | None = None  # null: all that there are
-    dataset: Any = None  # null: the data set that the first checkpoint was trained on
-    dataset_typed: list[str] = field(default_factory=list)  # its options that were typed
-    runtime: Runtime = field(default_factory=Runtime)
-    precision: Literal["fp32", "bf16"] | None = None  # null: that of the training
-    output_dir: str = "outputs"
+    bn: BatchNormMode = "reset"
+    splits: list[Split] | None = option(None, nonempty=True)  # null: all that there are

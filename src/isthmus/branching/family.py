@@ -4,21 +4,21 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 import torch
 
 from isthmus import machine, steps
-from isthmus.branching.plan import SpawnPlan, SpawnRequest, SpawnTree
-from isthmus.config import launch
+from isthmus.branching.options import Spawn
+from isthmus.branching.plan import SpawnPlan, SpawnTree
+from isthmus.config import parts
 from isthmus.data.splits import DataSet
 from isthmus.state_dicts import StateDict
 from isthmus.steps import Snapshots
 from isthmus.store.files import Run
 from isthmus.training import masked_training, pretraining
 from isthmus.training.fit import fit
-from isthmus.training.options import Runtime
-from isthmus.training.recipe import Recipe, StreamSeeds
+from isthmus.training.options import Family, FamilyRuntime, Runtime, StreamSeeds
+from isthmus.training.recipe import Recipe
 from isthmus.training.session import Session
 from isthmus.training.variation import check_variation, reason_without_effect
 from isthmus.training.workers import Workers
@@ -80,16 +80,16 @@ class BranchFamily:
         """Names of the parameters, without running statistics."""
         return [name for name, _ in self.session.model.named_parameters()]
 
-    def plan(self, request: SpawnRequest) -> SpawnPlan:
-        """A request in iterations.
+    def plan(self, options: Spawn) -> SpawnPlan:
+        """The plan of the options of `spawn.py`.
 
         Raises:
             ValueError: a step is after the end of the parent, of the children or of the schedule;
                 or the data set lacks a split.
         """
         session = self.session
-        session.evaluator.check_splits(request.splits)
-        plan = SpawnPlan(request, session.iterations_per_epoch, session.planned_end)
+        session.evaluator.check_splits(options.splits)
+        plan = SpawnPlan.from_options(options, session.iterations_per_epoch, session.planned_end)
         if plan.spawn_steps:
             self.check_schedule(max(plan.spawn_steps), plan.child_length)
         return plan
@@ -152,7 +152,7 @@ class BranchFamily:
         if late:
             raise ValueError(
                 f"{option}: {', '.join(map(plan.text, late))} is after the early stop of the "
-                f"parent (hparams.patience={self.origins.recipe.patience})"
+                f"parent (hparams.patience={self.origins.recipe.hparams.patience})"
             )
 
     def train_children(self, plan: SpawnPlan) -> None:
@@ -160,7 +160,7 @@ class BranchFamily:
         missing = [
             (spawn_step, seed)
             for spawn_step in plan.spawn_steps
-            for seed in plan.request.child_seeds
+            for seed in plan.child_seeds
             if not self._is_complete(plan, spawn_step, seed)
         ]
         self.run_tasks([partial(train_child, plan, *child) for child in missing])
@@ -263,15 +263,16 @@ def train_branch_pairs(
     _check_seeds(family, seeds)
     starts = sorted({start for start, _ in departures})
     later = sorted({further for _, further in departures})
-    request = SpawnRequest(
+    plan = SpawnPlan(
+        iterations_per_epoch=session.iterations_per_epoch,
+        end=session.planned_end,
         spawn_steps=starts,
+        kept_by_parent=sorted({0, *starts}),
         child_seeds=list(seeds),
         child_length=later[-1],
         child_steps=later,
-        averages=(),
-        models=("plain",),
     )
-    plan = family.plan(request)
+    family.check_schedule(starts[-1], later[-1])
     kept = steps.to_iterations(snapshots, session.iterations_per_epoch, session.planned_end)
     compared = {sum(each) for each in departures} - {plan.end}  # whose weights are kept anyway
     family.train_parent(plan, sorted({*kept, *compared}), option="k1")
@@ -282,7 +283,7 @@ def train_branch_pairs(
         if not all(run.weights(total).exists() for run in branches):
             raise ValueError(
                 f"k1={here} k2={plan.text(further)}: training stopped early, before "
-                f"{plan.text(total)} (hparams.patience={family.origins.recipe.patience})"
+                f"{plan.text(total)} (hparams.patience={family.origins.recipe.hparams.patience})"
             )
 
 
@@ -306,7 +307,7 @@ def _check_seeds(family: BranchFamily, seeds: Sequence[int]) -> None:
 log = logging.getLogger(__name__)
 
 
-def build_family(values: dict[str, Any], tree: SpawnTree) -> BranchFamily:
+def build_family(options: Family, tree: SpawnTree) -> BranchFamily:
     """Build the family of a tree, whose parent and children are trained or not yet.
 
     Those of a ticket, `pretrain.weights` with a mask, keep its pruned weights at 0.
@@ -315,7 +316,7 @@ def build_family(values: dict[str, Any], tree: SpawnTree) -> BranchFamily:
     as many threads as this one, so that the numbers are the same.
 
     Args:
-        values: of the schema `Family`, as plain Python.
+        options: of the family.
         tree: their folder.
 
     Raises:
@@ -323,20 +324,20 @@ def build_family(values: dict[str, Any], tree: SpawnTree) -> BranchFamily:
             is no such device, or the seeds of children would change nothing.
         FileNotFoundError: the weights to begin with, or the data, are not there.
     """
-    family, num_jobs = _make(values, tree), values["runtime"]["num_jobs"]
-    if values["vary"]:
-        check_variation(family.session, values["vary"])
-    _log_threads(family.session.device, values["runtime"])
-    if num_jobs > 1:
-        make = partial(_make_in_worker, values, tree, torch.get_num_threads())
-        family.workers = Workers(num_jobs, make)
+    family, runtime = _make(options, tree), options.runtime
+    if options.vary:
+        check_variation(family.session, options.vary)
+    _log_threads(family.session.device, runtime)
+    if runtime.num_jobs > 1:
+        make = partial(_make_in_worker, options, tree, torch.get_num_threads())
+        family.workers = Workers(runtime.num_jobs, make)
     return family
 
 
-def _log_threads(device: torch.device, runtime: dict[str, Any]) -> None:
+def _log_threads(device: torch.device, runtime: FamilyRuntime) -> None:
     """Log how more cores can be used, if neither threads nor jobs were chosen and some idle."""
     threads, num_cores = torch.get_num_threads(), machine.share_of_cores(1)
-    is_default = runtime["num_threads"] is None and runtime["num_jobs"] == 1
+    is_default = runtime.num_threads is None and runtime.num_jobs == 1
     if is_default and device.type == "cpu" and threads < num_cores:
         log.info(
             "%d of %d cores in use: runtime.num_jobs=%d trains as many children in parallel, with "
@@ -345,24 +346,17 @@ def _log_threads(device: torch.device, runtime: dict[str, Any]) -> None:
         )
 
 
-def _make_in_worker(
-    values: dict[str, Any],
-    tree: SpawnTree,
-    num_threads: int,
-) -> BranchFamily:
+def _make_in_worker(options: Family, tree: SpawnTree, num_threads: int) -> BranchFamily:
     torch.set_num_threads(num_threads)
-    runtime = values["runtime"] | {"progress": False}  # several bars at a time cannot be read
-    return _make(values | {"runtime": runtime}, tree)
+    quiet = replace(options.runtime, progress=False)  # several bars at a time cannot be read
+    return _make(replace(options, runtime=quiet), tree)
 
 
-def _make(values: dict[str, Any], tree: SpawnTree) -> BranchFamily:
-    seeds, training = launch.seeds(values), launch.training(values)
-    constraint = masked_training.masking_from_file(values["pretrain"]["weights"])
-    recipe = Recipe(**launch.recipe(training), constraint=constraint)
-    recipe.check()
-    data = launch.load_data(training["dataset"], seeds.pop("label_noise"))
+def _make(options: Family, tree: SpawnTree) -> BranchFamily:
+    constraint = masked_training.masking_from_file(options.pretrain.weights)
+    recipe = Recipe.from_options(options, constraint=constraint)
+    data = parts.load_data(options.dataset, options.label_noise_seed)
     data.require_accuracy("dataset")
-    runtime = Runtime(**launch.runtime(values))
-    weights = pretraining.build_origin(tree.pretrain, values, runtime, data)
-    origins = FamilyConfig(recipe, data, StreamSeeds(**seeds), values["vary"], weights)
-    return BranchFamily(tree, origins, runtime, values["save_predictions"])
+    weights = pretraining.build_origin(tree.pretrain, options, data)
+    config = FamilyConfig(recipe, data, options.stream_seeds, options.vary, weights)
+    return BranchFamily(tree, config, options.runtime, options.save_predictions)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus import steps
+from isthmus.branching.options import Spawn
 from isthmus.steps import Snapshots, Step
 from isthmus.store import locks
 from isthmus.store.files import Run
@@ -78,23 +79,6 @@ def seeds_text(seeds: Sequence[int]) -> str:
 BACK_POWERS = {"back": (), "back_plus_one": (2,), "back_plus_three": (1, 2, 4)}  # of 1/sqrt(2)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SpawnRequest:
-    """The options of a tree, as typed; see `python spawn.py --help`."""
-
-    spawn_steps: Snapshots
-    child_seeds: list[int]
-    spawn_step: Step | None = None
-    only: int | None = None
-    child_steps: Snapshots = "log"
-    child_length: Step | int | None = None
-    averages: Sequence[str] = ("across", "back")
-    num_children: list[int] | None = None
-    models: Sequence[str] = ("plain", "averaged")
-    bn: str = "reset"
-    splits: Sequence[str] = ("train", "test")
-
-
 @dataclass(frozen=True)
 class PlannedAverage:
     """A child, or a mean of networks, at one child step.
@@ -109,36 +93,72 @@ class PlannedAverage:
     members: tuple[tuple[int, int], ...]
 
 
+@dataclass(frozen=True, kw_only=True)
 class SpawnPlan:
-    """A request in iterations of a parent.
+    """What is trained, averaged and evaluated, in iterations of a parent.
 
     Args:
-        request: as typed.
         iterations_per_epoch: optimizer steps in one epoch.
         end: last iteration of the parent, as planned.
-
-    Raises:
-        ValueError: a step is after the end of the parent or of the children, or there is no
-            spawn step at the index `only`.
+        spawn_steps: of the parent, at which children leave it.
+        kept_by_parent: iterations of the parent that are kept.
+        child_seeds: one child of each spawn step per seed.
+        child_length: of the children, from their spawn step on.
+        child_steps: from the spawn step on, at which children are kept and compared.
+        averages, num_children, models, bn, splits: see `branching.options.Spawn`.
     """
 
-    def __init__(self, request: SpawnRequest, iterations_per_epoch: int, end: int) -> None:
-        self.request, self.iterations_per_epoch, self.end = request, iterations_per_epoch, end
-        all_steps = _iterations("spawn_steps", request.spawn_steps, iterations_per_epoch, end)
-        self.spawn_steps = all_steps
-        if request.spawn_step is not None:
-            self.spawn_steps = _iterations(
-                "spawn_step", [request.spawn_step], iterations_per_epoch, end
-            )
-        elif request.only is not None:
-            if not 0 <= request.only < len(all_steps):
-                raise ValueError(f"only={request.only}: must be from 0 to {len(all_steps) - 1}")
-            self.spawn_steps = [all_steps[request.only]]
-        self.kept_by_parent = sorted({0, *all_steps, *self.spawn_steps})
-        length = request.child_length
-        self.child_length = steps.to_iteration(length, iterations_per_epoch) if length else end
-        self.child_steps = _iterations(
-            "child_steps", request.child_steps, iterations_per_epoch, self.child_length
+    iterations_per_epoch: int
+    end: int
+    spawn_steps: list[int]
+    kept_by_parent: list[int]
+    child_seeds: list[int]
+    child_length: int
+    child_steps: list[int]
+    averages: Sequence[str] = ()
+    num_children: list[int] | None = None
+    models: Sequence[str] = ("plain",)
+    bn: str = "reset"
+    splits: Sequence[str] = ("train", "test")
+
+    @classmethod
+    def from_options(cls, options: Spawn, iterations_per_epoch: int, end: int) -> "SpawnPlan":
+        """The plan of the options of `spawn.py`.
+
+        Args:
+            options: as typed.
+            iterations_per_epoch: optimizer steps in one epoch.
+            end: last iteration of the parent, as planned.
+
+        Raises:
+            ValueError: a step is after the end of the parent or of the children, or there is no
+                spawn step at the index `only`.
+        """
+        all_steps = _iterations("spawn_steps", options.spawn_steps, iterations_per_epoch, end)
+        spawn_steps, only = all_steps, options.only
+        if options.spawn_step is not None:
+            spawn_steps = _iterations("spawn_step", [options.spawn_step], iterations_per_epoch, end)
+        elif only is not None:
+            if not 0 <= only < len(all_steps):
+                raise ValueError(f"only={only}: must be from 0 to {len(all_steps) - 1}")
+            spawn_steps = [all_steps[only]]
+        length = options.child_length
+        child_length = steps.to_iteration(length, iterations_per_epoch) if length else end
+        return cls(
+            iterations_per_epoch=iterations_per_epoch,
+            end=end,
+            spawn_steps=spawn_steps,
+            kept_by_parent=sorted({0, *all_steps, *spawn_steps}),
+            child_seeds=options.child_seeds,
+            child_length=child_length,
+            child_steps=_iterations(
+                "child_steps", options.child_steps, iterations_per_epoch, child_length
+            ),
+            averages=options.averages,
+            num_children=options.num_children,
+            models=options.models,
+            bn=options.bn,
+            splits=options.splits,
         )
 
     @property
@@ -164,7 +184,7 @@ class SpawnPlan:
         averages = []
         for step in self.child_steps:
             averages.append(PlannedAverage("child", step, (seed,), ((seed, step),)))
-            for kind in self.request.averages:
+            for kind in self.averages:
                 members = tuple((seed, earlier) for earlier in back_steps(kind, step))
                 if len(members) > 1:
                     averages.append(PlannedAverage(kind, step, (seed,), members))
@@ -172,10 +192,10 @@ class SpawnPlan:
 
     def across_averages(self) -> list[PlannedAverage]:
         """Averages of several children of one spawn step, at each child step where they differ."""
-        if "across" not in self.request.averages:
+        if "across" not in self.averages:
             return []
-        seeds = self.request.child_seeds
-        numbers = self.request.num_children or range(2, len(seeds) + 1)
+        seeds = self.child_seeds
+        numbers = self.num_children or range(2, len(seeds) + 1)
         chosen = [tuple(sorted(seeds[:number])) for number in numbers]
         return [
             PlannedAverage("across", step, some, tuple((seed, step) for seed in some))

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from isthmus import steps, tables
+from isthmus.branching.options import Spawn
 from isthmus.branching.plan import (
     PlannedAverage,
     SpawnPlan,
-    SpawnRequest,
     SpawnTree,
     average_folder,
     member_snapshots,
@@ -141,7 +141,7 @@ def missing_distances(
     for child_step in plan.child_steps:
         seeds = [
             seed
-            for seed in sorted(plan.request.child_seeds)
+            for seed in sorted(plan.child_seeds)
             if child_step == 0
             or tree.child(step_text, seed).snapshot_state(spawn_step + child_step).exists()
         ]
@@ -206,6 +206,15 @@ class Legs:
     child_seeds: list[int]
     child_length: Step | None
     bn: str
+
+    @classmethod
+    def from_options(cls, tree: SpawnTree, options: Spawn) -> "Legs | None":
+        """The legs of the options of `spawn.py`; None without any."""
+        merge = options.split_merge
+        if merge.num_legs is None:
+            return None
+        shared = options.child_seeds, options.child_length, options.bn
+        return cls(tree, merge.num_legs, merge.strategy, *shared)
 
     @property
     def folder(self) -> Path:
@@ -291,7 +300,7 @@ def is_complete(tree: SpawnTree, plan: SpawnPlan, save: bool) -> bool:
         return False
     for spawn_step in plan.spawn_steps:
         kept, end = plan.kept_by_child(spawn_step), spawn_step + plan.child_length
-        for seed in plan.request.child_seeds:
+        for seed in plan.child_seeds:
             if not tree.child(plan.text(spawn_step), seed).is_complete(kept, end):
                 return False
         for run, some in cells_by_folder(tree, plan, spawn_step).items():
@@ -307,7 +316,7 @@ def cells_by_folder(
 ) -> dict[Run, list[PlannedAverage]]:
     """All requested averages of one spawn step, by the folder of their table."""
     folders: dict[Run, list[PlannedAverage]] = {}
-    of_children = [a for seed in plan.request.child_seeds for a in plan.child_averages(seed)]
+    of_children = [a for seed in plan.child_seeds for a in plan.child_averages(seed)]
     for average in [*of_children, *plan.across_averages()]:
         run = average_folder(tree, plan.text(spawn_step), average)
         folders.setdefault(run, []).append(average)
@@ -326,13 +335,13 @@ def missing_averages(
 
     Children that stopped early have nothing at later steps; neither have their averages.
     """
-    request, known = plan.request, set(tables.read_keys(run.folder / TABLE_NAME, KEY))
+    known = set(tables.read_keys(run.folder / TABLE_NAME, KEY))
     missing = []
     for average in some:
         for model in common_models(tree, plan, spawn_step, average):
             _, iteration = member_snapshots(tree, plan, spawn_step, average)[-1]
-            for bn in bn_modes(average, request.bn):
-                keys = {split: row_key(average, model, bn, split) for split in request.splits}
+            for bn in bn_modes(average, plan.bn):
+                keys = {split: row_key(average, model, bn, split) for split in plan.splits}
                 splits = [split for split, key in keys.items() if key not in known]
                 unsaved = save and average.kind != "child"
                 if unsaved and weights_file(run, average, iteration, model, bn).exists():
@@ -349,30 +358,30 @@ def common_models(
     """The requested models that all members of an average have."""
     kept = [run.kept_models(i) for run, i in member_snapshots(tree, plan, spawn_step, average)]
     common = [name for name in kept[-1] if all(name in names for names in kept)]
-    models = plan.request.models
+    models = plan.models
     return [name for name in common if ("plain" if name == "plain" else "averaged") in models]
 
 
-def summarize(tree: SpawnTree, request: SpawnRequest, legs: Legs | None = None) -> str:
+def summarize(tree: SpawnTree, options: Spawn, legs: Legs | None = None) -> str:
     """Summary of a study, as tables of text; stored for the next time.
 
     Args:
         tree: with its tables.
-        request: whose children and batch-norm statistics are shown.
+        options: whose children and batch-norm statistics are shown.
         legs: of splitting and merging, if there are any.
     """
-    key: dict[str, Any] = {"seeds": request.child_seeds, "bn": request.bn}
+    key: dict[str, Any] = {"seeds": options.child_seeds, "bn": options.bn}
     if legs:
         key |= {"legs": [legs.folder.name, legs.num_legs]}
     sources = [tree.averages, *([legs.table] if legs else [])]
     return tables.summarize_once(
-        tree.folder, key, sources, partial(_summarize_all, tree, request, legs)
+        tree.folder, key, sources, partial(_summarize_all, tree, options, legs)
     )
 
 
-def _summarize_all(tree: SpawnTree, request: SpawnRequest, legs: Legs | None) -> str:
-    rows, seeds = tables.read(tree.averages, AVERAGE_COLUMNS), set(map(str, request.child_seeds))
-    rows = rows[rows["bn"] == request.bn]
+def _summarize_all(tree: SpawnTree, options: Spawn, legs: Legs | None) -> str:
+    rows, seeds = tables.read(tree.averages, AVERAGE_COLUMNS), set(map(str, options.child_seeds))
+    rows = rows[rows["bn"] == options.bn]
     rows = rows[[seeds.issuperset(each.split("-")) for each in rows["seeds"]]]
     texts = ([] if rows.empty else [_summarize_branches(rows)]) + (
         [_summarize_legs(legs)] if legs else []

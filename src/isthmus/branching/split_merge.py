@@ -23,7 +23,8 @@ from isthmus.store.files import (
 )
 from isthmus.training import batch_norm
 from isthmus.training.fit import fit
-from isthmus.training.recipe import Recipe, StreamSeeds
+from isthmus.training.options import StreamSeeds
+from isthmus.training.recipe import Recipe
 from isthmus.training.session import Session
 
 LR_FACTOR = 4  # by which decrease_lr divides, once per leg
@@ -48,7 +49,8 @@ class LegChanges:
                 "lr" in metadata["config"]["optimizer"]
             ):  # else the default of the optimizer, which is not known here
                 metadata["config"]["optimizer"]["lr"] *= self.lr_factor
-        return replace(recipe, batch_size=self.batch_size, optimizer=optimizer, metadata=metadata)
+        hparams = replace(recipe.hparams, batch_size=self.batch_size)
+        return replace(recipe, hparams=hparams, optimizer=optimizer, metadata=metadata)
 
 
 def leg_changes(
@@ -66,7 +68,7 @@ def leg_changes(
     Raises:
         ValueError: the batches would be of less than one example.
     """
-    size = recipe.batch_size
+    size = recipe.hparams.batch_size
     if strategy == "decrease_lr":
         return LegChanges(size, 1 / LR_FACTOR**leg)
     if strategy == "repeat_increase_batch_size":

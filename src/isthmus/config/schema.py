@@ -1,17 +1,23 @@
-"""Tables of the options of all scripts: groups, versions of results, requests, defaults.
+"""Options classes: their fields with ranges and naming rules, and objects made of checked values.
 
-`config.validation` checks every value against its annotation; a value that equals its default is
-left out of a run's name, so a new option with a default renames no older run.
+A study declares its options once, in a dataclass derived from `Section`: `config.validation` checks
+what was typed against it, `config.naming` names runs by it, and the code receives an object of it.
+A value that equals its default is left out of a run's name, so a new option with a default renames
+no older run.
 """
 
+import dataclasses
 import functools
-import re
+import types
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar, get_args
 
 from isthmus.config import signatures
-from isthmus.config.signatures import Argument
-from isthmus.paths import SOURCES
+from isthmus.config.parts import GROUPS, Part
+from isthmus.config.signatures import REQUIRED, Argument
 
-# Where the options of each script are declared: a dataclass that Hydra checks.
+# Where the options of each script are declared.
 SCRIPTS = {
     "train": "isthmus.training.options.TrainScript",
     "eval": "isthmus.averaging.options.Eval",
@@ -23,153 +29,181 @@ SCRIPTS = {
     "plots": "isthmus.plots.options.Plots",
     "tune": "isthmus.training.options.Tune",
 }
-# Functions that check rules across the options of a schema, whose types are right.
-RULES = {
-    "Tune": "isthmus.training.options.tune_errors",
-    "Spawn": "isthmus.branching.options.errors",
-    "InterpolateBranches": "isthmus.connectivity.options.errors",
-    "InterpolateLine": "isthmus.connectivity.options.errors",
-    "InterpolatePlane": "isthmus.connectivity.options.errors",
-    "Prune": "isthmus.pruning.options.errors",
-    "Extract": "isthmus.extraction.options.errors",
-    "Plots": "isthmus.plots.options.errors",
-}
-FOLDER_NAME = "isthmus.plots.options.folder_name"  # prefix of the folder of a figure
 
-# Groups with a `_target_`: number of arguments that the script supplies, first and by position.
-SUPPLIED = {
-    "dataset": 0,
-    "model": 2,
-    "optimizer": 1,
-    "scheduler": 2,
-    "averaged": 0,
-    "parametrization": 0,
-    "pruning": 0,
-}
-
-# The package of `isthmus` that a group's parts are in.
-PACKAGES = {
-    "dataset": "data",
-    "model": "models",
-    "optimizer": "training",
-    "scheduler": "training",
-    "averaged": "averaging",
-    "parametrization": "widths",
-    "pruning": "pruning",
-}
-
-DERIVED = {"contents", "dataset_typed"}  # from other values, not typed
-
-# Versions of the results of scripts, in the names of their runs: raised by a change that makes
-# other numbers from the same options.
-RESULTS = {
-    "TrainScript": 1,
-    "Tune": 1,
-    "Eval": 1,
-    "Average": 1,
-    "Extract": 2,  # the median angle of an even number; weights from missing units left out
-    "Plots": 1,
-    "Spawn": 2,  # each child is trained by itself
-    "InterpolateBranches": 2,  # as Spawn; all points of a line are treated in the same way
-    "InterpolateLine": 2,
-    "InterpolatePlane": 2,
-    "Prune": 2,  # one_shot, controls from dense weights, lines of instability
-}
-
-# Options that do not change results, or that request more of them: not in a run's name.
-UNNAMED = {"runtime", "global_seed", "snapshots", "output_dir"}
-REQUESTS = {
-    "Prune": {
-        "levels",
-        "branch",
-        "branch_levels",
-        "randomly_prune",
-        "randomly_reinitialize",
-        "retrain",
-        "instability",
-        "compare",
-    },
-    "Spawn": {
-        "spawn_steps",
-        "spawn_step",
-        "only",
-        "child_seeds",
-        "child_steps",
-        "child_length",
-        "averages",
-        "num_children",
-        "models",
-        "bn",
-        "splits",
-        "save_averages",
-        "split_merge",
-    },
-    "InterpolateBranches": {
-        "k1",
-        "k2",
-        "child_seeds",
-        "alphas",
-        "refine",
-        "align",
-        "bn",
-        "splits",
-    },
-    "InterpolateLine": {"start", "end", "alphas", "refine", "align", "bn", "splits"},
-    "InterpolatePlane": {"plane", "project", "points", "splits"},
-    "Extract": {"teacher"},  # its content is in the name
-}
-# Scripts with several modes: the schema of each mode, and the options that select it. Without any
-# of these options it is the first.
-MODES = {
-    "Interpolate": {
-        "InterpolateBranches": ("k1", "k2"),
-        "InterpolateLine": ("start", "end"),
-        "InterpolatePlane": ("plane",),
-    }
-}
-# Options of `extraction` that apply after students are trained; they have a name of their own.
-CLUSTERING = {
-    "gamma",
-    "beta",
-    "mask",
-    "affine",
-    "refit_epochs",
-    "finetune_epochs",
-    "finetune_lr",
-}
-SETS = {"vary"}  # lists whose order has no meaning
-UNNAMED_IN_PARTS = {
-    "dataset": {"root", "cache_dir"},
-    "pretrain": {"weights"},
-    "extraction": CLUSTERING | {"file"},
-    "instability": {"seeds", "alphas", "bn", "splits"},  # requests, which add to its folder
-}
+Values = dict[str, Any]  # of a configuration, as plain Python: by option, "???" if missing
+IN_RUN_NAME = "run"
 
 
-def dotpath(name: str) -> str | None:
-    """Where the schema of a name is declared; None if it is no schema."""
-    return _schemas().get(name)
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """Base of all options: of a script, or of one section of them, such as `hparams`."""
+
+    RESULTS_VERSION: ClassVar[int | None] = None
+    """Of a script: in the names of its runs; raised by a change that makes other numbers."""
+    MODES: ClassVar[Mapping[type["Section"], tuple[str, ...]]] = {}
+    """Of a script with several modes: the options of each, and what must be typed to choose it.
+    Without any of these it is the first."""
+
+    def errors(self) -> list[str]:
+        """Errors across options whose types are right, one line each, as "option=value: ...".
+
+        Names are those inside the section; its own name is put before them.
+        """
+        return []
+
+    @classmethod
+    def complete_values(cls, values: Values, typed: Sequence[str]) -> Values:
+        """Values with those that follow from what was typed.
+
+        Args:
+            values: of a script, not yet checked.
+            typed: names of the options on the command line, such as "dataset.root".
+        """
+        return values
+
+    @classmethod
+    def folder_prefix(cls, script: str, values: Values) -> str:
+        """What the folder of a run begins with, before "_" and its name."""
+        return script
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def option(
+    default: Any = dataclasses.MISSING,
+    *,
+    in_name: str | None = IN_RUN_NAME,
+    is_derived: bool = False,
+    is_set: bool = False,
+    is_partial: bool = False,
+    **rules: Any,
+) -> Any:
+    """A field of an options class.
+
+    Args:
+        default: a list or dict is copied, the class of a section called; without one, a value
+            must be typed.
+        in_name: the kind of name that has its value; None: it changes no result, or requests more.
+        is_derived: it follows from other options and cannot be typed.
+        is_set: a list whose order has no meaning.
+        is_partial: a part that may have values alone, which change a part of elsewhere.
+        rules: ranges of a number, or of each number of a list: `above`, `below`, `at_least`,
+            `at_most`; of a list: `nonempty`, `distinct`. See `validation.range_errors`.
+    """
+    metadata = {
+        "in_name": in_name,
+        "is_derived": is_derived,
+        "is_set": is_set,
+        "is_partial": is_partial,
+    } | rules
+    if isinstance(default, list | dict):
+        return dataclasses.field(default_factory=default.copy, metadata=metadata)
+    if isinstance(default, type):
+        return dataclasses.field(default_factory=default, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def fields(cls: type[Section]) -> dict[str, Argument]:
+    """The fields of an options class, by name; defaults as plain Python."""
+    any_class: Any = cls  # mypy takes a class for unhashable whose objects are
+    return _fields(any_class)
 
 
 @functools.cache
-def _schemas() -> dict[str, str]:
-    """The dotpath of every class in a module that declares the options of a script."""
-    modules = dict.fromkeys(path.rpartition(".")[0] for path in SCRIPTS.values())
-    return {
-        name: f"{module}.{name}"
-        for module in modules
-        for name in re.findall(
-            r"^class (\w+)",
-            SOURCES.joinpath(*module.split(".")).with_suffix(".py").read_text(),
-            re.MULTILINE,
+def _fields(cls: Any) -> dict[str, Argument]:
+    result = {}
+    for each in dataclasses.fields(cls):
+        default = each.default
+        if each.default_factory is not dataclasses.MISSING:
+            default = each.default_factory()
+        if default is dataclasses.MISSING:
+            default = REQUIRED
+        elif isinstance(default, Section):
+            default = to_values(default)
+        metadata = {"in_name": IN_RUN_NAME, **each.metadata}
+        result[each.name] = Argument(
+            each.name, each.type, default, types.MappingProxyType(metadata)
         )
+    return result
+
+
+def section_class(argument: Argument) -> type[Section] | None:
+    """The class of a field that is a section itself, such as `hparams`; None for another field."""
+    kind = argument.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+def is_part(argument: Argument) -> bool:
+    """Whether a field is a part of the group of its name."""
+    return Part in (argument.annotation, *get_args(argument.annotation))
+
+
+def default_values(cls: type[Section]) -> Values:
+    """The defaults of an options class, "???" where it has none."""
+    return {
+        name: "???" if argument.default is REQUIRED else argument.default
+        for name, argument in fields(cls).items()
     }
 
 
-def fields(schema: str) -> dict[str, Argument]:
-    """The fields of a schema, by name.
+def make_options(cls: type[AnySection], values: Values) -> AnySection:
+    """The options object of values whose types were checked; values of other classes are dropped.
 
-    Raises:
-        LookupError: there is no such schema.
+    Args:
+        cls: of the options.
+        values: as plain Python.
     """
-    return signatures.arguments(dotpath(schema) or f"isthmus.{schema}")
+    made: Values = {}
+    for name, argument in fields(cls).items():
+        if name not in values:
+            continue
+        value, nested = values[name], section_class(argument)
+        if nested is not None:
+            value = make_options(nested, value)
+        elif is_part(argument):
+            part = make_part(name, value)
+            is_off = part and part.target is None and not argument.metadata.get("is_partial")
+            value = None if is_off else part
+        made[name] = value
+    return cls(**made)
+
+
+def make_part(group: str, node: Any) -> Part | None:
+    """A part from its node of a configuration; None if it is off."""
+    if not isinstance(node, dict) or not node:
+        return None
+    arguments = {key: value for key, value in node.items() if key != "_target_"}
+    return Part(group, node.get("_target_"), arguments)
+
+
+def to_values(options: Section, cls: type[Section] | None = None) -> Values:
+    """Options as plain Python, without derived ones; the opposite of `make_options`.
+
+    Args:
+        options: of a script, or a section.
+        cls: a base of its class, whose options alone are kept; None for all.
+    """
+    return {
+        name: _plain(getattr(options, name))
+        for name, argument in fields(cls or type(options)).items()
+        if not argument.metadata.get("is_derived")
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Section):
+        return to_values(value)
+    return value.node() if isinstance(value, Part) else value
+
+
+def common_class(group: str) -> type[Section] | None:
+    """The class of options that every part of a group has besides its own, if there are some."""
+    common = GROUPS[group].common
+    return signatures.locate(common) if common else None
+
+
+def common_fields(group: str) -> dict[str, Argument]:
+    """The same as fields; {} if there are none."""
+    cls = common_class(group)
+    return fields(cls) if cls else {}

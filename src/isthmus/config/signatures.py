@@ -9,22 +9,23 @@ import functools
 import inspect
 import pydoc
 import types
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from isthmus import steps, vocabulary
 from isthmus.paths import SOURCES
+from isthmus.steps import Notation
 
 
-def fits_annotation(value: Any, annotation: str) -> bool:
+def fits_annotation(value: Any, annotation: Any) -> bool:
     """Whether a value from a configuration is of an annotated type.
 
     Args:
         value: a number, text, boolean, None or list of these.
-        annotation: source text such as "float | list[float]" or 'Literal["a", "b"]'; "" or an
-            annotation with unknown names fits everything.
+        annotation: a type, or source text such as "float | list[float]" or 'Literal["a", "b"]';
+            "" or an annotation with unknown names fits everything.
     """
     try:
         kind = _kind(annotation)
@@ -33,18 +34,9 @@ def fits_annotation(value: Any, annotation: str) -> bool:
     return _fits(value, kind)
 
 
-def describe_annotation(annotation: str) -> str:
+def describe_annotation(annotation: Any) -> str:
     """Text that says what an annotation allows, for a message."""
     return _describe(_kind(annotation))
-
-
-def literal_choices(annotation: str) -> tuple[Any, ...]:
-    """The values that a Literal allows."""
-    return get_args(_kind(annotation))
-
-
-class _Step:
-    """Stands for `steps.Step` in annotations: text that is a moment of training."""
 
 
 _KINDS = {
@@ -56,7 +48,7 @@ _KINDS = {
     "tuple": tuple,
     "Sequence": Sequence,
     "Literal": Literal,
-    "Step": _Step,
+    "Step": steps.Step,
     "Any": Any,
     "None": None,
     # Its types by name, alone or as in `vocabulary.Split`.
@@ -72,13 +64,14 @@ _WORDS = {
     list: "a list",
     tuple: "a list",
     Sequence: "a list",
-    _Step: "a step such as 30ep, 500it or 2ep100it",
     None: "null",
     type(None): "null",
 }
 
 
-def _kind(annotation: str) -> Any:
+def _kind(annotation: Any) -> Any:
+    if not isinstance(annotation, str):
+        return annotation
     return eval(annotation or "Any", {"__builtins__": {}}, _KINDS)  # our own source text
 
 
@@ -92,15 +85,18 @@ def _fits(value: Any, kind: Any) -> bool:
 
 def _fits_one(value: Any, kind: Any) -> bool:
     origin = get_origin(kind)
+    if origin is Annotated:  # text of a notation, such as a step
+        is_text = isinstance(value, str | int) and not isinstance(value, bool)
+        return is_text and _has_notation(str(value), get_args(kind)[1])
     if origin is Literal:
         return any(value == choice and type(value) is type(choice) for choice in get_args(kind))
+    if origin is dict:
+        return isinstance(value, dict)
     if origin is not None:
         element = get_args(kind)[0]
         return isinstance(value, list) and all(_fits(item, element) for item in value)
     if kind is None or kind is type(None):
         return value is None
-    if kind is _Step:
-        return isinstance(value, str | int) and not isinstance(value, bool) and _is_step(value)
     if kind in (int, float):
         allowed = (int, float) if kind is float else int
         return isinstance(value, allowed) and not isinstance(value, bool)
@@ -109,9 +105,9 @@ def _fits_one(value: Any, kind: Any) -> bool:
     return isinstance(value, kind) if kind in (bool, str) else True
 
 
-def _is_step(value: str | int) -> bool:
+def _has_notation(text: str, notation: Notation) -> bool:
     try:
-        steps.parse(str(value))
+        notation.parse(text)
     except ValueError:
         return False
     return True
@@ -125,6 +121,10 @@ def _describe_one(kind: Any) -> str:
     if get_origin(kind) is Literal:
         typed = (str(c).lower() if isinstance(c, bool) else str(c) for c in get_args(kind))
         return "one of " + ", ".join(typed)
+    if get_origin(kind) is Annotated:
+        return get_args(kind)[1].description
+    if get_origin(kind) is dict:
+        return "options by name"
     if get_origin(kind) is not None:
         return f"a list of ({_describe(get_args(kind)[0])})"
     return _WORDS.get(kind, str(kind))
@@ -152,8 +152,9 @@ class Argument:
     """One argument of a function or of a class's constructor."""
 
     name: str
-    annotation: str  # as in the source; "" where there is none
+    annotation: Any  # as in the source, "" where there is none; or a type
     default: Any
+    metadata: Mapping[str, Any] = field(default_factory=dict)  # of the field of a dataclass
 
 
 def arguments(target: str) -> dict[str, Argument]:
@@ -167,14 +168,13 @@ def arguments(target: str) -> dict[str, Argument]:
         LookupError: nothing has that name.
         ImportError: it is outside `isthmus`, in a module that cannot be imported.
     """
-    module, _, name = target.rpartition(".")
+    module = target.rpartition(".")[0]
     if not module.startswith("isthmus."):
         return _inspect(target)
-    path = _path(module)  # what a module imports, such as isthmus.config.os, is not in it
-    node = _definitions(path).get(name) if path.exists() else None
+    node = _definition(target)  # what a module imports, such as isthmus.config.os, is not in it
     if node is None:
         raise LookupError(f"there is no {target}; {_content_message(module)}")
-    return {argument.name: argument for argument in _read(node, path)}
+    return {argument.name: argument for argument in _read(node, _path(module))}
 
 
 def short_name(target: str) -> str:
@@ -211,22 +211,19 @@ def ancestors(target: str) -> set[str]:
     Empty for a function, and for what does not exist.
     """
     module, _, name = target.rpartition(".")
-    path = _path(module)
-    node = _definitions(path).get(name) if module.startswith("isthmus.") and path.exists() else None
+    node = _definition(target)
     if not isinstance(node, ast.ClassDef) or name.startswith("_"):
         return set()
     dotpaths = set()
     for base in node.bases:
-        dotpath = _dotpath(base, path, module)
+        dotpath = _dotpath(base, _path(module), module)
         dotpaths |= {dotpath} | (ancestors(dotpath) if dotpath.startswith("isthmus.") else set())
     return dotpaths
 
 
 def is_defined(target: str) -> bool:
     """Whether a module of `isthmus` has a function or class at a dotpath."""
-    module, _, name = target.rpartition(".")
-    path = _path(module)
-    return module.startswith("isthmus.") and path.exists() and name in _definitions(path)
+    return _definition(target) is not None
 
 
 def locate(target: str) -> Any:
@@ -245,11 +242,6 @@ def locate(target: str) -> Any:
     return value
 
 
-def choices(target: str, argument: str) -> tuple[Any, ...]:
-    """The values that an argument annotated with a Literal can take."""
-    return literal_choices(arguments(target)[argument].annotation)
-
-
 def attribute(target: str, name: str) -> Any:
     """The value of a class attribute, inherited ones too.
 
@@ -260,16 +252,25 @@ def attribute(target: str, name: str) -> Any:
     Returns:
         The value; REQUIRED where there is none, UNKNOWN where it is not a literal.
     """
-    module, _, class_name = target.rpartition(".")
+    module = target.rpartition(".")[0]
     if not module.startswith("isthmus."):
         return getattr(pydoc.locate(target), name, REQUIRED)
-    path = _path(module)
-    node = _definitions(path).get(class_name) if path.exists() else None
-    return _read_attribute(node, path, name) if isinstance(node, ast.ClassDef) else REQUIRED
+    node = _definition(target)
+    if not isinstance(node, ast.ClassDef):
+        return REQUIRED
+    return _read_attribute(node, _path(module), name)
 
 
 def _path(module: str) -> Path:
     return ROOT.joinpath(*module.split(".")).with_suffix(".py")
+
+
+def _definition(target: str) -> ast.ClassDef | ast.FunctionDef | None:
+    """The class or function of `isthmus` at a dotpath; None if there is none."""
+    module, _, name = target.rpartition(".")
+    path = _path(module)
+    is_own = module.startswith("isthmus.") and path.exists()
+    return _definitions(path).get(name) if is_own else None
 
 
 @functools.cache

@@ -16,14 +16,13 @@ from isthmus.config import launch
 from isthmus.connectivity import barriers, interpolation, matching, repair, results
 from isthmus.connectivity.barriers import Array
 from isthmus.connectivity.interpolation import Curve, InterpolationEvaluator
+from isthmus.connectivity.options import Line, LineOptions
 from isthmus.connectivity.plan import (
     AS_TRAINED,
     RESET,
     BranchPair,
     ChildSeed,
-    Line,
     LineRecords,
-    LineRequest,
 )
 from isthmus.connectivity.repair import PreActivationStats, repair_network
 from isthmus.state_dicts import StateDict
@@ -204,7 +203,7 @@ class LineEnds:
 
 
 def measure_line(
-    ends: LineEnds, known: Line | None, request: LineRequest, child_seed: ChildSeed
+    ends: LineEnds, known: Line | None, request: LineOptions, child_seed: ChildSeed
 ) -> Line:
     """Measure what a line lacks of a request; returns the line.
 
@@ -233,13 +232,12 @@ def measure_line(
         }
         for split, alphas in further.items():
             _add(ends, curves, {split: alphas}, request.bn)
-    for split in request.splits:
-        requests = [*curves[split].get("requests", []), request.grid.text]
-        curves[split]["requests"] = list(dict.fromkeys(requests))
+    for curve in (curves[split] for split in request.splits):
+        curve["requests"] = list(dict.fromkeys([*curve.get("requests", []), request.grid.text]))
     lacking = [split for split in request.splits if "as_trained" not in curves[split]]
     if lacking and treatment != AS_TRAINED:
-        for split, curve in ends.evaluate_as_trained(lacking).items():
-            curves[split]["as_trained"] = curve.lists()
+        for name, evaluated in ends.evaluate_as_trained(lacking).items():
+            curves[name]["as_trained"] = evaluated.lists()
     return result
 
 
@@ -291,7 +289,7 @@ LineFiles: TypeAlias = tuple[BranchPair | None, ChildSeed, Sequence[Path]]
 
 
 def measure_missing_lines(
-    run: Run, evaluator: Evaluator, request: LineRequest, lines: Sequence[LineFiles]
+    run: Run, evaluator: Evaluator, request: LineOptions, lines: Sequence[LineFiles]
 ) -> None:
     """Evaluate what is missing of lines, and write each as soon as it is measured.
 

@@ -1,6 +1,5 @@
 """Requests of `interpolate.py`, and the folders and files of its results. Imports no torch."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
@@ -10,15 +9,10 @@ from typing import Any, TypeAlias
 
 from isthmus import steps, tables
 from isthmus.connectivity import chance_level
+from isthmus.connectivity.options import Line, LineOptions, PlaneOptions
 from isthmus.store import fingerprints, locks, reading
 from isthmus.store.files import Run, write_json
 from isthmus.vocabulary import ALIGNMENTS, LINE_BATCH_NORM_MODES
-
-# {child_seed, align, bn, ends, distance, cosine, curves, networks}, where curves has, by split,
-# {alphas, loss, accuracy, requests} of all requests together, and {as_trained: {loss, accuracy}} of
-# both ends where they are treated differently. Without `ends`, of an older version: as_trained.
-# A record has the moments, the precision and numbers of examples and classes, too.
-Line: TypeAlias = dict[str, Any]
 
 # Of the child at the end; between two children: "1-2", those of both; None between saved networks.
 ChildSeed: TypeAlias = int | str | None
@@ -59,88 +53,6 @@ class BranchPair:
         per_epoch = self.iterations_per_epoch
         in_epochs = {name: round(i / per_epoch, 6) for name, i in iterations.items()}
         return {**in_epochs, **{f"{name}_step": i for name, i in iterations.items()}}
-
-
-@dataclass(frozen=True, kw_only=True)
-class LineRequest:
-    """What to measure of a line; see `python interpolate.py --help`."""
-
-    alphas: int | Sequence[float] = 25
-    refine: int | None = None
-    align: str = "none"
-    bn: str = "reset"
-    splits: Sequence[str] = ("train", "test")
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> "LineRequest":
-        """The request in a configuration, given as plain Python."""
-        return cls(**{name: values[name] for name in cls.__annotations__})
-
-    @property
-    def num_alphas(self) -> int:
-        """The largest number of points."""
-        grid = self.alphas if isinstance(self.alphas, int) else len(self.alphas)
-        return grid + (self.refine or 0)
-
-    def is_met(self, line: Line | None) -> bool:
-        """Whether a line has all that is requested."""
-        return line is not None and all(self.is_met_on(line, split) for split in self.splits)
-
-    def is_met_on(self, line: Line, split: str) -> bool:
-        """The same on one split, with the ends treated as the other points."""
-        if split not in line["curves"] or "ends" not in line:
-            return False
-        return self.grid in map(LineGrid.parse, line["curves"][split]["requests"])
-
-    @property
-    def grid(self) -> "LineGrid":
-        """The points at which a line is evaluated."""
-        return LineGrid.from_alphas(self.alphas, self.refine)
-
-
-@dataclass(frozen=True)
-class LineGrid:
-    """The points at which a line is evaluated: equal grids are equal however they were typed."""
-
-    alphas: int | tuple[float, ...]  # their number, if evenly spaced; or the alphas
-    refine: int | None  # number of further alphas around the largest excess of each line
-
-    @classmethod
-    def from_alphas(cls, alphas: int | Sequence[float], refine: int | None) -> "LineGrid":
-        """The grid of a request."""
-        if isinstance(alphas, int):
-            return cls(alphas, refine)
-        values = tuple(map(float, alphas))
-        is_even = len(values) > 1 and values == tuple(
-            number / (len(values) - 1) for number in range(len(values))
-        )
-        return cls(len(values) if is_even else values, refine)
-
-    @classmethod
-    def parse(cls, text: str) -> "LineGrid":
-        """The grid that `text` describes, in the file of a pair."""
-        return cls.from_alphas(**json.loads(text))
-
-    @property
-    def text(self) -> str:
-        """The grid as written in the file of a pair."""
-        return json.dumps({"alphas": self.alphas, "refine": self.refine})
-
-    @property
-    def cells(self) -> tuple[str, str]:
-        """The grid as written in tables: columns `alphas` and `refine`."""
-        alphas = [self.alphas] if isinstance(self.alphas, int) else self.alphas
-        return " ".join(f"{each:.12g}" for each in alphas), str(self.refine or "")
-
-    @property
-    def order(self) -> tuple[Any, ...]:
-        """Sort key: coarse grids come before fine ones."""
-        alphas = (self.alphas,) if isinstance(self.alphas, int) else self.alphas
-        return (
-            self.alphas if isinstance(self.alphas, int) else len(alphas),
-            alphas,
-            self.refine or 0,
-        )
 
 
 @dataclass(frozen=True)
@@ -190,7 +102,7 @@ class LineRecords:
         return sorted(lines.values(), key=_order)
 
     def line(
-        self, pair: BranchPair | None, child_seed: ChildSeed, request: LineRequest
+        self, pair: BranchPair | None, child_seed: ChildSeed, request: LineOptions
     ) -> Line | None:
         """The line of one child, aligned and treated as requested; None if not measured."""
         key = {"child_seed": child_seed, "align": request.align, "bn": request.bn}
@@ -202,7 +114,7 @@ class LineRecords:
                         return line
         return None
 
-    def lack(self, lines: Sequence[LineKey], request: LineRequest) -> bool:
+    def lack(self, lines: Sequence[LineKey], request: LineOptions) -> bool:
         """Whether some line lacks something that is requested."""
         known = (self.line(pair, child_seed, request) for pair, child_seed in lines)
         return not all(map(request.is_met, known))
@@ -212,7 +124,7 @@ class LineRecords:
         return locks.exclusive(self.folder, [self.folder, self.folder / RECORDS])
 
     def lock_line(
-        self, pair: BranchPair | None, child_seed: ChildSeed, request: LineRequest
+        self, pair: BranchPair | None, child_seed: ChildSeed, request: LineOptions
     ) -> AbstractContextManager[None]:
         """Hold one line: another job that needs it waits, then finds it measured."""
         how = {"child_seed": child_seed, "align": request.align, "bn": request.bn}
@@ -328,22 +240,6 @@ def line_place(line: Mapping[str, Any]) -> tuple[int, int]:
     return ALIGNMENTS.index(line["align"]), LINE_BATCH_NORM_MODES.index(line["bn"])
 
 
-@dataclass(frozen=True, kw_only=True)
-class PlaneRequest:
-    """What to measure of a plane; see `python interpolate.py --help`."""
-
-    points: int = 21
-    margin: float = 0.2
-    align: str = "none"
-    bn: str = "reset"
-    splits: Sequence[str] = ("train", "test")
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> "PlaneRequest":
-        """The request in a configuration, given as plain Python."""
-        return cls(**{name: values[name] for name in cls.__annotations__})
-
-
 @dataclass(frozen=True)
 class PlaneFiles:
     """The files of the results of a plane."""
@@ -362,7 +258,7 @@ class PlaneFiles:
     def run(self) -> Run:
         return Run(self.folder)
 
-    def is_done(self, request: PlaneRequest, projected: Sequence[Path]) -> bool:
+    def is_done(self, request: PlaneOptions, projected: Sequence[Path]) -> bool:
         """Whether the grid is filled on all splits, and these networks are projected."""
         result = self.run.read_result()
         if result is None or not (self.grid.exists() and self.networks.exists()):

@@ -1,7 +1,7 @@
 """The plane through three networks: its coordinates, the grid evaluated on it, and its tables."""
 
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -10,8 +10,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from isthmus import tables as core_tables
+from isthmus.config import schema
 from isthmus.connectivity import interpolation, matching, plan
 from isthmus.connectivity.interpolation import InterpolationEvaluator
+from isthmus.connectivity.options import PlaneOptions
 from isthmus.connectivity.plan import AS_TRAINED, RESET
 from isthmus.state_dicts import StateDict
 from isthmus.store.files import write_json
@@ -342,7 +344,7 @@ def measure_plane(
     evaluator: Evaluator,
     three: Sequence[Path],
     others: Sequence[Path],
-    request: plan.PlaneRequest,
+    request: PlaneOptions,
 ) -> None:
     """Evaluate what the tables of a plane lack; `result.json` is written last.
 
@@ -377,7 +379,7 @@ def measure_plane(
     rows = networks_table(plane, named, points, of_networks, request.bn)
     core_tables.write(files.networks, NETWORK_COLUMNS, rows)
     result = {
-        **asdict(request),
+        **schema.to_values(request, PlaneOptions),
         "splits": of_networks,
         "grids": {**grids, str(request.points): splits},
         "precision": "bf16" if evaluator.autocast else "fp32",

@@ -11,15 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus import tables
 from isthmus.connectivity import chance_level, plan
-from isthmus.connectivity.plan import (
-    AS_TRAINED,
-    BranchPair,
-    Line,
-    LineGrid,
-    LineKey,
-    LineRecords,
-    LineRequest,
-)
+from isthmus.connectivity.options import Line, LineGrid, LineOptions
+from isthmus.connectivity.plan import AS_TRAINED, BranchPair, LineKey, LineRecords
 from isthmus.training.metrics import METRIC_NAMES
 from isthmus.vocabulary import SPLITS
 
@@ -206,7 +199,7 @@ def _curves(lines: Sequence[Line]) -> Iterator[tuple[Line, str, Row]]:
                 yield line, split, line["curves"][split]
 
 
-def summarize(folder: Path, lines: Sequence[LineKey], request: LineRequest) -> str:
+def summarize(folder: Path, lines: Sequence[LineKey], request: LineOptions) -> str:
     """The barriers of a request's lines, and of all main branches of the study if there are some.
 
     Args:
@@ -228,7 +221,7 @@ def summarize(folder: Path, lines: Sequence[LineKey], request: LineRequest) -> s
 
 
 def _summarize_all(
-    folders: Sequence[Path], pairs: Sequence[BranchPair | None], request: LineRequest
+    folders: Sequence[Path], pairs: Sequence[BranchPair | None], request: LineOptions
 ) -> str:
     first, *studies = folders
     several = [each for each in studies if num_main_branches(each, pairs, request) > 1]
@@ -236,7 +229,7 @@ def _summarize_all(
 
 
 def summarize_barriers(
-    folder: Path, pairs: Sequence[BranchPair | None], request: LineRequest
+    folder: Path, pairs: Sequence[BranchPair | None], request: LineOptions
 ) -> str:
     """Barriers of the loss and the error, as a table of text.
 
@@ -260,7 +253,7 @@ def summarize_barriers(
 
 
 def num_main_branches(
-    folder: Path, pairs: Sequence[BranchPair | None], request: LineRequest
+    folder: Path, pairs: Sequence[BranchPair | None], request: LineOptions
 ) -> int:
     """The largest number of main branches whose lines `summarize_barriers` shows."""
     rows = _select_rows(folder, pairs, request)
@@ -268,7 +261,7 @@ def num_main_branches(
 
 
 def _select_rows(
-    folder: Path, pairs: Sequence[BranchPair | None], request: LineRequest
+    folder: Path, pairs: Sequence[BranchPair | None], request: LineOptions
 ) -> "pd.DataFrame":
     """The rows of `intervals.csv` that a request selects.
 
@@ -309,7 +302,7 @@ def _number(row: Mapping[Hashable, str]) -> str:
 
 
 def chance_message(
-    folders: Sequence[Path], lines: Sequence[LineKey], request: LineRequest
+    folders: Sequence[Path], lines: Sequence[LineKey], request: LineOptions
 ) -> str | None:
     """One line that names the ends of lines that are at chance level, if any.
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from isthmus import rng
 from isthmus.data.orders import data_order
+from isthmus.extraction.options import ExtractRuntime
 from isthmus.extraction.stacks import Stack, StackLayer
 from isthmus.store import files
 from isthmus.training.plateau import Plateau
@@ -363,26 +364,13 @@ log = logging.getLogger(__name__)
 SECONDS_BETWEEN_LINES = 10.0
 
 
-@dataclass(frozen=True)
-class FitRuntime:
-    """Options of a training of students that do not change its result.
-
-    Args:
-        save_every: seconds between two writes of a state.
-        progress: whether to draw a bar where there is a terminal.
-    """
-
-    save_every: float
-    progress: bool
-
-
-def train_students(fit: Fit, state: Path, running: FitRuntime, name: str) -> Fit:
+def train_students(fit: Fit, state: Path, running: ExtractRuntime, name: str) -> Fit:
     """Train students to the end, from a saved state if there is one.
 
     Args:
         fit: before the first epoch.
         state: file of the saved state.
-        running: see `FitRuntime`.
+        running: see `ExtractRuntime`.
         name: what is trained, for the log.
     """
     if state.exists():

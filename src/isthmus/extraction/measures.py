@@ -11,11 +11,12 @@ from isthmus.connectivity import line as connectivity_line
 from isthmus.connectivity.interpolation import InterpolationEvaluator
 from isthmus.extraction import clustering, comparison, stacks
 from isthmus.extraction.comparison import AlignedNetworks
+from isthmus.extraction.options import Extract
 from isthmus.extraction.reconstruction import Level
 from isthmus.extraction.stacks import SYMMETRIES, Stack, Symmetry
 from isthmus.extraction.study import Reconstruction, Students, Task
 from isthmus.training import evaluator as training_evaluator
-from isthmus.training.options import Runtime
+from isthmus.training.options import Runtime, SavedOptions
 
 MOST_LEAVES, MOST_ROWS = (
     1000,
@@ -215,19 +216,17 @@ NUM_ALPHAS = 25
 
 
 def measure_barriers(
-    task: Task, aligned: AlignedNetworks, dataset: dict[str, Any], cache: str, device: str
-) -> dict[str, Any]:
+    options: Extract, task: Task, aligned: AlignedNetworks
+) -> dict[str, float | None]:
     """Barriers on the line from the reconstruction to the teacher, by every definition.
 
     Of the mean squared error, `barrier_mse` and so on; and of the loss on the test set,
     `barrier_loss`, None unless the teacher was trained on labelled data.
 
     Args:
+        options: for the data set, the device and the folder of the cache.
         task: see `Task`.
         aligned: both networks.
-        dataset: values that take the place of those the teacher was trained with.
-        cache: folder for decoded images.
-        device: as in the option `runtime.device`.
     """
     alphas = barriers.parse_alphas(NUM_ALPHAS)
     points = torch.from_numpy(alphas)
@@ -236,9 +235,13 @@ def measure_barriers(
     if task.teacher is not None and task.teacher.metadata is not None:
         metadata = task.teacher.metadata
         config = metadata["config"] | {"model": stacks.model_node(aligned.reconstruction)}
-        evaluator = training_evaluator.saved_evaluator(
-            metadata | {"config": config}, dataset, [], cache, Runtime(device=device), "fp32"
+        saved = SavedOptions(
+            dataset=options.dataset,
+            runtime=Runtime(device=options.runtime.device),
+            precision="fp32",
+            output_dir=options.output_dir,
         )
+        evaluator = training_evaluator.saved_evaluator(metadata | {"config": config}, saved)
         line_points = InterpolationEvaluator(evaluator, ["test"], NUM_ALPHAS)
         ends = (
             stacks.stack_state_dict(aligned.reconstruction),

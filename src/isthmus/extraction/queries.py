@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 
 from isthmus import rng
-from isthmus.config import launch, rebuild
+from isthmus.config.parts import Part, load_data
 from isthmus.data import batches
 from isthmus.data.splits import DataSet, Split, StreamedSplit
+from isthmus.extraction.options import Extraction
 from isthmus.extraction.stacks import Stack, StackLayer
 from isthmus.models.mlp import MLP
 from isthmus.store import files, reading
-from isthmus.training import weight_files
+from isthmus.training import rebuild, weight_files
 from isthmus.vocabulary import Activation
 
 DATA_SETS = {
@@ -49,31 +50,12 @@ class Queries:
     labels: Tensor | None = None
 
 
-@dataclass(frozen=True)
-class Sources:
-    """Where inputs come from.
-
-    Args:
-        names: of data sets, or gaussian, uniform, grid, file.
-        num_samples: in all, shared evenly among them; None: all images of a data set, all of a
-            file, and 10,000 of what is drawn.
-        span: uniform inputs and grids are in [-span, span].
-        file: an .npz file of `inputs` and, where there is no teacher, `outputs`.
-        root: folder of the data sets.
-    """
-
-    names: Sequence[str]
-    num_samples: int | None
-    span: float
-    file: str | None
-    root: str
-
-
-def collect_queries(sources: Sources, num_inputs: int | None, seed: int) -> Queries:
+def collect_queries(options: Extraction, root: str, num_inputs: int | None, seed: int) -> Queries:
     """Inputs of all sources, one after the other.
 
     Args:
-        sources: see `Sources`.
+        options: the section `extraction`; samples are shared evenly among its sources.
+        root: folder of the data sets.
         num_inputs: features that the teacher takes; None takes what the file has.
         seed: of what is drawn, and of which images are taken if not all are.
 
@@ -82,14 +64,14 @@ def collect_queries(sources: Sources, num_inputs: int | None, seed: int) -> Quer
         OSError: a file cannot be read.
     """
     parts = []
-    for place, name in enumerate(sources.names):
-        share = _share(sources.num_samples, place, len(sources.names))
+    for place, name in enumerate(options.sources):
+        share = _share(options.num_samples, place, len(options.sources))
         if name in DATA_SETS:
-            part = _query_data_set(name, share, sources.root, seed)
+            part = _query_data_set(name, share, root, seed)
         elif name == "file":
-            part = _query_file(str(sources.file), share, seed)
+            part = _query_file(str(options.file), share, seed)
         else:
-            part = _draw_queries(name, share or DRAWN, num_inputs or 0, sources.span, seed)
+            part = _draw_queries(name, share or DRAWN, num_inputs or 0, options.span, seed)
         if num_inputs not in (None, part.inputs.shape[1]):
             raise ValueError(
                 f"extraction.datagen={name}: has inputs of {part.inputs.shape[1]} features, and "
@@ -114,8 +96,8 @@ def _share(num_samples: int | None, place: int, count: int) -> int | None:
 
 
 def _query_data_set(name: str, num: int | None, root: str, seed: int) -> Queries:
-    node = {"_target_": DATA_SETS[name], "root": root, "val_fraction": 0.0, "augment": False}
-    data = launch.load_data(node, label_noise_seed=0)
+    arguments = {"root": root, "val_fraction": 0.0, "augment": False}
+    data = load_data(Part("dataset", DATA_SETS[name], arguments), label_noise_seed=0)
     chosen = _choose(len(data.train), num, name, seed)
     train = data.train.take(chosen)
     test = data.splits["test"]

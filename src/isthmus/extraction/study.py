@@ -11,7 +11,8 @@ from torch import Tensor
 
 from isthmus.extraction import fitting, input_masks, reconstruction, results, stacks
 from isthmus.extraction import options as extraction_options
-from isthmus.extraction.fitting import Fit, FitRuntime, FitSchedule, train_students
+from isthmus.extraction.fitting import Fit, FitSchedule, train_students
+from isthmus.extraction.options import Extraction, ExtractRuntime
 from isthmus.extraction.plan import ExtractionTree
 from isthmus.extraction.queries import Queries, Teacher
 from isthmus.extraction.reconstruction import Level, ReconstructionRules
@@ -97,19 +98,19 @@ def make_task(
     return Task(inputs, targets, held_out, held_out_targets, None, None, activation)
 
 
-def layer_sizes(task: Task, options: dict[str, Any]) -> list[int]:
+def layer_sizes(task: Task, options: Extraction) -> list[int]:
     """Features of the inputs, units of each hidden layer of a student, outputs.
 
     Raises:
         ValueError: students have another number of layers than the teacher.
     """
     depth = 1 if task.teacher is None else len(task.teacher.network.layers) - 1
-    if options["width"] is not None:
-        hidden = extraction_options.hidden_widths(options["width"], depth)
+    if options.width is not None:
+        hidden = extraction_options.hidden_widths(options.width, depth)
     else:
         assert task.teacher is not None  # else the option width is needed
         widths = task.teacher.network.widths[:-1]
-        hidden = [round(options["expansion"] * units) for units in widths]
+        hidden = [round(options.expansion * units) for units in widths]
     if task.teacher is not None and len(hidden) != depth:
         raise ValueError(
             f"extraction.width={hidden}: {len(hidden)} hidden layers, and the teacher has {depth}"
@@ -117,19 +118,19 @@ def layer_sizes(task: Task, options: dict[str, Any]) -> list[int]:
     return [task.inputs.shape[1], *hidden, task.targets.shape[1]]
 
 
-def is_small(task: Task, options: dict[str, Any]) -> bool:
+def is_small(task: Task, options: Extraction) -> bool:
     """Whether a training step is too small to gain from a second thread."""
     products = sum(a * b for a, b in pairwise(layer_sizes(task, options)))
-    return options["num_students"] * products * options["batch_size"] < SMALL
+    return options.num_students * products * options.batch_size < SMALL
 
 
 def train(
-    task: Task, options: dict[str, Any], seed: int, tree: ExtractionTree, running: FitRuntime
+    task: Task, options: Extraction, seed: int, tree: ExtractionTree, running: ExtractRuntime
 ) -> Students:
     """Train the students to the end, and write the tables of their losses."""
     names = ("lr", "batch_size", "epochs", "factor", "patience", "cooldown", "min_lr")
-    schedule = FitSchedule(**{name: options[name] for name in names})
-    many, layers = options["num_students"], layer_sizes(task, options)
+    schedule = FitSchedule(**{name: getattr(options, name) for name in names})
+    many, layers = options.num_students, layer_sizes(task, options)
     stack = fitting.initialize_students(many, layers, task.activation, seed).to(task.inputs.device)
     fit = Fit(stack, [task.inputs], task.targets, schedule, seed)
     fit = train_students(fit, tree.students_state, running, f"{many} students")
@@ -143,9 +144,9 @@ def train(
 def recover(
     task: Task,
     students: Students,
-    options: dict[str, Any],
+    options: Extraction,
     tree: ExtractionTree,
-    running: FitRuntime,
+    running: ExtractRuntime,
     cache: Path,
 ) -> Reconstruction:
     """Reconstruct one network from trained students, and finetune it.
@@ -153,7 +154,7 @@ def recover(
     Args:
         task: see `Task`.
         students: trained.
-        options: the section `extraction` of the configuration.
+        options: the section `extraction`.
         tree: with the states of its trainings.
         running: runtime options of these trainings.
         cache: file of a Boruta mask.
@@ -161,11 +162,11 @@ def recover(
     Raises:
         ValueError: see `reconstruction.reconstruct`.
     """
-    kept = _mask(task, options["mask"], cache)
-    rules = ReconstructionRules(options["gamma"], options["beta"], kept)
+    kept = _mask(task, options.mask, cache)
+    rules = ReconstructionRules(options.gamma, options.beta, kept)
     names = ("batch_size", "factor", "patience", "cooldown", "min_lr")
-    common = {name: options[name] for name in names} | {"lr": options["finetune_lr"]}
-    schedule = FitSchedule(**common, epochs=options["refit_epochs"])
+    common = {name: getattr(options, name) for name in names} | {"lr": options.finetune_lr}
+    schedule = FitSchedule(**common, epochs=options.refit_epochs)
 
     def refit(upper: Stack, sources: list[Tensor], number: int) -> tuple[Stack, list[float]]:
         fit = Fit(upper, sources, task.targets, schedule, seed=number)
@@ -177,13 +178,13 @@ def recover(
         students.stack, task.inputs, task.targets, students.losses, rules, refit
     )
     left: Sequence[float]
-    if options["affine"] == "fold":
+    if options.affine == "fold":
         folded = reconstruction.fold_signs(network, task.inputs[: reconstruction.EXAMPLES])
         network, left = folded.network, folded.left
     else:
         few = task.inputs[: reconstruction.EXAMPLES]
         left = [reconstruction.share_of_path(network, number, few) for number in range(len(levels))]
-    schedule = FitSchedule(**common, epochs=options["finetune_epochs"])
+    schedule = FitSchedule(**common, epochs=options.finetune_epochs)
     fit = Fit(network, [task.inputs], task.targets, schedule, seed=0)
     tuned = train_students(fit, tree.finetuning_state, running, "reconstruction").stack
     return Reconstruction(tuned, network, levels, tuple(left), kept)

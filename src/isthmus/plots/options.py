@@ -1,10 +1,12 @@
 """Options of `plots.py`: figures, and the tables that each needs. Imports no pandas."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import ClassVar
 
+from isthmus.config.schema import Section, Values, option
 from isthmus.config.signatures import format_value
+from isthmus.vocabulary import Split
 
 METRICS, PREDICTIONS, LEVELS = "metrics.csv", "predictions.npz", "levels.csv"
 AVERAGES, DISTANCES = "averages.csv", "distance/distance.csv"
@@ -90,61 +92,22 @@ def matching_figures(names: Iterable[str], figure: str) -> list[str]:
     return [figure] if figure in names else [n for n in names if figure_family(n) == figure]
 
 
-def folder_name(figure: Any) -> str:
-    """Prefix of the folder of a figure."""
-    is_known = figure == REPORT or figure_family(str(figure)) is not None
-    return str(figure) if is_known else "unknown"
-
-
-def errors(values: dict[str, Any]) -> list[str]:
-    """Errors of the options, one line each.
-
-    Args:
-        values: a configuration of `plots.py` with values of the right types.
-    """
-    figure, errors = values["figure"], []
-    if figure != REPORT and figure_family(figure) is None:
-        errors.append(f"figure={figure}: must be one of {', '.join([*FIGURES, REPORT])}")
-    if values["runs"] == []:
-        errors.append("runs=[]: must name at least one folder or glob")
-    size, epochs, style = values["size"], values["epochs"], values["style"]
-    if size is not None and not (len(size) == 2 and all(length > 0 for length in size)):
-        errors.append(f"size={format_value(size)}: must be width and height in inches, [6,4]")
-    if epochs is not None and not (len(epochs) == 2 and 0 <= epochs[0] <= epochs[1]):
-        errors.append(f"epochs={format_value(epochs)}: must be the first and the last, [90,180]")
-    for name in ("font_size", "line_width", "marker_size", "scale", "dpi"):
-        if not style[name] > 0:
-            errors.append(f"style.{name}={style[name]}: must be positive")
-    if figure == "compare" and values["compare"]["x"] is None:
-        errors.append("compare.x: needs a value, such as compare.x=optimizer.lr")
-    single = [f"labels.{name}" for name, word in values["labels"].items() if word is not None]
-    single += ["colours"] if values["colours"] is not None else []
-    if figure == REPORT and single:
-        errors.append(f"{single[0]}: of one figure, not with figure=report")
-    if figure not in ("compare", REPORT) and values["compare"]["x"] is not None:
-        errors.append(f"compare.x={values['compare']['x']}: needs figure=compare or figure=report")
-    return errors
-
-
-MISSING: Any = "???"
-
-
-@dataclass
-class Style:
+@dataclass(frozen=True, kw_only=True)
+class Style(Section):
     """Theme of figures: a group, in conf/style/."""
 
-    font_size: float = 9.0  # points, as all that follow
-    line_width: float = 1.2
-    marker_size: float = 2.5
-    scale: float = 1.0  # of the whole figure
+    font_size: float = option(9.0, above=0)  # points, as all that follow
+    line_width: float = option(1.2, above=0)
+    marker_size: float = option(2.5, above=0)
+    scale: float = option(1.0, above=0)  # of the whole figure
     background: str = "white"
     foreground: str = "black"
     grid: str = "0.9"
-    dpi: int = 200  # of the PNG
+    dpi: int = option(200, above=0)  # of the PNG
 
 
-@dataclass
-class Labels:
+@dataclass(frozen=True, kw_only=True)
+class Labels(Section):
     """Labels of a figure; null keeps its own."""
 
     title: str | None = None
@@ -153,28 +116,58 @@ class Labels:
     legend: str | None = None  # its title
 
 
-@dataclass
-class Compare:
+@dataclass(frozen=True, kw_only=True)
+class Compare(Section):
     """Options of `figure=compare`."""
 
     x: str | None = None
     metric: str = "accuracy"
-    split: Literal["train", "val", "test"] = "test"
+    split: Split = "test"
     model: str = "plain"
     hue: str | list[str] | None = None
 
 
-@dataclass
-class Plots:
+@dataclass(frozen=True, kw_only=True)
+class Plots(Section):
     """Options of `plots.py`."""
 
-    figure: str = MISSING
-    runs: str | list[str] = MISSING
-    compare: Compare = field(default_factory=Compare)
+    RESULTS_VERSION: ClassVar[int | None] = 1
+
+    figure: str
+    runs: str | list[str] = option(nonempty=True)
+    compare: Compare = option(Compare)
     epochs: list[float] | None = None
     images: bool = True
-    style: Style = field(default_factory=Style)
+    style: Style = option(Style)
     size: list[float] | None = None  # inches
-    labels: Labels = field(default_factory=Labels)
+    labels: Labels = option(Labels)
     colours: str | list[str] | None = None
-    output_dir: str = "outputs"
+    output_dir: str = option("outputs", in_name=None)
+
+    @classmethod
+    def folder_prefix(cls, script: str, values: Values) -> str:
+        """See `Section`."""
+        figure = str(values.get("figure"))
+        is_known = figure == REPORT or figure_family(figure) is not None
+        return f"plots/{figure if is_known else 'unknown'}"
+
+    def errors(self) -> list[str]:
+        """See `Section`."""
+        figure, size, epochs, errors = self.figure, self.size, self.epochs, []
+        if figure != REPORT and figure_family(figure) is None:
+            errors.append(f"figure={figure}: must be one of {', '.join([*FIGURES, REPORT])}")
+        if size is not None and not (len(size) == 2 and all(length > 0 for length in size)):
+            errors.append(f"size={format_value(size)}: must be width and height in inches, [6,4]")
+        if epochs is not None and not (len(epochs) == 2 and 0 <= epochs[0] <= epochs[1]):
+            errors.append(
+                f"epochs={format_value(epochs)}: must be the first and the last, [90,180]"
+            )
+        if figure == "compare" and self.compare.x is None:
+            errors.append("compare.x: needs a value, such as compare.x=optimizer.lr")
+        single = [f"labels.{name}" for name, word in vars(self.labels).items() if word is not None]
+        single += ["colours"] if self.colours is not None else []
+        if figure == REPORT and single:
+            errors.append(f"{single[0]}: of one figure, not with figure=report")
+        if figure not in ("compare", REPORT) and self.compare.x is not None:
+            errors.append(f"compare.x={self.compare.x}: needs figure=compare or figure=report")
+        return errors

@@ -11,14 +11,18 @@ import numpy as np
 import pandas as pd
 
 from isthmus.config import schema
+from isthmus.config.parts import GROUPS
 from isthmus.plots import folders
 from isthmus.store import reading
+from isthmus.training.options import TrainScript
 
 Parameters = dict[str, Any]  # by the names under which they are typed: scheduler, optimizer.lr
 
-GROUPS = [*schema.SUPPLIED, "hparams"]
+PARTS = [*GROUPS, "hparams"]
 SEED = "global_seed"
-UNNAMED = schema.UNNAMED | {"save_predictions", "pretrain.fingerprint"}
+UNNAMED = {"save_predictions", "pretrain.fingerprint"} | {
+    name for name, field in schema.fields(TrainScript).items() if field.metadata["in_name"] is None
+}
 OF_AVERAGES = {"averaged", "averaged.decay"}  # models of these have names of their own
 
 
@@ -109,7 +113,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Parameters:
     for key, value in values.items():
         if isinstance(value, dict):
             flat |= _flat(value, f"{prefix}{key}.")
-        elif f"{prefix}{key}" not in GROUPS:  # a group that is off
+        elif f"{prefix}{key}" not in PARTS:  # a group that is off
             flat[f"{prefix}{key}"] = value
     return flat
 
@@ -119,8 +123,10 @@ def _same(runs: Sequence[Mapping[str, Any]], name: str) -> bool:
 
 
 def _names_left_out(group: str) -> set[str]:
-    names = schema.UNNAMED_IN_PARTS.get(group, set()) | {"_target_", "_partial_"}
-    return names | ({"fingerprint"} if group == "dataset" else set())  # of names, not of contents
+    names = {"_target_", "_partial_"}
+    if group == "dataset":  # of the names of runs, not of contents
+        return names | GROUPS["dataset"].unnamed | {"fingerprint"}
+    return names | ({"weights"} if group == "pretrain" else set())
 
 
 def _shell_quote(argument: str) -> str:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import rng, steps
+from isthmus.config import parts
 from isthmus.pruning import plan as pruning_plan
+from isthmus.pruning.options import Prune, RandomlyPrune, RandomlyReinitialize, Retrain
 from isthmus.pruning.plan import final_weights_file, mask_file
 from isthmus.pruning.rewinding import restart_session
 from isthmus.pruning.study import PruningStudy
@@ -15,7 +17,8 @@ from isthmus.store.files import write_json
 from isthmus.training import masks
 from isthmus.training.masked_training import Masking
 from isthmus.training.masks import Mask, shuffle_mask
-from isthmus.training.pretraining import fit_weights
+from isthmus.training.pretraining import check_inputs, fit_weights
+from isthmus.training.recipe import Recipe
 from isthmus.training.session import Session
 
 
@@ -29,15 +32,37 @@ class Branch:
             hyperparameters.
         folder: name of its folder in that of the level.
         words: the kind and its options, as text for logs and tables.
-        options: of the kind, as plain Python.
+        options: of the kind.
         session: makes the session of retrain.
     """
 
     kind: str
     folder: str
     words: str
-    options: dict[str, Any]
+    options: RandomlyPrune | RandomlyReinitialize | Retrain
     session: Callable[[], Session] | None = None
+
+    @classmethod
+    def from_options(cls, options: Prune, main: Session) -> "Branch":
+        """The branch of the options of `prune.py`, which has no children.
+
+        Args:
+            options: with the branch.
+            main: session of the levels.
+
+        Raises:
+            ValueError: retrain has inputs of another shape, or a part refuses a value.
+        """
+        section, session = options.branch_section, None
+        assert isinstance(section, RandomlyPrune | RandomlyReinitialize | Retrain)
+        if isinstance(section, Retrain):
+            other = options.retraining
+            recipe = Recipe.from_options(other, "retrain.")
+            data = parts.load_data(other.dataset, other.label_noise_seed)
+            check_inputs("retrain", data, main.data.input_shape)
+            session = partial(Session, recipe, data, options.stream_seeds, main.runtime)
+        folder = str(options.branch_folder)
+        return cls(str(options.branch), folder, options.branch_text, section, session)
 
 
 class Branches:
@@ -85,22 +110,24 @@ class Branches:
             return masks.adapt_to_output_layer(mask, self._other.model, study.layers.output)
         if self.branch.kind != "randomly_prune":
             return mask
-        seed = rng.derive(study.rules.seed, "randomly_prune", options["seed"], level)
-        return shuffle_mask(mask, options["strategy"], study.pruned, seed, study.first)
+        assert isinstance(options, RandomlyPrune)
+        seed = rng.derive(study.options.global_seed, "randomly_prune", options.seed, level)
+        return shuffle_mask(mask, options.strategy, study.pruned, seed, study.first)
 
     def _begin(self, level: int, mask: Mask, origin: dict[str, Any]) -> Session:
         starts, options = self.study.starts, self.branch.options
         if self._other is not None:
             return self._begin_other(self._other, mask, origin)
-        first = 0 if options["start_at"] != "rewind" else starts.plan.rewind
-        if self.branch.kind == "randomly_reinitialize":
-            seeds = starts.seeds.initialization, "randomly_reinitialize", options["seed"]
+        first = 0 if options.start_at != "rewind" else starts.plan.rewind
+        if isinstance(options, RandomlyReinitialize):
+            seeds = starts.seeds.initialization, "randomly_reinitialize", options.seed
             weights = starts.session.initial_weights(rng.derive(*seeds))
             return starts.restart_from(weights, first, mask, origin)
-        others = options["strategy"] != "identity"  # the mask has other places than the level's
-        if options["start_at"] == "rewind":
+        assert isinstance(options, RandomlyPrune)
+        others = options.strategy != "identity"  # the mask has other places than the level's
+        if options.start_at == "rewind":
             return self.study.begin(level, mask, origin, dense=others)
-        if options["start_at"] == "init":
+        if options.start_at == "init":
             return starts.restart_from(starts.initial, first, mask, origin)
         return starts.restart_from(
             self.study.final_weights(0 if others else level), first, mask, origin
@@ -108,7 +135,7 @@ class Branches:
 
     def _begin_other(self, session: Session, mask: Mask, origin: dict[str, Any]) -> Session:
         """The session of retrain: weights of the study, with a fresh output layer if it must be."""
-        starts, is_rewound = self.study.starts, self.branch.options["start_at"] == "rewind"
+        starts, is_rewound = self.study.starts, self.branch.options.start_at == "rewind"
         dense = starts.rewound_weights() if is_rewound else starts.initial
         weights = fit_weights(dense, self._initial, str(starts.tree.level(0).folder))
         keep, iteration = partial(Masking, mask=mask), self._iteration(session)
@@ -116,7 +143,7 @@ class Branches:
 
     def _iteration(self, session: Session) -> int:
         """Where retrain begins, counted in its own epochs."""
-        if self.branch.options["start_at"] != "rewind":
+        if self.branch.options.start_at != "rewind":
             return 0
         plan = self.study.plan
         step = plan.text(plan.rewind)  # its own epochs may have another length

@@ -4,20 +4,19 @@ Imports torch only to measure.
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from isthmus.connectivity import plan as connectivity_plan
 from isthmus.connectivity import results
-from isthmus.connectivity.plan import BranchPair, LineKey, LineRecords, LineRequest
+from isthmus.connectivity.plan import BranchPair, LineKey, LineRecords
+from isthmus.pruning.options import Instability
 from isthmus.pruning.plan import PruningPlan, PruningTree
 
 if TYPE_CHECKING:
     from isthmus.pruning.branches import Children
 
-Options = dict[str, Any]  # the section `instability` of `prune.py`
 
-
-def measure(options: Options, children: "Children", level: int) -> None:
+def measure(options: Instability, children: "Children", level: int) -> None:
     """Train the children of one level, and measure the lines between them."""
     from isthmus.connectivity import line
 
@@ -25,45 +24,36 @@ def measure(options: Options, children: "Children", level: int) -> None:
     run, pair = study.tree.branch(level, children.folder), branch_pair(study.plan)
     lines = [
         (pair, name, [files[start], files[end]])
-        for name, (start, end) in connectivity_plan.seed_pairs(options["seeds"]).items()
+        for name, (start, end) in connectivity_plan.seed_pairs(options.seeds).items()
     ]
-    line.measure_missing_lines(run, study.starts.session.evaluator, line_request(options), lines)
+    line.measure_missing_lines(run, study.starts.session.evaluator, options.line, lines)
     results.complete_tables(run.folder)
     children.finish(level)
 
 
-def is_measured(options: Options, tree: PruningTree, plan: PruningPlan) -> bool:
+def is_measured(options: Instability, tree: PruningTree, plan: PruningPlan) -> bool:
     """Whether every requested line is measured at every level."""
-    lines, request = list_lines(options, plan), line_request(options)
+    lines, request = list_lines(options, plan), options.line
     folders = branch_folders(tree, plan)
     return not any(LineRecords(folder).lack(lines, request) for folder in folders)
 
 
-def summary_arguments(options: Options) -> dict[str, Any]:
-    """Which barriers `results.summarize` shows: those between every two requested children."""
-    pairs = list(connectivity_plan.seed_pairs(options["seeds"]))
-    return {"options": options, "grid": line_request(options).grid.cells, "lines": pairs}
-
-
-def chance_message(options: Options, tree: PruningTree, plan: PruningPlan) -> str | None:
+def chance_message(options: Instability, tree: PruningTree, plan: PruningPlan) -> str | None:
     """One line that names the children at chance level, if any."""
     folders, lines = branch_folders(tree, plan), list_lines(options, plan)
-    return results.chance_message(folders, lines, line_request(options))
+    return results.chance_message(folders, lines, options.line)
 
 
-def list_lines(options: Options, plan: PruningPlan) -> list[LineKey]:
+def list_lines(options: Instability, plan: PruningPlan) -> list[LineKey]:
     """The lines between every two children of one level."""
-    return [(branch_pair(plan), name) for name in connectivity_plan.seed_pairs(options["seeds"])]
+    return [(branch_pair(plan), name) for name in connectivity_plan.seed_pairs(options.seeds)]
 
 
 def branch_folders(tree: PruningTree, plan: PruningPlan) -> list[Path]:
     """The folder of the branch of each level."""
-    return [tree.branch(level, str(plan.request.branch)).folder for level in plan.branch_levels]
-
-
-def line_request(options: Options) -> LineRequest:
-    """What to measure of each line."""
-    return LineRequest(alphas=options["alphas"], bn=options["bn"], splits=options["splits"])
+    return [
+        tree.branch(level, str(plan.options.branch_folder)).folder for level in plan.branch_levels
+    ]
 
 
 def branch_pair(plan: PruningPlan) -> BranchPair:

@@ -1,11 +1,11 @@
-"""Requests of `prune.py` in iterations, and the folders and files of its results. No torch."""
+"""The plan of `prune.py` in iterations, and the folders and files of its results. No torch."""
 
-from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 from isthmus import steps
+from isthmus.pruning.options import Prune
 from isthmus.steps import Step
 from isthmus.store import locks
 from isthmus.store.files import Run
@@ -94,28 +94,11 @@ def sparsity_file(run: Run) -> Path:
     return run.folder / SPARSITY
 
 
-@dataclass(frozen=True, kw_only=True)
-class PruneRequest:
-    """The options of a study, as typed; see `python prune.py --help`.
-
-    `start` is the length of the pretraining, "0" if there is none; `branch` is the name of the
-    requested branch's folder in that of each level.
-    """
-
-    levels: int
-    rewind: str
-    rewind_step: Step
-    start: Step = "0"
-    snapshots: steps.Snapshots = None
-    branch: str | None = None
-    branch_levels: Sequence[int] | None = None
-
-
 class PruningPlan:
-    """A request in iterations.
+    """The options of `prune.py` in iterations.
 
     Args:
-        request: as typed.
+        options: as typed.
         iterations_per_epoch: optimizer steps in one epoch.
         end: last iteration of every level, as planned.
 
@@ -123,40 +106,38 @@ class PruningPlan:
         ValueError: there is nothing between the beginning and the end, or a step is outside.
     """
 
-    def __init__(self, request: PruneRequest, iterations_per_epoch: int, end: int) -> None:
-        self.request, self.iterations_per_epoch, self.end = request, iterations_per_epoch, end
-        self.start = steps.to_iteration(request.start, iterations_per_epoch)
-        rewind = steps.to_iteration(request.rewind_step, iterations_per_epoch)
+    def __init__(self, options: Prune, iterations_per_epoch: int, end: int) -> None:
+        self.options, self.iterations_per_epoch, self.end = options, iterations_per_epoch, end
+        start = options.pretraining_length
+        self.start = steps.to_iteration(start, iterations_per_epoch)
+        rewind = steps.to_iteration(str(options.rewind_step), iterations_per_epoch)
         self.rewind = rewind or self.start
         if self.start >= end:
             raise ValueError(
-                f"pretrain: takes {request.start}, which is taken off the training, and that has "
+                f"pretrain: takes {start}, which is taken off the training, and that has "
                 f"{self.text(end)}: nothing would be left; pretrain.hparams.epochs=... shortens it"
             )
         if not self.start <= self.rewind < end:
             begins = f"from {self.text(self.start)}, the end of pretraining, " * bool(self.start)
             raise ValueError(
-                f"rewind_step={request.rewind_step}: must be {begins}before the end of training, "
+                f"rewind_step={options.rewind_step}: must be {begins}before the end of training, "
                 f"{self.text(end)} ({end} iterations)"
             )
-        self.levels = list(range(request.levels + 1))
+        self.levels = list(range(options.num_levels + 1))
 
     @property
     def branch_levels(self) -> list[int]:
-        """Levels that the branch is trained of; by default all sparse ones."""
-        if self.request.branch is None:
-            return []
-        levels = self.request.branch_levels
-        return self.levels[1:] if levels is None else sorted(levels)
+        """Levels that the branch is trained of, in order."""
+        return self.options.levels_of_branch
 
     def begin(self, level: int) -> int:
         """The iteration at which the training of a level begins."""
-        is_rewound = level > 0 and self.request.rewind != "none"
+        is_rewound = level > 0 and self.options.resolved_rewind != "none"
         return self.rewind if is_rewound else self.start
 
     def snapshots(self, level: int) -> list[int]:
         """Iterations to keep of a level: those requested, and the one to rewind to."""
-        snapshots = self.request.snapshots
+        snapshots = self.options.snapshots
         wanted = set(steps.to_iterations(snapshots, self.iterations_per_epoch, self.end))
         if level == 0 and self.rewind > self.start:
             wanted.add(self.rewind)

@@ -4,13 +4,15 @@ Pandas is imported where tables are read or summarized.
 """
 
 import glob
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from isthmus import tables as core_tables
 from isthmus.connectivity import results as connectivity_results
+from isthmus.connectivity.plan import seed_pairs
+from isthmus.pruning.options import Instability
 from isthmus.pruning.plan import PruningPlan, PruningTree, instability_table_of, sparsity_file
 from isthmus.store.files import Run
 from isthmus.training.metrics import METRIC_NAMES
@@ -127,7 +129,7 @@ def is_complete(tree: PruningTree, plan: PruningPlan) -> bool:
     """
     if not all(tree.level(level).is_complete(plan.snapshots(level)) for level in plan.levels):
         return False
-    branch = plan.request.branch
+    branch = plan.options.branch_folder
     return branch is None or all(
         tree.branch(level, branch).is_complete(None) for level in plan.branch_levels
     )
@@ -171,26 +173,27 @@ def _tables(folder: Path) -> list[Path]:
 
 
 def summarize(
-    tree: PruningTree, branch: str | None = None, children: Mapping[str, Any] | None = None
+    tree: PruningTree, branch: str | None = None, lines: Instability | None = None
 ) -> str:
     """Summary of a study, as tables of text; stored for the next time.
 
     Args:
         tree: with its tables.
         branch: name of its folders, or None.
-        children: which barriers between children are shown: what `summarize_instability` takes
-            besides the tree; None: none.
+        lines: whose barriers between children are shown; None: none.
     """
-    key = {"branch": branch, "children": children}
+    how = None
+    if lines:
+        how = [sorted(lines.vary), lines.bn, lines.splits, lines.seeds, lines.line.grid.text]
+    key = {"branch": branch, "lines": how}
     sources = [tree.table, tree.instability_table]
-    make = partial(_summarize_all, tree, branch, children)
+    make = partial(_summarize_all, tree, branch, lines)
     return core_tables.summarize_once(tree.folder, key, sources, make)
 
 
-def _summarize_all(
-    tree: PruningTree, branch: str | None, children: Mapping[str, Any] | None
-) -> str:
-    barriers = [summarize_instability(tree, **children)] if children else []
+def _summarize_all(tree: PruningTree, branch: str | None, lines: Instability | None) -> str:
+    pairs = list(seed_pairs(lines.seeds)) if lines else []
+    barriers = [summarize_instability(tree, lines, pairs)] if lines else []
     return "\n".join([summarize_levels(tree, branch), *barriers])
 
 
@@ -222,22 +225,19 @@ def summarize_levels(tree: PruningTree, branch: str | None = None) -> str:
     return "\n".join(lines)
 
 
-def summarize_instability(
-    tree: PruningTree, options: Mapping[str, Any], grid: Sequence[str], lines: Sequence[str]
-) -> str:
+def summarize_instability(tree: PruningTree, options: Instability, lines: Sequence[str]) -> str:
     """Barriers of every level, means over pairs of children, as a table of text.
 
     On the test split, or the last requested one.
 
     Args:
         tree: with its table.
-        options: `vary`, `bn` and `splits`.
-        grid: `alphas` and `refine` of the lines, as written in tables.
+        options: with the grid, as written in tables.
         lines: seeds of the pairs, such as "1-2".
     """
-    split = split_to_show(options["splits"])
-    selected = {"vary": " ".join(sorted(options["vary"])), "bn": options["bn"], "split": split}
-    selected |= dict(zip(("alphas", "refine"), grid, strict=True))
+    split = split_to_show(options.splits)
+    selected = {"vary": " ".join(sorted(options.vary)), "bn": options.bn, "split": split}
+    selected |= dict(zip(("alphas", "refine"), options.line.grid.cells, strict=True))
     rows = core_tables.read(tree.instability_table, barrier_columns())
     rows = rows[rows["seeds"].isin(lines)]
     for name, value in selected.items():
@@ -250,7 +250,7 @@ def summarize_instability(
             if len(same) == len(lines):
                 means = [_mean(same[name]) for name in shown]
                 cells.append([level, f"{float(same['density'].iloc[0]):.4f}", metric, *means])
-    what = f"{split}, bn={options['bn']}, between children {', '.join(lines)}"
+    what = f"{split}, bn={options.bn}, between children {', '.join(lines)}"
     return "\n".join([f"instability ({what})", *core_tables.align_columns(cells)])
 
 

@@ -16,7 +16,7 @@ from isthmus.training import masked_training
 from isthmus.training.loop import Constraint
 from isthmus.training.masked_training import Masking
 from isthmus.training.masks import Mask
-from isthmus.training.recipe import StreamSeeds
+from isthmus.training.options import StreamSeeds
 from isthmus.training.schedulers import Scheduler
 from isthmus.training.session import Session
 

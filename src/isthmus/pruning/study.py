@@ -1,16 +1,16 @@
 """Prunes and trains the missing levels of a study."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 
 from isthmus import tables
-from isthmus.config import validation
+from isthmus.config import parts
 from isthmus.models import structure
 from isthmus.pruning import plan as pruning_plan
+from isthmus.pruning.options import Prune
 from isthmus.pruning.plan import PruningPlan, PruningTree
 from isthmus.pruning.rewinding import StartingPoints
 from isthmus.pruning.strategies import SparseGlobal, prune_mask
@@ -18,28 +18,11 @@ from isthmus.state_dicts import StateDict
 from isthmus.steps import Snapshots
 from isthmus.store import fingerprints
 from isthmus.store.files import Run
-from isthmus.training import masks
+from isthmus.training import masked_training, masks, pretraining
 from isthmus.training.fit import fit
 from isthmus.training.masks import Mask
-from isthmus.training.recipe import StreamSeeds
-from isthmus.training.session import Session
-
-
-@dataclass(frozen=True)
-class PruningRules:
-    """How levels are pruned and retrained.
-
-    Args:
-        strategy: which weights are pruned.
-        one_shot: the fraction if it was typed as `one_shot`, which prunes once; else None.
-        seed: of what is drawn at random.
-        retrain_lr: of levels that do not rewind; None for the one that level 0 ended with.
-    """
-
-    strategy: SparseGlobal
-    one_shot: float | None
-    seed: int
-    retrain_lr: float | None = None
+from isthmus.training.options import StreamSeeds
+from isthmus.training.session import Session, build_session
 
 
 class PruningStudy:
@@ -49,8 +32,7 @@ class PruningStudy:
         tree: their folder.
         plan: the request in iterations.
         starts: with the session, in its first state.
-        rules: how they are pruned and retrained.
-        save_predictions: whether to keep correctness per validation example.
+        strategy: which weights are pruned.
         ticket: the mask of the weights that level 0 begins from; None where all have a place.
 
     Raises:
@@ -63,30 +45,33 @@ class PruningStudy:
         tree: PruningTree,
         plan: PruningPlan,
         starts: StartingPoints,
-        rules: PruningRules,
-        save_predictions: bool = True,
+        strategy: SparseGlobal,
         ticket: Mask | None = None,
     ) -> None:
-        self.tree, self.plan, self.starts, self.rules = tree, plan, starts, rules
-        self.save_predictions = save_predictions
+        self.tree, self.plan, self.starts, self.strategy = tree, plan, starts, strategy
+        self.options = plan.options
         self.num_steps = 0  # optimizer steps that were made
         self.layers = masks.prunable_layers(starts.session.model)
         structure.check_weights(starts.session.model)
-        with validation.prefix_errors("pruning"):
-            groups = rules.strategy.groups(self.layers)
+        with parts.prefix_errors("pruning"):
+            groups = strategy.groups(self.layers)
         self.pruned = [name for group in groups for name in group.layers]
         self.first = self._first_mask(ticket)
         sizes = masks.num_kept(self.first)
         sized = [({n: sizes[n] for n in g.layers}, g.fraction) for g in groups]
         masks.check_room(sized, max(plan.levels), self.fraction_text())
-        if plan.request.rewind == "none" and rules.retrain_lr is None and max(plan.levels) > 0:
+        if (
+            self.options.resolved_rewind == "none"
+            and self.options.retrain_lr is None
+            and max(plan.levels)
+        ):
             starts.check_last_lr()
 
     def fraction_text(self) -> str:
         """The option that says how much is pruned, as typed."""
-        if self.rules.one_shot is not None:
-            return f"one_shot={self.rules.one_shot}"
-        return f"pruning.fraction={self.rules.strategy.fraction}"
+        if self.options.one_shot is not None:
+            return f"one_shot={self.options.one_shot}"
+        return f"pruning.fraction={self.strategy.fraction}"
 
     def train(self, level: int) -> None:
         """Train a level; the one before is complete.
@@ -107,7 +92,7 @@ class PruningStudy:
         self, run: Run, begin: Callable[[], Session], words: str, kept: Snapshots = None
     ) -> None:
         """Train a run of the tree unless it is complete; the caller holds its folder's lock."""
-        self.num_steps += fit(run, begin, kept, self.save_predictions, label=words)
+        self.num_steps += fit(run, begin, kept, self.options.save_predictions, label=words)
 
     def mask(self, level: int) -> Mask:
         """The mask of a completed level.
@@ -139,8 +124,8 @@ class PruningStudy:
         """Metadata that is saved with the weights of a level."""
         return {
             "level": level,
-            "strategy": self.rules.strategy.name,
-            "rewind": self.plan.request.rewind,
+            "strategy": self.strategy.name,
+            "rewind": self.options.resolved_rewind,
             "rewind_step": self.plan.rewind,
             "density": masks.density(mask),
         }
@@ -171,7 +156,7 @@ class PruningStudy:
                 those of the level before, which are 0 where a mask of other places keeps them.
         """
         starts = self.starts if seeds is None else self.starts.with_seeds(seeds)
-        rewind = self.plan.request.rewind
+        rewind = self.options.resolved_rewind
         if level == 0:
             return starts.begin_dense(self.training_mask(level), origin)
         if rewind == "weights":
@@ -179,7 +164,7 @@ class PruningStudy:
         weights = self.final_weights(0 if dense else level - 1)
         if rewind == "lr":
             return starts.restart_from(weights, self.plan.rewind, mask, origin)
-        return starts.continue_training(weights, mask, origin, self.rules.retrain_lr)
+        return starts.continue_training(weights, mask, origin, self.options.retrain_lr)
 
     def training_mask(self, level: int) -> Mask | None:
         """The mask that a level is trained under; None where all weights have a place."""
@@ -198,8 +183,8 @@ class PruningStudy:
         plan, dense = self.plan, self.tree.level(0)
         if plan.rewind > plan.start and not dense.snapshot_state(plan.rewind).exists():
             raise ValueError(
-                f"rewind_step={plan.request.rewind_step}: is after the early stop of level 0 "
-                f"(hparams.patience={self.starts.session.recipe.patience})"
+                f"rewind_step={plan.options.rewind_step}: is after the early stop of level 0 "
+                f"(hparams.patience={self.starts.session.recipe.hparams.patience})"
             )
 
     def _make_mask(self, level: int) -> Mask:
@@ -217,14 +202,32 @@ class PruningStudy:
             return self.mask(level)
         with torch.no_grad():
             mask = prune_mask(
-                self.rules.strategy,
+                self.strategy,
                 self.layers,
                 self.final_weights(level - 1),
                 self.mask(level - 1),
                 level,
-                self.rules.seed,
+                self.options.global_seed,
                 self.first,
             )
         masks.check_not_empty(mask, f"{self.fraction_text()}: level {level}")
         self.save_mask(run, mask, self.origin(level, mask))
         return mask
+
+
+def build_study(options: Prune, tree: PruningTree) -> PruningStudy:
+    """The study of the options of `prune.py`, whose levels are trained or not yet.
+
+    Raises:
+        ValueError: an option is refused, or as in `PruningStudy`.
+        FileNotFoundError: the weights to begin with, or the data, are not there.
+    """
+    strategy = options.strategy.maker()()
+    options.check_strategy(strategy)
+    session = build_session(options)
+    session.data.require_accuracy("dataset")
+    plan = PruningPlan(options, session.iterations_per_epoch, session.planned_end)
+    weights = pretraining.build_origin(tree.pretrain, options, session.data)
+    starts = StartingPoints(session, tree, plan, options.stream_seeds, weights)
+    ticket = masked_training.read_mask(options.pretrain.weights)
+    return PruningStudy(tree, plan, starts, strategy, ticket)

@@ -2,13 +2,14 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hydra
 from omegaconf import DictConfig
 
-from isthmus.config import launch, naming
-from isthmus.extraction import options, results
+from isthmus.config import launch
+from isthmus.extraction import results
+from isthmus.extraction.options import Extract, hidden_widths
 from isthmus.extraction.plan import ExtractionTree
 from isthmus.paths import CONF
 from isthmus.store import files as store_files
@@ -21,72 +22,64 @@ log = logging.getLogger(__name__)
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="extract")
 def main(cfg: DictConfig) -> None:
-    with launch.job(cfg):
-        name = naming.clustering_name(extraction_values(cfg))
-        tree = ExtractionTree(launch.job_folder(), name)
+    with launch.job(cfg) as options:
+        tree = ExtractionTree(launch.job_folder(), options.extraction.clustering_name)
         with tree.study.lock():
             if results.is_complete(tree):
                 log.info("results are complete; nothing to compute")
-                launch.compare_threads(cfg, tree.clustering.read_result())
+                launch.compare_threads(options.runtime, tree.clustering.read_result())
             else:
-                extract(cfg, tree)
+                extract(options, tree)
         log.info(results.summarize(tree))
         log.info("results in %s", launch.display_path(tree.clustering.folder))
 
 
-def extraction_values(cfg: DictConfig) -> dict[str, Any]:
-    return launch.to_container(cfg.extraction)
-
-
-def extract(cfg: DictConfig, tree: ExtractionTree) -> None:
+def extract(options: Extract, tree: ExtractionTree) -> None:
     import torch  # takes seconds: not for --help, a refused option or a finished extraction
 
     from isthmus.extraction import measures
     from isthmus.extraction import study as extraction_study
-    from isthmus.extraction.fitting import FitRuntime
 
-    torch.set_num_threads(launch.threads(cfg))
-    task, values = make_task(cfg), extraction_values(cfg)
-    if cfg.runtime.num_threads is None and extraction_study.is_small(task, values):
+    torch.set_num_threads(launch.threads(options.runtime))
+    students_options, runtime = options.extraction, options.runtime
+    task = make_task(options)
+    if runtime.num_threads is None and extraction_study.is_small(task, students_options):
         torch.set_num_threads(1)
-    running = FitRuntime(cfg.runtime.save_every, cfg.runtime.progress)
-    students = extraction_study.train(task, values, cfg.global_seed, tree, running)
-    cache = f"{cfg.output_dir}/cache"
-    mask = Path(cache) / f"boruta_{values['datagen'].replace('+', '_')}.npz"
-    result = extraction_study.recover(task, students, values, tree, running, mask)
-    results.write_tables(tree, measures.layer_rows(task, result, values["beta"]))
+    students = extraction_study.train(task, students_options, options.global_seed, tree, runtime)
+    sources, beta = students_options.datagen.replace("+", "_"), students_options.beta
+    mask = Path(options.output_dir) / "cache" / f"boruta_{sources}.npz"
+    result = extraction_study.recover(task, students, students_options, tree, runtime, mask)
+    results.write_tables(tree, measures.layer_rows(task, result, beta))
     extraction_study.save_network(task, result.network, tree.reconstruction)
     barriers = {}
     if task.teacher is not None:
-        aligned = measures.align_to_teacher(task, result, result.network, values["beta"])
+        aligned = measures.align_to_teacher(task, result, result.network, beta)
         results.write_tables(tree, measures.comparison_rows(task, result, aligned))
-        dataset = launch.to_container(cfg.dataset)
-        barriers = measures.measure_barriers(task, aligned, dataset, cache, cfg.runtime.device)
+        barriers = measures.measure_barriers(options, task, aligned)
     draw(tree)
-    summary = measures.summarize(task, students, result, values["beta"])
+    summary = measures.summarize(task, students, result, beta)
     threads = {"num_threads": torch.get_num_threads()}
-    request = {"teacher": cfg.teacher, "gamma": values["gamma"], "beta": values["beta"]}
+    request = {"teacher": options.teacher, "gamma": students_options.gamma, "beta": beta}
     store_files.write_json(tree.clustering.result, {**request, **barriers, **summary, **threads})
 
 
-def make_task(cfg: DictConfig) -> "Task":
+def make_task(options: Extract) -> "Task":
     from isthmus.extraction import queries
     from isthmus.extraction import study as extraction_study
     from isthmus.training.recipe import resolve_device
 
-    values, synthetic = extraction_values(cfg), launch.to_container(cfg.synthetic)
-    device, teacher = resolve_device(cfg.runtime.device), None
-    if cfg.teacher == "synthetic":
-        hidden = options.hidden_widths(synthetic["width"], 1)
-        sizes = [synthetic["num_inputs"], *hidden, synthetic["num_outputs"]]
-        teacher = queries.synthetic_teacher(sizes, synthetic["activation"], synthetic["seed"])
-    elif cfg.teacher is not None:
-        teacher = queries.read_teacher(cfg.teacher)
-    names, root = values["datagen"].split("+"), cfg.dataset.root
-    sources = queries.Sources(names, values["num_samples"], values["span"], values["file"], root)
+    device, teacher = resolve_device(options.runtime.device), None
+    if options.teacher == "synthetic":
+        made = options.synthetic
+        sizes = [made.num_inputs, *hidden_widths(made.width, 1), made.num_outputs]
+        teacher = queries.synthetic_teacher(sizes, made.activation, made.seed)
+    elif options.teacher is not None:
+        teacher = queries.read_teacher(options.teacher)
     num_inputs = None if teacher is None else teacher.num_inputs
-    collected = queries.collect_queries(sources, num_inputs, cfg.global_seed)
-    return extraction_study.make_task(teacher, collected, values["activation"], device)
+    collected = queries.collect_queries(
+        options.extraction, options.root, num_inputs, options.global_seed
+    )
+    return extraction_study.make_task(teacher, collected, options.extraction.activation, device)
 
 
 def draw(tree: ExtractionTree) -> None:

@@ -3,15 +3,16 @@
 import logging
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import hydra
 from omegaconf import DictConfig
 
-from isthmus.config import launch, rebuild
+from isthmus.config import launch, schema
 from isthmus.paths import CONF
 from isthmus.plots import folders as plots_folders
-from isthmus.plots import options
+from isthmus.plots.options import REPORT, Plots
+from isthmus.training import rebuild
 
 if TYPE_CHECKING:
     from isthmus.plots.persistence import Images
@@ -22,19 +23,18 @@ log = logging.getLogger(__name__)
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="plots")
 def main(cfg: DictConfig) -> None:
-    with launch.job(cfg):
-        values, folder = launch.option_values(cfg, "Plots"), launch.job_folder()
-        folders = plots_folders.find_folders(values["runs"])
-        plots_folders.check_figure(values["figure"], folders)
-        damaged = plots_folders.find_damaged(values["runs"])
+    with launch.job(cfg) as options:
+        folder, folders = launch.job_folder(), plots_folders.find_folders(options.runs)
+        plots_folders.check_figure(options.figure, folders)
+        damaged = plots_folders.find_damaged(options.runs)
         for reason in damaged.values():
             log.warning("damaged: %s", reason)
-        for path in draw(values, folders, damaged, folder):
+        for path in draw(options, folders, damaged, folder):
             log.info("%s", launch.display_path(path))
 
 
 def draw(
-    values: dict[str, Any],
+    options: Plots,
     folders: list[plots_folders.Folder],
     damaged: dict[str, str],
     folder: Path,
@@ -42,16 +42,18 @@ def draw(
     """Draw a figure, or all of them on a page; returns the files."""
     from isthmus.plots import files, render, report, restyle
 
-    cache_dir = f"{values['output_dir']}/cache"
-    images = partial(read_images, cache_dir=cache_dir) if values["images"] else None
-    training_options = render.TrainingFigureOptions(values["compare"], values["epochs"], images)
-    overridden = {name: values[name] for name in ("size", "labels", "colours")}
-    overrides = restyle.FigureOverrides(restyle.FigureStyle(**values["style"]), **overridden)
-    sources = render.sources(folders, values["figure"])
+    cache_dir = f"{options.output_dir}/cache"
+    images = partial(read_images, cache_dir=cache_dir) if options.images else None
+    compared = schema.to_values(options.compare)
+    training_options = render.TrainingFigureOptions(compared, options.epochs, images)
+    style = restyle.FigureStyle(**schema.to_values(options.style))
+    labels = schema.to_values(options.labels)
+    overrides = restyle.FigureOverrides(style, options.size, labels, options.colours)
+    sources = render.sources(folders, options.figure)
     with overrides.context():
-        if values["figure"] == options.REPORT:
+        if options.figure == REPORT:
             return [report.save_report(sources, training_options, overrides, folder, damaged)]
-        drawings, failed = render.drawings(values["figure"], sources, training_options)
+        drawings, failed = render.drawings(options.figure, sources, training_options)
         for name, reason in failed.items():
             log.warning("not drawn: %s: %s", name, reason)
         paths = files.save_all(drawings, folder, overrides.apply)

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
-from isthmus.config import launch, naming, validation
+from isthmus.config import launch
+from isthmus.config.parts import prefix_errors
 from isthmus.paths import CONF
 from isthmus.plots.studies import draw_if_changed
-from isthmus.pruning import instability, options, results
-from isthmus.pruning.plan import PruneRequest, PruningPlan, PruningTree
+from isthmus.pruning import instability, results
+from isthmus.pruning.options import Prune
+from isthmus.pruning.plan import PruningPlan, PruningTree
 from isthmus.store import locks
 
 if TYPE_CHECKING:
-    from isthmus.pruning.branches import Branch
     from isthmus.pruning.study import PruningStudy
 
 log = logging.getLogger(__name__)
@@ -26,70 +27,55 @@ log = logging.getLogger(__name__)
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="prune")
 def main(cfg: DictConfig) -> None:
-    with launch.job(cfg):
-        tree, request = PruningTree(launch.job_folder()), make_request(cfg)
-        others = results.find_studies(launch.to_container(cfg.compare))
+    with launch.job(cfg) as options:
+        tree = PruningTree(launch.job_folder())
+        others = results.find_studies(options.compare)
         with locks.hold_shared(tree.folder):
             try:
-                if is_done(cfg, tree, request):
+                if is_done(options, tree):
                     log.info("results are complete; nothing to compute")
-                    launch.compare_threads(cfg, tree.level(0).read_result())
+                    launch.compare_threads(options.runtime, tree.level(0).read_result())
                 else:
-                    prune(cfg, tree, request)
+                    prune(options, tree)
             finally:  # completed levels are in the table even after an error or a kill
                 with tree.lock_tables():
-                    results.complete_tables(tree, cfg.global_seed)
+                    results.complete_tables(tree, options.global_seed)
             draw(tree, others)
-        values = launch.to_container(cfg.instability)
-        is_instability = cfg.branch == "instability"
-        children = instability.summary_arguments(values) if is_instability else None
-        log.info(results.summarize(tree, request.branch, children))
-        if is_instability:
-            at_chance = instability.chance_message(values, tree, make_plan(tree, request))
+        lines = options.instability if options.branch == "instability" else None
+        log.info(results.summarize(tree, options.branch_folder, lines))
+        if lines:
+            plan = make_plan(options, tree)
+            at_chance = instability.chance_message(options.instability, tree, plan)
             if at_chance:
                 log.warning(at_chance)
         log.info("results in %s", launch.display_path(tree.folder))
 
 
-def make_request(cfg: DictConfig) -> PruneRequest:
-    values = launch.option_values(cfg, "Prune")
-    digits = naming.section_name(values, "Prune", cfg.branch) if cfg.branch else ""
-    return PruneRequest(
-        levels=options.num_levels(values),
-        rewind=options.resolve_rewind(values),
-        rewind_step=cfg.rewind_step,
-        start=validation.pretraining_length(values),
-        snapshots=launch.to_container(cfg.snapshots),
-        branch=f"{cfg.branch}_{digits}" if cfg.branch else None,
-        branch_levels=options.branch_levels(values),
-    )
-
-
-def is_done(cfg: DictConfig, tree: PruningTree, request: PruneRequest) -> bool:
+def is_done(options: Prune, tree: PruningTree) -> bool:
     if tree.level(0).read_result() is None:
         return False
-    plan = make_plan(tree, request)
+    plan = make_plan(options, tree)
     if not results.is_complete(tree, plan):
         return False
-    values = launch.to_container(cfg.instability)
-    return cfg.branch != "instability" or instability.is_measured(values, tree, plan)
+    has_lines = options.branch == "instability"
+    return not has_lines or instability.is_measured(options.instability, tree, plan)
 
 
-def make_plan(tree: PruningTree, request: PruneRequest) -> PruningPlan:
+def make_plan(options: Prune, tree: PruningTree) -> PruningPlan:
     """The plan of a tree whose dense level is trained."""
     dense = tree.level(0).read_result()
     assert dense is not None
-    return PruningPlan(request, dense["iterations_per_epoch"], dense["end"])
+    return PruningPlan(options, dense["iterations_per_epoch"], dense["end"])
 
 
-def prune(cfg: DictConfig, tree: PruningTree, request: PruneRequest) -> None:
+def prune(options: Prune, tree: PruningTree) -> None:
     import torch  # takes seconds: not for --help, a refused option or a finished study
 
-    torch.set_num_threads(launch.threads(cfg, tree.level(0).read_result()))
-    study = make_study(cfg, tree, request)
-    train_branch = (
-        branch_trainer(cfg, study, request.branch) if request.branch is not None else None
-    )
+    from isthmus.pruning.study import build_study
+
+    torch.set_num_threads(launch.threads(options.runtime, tree.level(0).read_result()))
+    study = build_study(options, tree)
+    train_branch = branch_trainer(options, study) if options.branch else None
     for level in study.plan.levels:
         study.train(level)
         if train_branch and level in study.plan.branch_levels:
@@ -97,70 +83,20 @@ def prune(cfg: DictConfig, tree: PruningTree, request: PruneRequest) -> None:
     log.info("%d optimizer steps made", study.num_steps)
 
 
-def make_study(cfg: DictConfig, tree: PruningTree, request: PruneRequest) -> "PruningStudy":
-    from isthmus.pruning.rewinding import StartingPoints
-    from isthmus.pruning.study import PruningRules, PruningStudy
-    from isthmus.training import masked_training, pretraining
-    from isthmus.training.options import Runtime
-    from isthmus.training.recipe import Recipe, StreamSeeds
-    from isthmus.training.session import Session
-
-    values = launch.option_values(cfg, "Prune")
-    all_seeds, strategy = (
-        launch.seeds(cfg),
-        launch.build_part("pruning", options.strategy_part(values))(),
-    )
-    options.check_rewind(values, strategy)
-    recipe, runtime = Recipe(**launch.recipe(launch.training(cfg))), Runtime(**launch.runtime(cfg))
-    recipe.check()
-    data = launch.load_data(launch.to_container(cfg.dataset), all_seeds.pop("label_noise"))
-    data.require_accuracy("dataset")
-    seeds = StreamSeeds(**all_seeds)
-    session = Session(recipe, data, seeds, runtime)
-    plan = PruningPlan(request, session.iterations_per_epoch, session.planned_end)
-    weights = pretraining.build_origin(tree.pretrain, values, runtime, data)
-    starts = StartingPoints(session, tree, plan, seeds, weights)
-    rules = PruningRules(strategy, cfg.one_shot, cfg.global_seed, cfg.retrain_lr)
-    ticket = masked_training.read_mask(cfg.pretrain.weights)
-    return PruningStudy(tree, plan, starts, rules, cfg.save_predictions, ticket)
-
-
-def branch_trainer(cfg: DictConfig, study: "PruningStudy", folder: str) -> Callable[[int], None]:
+def branch_trainer(options: Prune, study: "PruningStudy") -> Callable[[int], None]:
     """A function that trains the branch of one level."""
-    from isthmus.pruning.branches import Branches, Children
+    from isthmus.pruning.branches import Branch, Branches, Children
     from isthmus.training.variation import check_variation
 
-    if cfg.branch != "instability":
-        return Branches(study, make_branch(cfg, study, folder)).train
-    values = launch.to_container(cfg.instability)
-    with validation.prefix_errors("instability"):
-        study.starts.session.evaluator.check_splits(values["splits"])
-        check_variation(study.starts.session, values["vary"])
-    children = Children(study, folder, branch_text(cfg), values["seeds"], values["vary"])
-    return partial(instability.measure, values, children)
-
-
-def branch_text(cfg: DictConfig) -> str:
-    """The branch and its options, as one would type them."""
-    words = naming.section_arguments(launch.option_values(cfg, "Prune"), "Prune", cfg.branch)
-    return f"{cfg.branch} {words}".rstrip()
-
-
-def make_branch(cfg: DictConfig, study: "PruningStudy", folder: str) -> "Branch":
-    from isthmus.pruning.branches import Branch
-    from isthmus.training import pretraining
-    from isthmus.training.recipe import Recipe
-    from isthmus.training.session import Session
-
-    values, main, make = launch.option_values(cfg, "Prune"), study.starts, None
-    if cfg.branch == "retrain":
-        merged = validation.merge_section(values, "retrain")
-        recipe = Recipe(**launch.recipe(merged, "retrain."))
-        recipe.check()
-        data = launch.load_data(merged["dataset"], launch.seeds(cfg)["label_noise"])
-        pretraining.check_inputs("retrain", data, main.session.data.input_shape)
-        make = partial(Session, recipe, data, main.seeds, main.session.runtime)
-    return Branch(cfg.branch, folder, branch_text(cfg), values[cfg.branch], make)
+    session, lines = study.starts.session, options.instability
+    if options.branch != "instability":
+        return Branches(study, Branch.from_options(options, session)).train
+    with prefix_errors("instability"):
+        session.evaluator.check_splits(lines.splits)
+        check_variation(session, lines.vary)
+    folder, words = str(options.branch_folder), options.branch_text
+    children = Children(study, folder, words, lines.seeds, lines.vary)
+    return partial(instability.measure, lines, children)
 
 
 def draw(tree: PruningTree, others: Sequence[Path]) -> None:

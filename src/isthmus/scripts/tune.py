@@ -11,7 +11,7 @@ from isthmus import tables
 from isthmus.config import launch
 from isthmus.paths import CONF
 from isthmus.store.files import Run
-from isthmus.training import options
+from isthmus.training.options import Tune
 
 log = logging.getLogger(__name__)
 
@@ -19,31 +19,25 @@ log = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="tune")
 def main(cfg: DictConfig) -> float:
     """One trial, which is a run of `train.py` with these values, in its folder."""
-    with launch.job(cfg):
+    with launch.job(cfg) as options:
         run = Run(launch.job_folder())
-        if run.is_complete(launch.to_container(cfg.snapshots)):
+        if run.is_complete(options.snapshots):
             log.info("results are complete; nothing to compute")
-            launch.compare_threads(cfg, run.read_result())
+            launch.compare_threads(options.runtime, run.read_result())
         else:
-            train(cfg, run)
+            train(options, run)
         result: Any = run.read_result()
         log.info(tables.result(result, launch.display_path(run.folder)))
-        return options.objective(result["evaluation"], cfg.maximize_averaged)
+        return options.objective(result["evaluation"])
 
 
-def train(cfg: DictConfig, run: Run) -> None:
+def train(options: Tune, run: Run) -> None:
     import torch  # takes seconds: not for --help, a refused option or a finished run
 
     from isthmus.training.fit import fit
-    from isthmus.training.options import Runtime
-    from isthmus.training.recipe import Recipe, StreamSeeds
-    from isthmus.training.session import Session
+    from isthmus.training.session import build_session
 
-    torch.set_num_threads(launch.threads(cfg, run.read_result()))
-    seeds, snapshots = launch.seeds(cfg), launch.to_container(cfg.snapshots)
-    recipe, runtime = Recipe(**launch.recipe(launch.training(cfg))), Runtime(**launch.runtime(cfg))
-    recipe.check()
+    torch.set_num_threads(launch.threads(options.runtime, run.read_result()))
     with run.lock():
-        data = launch.load_data(launch.to_container(cfg.dataset), seeds.pop("label_noise"))
-        make = partial(Session, recipe, data, StreamSeeds(**seeds), runtime)
-        fit(run, make, snapshots, cfg.save_predictions)
+        make = partial(build_session, options)
+        fit(run, make, options.snapshots, options.save_predictions)

@@ -4,12 +4,10 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from isthmus.config import rebuild
 from isthmus.data import batches
 from isthmus.data import splits as data_splits
 from isthmus.data.batches import EvalBatches
@@ -17,11 +15,12 @@ from isthmus.data.splits import DataSet
 from isthmus.data.streams import StreamedEvalBatches
 from isthmus.models import structure
 from isthmus.state_dicts import StateDict
-from isthmus.training import batch_norm, recipe, weight_files
+from isthmus.training import batch_norm, rebuild, recipe, weight_files
 from isthmus.training.distributed import Processes
 from isthmus.training.evaluation import Evaluation, evaluate
 from isthmus.training.metrics import METRICS
-from isthmus.training.options import Runtime
+from isthmus.training.options import Runtime, SavedOptions
+from isthmus.training.rebuild import Metadata
 from isthmus.training.recipe import resolve_device
 
 log = logging.getLogger(__name__)
@@ -141,7 +140,7 @@ class Evaluator:
     def table(
         self,
         models: Mapping[str, StateDict],
-        splits: list[str] | None = None,
+        splits: Sequence[str] | None = None,
         reference: StateDict | None = None,
     ) -> dict[str, dict[str, dict[str, float]]]:
         """All metrics that mean something, by model, then by split.
@@ -212,39 +211,33 @@ class Evaluator:
 
 
 def saved_evaluator(
-    metadata: dict[str, Any],
-    dataset: dict[str, Any],
-    typed: Sequence[str],
-    cache_dir: str,
-    runtime: Runtime,
-    precision: str | None,
+    metadata: Metadata,
+    options: SavedOptions,
 ) -> Evaluator:
     """Build the evaluator of saved weights, by default on the data that they were trained on.
 
     Args:
         metadata: of the weights.
-        dataset: another data set, or values that take the place of the saved ones.
-        typed: names of the typed values of another data set.
-        cache_dir: folder for decoded images.
-        runtime: with the device.
-        precision: "fp32", "bf16", or None for that of the training.
+        options: with another data set, the device, the precision.
 
     Raises:
         ValueError: the model or the data cannot be rebuilt, the data does not fit the model, or
             there is no such device.
     """
-    data = _as_trained(rebuild.load_data_set(dataset, typed, metadata, cache_dir), typed, metadata)
-    device = resolve_device(runtime.device)
+    typed = options.dataset_typed
+    data = rebuild.load_data_set(options.dataset, typed, metadata, options.cache_dir)
+    data = _as_trained(data, typed, metadata)
+    device = resolve_device(options.runtime.device)
     model = rebuild.build_model(metadata)
     structure.check_initialized(model)
     model = model.to(device)
     example = torch.zeros(1, *data.input_shape, device=device)
     structure.check_outputs(model, example, data.num_classes)
-    precision = precision or metadata["config"]["precision"]
-    return Evaluator(model, data, device, runtime, precision)
+    precision = options.precision or metadata["config"]["precision"]
+    return Evaluator(model, data, device, options.runtime, precision)
 
 
-def _as_trained(data: DataSet, typed: Sequence[str], metadata: dict[str, Any]) -> DataSet:
+def _as_trained(data: DataSet, typed: Sequence[str], metadata: Metadata) -> DataSet:
     """A data set with the classes and the normalization of the training."""
     shape, expected = list(data.input_shape), list(metadata["input_shape"])
     classes, normalization = metadata.get("classes"), metadata.get("normalization")

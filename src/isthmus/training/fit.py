@@ -13,10 +13,10 @@ from typing import Any
 import torch
 
 from isthmus import steps
-from isthmus.config import naming
 from isthmus.state_dicts import StateDict
 from isthmus.store.files import Run, load_state, save_state, save_weights, write_json
 from isthmus.training import code_digests, loop
+from isthmus.training import recipe as training_recipe
 from isthmus.training.loop import Callback
 from isthmus.training.reporting import EpochReport, Metrics, Number, Progress
 from isthmus.training.session import Session
@@ -67,7 +67,8 @@ class TrainingRun:
         self.extras = extras or TrainHooks()
         per_epoch, runtime = session.iterations_per_epoch, session.runtime
         self.snapshots = steps.to_iterations(snapshots, per_epoch, session.end)
-        title = naming.title(session.recipe.metadata.get("config", {}))  # as TensorBoard shows it
+        config = session.recipe.metadata.get("config", {})
+        title = training_recipe.title(config)  # as TensorBoard shows it
         tensorboard = run.tensorboard / title if runtime.tensorboard else None
         self.metrics = Metrics(run.metrics, tensorboard, per_epoch)
         self.report = EpochReport(session, self.metrics, save_predictions)
@@ -224,7 +225,7 @@ def _keep_threads(before: int | None, typed: int | None) -> None:
 def _check_validation(session: Session) -> None:
     if session.data.val is not None:
         return
-    if session.recipe.patience is not None:
+    if session.recipe.hparams.patience is not None:
         raise ValueError("hparams.patience needs a validation split: dataset.val_fraction=0.1")
     if session.training.scheduler.state_dict():
         raise ValueError("scheduler=plateau needs a validation split: dataset.val_fraction=0.1")

@@ -1,26 +1,53 @@
 """Options of a training, of what comes before it, and of `tune.py`. Imports no torch."""
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
-from isthmus.steps import Step
+from isthmus import steps
+from isthmus.config import parts, schema, validation
+from isthmus.config.parts import Part
+from isthmus.config.schema import Section, Values, option
+from isthmus.config.signatures import format_value
+from isthmus.steps import Step, Steps
+from isthmus.vocabulary import STREAMS, Precision, Stream
 
-MISSING: Any = "???"
+NOT_AVERAGED = ("plain", "best")
 
 
-@dataclass
-class Hparams:
+@dataclass(frozen=True, kw_only=True)
+class Hparams(Section):
     """Length, batch size, gradient clipping and early stopping of a training."""
 
-    epochs: int = 180
+    epochs: int = option(180, above=0)
     steps: Step | None = None  # the length of training; takes the place of `epochs`
-    batch_size: int = 128
-    grad_clip_max_norm: float | None = None  # of the whole gradient, L2
-    patience: int | None = None  # epochs without a lower validation loss before stopping
+    batch_size: int = option(128, above=0)
+    grad_clip_max_norm: float | None = option(None, above=0)  # of the whole gradient, L2
+    patience: int | None = option(None, above=0)  # epochs without a lower validation loss
+
+    @property
+    def length(self) -> Step:
+        """The length of the training, as typed."""
+        return self.steps or f"{self.epochs}ep"
+
+    def errors(self) -> list[str]:
+        """See `Section`."""
+        is_empty = self.steps is not None and steps.parse(self.steps) == (0, 0)
+        return [f"steps={self.steps}: must be positive"] if is_empty else []
 
 
-@dataclass
-class Seeds:
+@dataclass(frozen=True)
+class StreamSeeds:
+    """One seed per random stream of a training."""
+
+    initialization: int
+    data_order: int
+    augmentation: int
+    dropout: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seeds(Section):
     """Seeds of the random streams; null means `global_seed`."""
 
     initialization: int | None = None
@@ -30,22 +57,22 @@ class Seeds:
     label_noise: int | None = None
 
 
-@dataclass(frozen=True)
-class Runtime:
+@dataclass(frozen=True, kw_only=True)
+class Runtime(Section):
     """How a job runs, not what it computes: not part of a run's name."""
 
     device: str = "auto"  # cpu, cuda, cuda:1, mps
     compile: Literal["auto", True, False] = "auto"
     channels_last: bool = True
-    num_workers: int = 4  # processes that decode streamed images
-    num_threads: int | None = None  # null: OMP_NUM_THREADS, else this job's share of the cores
+    num_workers: int = option(4, at_least=0)  # processes that decode streamed images
+    num_threads: int | None = option(None, above=0)  # null: OMP_NUM_THREADS, else a share of cores
     progress: bool = True
     tensorboard: bool = True
-    save_every: float = 60.0  # seconds between two writes of state.pt
+    save_every: float = option(60.0, at_least=0)  # seconds between two writes of state.pt
 
 
-@dataclass
-class ModelOptions:
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(Section):
     """Options that every model has besides its own."""
 
     init: Literal[
@@ -57,112 +84,252 @@ class ModelOptions:
         "binary",
     ] = "kaiming_normal"
     bn_init: Literal["ones", "uniform"] = "ones"
-    freeze: list[Literal["batch_norm", "output", "others"]] = field(default_factory=list)
-    freeze_exceptions: list[str] = field(default_factory=list)
+    freeze: list[Literal["batch_norm", "output", "others"]] = option([])
+    freeze_exceptions: list[str] = option([])
 
 
-@dataclass
-class Train:
+@dataclass(frozen=True, kw_only=True)
+class Train(Section):
     """Options of every training."""
 
-    dataset: Any = MISSING
-    model: Any = MISSING
-    optimizer: Any = MISSING
-    scheduler: Any = MISSING
-    averaged: Any = None
-    parametrization: Any = None
-    hparams: Hparams = field(default_factory=Hparams)
-    seeds: Seeds = field(default_factory=Seeds)
-    runtime: Runtime = field(default_factory=Runtime)
-    precision: Literal["fp32", "bf16"] = "fp32"
-    global_seed: int = 1
-    snapshots: str | list[Step] | None = None
+    dataset: Part
+    model: Part
+    optimizer: Part
+    scheduler: Part
+    averaged: Part | None = None
+    parametrization: Part | None = None
+    hparams: Hparams = option(Hparams)
+    seeds: Seeds = option(Seeds)
+    runtime: Runtime = option(Runtime, in_name=None)
+    precision: Precision = "fp32"
+    global_seed: int = option(1, in_name=None)
+    snapshots: Steps | None = option(None, in_name=None)
     save_predictions: bool = True
-    output_dir: str = "outputs"
+    output_dir: str = option("outputs", in_name=None)
+    typed: list[str] = option([], is_derived=True, in_name=None)  # names of options
+
+    @property
+    def model_options(self) -> ModelOptions:
+        """The options that every model has besides its own."""
+        names = schema.fields(ModelOptions).keys()
+        return ModelOptions(**{k: v for k, v in self.model.arguments.items() if k in names})
+
+    @property
+    def stream_seeds(self) -> StreamSeeds:
+        """The seed of every random stream of the training."""
+        names = StreamSeeds.__annotations__
+        return StreamSeeds(**{name: self._seed(name) for name in names})
+
+    @property
+    def label_noise_seed(self) -> int:
+        """The seed of the noise in the labels of the data set."""
+        return self._seed("label_noise")
+
+    def _seed(self, stream: str) -> int:
+        seed = getattr(self.seeds, stream)
+        return self.global_seed if seed is None else seed
+
+    @classmethod
+    def complete_values(cls, values: Values, typed: Sequence[str]) -> Values:
+        """See `Section`."""
+        return values | {"typed": list(typed)}
+
+    def errors(self) -> list[str]:
+        """See `Section`."""
+        init = self.model_options.init
+        if self.parametrization is None or init in (None, "kaiming_normal"):
+            return []
+        return [
+            f"model.init={init}: a parametrization says how weights begin; leave it out, or "
+            "model.init=kaiming_normal where the model has one of its own"
+        ]
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class Tune(Train):
     """Options of `tune.py`."""
 
+    RESULTS_VERSION: ClassVar[int | None] = 1
+
     maximize_averaged: bool = True  # the averaged model's validation accuracy, else the plain one's
 
+    def errors(self) -> list[str]:
+        """See `Section`."""
+        errors = super().errors()
+        if self.maximize_averaged and self.averaged is None:
+            errors.append(
+                "maximize_averaged=true: there is no averaged model with averaged=none; "
+                "maximize_averaged=false takes the plain one"
+            )
+        if self.dataset.arguments.get("val_fraction") == 0:
+            errors.append(
+                "dataset.val_fraction=0: must be positive, trials are compared on that part"
+            )
+        return errors
 
-@dataclass
-class Diagnostics:
+    def objective(self, evaluation: dict[str, Any]) -> float:
+        """Validation accuracy of a finished trial, a fraction.
+
+        Of the averaged model, the best of several, with `maximize_averaged`; else of the plain one.
+
+        Args:
+            evaluation: of a run, by model and split.
+        """
+        averaged = [name for name in evaluation if name not in NOT_AVERAGED]
+        chosen = averaged if self.maximize_averaged else ["plain"]
+        return max(float(evaluation[name]["val"]["accuracy"]) for name in chosen)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Diagnostics(Section):
     """Diagnostics of wide networks during training, and when."""
 
-    steps: str | list[Step] | None = None  # pre-activations, outputs and margins
-    ranks: str | list[Step] | None = None  # effective ranks of weights and activations
-    examples: int = 256  # of the training set, to measure on
+    steps: Steps | None = None  # pre-activations, outputs and margins
+    ranks: Steps | None = None  # effective ranks of weights and activations
+    examples: int = option(256, above=0)  # of the training set, to measure on
 
 
-@dataclass
+@dataclass(frozen=True, kw_only=True)
 class TrainScript(Train):
     """Options of `train.py`."""
 
+    RESULTS_VERSION: ClassVar[int | None] = 1
+
     save_weights: bool = True
-    diagnostics: Diagnostics = field(default_factory=Diagnostics)
+    diagnostics: Diagnostics = option(Diagnostics)
+
+    def errors(self) -> list[str]:
+        """See `Section`."""
+        errors = super().errors()
+        if not self.save_weights and self.snapshots is not None:
+            errors.append(f"snapshots={format_value(self.snapshots)}: needs save_weights=true")
+        return errors
 
 
-@dataclass
-class Pretrain:
+@dataclass(frozen=True, kw_only=True)
+class SavedOptions(Section):
+    """Options of scripts that evaluate saved weights."""
+
+    # null: the data set that the first weights were trained on
+    dataset: Part | None = option(None, is_partial=True)
+    dataset_typed: list[str] = option([], is_derived=True)  # its options that were typed
+    runtime: Runtime = option(Runtime, in_name=None)
+    precision: Precision | None = None  # null: that of the training
+    output_dir: str = option("outputs", in_name=None)
+
+    @classmethod
+    def complete_values(cls, values: Values, typed: Sequence[str]) -> Values:
+        """See `Section`; the values of another data set that were typed.
+
+        The other values are in the weights' metadata if they were trained on a data set of this
+        kind; empty if no other one was typed.
+        """
+        names = {name.removeprefix("dataset.") for name in typed if name.startswith("dataset.")}
+        names = names - parts.GROUPS["dataset"].unnamed if "dataset" in typed else set()
+        return values | {"dataset_typed": sorted(names)}
+
+    @property
+    def cache_dir(self) -> str:
+        """Folder for decoded images."""
+        return f"{self.output_dir}/cache"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSection(Section):
+    """Options of another training that differ from those of the main one.
+
+    A part may have values alone, such as `pretrain.dataset.val_fraction=0.2`.
+    """
+
+    dataset: Part | None = option(None, is_partial=True)
+    optimizer: Part | None = option(None, is_partial=True)
+    scheduler: Part | None = option(None, is_partial=True)
+    hparams: dict[str, Any] | None = option({})
+
+    @property
+    def changed_parts(self) -> list[str]:
+        """Names of the parts that differ; empty where there is no other training."""
+        names = ("dataset", "optimizer", "scheduler", "hparams")
+        return [name for name in names if getattr(self, name)]
+
+    def training(self, main: Train) -> Train:
+        """All options of the other training."""
+        return schema.make_options(Train, self._values(main))
+
+    def training_errors(self, main: Train) -> list[str]:
+        """Errors of its options together with those of the main training."""
+        return validation.validation_errors(self._values(main), Train)
+
+    def _values(self, main: Train) -> Values:
+        """A part with another target replaces that of the main training; other values replace one
+        each. A data set of its own has the root of the main one, unless the section says otherwise.
+        """
+        changes = self.hparams or {}
+        hparams = schema.to_values(main.hparams) | changes
+        if "epochs" in changes and "steps" not in changes:
+            hparams["steps"] = None  # those of the main training would win
+        unnamed = parts.GROUPS["dataset"].unnamed
+        return schema.to_values(main, Train) | {
+            "dataset": main.dataset.changed_by(self.dataset, kept=unnamed).node(),
+            "optimizer": main.optimizer.changed_by(self.optimizer).node(),
+            "scheduler": main.scheduler.changed_by(self.scheduler).node(),
+            "hparams": hparams,
+            "runtime": schema.to_values(main.runtime, Runtime),
+            "typed": main.typed,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pretrain(TrainingSection):
     """A pretraining, or weights to begin from; unset options are those of the training."""
 
-    weights: str | None = None  # a file, instead of a training
+    weights: str | None = option(None, in_name=None)  # a file, instead of a training
     fingerprint: str | None = None  # of that file, by which a run is named
-    dataset: Any = None
-    optimizer: Any = None
-    scheduler: Any = None
-    hparams: Any = None
+
+    def errors(self) -> list[str]:
+        """See `Section`."""
+        if self.weights is None or not self.changed_parts:
+            return []
+        names = ", ".join(f"pretrain.{part}" for part in self.changed_parts)
+        return [f"weights={self.weights}: takes the place of a training, so not {names}"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
+class Pretrained(Train):
+    """Options of a training that can begin with a pretraining."""
+
+    pretrain: Pretrain = option(Pretrain)
+
+    @property
+    def pretraining(self) -> Train | None:
+        """All options of the training before this one; None if there is none."""
+        return self.pretrain.training(self) if self.pretrain.changed_parts else None
+
+    @property
+    def pretraining_length(self) -> Step:
+        """Length of the training before this one, "0" if there is none."""
+        earlier = self.pretraining
+        return earlier.hparams.length if earlier else "0"
+
+    def errors(self) -> list[str]:
+        """See `Section`."""
+        errors = super().errors()
+        if self.pretrain.changed_parts and self.pretrain.weights is None:
+            errors += [f"pretrain.{error}" for error in self.pretrain.training_errors(self)]
+        return errors
+
+
+@dataclass(frozen=True, kw_only=True)
 class FamilyRuntime(Runtime):
     """Runtime options of a study of children."""
 
-    num_threads: int | None = None  # of each training; null: OMP_NUM_THREADS, else one
-    num_jobs: int = 1  # children that are trained at a time, each in a process of its own
+    num_threads: int | None = option(None, above=0)  # of each; null: OMP_NUM_THREADS, else one
+    num_jobs: int = option(1, above=0)  # children trained at a time, each in a process of its own
 
 
-@dataclass
-class Family(Train):
+@dataclass(frozen=True, kw_only=True)
+class Family(Pretrained):
     """Options of a parent and its children: all that names the folder of branches."""
 
-    runtime: FamilyRuntime = field(default_factory=FamilyRuntime)
-    pretrain: Pretrain = field(default_factory=Pretrain)
-    vary: list[Literal["data_order", "augmentation", "dropout"]] = field(
-        default_factory=lambda: ["data_order", "augmentation", "dropout"]
-    )
-
-
-NOT_AVERAGED = ("plain", "best")
-
-
-def tune_errors(values: dict[str, Any]) -> list[str]:
-    """Errors of a search, one line each.
-
-    Args:
-        values: of `tune.py`, each of the right type.
-    """
-    errors = []
-    if values["maximize_averaged"] and "_target_" not in (values["averaged"] or {}):
-        errors.append(
-            "maximize_averaged=true: there is no averaged model with averaged=none; "
-            "maximize_averaged=false takes the plain one"
-        )
-    if values["dataset"].get("val_fraction") == 0:
-        errors.append("dataset.val_fraction=0: must be positive, trials are compared on that part")
-    return errors
-
-
-def objective(evaluation: dict[str, Any], maximize_averaged: bool) -> float:
-    """Validation accuracy of a finished trial, a fraction.
-
-    Args:
-        evaluation: of a run, by model and split.
-        maximize_averaged: of the averaged model, the best of several; else of the plain one.
-    """
-    averaged = [name for name in evaluation if name not in NOT_AVERAGED]
-    chosen = averaged if maximize_averaged else ["plain"]
-    return max(float(evaluation[name]["val"]["accuracy"]) for name in chosen)
+    runtime: FamilyRuntime = option(FamilyRuntime, in_name=None)
+    vary: list[Stream] = option(list(STREAMS), is_set=True, distinct=True)

@@ -8,22 +8,22 @@ from typing import Any
 
 from torch import Tensor
 
-from isthmus.config import launch, validation
+from isthmus.config import parts
 from isthmus.data import splits
 from isthmus.data.splits import DataSet
 from isthmus.state_dicts import StateDict
 from isthmus.store.files import Run, load_weights
 from isthmus.training import weight_files
 from isthmus.training.fit import fit
-from isthmus.training.options import Runtime
-from isthmus.training.recipe import Recipe, StreamSeeds
+from isthmus.training.options import Pretrained
+from isthmus.training.recipe import Recipe
 from isthmus.training.session import Session
 
 log = logging.getLogger(__name__)
 
 
 def build_origin(
-    run: Run, values: dict[str, Any], runtime: Runtime, data: DataSet
+    run: Run, options: Pretrained, data: DataSet
 ) -> Callable[[StateDict], StateDict] | None:
     """A function that makes the weights a training begins from; None: its initialization.
 
@@ -31,29 +31,27 @@ def build_origin(
 
     Args:
         run: of the pretraining.
-        values: of the whole configuration as plain Python, with its section `pretrain`.
-        runtime: how it runs.
+        options: of the training and its pretraining.
         data: of the training itself.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the pretraining cannot be built, or has other inputs.
     """
-    file = values["pretrain"]["weights"]
+    file, earlier = options.pretrain.weights, options.pretraining
     if file is not None:
         weights, metadata = load_weights(Path(file))
         _log_data_differences(file, metadata, data)
         return partial(fit_weights, weights, file=f"pretrain.weights={file}")
-    if not validation.has_training(values):
+    if earlier is None:
         return None
     if run.is_complete(None):
         return partial(_fit_pretrained, run, None)
-    options, seeds = validation.merge_section(values), launch.seeds(values)
-    recipe = Recipe(**launch.recipe(options, "pretrain."))
-    recipe.check()
-    pretraining_data = launch.load_data(options["dataset"], seeds.pop("label_noise"))
+    recipe = Recipe.from_options(earlier, "pretrain.")
+    pretraining_data = parts.load_data(earlier.dataset, earlier.label_noise_seed)
     check_inputs("pretrain", pretraining_data, data.input_shape)
-    make = partial(Session, recipe, pretraining_data, StreamSeeds(**seeds), runtime)
+    seeds, runtime = earlier.stream_seeds, earlier.runtime
+    make = partial(Session, recipe, pretraining_data, seeds, runtime)
     return partial(_fit_pretrained, run, make)
 
 

@@ -1,6 +1,7 @@
 """Recipe of a training (its parts and hyperparameters), and runtime options of this machine."""
 
-from collections.abc import Callable, Collection, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -8,12 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from isthmus import machine
-from isthmus.models.freeze import PARTS
-from isthmus.models.initialize import BN_INITS, INITS
-from isthmus.steps import Step, to_iteration
+from isthmus.config import naming, schema
+from isthmus.steps import to_iteration
 from isthmus.training import param_groups
 from isthmus.training.loop import Batch, Constraint, LearningRateSchedule
-from isthmus.training.options import Runtime
+from isthmus.training.options import Hparams, ModelOptions, Runtime, Train
 from isthmus.training.param_groups import ParamGroup, Rule
 
 
@@ -51,16 +51,6 @@ class ParametrizationLike(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class StreamSeeds:
-    """One seed per random stream."""
-
-    initialization: int
-    data_order: int
-    augmentation: int
-    dropout: int
-
-
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """Parts and hyperparameters of a network and its training.
@@ -79,19 +69,47 @@ class Recipe:
     parametrization: Callable[[], ParametrizationLike] | None = (
         None  # None: `init`, and equal rates
     )
-    epochs: int = 1
-    steps: Step | None = None  # takes the place of `epochs`
-    batch_size: int = 128
-    grad_clip_max_norm: float | None = None
-    patience: int | None = None  # epochs without a lower validation loss before stopping
+    hparams: Hparams = Hparams()
+    model_options: ModelOptions = ModelOptions()
     precision: str = "fp32"
-    init: INITS = "kaiming_normal"
-    bn_init: BN_INITS = "ones"
-    freeze: list[PARTS] = field(default_factory=list)
-    freeze_exceptions: list[str] = field(default_factory=list)
     metadata: dict[str, Any] = field(default_factory=dict)  # saved with the weights
     section: str = ""  # prefix of its options as typed, such as "pretrain."
     typed: Collection[str] = ()  # names of the options on the command line
+
+    @classmethod
+    def from_options(
+        cls,
+        options: Train,
+        section: str = "",
+        constraint: Callable[[nn.Module], Constraint] | None = None,
+    ) -> "Recipe":
+        """The recipe of a training's options, with the parts checked.
+
+        Args:
+            options: of the training.
+            section: prefix of them as typed, such as "pretrain.".
+            constraint: makes what holds weights to something while they are trained; or None.
+
+        Raises:
+            ValueError: a part refuses a value; see `check`.
+        """
+        config = naming.reproducible_config(schema.to_values(options, Train))
+        recipe = cls(
+            model=options.model.maker(),
+            optimizer=options.optimizer.maker(),
+            scheduler=options.scheduler.maker(),
+            averages=options.averaged.maker() if options.averaged else None,
+            parametrization=options.parametrization.maker() if options.parametrization else None,
+            constraint=constraint,
+            hparams=options.hparams,
+            model_options=options.model_options,
+            precision=options.precision,
+            metadata={"config": config},
+            section=section,
+            typed=options.typed,
+        )
+        recipe.check()
+        return recipe
 
     def check(self) -> None:
         """Refuse invalid values of the parts that need no data, before any is read or downloaded.
@@ -108,7 +126,35 @@ class Recipe:
 
     def length(self, iterations_per_epoch: int) -> int:
         """Planned optimizer steps."""
-        return to_iteration(self.steps or f"{self.epochs}ep", iterations_per_epoch)
+        return to_iteration(self.hparams.length, iterations_per_epoch)
+
+
+TITLED = ("dataset", "model", "optimizer", "scheduler", "averaged")  # in a title, in this order
+UNTITLED = {"fingerprint", "mean", "std", "cache_dir", "root"}
+LONGEST = 160  # letters of a title
+
+
+def title(config: Mapping[str, Any]) -> str:
+    """Readable title of a training, usable as a folder name: "Digits_MLP-width64_sgd-lr0.1_...".
+
+    Parts by their names, with the values that are not their defaults.
+
+    Args:
+        config: of a training, as saved with its weights; may be empty.
+    """
+    parts = []
+    for group in TITLED:
+        named = naming.part_identity(group, config.get(group))
+        target = str(named.pop("_target_", "")).rpartition(".")[2]
+        settings = [f"{key}{_word(value)}" for key, value in named.items() if key not in UNTITLED]
+        parts += ["-".join([target, *settings])] if target else []
+    others = naming.section_identity(config.get("hparams") or {}, schema.fields(Hparams))
+    parts += [f"{key}{_word(value)}" for key, value in others.items()]
+    return re.sub(r"[^\w.+-]", "", "_".join(parts))[:LONGEST]
+
+
+def _word(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -241,7 +241,7 @@ class EpochReport:
         return numbers
 
     def _keep_best(self, training: Training, loss: float) -> None:
-        patience = self.session.recipe.patience
+        patience = self.session.recipe.hparams.patience
         if loss < self.best_loss:
             self.best = state_dicts.copy(training.model.state_dict())
             self.best_loss, self.best_iteration = loss, training.iteration

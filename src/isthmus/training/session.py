@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus import machine, rng
-from isthmus.config import validation
+from isthmus.config import parts
 from isthmus.data import batches, splits
 from isthmus.data.splits import DataSet
 from isthmus.models import structure
@@ -24,12 +24,11 @@ from isthmus.training import recipe as training_recipe
 from isthmus.training.distributed import Processes, Sharing
 from isthmus.training.evaluator import Evaluator
 from isthmus.training.loop import Calibrate, Constraint, LearningRateSchedule, Training
-from isthmus.training.options import Runtime
+from isthmus.training.options import Runtime, StreamSeeds, Train
 from isthmus.training.param_groups import ParamGroup
 from isthmus.training.recipe import (
     ParametrizationLike,
     Recipe,
-    StreamSeeds,
     resolve_device,
     should_compile,
 )
@@ -95,7 +94,7 @@ class Session:
         self.runtime = training_recipe.runtime_for(runtime, self.model, self.device)
         self.batches = batches.train_batches(
             data,
-            recipe.batch_size,
+            recipe.hparams.batch_size,
             order_seed=seeds.data_order,
             augmentation_seed=seeds.augmentation,
             device=self.device,
@@ -114,7 +113,7 @@ class Session:
         self._start_averages()
         example = torch.zeros(1, *data.input_shape, device=self.device)
         structure.check_outputs(self.model, example, data.num_classes)
-        check_last_batch(self.model, example, len(data.train), recipe.batch_size)
+        check_last_batch(self.model, example, len(data.train), recipe.hparams.batch_size)
         if checks_schedule:
             self.check_schedule(self.planned_end)
 
@@ -222,18 +221,19 @@ class Session:
         }
 
     def _make_model(self, seed: int) -> nn.Module:
-        recipe = self.recipe
+        recipe, options = self.recipe, self.recipe.model_options
         with torch.random.fork_rng(devices=[]):
             # Only for parameters of a user's own kind; `initialize` sets all the others.
             torch.manual_seed(rng.derive(seed, "initialization"))
             model = recipe.model(self.data.input_shape, self.data.num_classes)
         structure.check_initialized(model)
-        initialize(model, None if self.parametrization else recipe.init, recipe.bn_init, seed)
+        init = None if self.parametrization else options.init
+        initialize(model, init, options.bn_init, seed)
         if self.parametrization:
-            with validation.prefix_errors("parametrization"):
+            with parts.prefix_errors("parametrization"):
                 self.parametrization.initialize(model, seed)
-        with validation.prefix_errors("model"):
-            freeze(model, recipe.freeze, recipe.freeze_exceptions)
+        with parts.prefix_errors("model"):
+            freeze(model, options.freeze, options.freeze_exceptions)
         is_last = training_recipe.runtime_for(self.runtime, model, self.device).channels_last
         is_last &= len(self.data.input_shape) == 3
         memory_format = torch.channels_last if is_last else torch.preserve_format
@@ -248,7 +248,7 @@ class Session:
 
     def _groups(self) -> list[ParamGroup]:
         assert self.parametrization is not None  # else there are none
-        with validation.prefix_errors("parametrization"):
+        with parts.prefix_errors("parametrization"):
             return self.parametrization.groups(
                 self.model, param_groups.lr_rule(self.recipe.optimizer)
             )
@@ -267,12 +267,12 @@ class Session:
     def _start_averages(self) -> None:
         self.averages = self.recipe.averages() if self.recipe.averages else None
         if self.averages:
-            with validation.prefix_errors("averaged"):
+            with parts.prefix_errors("averaged"):
                 self.averages.start(self.model, self.planned_end, self.iterations_per_epoch)
 
     def _check_clipping(self) -> None:
         """Refuse gradient clipping with first steps that are large on purpose."""
-        clip = self.recipe.grad_clip_max_norm
+        clip = self.recipe.hparams.grad_clip_max_norm
         if clip is not None and any(group.first_steps for group in self._groups()):
             raise ValueError(
                 f"hparams.grad_clip_max_norm={clip}: would clip the first steps, which this "
@@ -284,7 +284,7 @@ class Session:
         if self.parametrization is not None:
             self._check_clipping()
         compiled = should_compile(self.runtime.compile, self.model, self.end)
-        size, processes = recipe.batch_size, self.processes
+        size, processes = recipe.hparams.batch_size, self.processes
         share = processes.share(size) if processes else slice(0, size)
         return Training(
             self.model,
@@ -293,10 +293,33 @@ class Session:
             iterations_per_epoch=self.iterations_per_epoch,
             dropout_seed=dropout_seed,
             autocast=self.evaluator.autocast,
-            clip=recipe.grad_clip_max_norm,
+            clip=recipe.hparams.grad_clip_max_norm,
             compile_size=share.stop - share.start if compiled else None,
             constraint=self._make_constraint(),
             sharing=Sharing(processes, size, len(self.data.train)) if processes else None,
             loss=self.data.loss,
             calibrate=self._make_calibrate(),
         )
+
+
+def build_session(
+    options: Train,
+    section: str = "",
+    processes: Processes | None = None,
+    constraint: Callable[[nn.Module], Constraint] | None = None,
+) -> Session:
+    """The session of a training, from its options.
+
+    Args:
+        options: of the training.
+        section: prefix of them as typed, such as "pretrain.".
+        processes: that train it together, or None.
+        constraint: see `Recipe`.
+
+    Raises:
+        ValueError: an option is refused, or there is no such device.
+        OSError: the data is not there.
+    """
+    recipe = Recipe.from_options(options, section, constraint)
+    data = parts.load_data(options.dataset, options.label_noise_seed)
+    return Session(recipe, data, options.stream_seeds, options.runtime, processes)

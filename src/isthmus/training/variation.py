@@ -49,10 +49,11 @@ def reason_without_effect(session: Session, stream: str) -> str | None:
         return None if changes else "training images are not augmented"
     if stream == "dropout":
         return None if draws_random_numbers(session) else "the network has no dropout"
-    whole = session.recipe.batch_size >= len(session.data.train)
+    size = session.recipe.hparams.batch_size
+    whole = size >= len(session.data.train)
     if not whole or draws_random_numbers(session):  # which examples share what is drawn
         return None
-    return f"hparams.batch_size={session.recipe.batch_size}: each batch is the whole training set"
+    return f"hparams.batch_size={size}: each batch is the whole training set"
 
 
 @torch.no_grad()

@@ -10,10 +10,10 @@ from torch.func import functional_call
 from isthmus import rng, state_dicts, steps, tables
 from isthmus.data import batches as data_batches
 from isthmus.state_dicts import StateDict
-from isthmus.steps import Snapshots
 from isthmus.training import losses, param_groups
 from isthmus.training.evaluation import evaluation_mode
 from isthmus.training.loop import Callback, Training, at_iterations
+from isthmus.training.options import Diagnostics
 from isthmus.training.reporting import Metrics, Number
 from isthmus.training.session import Session
 from isthmus.widths import layers as widths_layers
@@ -166,52 +166,42 @@ def _squared_singular_values(matrix: Tensor) -> Tensor:
     return torch.linalg.eigvalsh(matrix @ matrix.T).clamp(min=0)
 
 
-@dataclass(frozen=True, kw_only=True)
-class DiagnosticsRequest:
-    """Which diagnostics are measured, and when.
+def diagnostic_callbacks(
+    options: Diagnostics, seed: int, session: Session, metrics: Metrics
+) -> list[Callback]:
+    """Callbacks of the training loop, from the session's current iteration.
 
     Args:
-        steps: when to measure pre-activations, outputs and margins.
-        ranks: when to measure effective ranks, which takes longer.
-        examples: number of un-augmented training examples to measure on; all if there are fewer.
+        options: which diagnostics are measured, and when; on all training examples, not augmented,
+            if there are fewer than `examples`.
+        seed: of the initialization.
+        session: in training.
+        metrics: where numbers go.
+
+    Raises:
+        ValueError: a step is after the end of training.
     """
-
-    steps: Snapshots = None
-    ranks: Snapshots = None
-    examples: int = 256
-
-    def callbacks(self, seed: int, session: Session, metrics: Metrics) -> list[Callback]:
-        """Callbacks of the training loop, from the session's current iteration.
-
-        Args:
-            seed: of the initialization.
-            session: in training.
-            metrics: where numbers go.
-
-        Raises:
-            ValueError: a step is after the end of training.
-        """
-        per_epoch, end = session.iterations_per_epoch, session.end
-        moments = steps.to_iterations(self.steps, per_epoch, end)
-        rank_moments = steps.to_iterations(self.ranks, per_epoch, end)
-        of_function = function_callbacks(session, metrics)
-        if not moments and not rank_moments:
-            return of_function
-        weights: StateDict = session.model.state_dict()
-        if session.training.iteration > 0:
-            weights = session.initial_weights(seed)
-        elif rank_moments:  # to measure the change since
-            weights = state_dicts.copy(weights)
-        measuring = Measuring(session, metrics, weights, self.examples)
-        before = {moment - 1 for moment in moments}
-        if session.training.iteration in before:
-            measuring.remember(session.training)
-        return [
-            Callback(frozenset(moments).__contains__, measuring.measure),
-            Callback(frozenset(rank_moments).__contains__, measuring.measure_ranks),
-            Callback(before.__contains__, measuring.remember),
-            *of_function,
-        ]
+    per_epoch, end = session.iterations_per_epoch, session.end
+    moments = steps.to_iterations(options.steps, per_epoch, end)
+    rank_moments = steps.to_iterations(options.ranks, per_epoch, end)
+    of_function = function_callbacks(session, metrics)
+    if not moments and not rank_moments:
+        return of_function
+    weights: StateDict = session.model.state_dict()
+    if session.training.iteration > 0:
+        weights = session.initial_weights(seed)
+    elif rank_moments:  # to measure the change since
+        weights = state_dicts.copy(weights)
+    measuring = Measuring(session, metrics, weights, options.examples)
+    before = {moment - 1 for moment in moments}
+    if session.training.iteration in before:
+        measuring.remember(session.training)
+    return [
+        Callback(frozenset(moments).__contains__, measuring.measure),
+        Callback(frozenset(rank_moments).__contains__, measuring.measure_ranks),
+        Callback(before.__contains__, measuring.remember),
+        *of_function,
+    ]
 
 
 class Measuring:

@@ -3,9 +3,10 @@ from typing import Any
 import pytest
 import yaml
 
-from isthmus.config import rebuild
+from isthmus.config import schema
 from isthmus.config.launch import ConfigError
 from isthmus.store import fingerprints
+from isthmus.training import rebuild
 from tests.data import made
 
 MODEL = {
@@ -129,6 +130,10 @@ def test_a_saved_part_that_does_not_fit_the_code_any_more_is_refused():
     )
 
 
+def typed(node: dict[str, Any]) -> Any:
+    return schema.make_part("dataset", node)
+
+
 def digits(**changes: Any) -> dict[str, Any]:
     """Metadata of weights trained on digits."""
     config = {"dataset": DIGITS, "global_seed": 7, "seeds": {"label_noise": None}}
@@ -136,13 +141,13 @@ def digits(**changes: Any) -> dict[str, Any]:
 
 
 def test_saved_data_is_that_of_the_weights():
-    data = rebuild.load_data_set({"root": "anywhere"}, [], digits(), "cache")
+    data = rebuild.load_data_set(typed({"root": "anywhere"}), [], digits(), "cache")
     assert (len(data.train), len(data.val), data.augmentation.cutout) == (1005, 432, 2)
 
 
 def test_values_for_the_data_take_the_place_of_the_saved_ones():
     data = rebuild.load_data_set(
-        {"root": "anywhere", "cutout": 0, "val_fraction": 0.1}, [], digits(), "cache"
+        typed({"root": "anywhere", "cutout": 0, "val_fraction": 0.1}), [], digits(), "cache"
     )
     assert len(data.val) == 144
     assert data.augmentation is None
@@ -152,7 +157,7 @@ def test_label_noise_is_that_of_the_training():
     noisy = DIGITS | {"random_labels_fraction": 1.0}
     by_global, by_own, other = (
         rebuild.load_data_set(
-            {"root": None}, [], digits(dataset=noisy, **seeds), "cache"
+            typed({"root": None}), [], digits(dataset=noisy, **seeds), "cache"
         ).train.labels
         for seeds in (
             {},
@@ -181,13 +186,13 @@ def test_a_folder_may_move_but_not_change(tmp_path):
     made.write_folder(tmp_path / "other")
     made.write_image(tmp_path / "other" / "train" / "cat" / "7.png")
     found = rebuild.load_data_set(
-        {"root": str(tmp_path / "moved")}, [], trained, str(tmp_path / "cache")
+        typed({"root": str(tmp_path / "moved")}), [], trained, str(tmp_path / "cache")
     )
     assert found.class_names == ("cat", "dog")
     assert list((tmp_path / "cache").glob("images_*.safetensors"))
     with pytest.raises(ConfigError, match="is not the folder that these weights were trained on"):
         rebuild.load_data_set(
-            {"root": str(tmp_path / "other")}, [], trained, str(tmp_path / "cache")
+            typed({"root": str(tmp_path / "other")}), [], trained, str(tmp_path / "cache")
         )
 
 
@@ -195,7 +200,7 @@ def test_a_folder_that_is_not_there_is_not_another_one(tmp_path):
     trained = folder(tmp_path / "a")
     with pytest.raises(FileNotFoundError, match="nowhere, which does not exist"):
         rebuild.load_data_set(
-            {"root": str(tmp_path / "nowhere")}, [], trained, str(tmp_path / "cache")
+            typed({"root": str(tmp_path / "nowhere")}), [], trained, str(tmp_path / "cache")
         )
 
 
@@ -203,13 +208,13 @@ def test_a_folder_is_held_against_the_parts_that_were_trained_with(tmp_path):
     trained = folder(tmp_path / "a", test=False)
     made.write_image(tmp_path / "a" / "test" / "cat" / "7.png")
     node = {"root": str(tmp_path / "a"), "test": True}
-    assert len(rebuild.load_data_set(node, [], trained, str(tmp_path / "cache")).test) == 7
+    assert len(rebuild.load_data_set(typed(node), [], trained, str(tmp_path / "cache")).test) == 7
 
 
 @pytest.mark.parametrize("value", ["${oc.env:HOME}", {"_target_": "os.system"}])
 def test_values_of_the_training_are_plain_where_the_data_set_is_typed(value):
-    typed = {"_target_": DIGITS["_target_"], "root": None}
+    other = typed({"_target_": DIGITS["_target_"], "root": None})
     trained = digits(dataset=DIGITS | {"cutout": value})
     with pytest.raises(ConfigError, match="would itself be computed"):
-        rebuild.load_data_set(typed, [], trained, "cache")
-    assert len(rebuild.load_data_set(typed, ["cutout"], trained, "cache").val) == 432
+        rebuild.load_data_set(other, [], trained, "cache")
+    assert len(rebuild.load_data_set(other, ["cutout"], trained, "cache").val) == 432

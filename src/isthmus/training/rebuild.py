@@ -1,12 +1,20 @@
 """Rebuilds the model and the data set that the metadata of saved weights name."""
 
-from collections.abc import Sequence
+import json
+import re
+from collections.abc import Sequence, Set
 from pathlib import Path
 from typing import Any
 
-from isthmus.config import launch, naming, signatures, validation
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from isthmus.config import launch, naming, parts, schema, signatures, validation
 from isthmus.config.launch import ConfigError
-from isthmus.store import fingerprints
+from isthmus.config.parts import Part
+from isthmus.store import fingerprints, reading
+
+Metadata = dict[str, Any]  # of a file of weights
 
 # Options of a data set that say where its files are, not how they are processed.
 PLACES = {"root", "folder", "test_folder", "fingerprint", "cache_dir"}
@@ -17,7 +25,7 @@ REBUILT = {
 }
 
 
-def build_model(metadata: dict[str, Any]) -> Any:
+def build_model(metadata: Metadata) -> Any:
     """The model that weights were saved from, not yet with these weights.
 
     Args:
@@ -26,28 +34,27 @@ def build_model(metadata: dict[str, Any]) -> Any:
     Raises:
         ConfigError: the model is outside `isthmus`, or does not take its values any more.
     """
-    node = _check_part("model", metadata["config"]["model"])
-    make = launch.build_part("model", node)
+    make = _check_part("model", metadata["config"]["model"]).maker()
     return make(tuple(metadata["input_shape"]), metadata["num_classes"])
 
 
-def architecture(metadata: dict[str, Any]) -> dict[str, Any]:
+def architecture(metadata: Metadata) -> dict[str, Any]:
     """What must be equal in weights that are combined: the model without its initialization."""
     node = naming.part_identity("model", metadata["config"]["model"])
-    common = validation.common_fields("model")
+    common = schema.common_fields("model")
     arguments = {f"model.{key}": value for key, value in node.items() if key not in common}
     keys = ("input_shape", "num_classes", "classes", "normalization")  # old files lack the last two
     return arguments | {key: metadata[key] for key in keys if key in metadata}
 
 
 def load_data_set(
-    node: dict[str, Any], typed: Sequence[str], metadata: dict[str, Any], cache_dir: str
+    typed: Part | None, names: Sequence[str], metadata: Metadata, cache_dir: str
 ) -> Any:
     """The data set that weights were trained on, or another one for the same model.
 
     Args:
-        node: of the configuration: another data set, or values that take the place of the saved.
-        typed: which values of another data set were typed; if it is of the same kind, the others
+        typed: another data set, or values that take the place of the saved ones; or None.
+        names: which values of another data set were typed; if it is of the same kind, the others
             are those of the training, except where its files are.
         metadata: of the weights.
         cache_dir: folder for decoded images.
@@ -57,21 +64,20 @@ def load_data_set(
         ValueError: the weights name no data set.
     """
     config_of_run = metadata["config"]
-    saved = config_of_run.get("dataset") or {}
-    if "_target_" not in node:
+    saved, part = config_of_run.get("dataset") or {}, typed or Part("dataset", None)
+    if part.target is None:
         if not saved:
             raise ValueError("dataset: these weights are of no data set; name one, dataset=...")
-        node = _check_part("dataset", saved | node)
-        _check_folder(node, saved)
-        if "cache_dir" in signatures.arguments(node["_target_"]):
-            node["cache_dir"] = cache_dir
-    elif naming.full_target("dataset", saved) == node["_target_"]:
-        takes = signatures.arguments(node["_target_"]).keys() - PLACES - set(typed)
+        part = _check_part("dataset", saved | part.arguments)
+        _check_folder(part.node(), saved)
+        part = _with_cache(part, cache_dir)
+    elif naming.full_target("dataset", saved) == part.target:
+        takes = signatures.arguments(part.target).keys() - PLACES - set(names)
         of_training = {key: value for key, value in saved.items() if key in takes}
-        _check_plain("dataset", node["_target_"], of_training)
-        node = node | of_training
+        _check_plain("dataset", part.target, of_training)
+        part = part.changed_by(Part("dataset", None, of_training))
     noise = config_of_run["seeds"]["label_noise"]
-    return launch.load_data(node, config_of_run["global_seed"] if noise is None else noise)
+    return parts.load_data(part, config_of_run["global_seed"] if noise is None else noise)
 
 
 def data_recipe_of_run(folder: Path, cache_dir: str) -> Any:
@@ -91,15 +97,51 @@ def data_recipe_of_run(folder: Path, cache_dir: str) -> Any:
         raise FileNotFoundError(
             f"no {launch.display_path(file)}, which says what the run was trained on"
         )
-    node = launch.read_group(file, "dataset", without={"cache_dir", "fingerprint"})
-    node = _check_part("dataset", node)
-    if "cache_dir" in signatures.arguments(node["_target_"]):
-        node["cache_dir"] = cache_dir
-    with validation.prefix_errors("dataset"):
-        return launch.build_part("dataset", node)()
+    node = read_group(file, "dataset", without={"cache_dir", "fingerprint"})
+    part = _with_cache(_check_part("dataset", node), cache_dir)
+    with parts.prefix_errors("dataset"):
+        return part.maker()()
 
 
-def _check_part(group: str, node: Any) -> dict[str, Any]:
+def read_group(file: Path, key: str, without: Set[str] = frozenset()) -> Any:
+    """One group of the configuration that a job had, from its `.hydra/config.yaml`.
+
+    Args:
+        file: may come from elsewhere; of its interpolations that compute something, only
+            environment variables are allowed.
+        key: of the group.
+        without: names of its values to leave out.
+
+    Raises:
+        OSError, ValueError: the file is damaged, or would compute something.
+    """
+    values = reading.read_yaml(file)
+    # What a group may refer to: single values next to it that are not computed themselves.
+    content: dict[str, Any] = {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, str | int) and "${" not in str(value)
+    }
+    content[key] = group = values.get(key)
+    if isinstance(group, dict):
+        content[key] = {name: value for name, value in group.items() if name not in without}
+    computed = set(re.findall(r"\$\{\s*([^}{$:]*):", json.dumps(content.get(key), default=str)))
+    if not {name.strip() for name in computed} <= {"oc.env"}:
+        raise ValueError(f"{file}: {key} would compute {', '.join(sorted(computed))}")
+    try:
+        return launch.to_container(OmegaConf.select(OmegaConf.create(content), key))
+    except OmegaConfBaseException as error:
+        raise ValueError(f"{file}: {key}: {str(error).splitlines()[0]}") from error
+
+
+def _with_cache(part: Part, cache_dir: str) -> Part:
+    """A data set that decodes its images into a folder, if it decodes any."""
+    if "cache_dir" not in signatures.arguments(part.full_target()):
+        return part
+    return part.changed_by(Part(part.group, None, {"cache_dir": cache_dir}))
+
+
+def _check_part(group: str, node: Any) -> Part:
     """A part that a file names, with its full dotpath; only classes of its group, with plain
     arguments, are allowed.
 
@@ -121,7 +163,7 @@ def _check_part(group: str, node: Any) -> dict[str, Any]:
     errors = validation.part_errors(group, node, optional=False)
     if errors:
         raise ConfigError("This cannot be rebuilt:\n  " + "\n  ".join(errors))
-    return node
+    return Part(group, target, arguments)
 
 
 def _check_plain(group: str, target: Any, arguments: dict[str, Any]) -> None:
