@@ -314,7 +314,7 @@ def evaluations(monkeypatch):
     """Split and networks of each evaluation that is made."""
     made, original = [], Evaluator.evaluate
 
-    def evaluate(self, models, split):
+    def evaluate(self, models, split, reference=None):
         made.append((split, [state_dicts.copy(model) for model in models.values()]))
         return original(self, models, split)
 
