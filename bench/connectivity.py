@@ -149,7 +149,7 @@ def main() -> None:
         shares = plane.Plane(ends, names).shares(torch.tensor([[1.0, 1.0]], dtype=torch.float64))
     else:
         ends, bn = networks(model, 2), "average"
-        shares = line.end_shares(barriers.parse_alphas(arguments.alphas))
+        shares = line.end_shares(torch.from_numpy(barriers.parse_alphas(arguments.alphas)))
     ways: dict[str, Callable[[], Tensor]] = {}
     for name, kind in (("plain", PILDataset), ("plain, tensors", tensors)):
         sets = [kind(part) for part in (dataclasses.replace(data, train=data.test), data)]

@@ -35,9 +35,7 @@ class Recipe:
         return BLOCK.findall(self.text)
 
 
-RECIPES = [
-    Recipe(*part.split("\n", 1)) for part in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]
-]
+RECIPES = [Recipe(*part.split("\n", 1)) for part in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]]
 
 
 def patch(text: str, diff: str) -> str:

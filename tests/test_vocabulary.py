@@ -21,8 +21,10 @@ def test_a_type_of_the_vocabulary_is_resolved_in_an_annotation(kind):
 
 
 def test_an_argument_annotated_with_a_type_of_the_vocabulary_has_its_choices():
-    choices = signatures.choices("isthmus.models.mlp.MLP", "activation")
-    assert choices == vocabulary.ACTIVATIONS
+    annotation = signatures.arguments("isthmus.models.mlp.MLP")["activation"].annotation
+    assert signatures.describe_annotation(annotation) == (
+        f"one of {', '.join(vocabulary.ACTIVATIONS)}"
+    )
 
 
 def test_every_tuple_is_annotated_by_the_type_of_its_values():

@@ -20,10 +20,10 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from isthmus import machine
+from isthmus import machine, tables
 from isthmus.config.launch import to_container
 from isthmus.store import reading
-from isthmus.store.files import write_csv, write_json
+from isthmus.store.files import write_json
 
 LEDGER_COLUMNS = ("job", "status", "seconds", "folder", "overrides", "error")
 # Status of a job. The first two are of a sweep that is running, or was itself killed.
@@ -86,7 +86,7 @@ def write_table(sweep: Path, is_over: bool = False) -> list[dict[str, Any]]:
     columns = [*LEDGER_COLUMNS, *_varied_overrides(jobs)]
     rows = [_row(job) for job in jobs]
     columns += sorted({name for row in rows for name in row} - {*columns, *_override_names(jobs)})
-    write_csv(sweep / "sweep.csv", columns, [[row.get(name) for name in columns] for row in rows])
+    tables.write(sweep / "sweep.csv", columns, rows)
     return jobs
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from isthmus import sweeps
+from isthmus import tables as core_tables
 from isthmus.store import locks
-from isthmus.store.files import write_csv
 
 # Optuna 2 needs SQLAlchemy 1.4, which would warn about newer versions.
 os.environ.setdefault("SQLALCHEMY_SILENCE_UBER_WARNING", "1")
@@ -52,7 +52,7 @@ def write_trials(study: Study, path: Path) -> None:
     """
     trials = study.get_trials(deepcopy=False)
     options = sorted({name for trial in trials for name in trial.params})
-    write_csv(path, [*TRIAL_COLUMNS, *options], [_row(trial, options) for trial in trials])
+    core_tables.write(path, [*TRIAL_COLUMNS, *options], [_row(trial, options) for trial in trials])
 
 
 def write_importance(study: Study, path: Path, seed: int = 0) -> None:
@@ -71,7 +71,7 @@ def write_importance(study: Study, path: Path, seed: int = 0) -> None:
     if len({trial.value for trial in complete}) > 1 and all(trial.params for trial in complete):
         evaluator = MeanDecreaseImpurityImportanceEvaluator(seed=seed)
         shares = dict(get_param_importances(study, evaluator=evaluator))
-    write_csv(path, IMPORTANCE, shares.items())
+    core_tables.write(path, IMPORTANCE, shares.items())
 
 
 def _complete(study: Study) -> list[FrozenTrial]:

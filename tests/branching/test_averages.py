@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from isthmus import state_dicts
+from isthmus import tables as core_tables
 from isthmus.averaging.ema import EMA
 from isthmus.branching import averages as branching_averages
 from isthmus.branching import results
@@ -35,6 +36,18 @@ MEMBERS = {
 }
 
 
+def average_rows(tree):
+    """The rows of all averages and children of a tree."""
+    results.complete_tables(tree)
+    return core_tables.read(tree.averages).to_dict("records")
+
+
+def distance_rows(tree):
+    """The rows of the distances of a tree."""
+    results.complete_tables(tree)
+    return core_tables.read(tree.distances).to_dict("records")
+
+
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     """Three children, with every kind of average, under every treatment of batch norm."""
@@ -49,7 +62,7 @@ def study(tmp_path_factory):
 @pytest.fixture(scope="module")
 def table(study):
     names = ("child_step", "kind", "seeds", "model", "bn", "split")
-    rows = results.collect_averages(study.tree)
+    rows = average_rows(study.tree)
     found = {tuple(row[name] for name in names): row for row in rows}
     assert len(found) == len(rows)
     return found
@@ -153,7 +166,7 @@ def test_an_average_of_one_has_the_statistics_that_it_was_trained_with(table, ch
 def test_children_are_evaluated_as_trained_and_as_their_averages_are(tmp_path, bn):
     made = family(tmp_path)
     grown(made, bn=bn, child_length="1ep", averages=["across", "back"])
-    found = {(row["kind"], row["bn"]) for row in results.collect_averages(made.tree)}
+    found = {(row["kind"], row["bn"]) for row in average_rows(made.tree)}
     assert found == {("child", "keep"), ("child", bn), ("across", bn), ("back", bn)}
 
 
@@ -174,7 +187,7 @@ def test_averages_of_identical_children_are_the_child(tmp_path, bn):
     made = family(tmp_path, vary=[])
     grown(made, spawn_steps=["1ep"], child_seeds=[1, 2, 3], bn=bn, averages=["across"])
     values = {}
-    for row in results.collect_averages(made.tree):
+    for row in average_rows(made.tree):
         reset = row["bn"] == "reset"
         cell = (row["child_step"], row["model"], row["split"], reset)
         values.setdefault(cell, {}).setdefault((row["loss"], row["accuracy"]), set())
@@ -301,7 +314,7 @@ def evaluations(monkeypatch):
     """Split and networks of each evaluation that is made."""
     made, original = [], Evaluator.evaluate
 
-    def evaluate(self, models, split):
+    def evaluate(self, models, split, reference=None):
         made.append((split, [state_dicts.copy(model) for model in models.values()]))
         return original(self, models, split)
 
@@ -321,12 +334,12 @@ def num_networks(evaluations):
 def test_saving_averages_later_changes_no_number_and_evaluates_nothing(tmp_path, evaluations, bn):
     made = family(tmp_path)
     grown(made, child_length="1ep", bn=bn)
-    before = results.collect_averages(made.tree)
+    before = average_rows(made.tree)
     assert evaluations
     evaluations.clear()
     _, evaluated = grown(made, save=True, child_length="1ep", bn=bn)
     assert evaluations == []
-    assert results.collect_averages(made.tree) == before
+    assert average_rows(made.tree) == before
     run = made.tree.average_across("0ep", [1, 2])
     assert run.snapshots() == ([1, 2, 3] if bn == "reset" else [])  # to train on from
     files = saved_in(tmp_path / "avg_across") + saved_in(tmp_path / "avg_back")
@@ -393,7 +406,7 @@ def test_ends_evaluated_anew_because_many_were_side_by_side_are_not_evaluated_tw
 def test_children_that_no_treatment_changes_have_the_same_numbers_twice(tmp_path, network, bn):
     made = family(tmp_path, toys.recipe(model={"mlp": Mlp, "small": toys.Small}[network]))
     grown(made, child_length="1ep", bn=bn)
-    rows = [row for row in results.collect_averages(made.tree) if row["kind"] == "child"]
+    rows = [row for row in average_rows(made.tree) if row["kind"] == "child"]
     sides = [[{**row, "bn": ""} for row in rows if row["bn"] == side] for side in ("keep", bn)]
     assert sides[0] == sides[1]
     assert len(sides[0]) == len(rows) / 2 > 0
@@ -406,13 +419,13 @@ def test_a_split_asked_for_later_is_added(tmp_path, evaluations):
     _, evaluated = grown(made, child_length="1ep", splits=["test", "val"])
     assert evaluated.num_evaluated > 0
     assert set(num_networks(evaluations)) == {"val"}
-    assert {row["split"] for row in results.collect_averages(made.tree)} == {"val", "test"}
+    assert {row["split"] for row in average_rows(made.tree)} == {"val", "test"}
 
 
 def test_a_model_without_averages_has_plain_rows_alone(tmp_path, evaluations):
     made = family(tmp_path, toys.recipe(averages=None))
     grown(made, child_length="1ep")
-    assert {row["model"] for row in results.collect_averages(made.tree)} == {"plain"}
+    assert {row["model"] for row in average_rows(made.tree)} == {"plain"}
     evaluations.clear()
     assert grown(made, child_length="1ep", models=["averaged"])[1].num_evaluated == 0
     assert evaluations == []
@@ -424,16 +437,14 @@ def test_children_that_stopped_early_have_no_rows_later(tmp_path):
     plan, _ = grown(made, **steps)
     ends = [made.tree.child("0ep", seed).read_result()["iteration"] for seed in (1, 2)]
     assert max(ends) < 120
-    found = {
-        (int(r["child_step"]), r["kind"], r["seeds"]) for r in results.collect_averages(made.tree)
-    }
+    found = {(int(r["child_step"]), r["kind"], r["seeds"]) for r in average_rows(made.tree)}
     reached = {
         str(seed): [s for s in (3, 6) if s <= end] for seed, end in zip("12", ends, strict=True)
     }
     for seed, steps_there in reached.items():
         assert {step for step, _, seeds in found if seeds == seed} == set(steps_there)
     assert max(step for step, *_ in found) < 120
-    assert all(int(row[1]) < 120 for row in results.collect_distances(made.tree))
+    assert all(int(row["child_step"]) < 120 for row in distance_rows(made.tree))
 
 
 class Mlp(nn.Sequential):
@@ -448,12 +459,8 @@ class Mlp(nn.Sequential):
 
 def tables(made):
     """The tables of the whole tree, as they are written."""
-    return (
-        store_files.csv_bytes(
-            results.AVERAGE_COLUMNS, results.sort_rows(results.collect_averages(made.tree))
-        ),
-        store_files.csv_bytes(results.DISTANCE_COLUMNS, results.collect_distances(made.tree)),
-    )
+    results.complete_tables(made.tree)
+    return made.tree.averages.read_bytes(), made.tree.distances.read_bytes()
 
 
 WHOLE = {
@@ -543,10 +550,7 @@ def study_distances(tmp_path_factory):
 @pytest.fixture(scope="module")
 def distances_table(study_distances):
     """Rows of the table of the tree by child step and seed."""
-    rows = [
-        dict(zip(results.DISTANCE_COLUMNS, row, strict=True))
-        for row in results.collect_distances(study_distances.tree)
-    ]
+    rows = distance_rows(study_distances.tree)
     return {(int(row["child_step"]), int(row["seed"])): row for row in rows}
 
 
@@ -615,10 +619,7 @@ def test_running_statistics_do_not_count(study_distances):
 def test_an_only_child_has_empty_cells_for_siblings(tmp_path):
     made = family(tmp_path)
     grown(made, child_seeds=[1], child_steps=["0", "1ep"], child_length="1ep")
-    rows = [
-        dict(zip(results.DISTANCE_COLUMNS, row, strict=True))
-        for row in results.collect_distances(made.tree)
-    ]
+    rows = distance_rows(made.tree)
     assert len(rows) == 2
     for row in rows:
         assert {name for name, cell in row.items() if cell == ""} == {
@@ -630,10 +631,7 @@ def test_an_only_child_has_empty_cells_for_siblings(tmp_path):
 def test_identical_children_are_at_no_distance(tmp_path):
     made = family(tmp_path, vary=[])
     grown(made, child_steps=["1ep"], child_length="1ep")
-    rows = [
-        dict(zip(results.DISTANCE_COLUMNS, row, strict=True))
-        for row in results.collect_distances(made.tree)
-    ]
+    rows = distance_rows(made.tree)
     assert [float(row["l2_siblings"]) for row in rows] == [0, 0]
     assert [float(row["cosine_siblings"]) for row in rows] == [1, 1]
 
@@ -646,7 +644,7 @@ def test_of_children_that_are_added_only_new_pairs_are_measured(tmp_path, monkey
     marked = path.read_text().replace("\n0,3,0,1,2,3,", "\n0,3,0,1,2,3,1e9")  # whatever it was
     path.write_text(marked)
     grown(made, child_seeds=[3, 1, 2], **changes)
-    rows = results.read_rows(path)
+    rows = core_tables.read(path).to_dict("records")
     assert [(row["seed"], row["other"]) for row in rows if row["other"] not in results.ALONE] == [
         ("1", "2"),
         ("1", "3"),

@@ -8,10 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from isthmus import tables
 from isthmus.branching import results
-from isthmus.branching.plan import PlannedAverage, SpawnPlan, SpawnTree
+from isthmus.branching.plan import (
+    PlannedAverage,
+    SpawnPlan,
+    SpawnTree,
+    average_folder,
+    member_snapshots,
+    state_file,
+    weights_file,
+)
 from isthmus.branching.results import LEG_COLUMNS, Legs, leg_rows
 from isthmus.store import files as store_files
+from isthmus.vocabulary import SPLITS
 from tests.branching import families
 
 PLAN = SpawnPlan.from_options(families.asked(spawn_steps=["1ep"], child_seeds=[1]), 3, 9)
@@ -27,18 +37,18 @@ def row(average=ACROSS, spawn_step=3, loss=0.1 + 0.2, **how):
 
 def test_a_row_says_what_was_evaluated_and_gives_every_digit():
     assert row() == {
-        "spawn_step": "3",
-        "child_step": "4",
+        "spawn_step": 3,
+        "child_step": 4,
         "spawn_epoch": "1",
         "child_epoch": "1.33333",
         "seeds": "10-2",
         "kind": "across",
         "model": "plain",
-        "num_models": "2",
+        "num_models": 2,
         "bn": "reset",
         "split": "test",
-        "loss": "0.30000000000000004",
-        "accuracy": "0.6666666666666666",
+        "loss": 0.1 + 0.2,
+        "accuracy": 2 / 3,
     }
 
 
@@ -52,15 +62,12 @@ def test_a_key_finds_the_row_in_the_table_of_its_folder(tmp_path):
     rows = [
         row(split=split, model=model) for split in ("train", "test") for model in ("plain", "a")
     ]
-    store_files.write_csv(tmp_path / "a.csv", results.AVERAGE_COLUMNS, results.sort_rows(rows))
-    read = results.read_averages(tmp_path / "a.csv")
-    assert len(read) == 4
-    assert read[results.row_key(ACROSS, "a", "reset", "train")] == row(split="train", model="a")
-
-
-def test_a_table_that_is_not_there_has_no_rows(tmp_path):
-    assert results.read_rows(tmp_path / "a.csv") == []
-    assert results.read_averages(tmp_path / "a.csv") == {}
+    tables.write(tmp_path / "a.csv", results.AVERAGE_COLUMNS, rows)
+    keys = tables.read_keys(tmp_path / "a.csv", results.KEY)
+    wanted = [
+        results.row_key(ACROSS, m, "reset", s) for s in ("train", "test") for m in ("plain", "a")
+    ]
+    assert keys == wanted
 
 
 def test_a_child_is_evaluated_as_trained_and_as_the_averages_it_is_compared_with():
@@ -73,34 +80,38 @@ def test_a_child_is_evaluated_as_trained_and_as_the_averages_it_is_compared_with
     assert results.bn_modes(BACK, "reset") == ["reset"]
 
 
+def sort_rows(rows):
+    """Rows as they are in a table, in its order."""
+    texts = [{name: str(cell) for name, cell in row.items()} for row in rows]
+    return sorted(texts, key=results.row_order)
+
+
 def test_the_order_of_a_table_does_not_depend_on_the_order_of_its_rows():
     rows = [
         row(average, spawn_step, model=model, split=split)
         for spawn_step in (0, 3, 12)
         for average in (CHILD, ACROSS, BACK, PlannedAverage("child", 11, (10,), ((10, 11),)))
         for model in ("plain", "ema_0.9")
-        for split in results.SPLITS
+        for split in SPLITS
     ]
-    expected = results.sort_rows(rows)
+    expected = sort_rows(rows)
     for seed in range(3):
         random.Random(seed).shuffle(rows)
-        assert results.sort_rows(rows) == expected
+        assert sort_rows(rows) == expected
 
 
 def test_steps_and_seeds_are_sorted_as_numbers_and_splits_as_they_come_in_a_study():
     rows = [row(PlannedAverage("child", k, (s,), ((s, k),))) for k in (11, 2) for s in (10, 9)]
-    assert [(r[1], r[4]) for r in results.sort_rows(rows)] == [
+    assert [(r["child_step"], r["seeds"]) for r in sort_rows(rows)] == [
         ("2", "9"),
         ("2", "10"),
         ("11", "9"),
         ("11", "10"),
     ]
     splits = [row(split=split) for split in ("test", "val", "train")]
-    position = results.AVERAGE_COLUMNS.index("split")
-    assert [r[position] for r in results.sort_rows(splits)] == ["train", "val", "test"]
+    assert [r["split"] for r in sort_rows(splits)] == ["train", "val", "test"]
     kinds = [row(a) for a in (BACK, ACROSS, CHILD)]
-    position = results.AVERAGE_COLUMNS.index("kind")
-    found = [r[position] for r in results.sort_rows([r | {"seeds": "2"} for r in kinds])]
+    found = [r["kind"] for r in sort_rows([r | {"seeds": "2"} for r in kinds])]
     assert found == ["child", "across", "back"]
 
 
@@ -113,23 +124,26 @@ def test_steps_and_seeds_are_sorted_as_numbers_and_splits_as_they_come_in_a_stud
     ],
 )
 def test_an_average_lies_with_those_of_its_kind_and_seeds(average, folder):
-    assert results.average_folder(SpawnTree(Path("t")), "1ep", average).folder == Path("t") / folder
+    assert average_folder(SpawnTree(Path("t")), "1ep", average).folder == Path("t") / folder
 
 
 def test_the_table_of_a_tree_has_the_rows_of_all_folders_whoever_asked_for_them(tmp_path):
     tree, rows = SpawnTree(tmp_path), [row(CHILD), row(BACK), row(ACROSS, spawn_step=6)]
     for average, some in zip((CHILD, BACK, ACROSS), rows, strict=True):
-        path = results.average_folder(tree, "1ep", average).folder / results.TABLE_NAME
-        store_files.write_csv(path, results.AVERAGE_COLUMNS, results.sort_rows([some]))
-    rows_as_read = [{name: some[name] for name in results.AVERAGE_COLUMNS} for some in rows]
-    store_files.write_csv(
-        tree.averages, results.AVERAGE_COLUMNS, []
-    )  # of which it is not itself a part
-    assert sorted(results.collect_averages(tree), key=str) == sorted(rows_as_read, key=str)
+        path = average_folder(tree, "1ep", average).folder / results.TABLE_NAME
+        tables.write(path, results.AVERAGE_COLUMNS, [some])
+    tables.write(tree.averages, results.AVERAGE_COLUMNS, [])  # of which it is not itself a part
+    results.complete_tables(tree)
+    assert tables.read(tree.averages).to_dict("records") == [
+        {name: some[name] for name in results.AVERAGE_COLUMNS} for some in sort_rows(rows)
+    ]
 
 
 def test_an_empty_tree_has_no_rows(tmp_path):
-    assert results.collect_averages(SpawnTree(tmp_path / "nothing")) == []
+    tree = SpawnTree(tmp_path / "nothing")
+    results.complete_tables(tree)
+    assert tree.averages.read_text() == ",".join(results.AVERAGE_COLUMNS) + "\n"
+    assert tree.distances.read_text() == ",".join(results.DISTANCE_COLUMNS) + "\n"
 
 
 def legs(folder=Path("t"), **changes):
@@ -179,9 +193,9 @@ def test_legs_are_done_when_the_table_has_them_all(tmp_path):
     made = legs(tmp_path)
     assert not made.are_done()
     row = ["child", "1", 16, "keep", "test", "0.5", "0.5"]
-    store_files.write_csv(made.table, LEG_COLUMNS, [[1, *row]])
+    tables.write(made.table, LEG_COLUMNS, [[1, *row]])
     assert not made.are_done()
-    store_files.write_csv(made.table, LEG_COLUMNS, [[0, *row], [1, *row]])
+    tables.write(made.table, LEG_COLUMNS, [[0, *row], [1, *row]])
     assert made.are_done()
     assert legs(tmp_path, num_legs=1).are_done()
     assert not legs(tmp_path, num_legs=3).are_done()
@@ -191,10 +205,9 @@ def test_the_rows_of_a_network_are_its_splits():
     table = {"train": {"loss": 0.1 * 3, "accuracy": 0.25}, "test": {"loss": 5.0, "accuracy": 1.0}}
     rows = leg_rows(1, ("child", "2"), 8, "keep", table)
     assert rows == [
-        [1, "child", "2", 8, "keep", "train", "0.30000000000000004", "0.25"],
-        [1, "child", "2", 8, "keep", "test", "5.0", "1.0"],
+        dict(zip(LEG_COLUMNS, [1, "child", "2", 8, "keep", "train", 0.1 * 3, 0.25], strict=True)),
+        dict(zip(LEG_COLUMNS, [1, "child", "2", 8, "keep", "test", 5.0, 1.0], strict=True)),
     ]
-    assert all(len(row) == len(LEG_COLUMNS) for row in rows)
 
 
 def plan(*seeds, child_steps=("0", "2it")):
@@ -214,6 +227,12 @@ def l2(seed, other):
     return float(f"{seed}.{other}") if other.isdigit() else 0.5
 
 
+def distances(tree):
+    """The rows of the table of the whole tree."""
+    results.complete_tables(tree)
+    return tables.read(tree.distances).to_dict("records")
+
+
 def write(tree, seeds, child_step="2", folder="1ep", spawn_step="3"):
     """The table of one spawn step, with every pair of some seeds."""
     rows = []
@@ -222,7 +241,7 @@ def write(tree, seeds, child_step="2", folder="1ep", spawn_step="3"):
             cosine = "" if other == "origin" else repr(-l2(seed, other))
             moment = (spawn_step, child_step, "1", "0.666667")
             rows.append((*moment, str(seed), other, repr(l2(seed, other)), cosine))
-    store_files.write_csv(tree.distance(folder), results.PAIRS, rows)
+    tables.write(tree.distance(folder), results.PAIRS, rows)
 
 
 def test_every_child_is_held_against_its_origins_and_every_pair_of_siblings_once(tmp_path):
@@ -272,10 +291,7 @@ def test_the_order_of_the_seeds_does_not_matter(tmp_path):
 def test_the_distance_to_siblings_is_the_mean_over_all_pairs_of_a_child(tmp_path):
     tree = SpawnTree(tmp_path)
     write(tree, [1, 2, 5])
-    rows = {
-        row[4]: dict(zip(results.DISTANCE_COLUMNS, row, strict=True))
-        for row in results.collect_distances(tree)
-    }
+    rows = {row["seed"]: row for row in distances(tree)}
     assert list(rows) == ["1", "2", "5"]
     couples = {"1": [1.2, 1.5], "2": [1.2, 2.5], "5": [1.5, 2.5]}
     for seed, values in couples.items():
@@ -288,8 +304,8 @@ def test_the_distance_to_siblings_is_the_mean_over_all_pairs_of_a_child(tmp_path
 def test_an_only_child_has_empty_cells_for_siblings(tmp_path):
     tree = SpawnTree(tmp_path)
     write(tree, [7])
-    (row,) = results.collect_distances(tree)
-    empty = [name for name, cell in zip(results.DISTANCE_COLUMNS, row, strict=True) if cell == ""]
+    (row,) = distances(tree)
+    empty = [name for name in results.DISTANCE_COLUMNS if row[name] == ""]
     assert empty == ["l2_siblings", "cosine_siblings"]
 
 
@@ -297,12 +313,8 @@ def test_the_table_of_a_tree_is_sorted_by_numbers(tmp_path):
     tree = SpawnTree(tmp_path)
     write(tree, [10, 9], folder="4ep", spawn_step="12", child_step="11")
     write(tree, [2], folder="1ep")
-    found = [(row[0], row[1], row[4]) for row in results.collect_distances(tree)]
+    found = [(row["spawn_step"], row["child_step"], row["seed"]) for row in distances(tree)]
     assert found == [("3", "2", "2"), ("12", "11", "9"), ("12", "11", "10")]
-
-
-def test_nothing_measured_is_an_empty_table(tmp_path):
-    assert results.collect_distances(SpawnTree(tmp_path)) == []
 
 
 def test_rows_of_pairs_are_sorted_by_step_then_child_then_what_it_is_held_against():
@@ -310,7 +322,7 @@ def test_rows_of_pairs_are_sorted_by_step_then_child_then_what_it_is_held_agains
     keys = [("2", "1", other) for other in (*results.ALONE, "2", "10")]
     keys += [("2", "9", "parent"), ("10", "1", "origin")]
     rows = [dict(zip(names, key, strict=True)) for key in keys]
-    assert [results.pair_key(row) for row in sorted(reversed(rows), key=results.pair_order)] == keys
+    assert sorted(reversed(rows), key=results.pair_order) == rows
 
 
 ASKED = families.asked(spawn_steps=["0ep"], child_seeds=list(range(10)))
@@ -327,13 +339,13 @@ def write_summary(tree, *rows):
         row = results.average_row(
             SUMMARY_PLAN, spawn_step, average, how, {"loss": 1.0, "accuracy": accuracy}
         )
-        written.append([row[name] for name in results.AVERAGE_COLUMNS])
-    store_files.write_csv(tree.averages, results.AVERAGE_COLUMNS, written)
+        written.append(row)
+    tables.write(tree.averages, results.AVERAGE_COLUMNS, written)
 
 
 def table(tree):
     """The summary of the branches: first line, head, and one list of words a spawn step."""
-    (text,) = results.summarize(tree, ASKED)
+    text = results.summarize(tree, ASKED)
     first, head, *lines = text.splitlines()
     return first, head, [line.split() for line in lines]
 
@@ -393,9 +405,9 @@ def test_it_speaks_of_plain_networks_or_else_of_the_first_averaged_model(tmp_pat
 
 
 def test_an_empty_tree_has_nothing_to_say(tmp_path):
-    assert results.summarize(SpawnTree(tmp_path), ASKED) == []
+    assert results.summarize(SpawnTree(tmp_path), ASKED) == ""
     write_summary(SpawnTree(tmp_path))
-    assert results.summarize(SpawnTree(tmp_path), ASKED) == []
+    assert results.summarize(SpawnTree(tmp_path), ASKED) == ""
 
 
 def test_legs_have_their_parent_mean_child_and_average(tmp_path):
@@ -412,8 +424,8 @@ def test_legs_have_their_parent_mean_child_and_average(tmp_path):
                 number = accuracy - minus + leg / 100
                 rows.append([leg, role, seeds, 16, "keep", split, "1.0", 0.0])
                 rows.append([leg, role, seeds, 16, "reset", split, "1.0", number])
-    store_files.write_csv(legs.table, LEG_COLUMNS, rows)
-    (text,) = results.summarize(legs.tree, ASKED, legs)
+    tables.write(legs.table, LEG_COLUMNS, rows)
+    text = results.summarize(legs.tree, ASKED, legs)
     lines = text.splitlines()
     assert lines[0] == "test accuracy"
     assert [line.split() for line in lines[1:]] == [
@@ -429,9 +441,9 @@ def test_other_children_and_other_treatments_of_batch_norm_are_left_out(tmp_path
         tree, child(0, 4, 0.2), child(0, 4, 0.4), (0, 4, "across", 2, "plain", "test", 0.9)
     )
     only_first = replace(ASKED, child_seeds=[0])
-    (text,) = results.summarize(tree, only_first)
+    text = results.summarize(tree, only_first)
     assert text.splitlines()[-1].split() == ["0ep", "1ep", "0.2000"]
-    assert results.summarize(tree, replace(ASKED, bn="keep")) == []
+    assert results.summarize(tree, replace(ASKED, bn="keep")) == ""
 
 
 SPAWNED = 3  # 1ep
@@ -468,15 +480,13 @@ def evaluated(tree, asked):
                         how = {"model": model, "bn": bn, "split": split}
                         cell = {"loss": 1.0, "accuracy": 0.5}
                         rows.append(results.average_row(asked, SPAWNED, average, how, cell))
-        store_files.write_csv(
-            run.folder / results.TABLE_NAME, results.AVERAGE_COLUMNS, results.sort_rows(rows)
-        )
+        tables.write(run.folder / results.TABLE_NAME, results.AVERAGE_COLUMNS, rows)
 
 
 def measured(tree, asked):
     missing = results.missing_distances(tree, asked, SPAWNED)
     rows = [(SPAWNED, step, "1", "0", seed, other, "1.0", "") for step, seed, other in missing]
-    store_files.write_csv(tree.distance("1ep"), results.PAIRS, rows)
+    tables.write(tree.distance("1ep"), results.PAIRS, rows)
 
 
 @pytest.fixture
@@ -652,10 +662,10 @@ def test_an_average_killed_between_its_weights_and_its_state_is_saved_again(tree
     average = PlannedAverage("across", 2, (1, 2), ((1, 2), (2, 2)))
     run = tree.average_across("1ep", [1, 2])
     for model in MODELS:
-        store_files.write_bytes(results.weights_file(run, average, 5, model, bn), b"")
+        store_files.write_bytes(weights_file(run, average, 5, model, bn), b"")
     (cell,) = results.missing_averages(tree, asked, SPAWNED, run, [average], save=True)
     assert (cell.model, cell.bn, cell.splits) == ("plain", bn, [])
-    store_files.write_bytes(results.state_file(run, average, 5, bn), b"")
+    store_files.write_bytes(state_file(run, average, 5, bn), b"")
     assert results.missing_averages(tree, asked, SPAWNED, run, [average], save=True) == []
 
 
@@ -666,8 +676,8 @@ def test_an_average_saved_under_one_treatment_is_not_saved_under_another(tree, s
     average = PlannedAverage("across", 2, (1, 2), ((1, 2), (2, 2)))
     run = tree.average_across("1ep", [1, 2])
     for model in MODELS:
-        store_files.write_bytes(results.weights_file(run, average, 5, model, saved), b"")
-    store_files.write_bytes(results.state_file(run, average, 5, saved), b"")
+        store_files.write_bytes(weights_file(run, average, 5, model, saved), b"")
+    store_files.write_bytes(state_file(run, average, 5, saved), b"")
     left = results.missing_averages(tree, plan_wanted(bn=bn), SPAWNED, run, [average], save=True)
     assert [cell.model for cell in left] == ([] if saved == bn else list(MODELS))
 
@@ -677,7 +687,7 @@ def test_members_lie_with_their_child_and_at_the_spawn_step_with_the_parent(tmp_
     average = PlannedAverage("back", 4, (2,), ((2, 0), (2, 1), (2, 4)))
     child = tree.child("1ep", 2)
     places = [(tree.parent, 3), (child, 4), (child, 7)]
-    assert results.member_snapshots(tree, plan_wanted(), SPAWNED, average) == places
+    assert member_snapshots(tree, plan_wanted(), SPAWNED, average) == places
 
 
 def test_kinds_and_treatments_in_one_folder_have_files_of_their_own(tmp_path):
@@ -687,8 +697,8 @@ def test_kinds_and_treatments_in_one_folder_have_files_of_their_own(tmp_path):
     files = []
     for bn in BNS:
         for average in some:
-            files += [results.weights_file(run, average, 5, model, bn) for model in MODELS]
-            files.append(results.state_file(run, average, 5, bn))
+            files += [weights_file(run, average, 5, model, bn) for model in MODELS]
+            files.append(state_file(run, average, 5, bn))
     assert len(set(files)) == 3 * len(kinds) * len(BNS)
     assert run.weights(5) in files and run.snapshot_state(5) in files  # to train on from
 
@@ -707,10 +717,10 @@ def test_kinds_and_treatments_in_one_folder_have_files_of_their_own(tmp_path):
 def test_a_file_says_the_treatment_unless_statistics_were_reset(tmp_path, kind, bn, name):
     run, average = store_files.Run(tmp_path), PlannedAverage(kind, 2, (1,), ((1, 1), (1, 2)))
     folder = tmp_path / "weights"
-    assert results.weights_file(run, average, 12, "plain", bn) == folder / f"{name}.safetensors"
-    ema = results.weights_file(run, average, 12, "ema_0.9", bn)
+    assert weights_file(run, average, 12, "plain", bn) == folder / f"{name}.safetensors"
+    ema = weights_file(run, average, 12, "ema_0.9", bn)
     assert ema == folder / f"{name}.ema_0.9.safetensors"
-    assert results.state_file(run, average, 12, bn) == folder / f"{name}.state.pt"
+    assert state_file(run, average, 12, bn) == folder / f"{name}.state.pt"
 
 
 def test_each_folder_is_gone_through_once(tmp_path):

@@ -5,8 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from isthmus import state_dicts
-from isthmus.branching import results
+from isthmus import state_dicts, tables
 from isthmus.branching.results import Legs
 from isthmus.branching.split_merge import LegChanges, MergeTrainer, leg_changes
 from isthmus.store import files as store_files
@@ -74,7 +73,10 @@ def momenta(path):
 
 def by_key(legs):
     """The rows of the table, each there once."""
-    names, rows = ("leg", "role", "seeds", "bn", "split"), results.read_rows(legs.table)
+    names, rows = (
+        ("leg", "role", "seeds", "bn", "split"),
+        tables.read(legs.table).to_dict("records"),
+    )
     found = {tuple(row[name] for name in names): row for row in rows}
     assert len(found) == len(rows) > 0
     return found
@@ -195,7 +197,7 @@ BATCH_SIZES = {  # of parent and child, by leg; batches of 16 at first, two chil
 
 
 def test_batches_are_of_the_size_that_the_strategy_says(legs):
-    rows = results.read_rows(legs.table)
+    rows = tables.read(legs.table).to_dict("records")
     for leg, sizes in enumerate(BATCH_SIZES[legs.strategy]):
         for role, size in zip(("parent", "child"), sizes, strict=True):
             own = [row for row in rows if (row["leg"], row["role"]) == (str(leg), role)]

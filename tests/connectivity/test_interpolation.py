@@ -95,7 +95,7 @@ BUILDS = {
     "folded": lambda: toys.Small((2, 4, 4), 3),
     "plain": Conditional,
 }
-ALPHAS = barriers.parse_alphas(6)
+ALPHAS = torch.from_numpy(barriers.parse_alphas(6))
 
 
 def two(build):

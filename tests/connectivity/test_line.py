@@ -1,5 +1,3 @@
-import csv
-import math
 import threading
 
 import numpy as np
@@ -7,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from isthmus import tables
 from isthmus.config import launch
-from isthmus.connectivity import barriers, line_tables, matching, plan, repair
+from isthmus.connectivity import barriers, matching, plan, repair, results
 from isthmus.connectivity import line as connectivity_line
 from isthmus.connectivity.interpolation import InterpolationEvaluator
 from isthmus.connectivity.line import LineEnds, RepairedLine, measure_line
@@ -38,6 +37,10 @@ def curves(build, start, end, alphas, bn, **how):
     )
 
 
+def tensor_of_alphas(alphas):
+    return torch.from_numpy(barriers.parse_alphas(alphas))
+
+
 @pytest.fixture(params=BUILDS)
 def build(request):
     return BUILDS[request.param]
@@ -48,41 +51,9 @@ def ends(build):
     return [small.make(build, seed).state_dict() for seed in (0, 1)]
 
 
-@pytest.mark.parametrize("num", [2, 3, 25])
-def test_a_number_of_alphas_spaces_them_evenly_with_both_ends(num):
-    alphas = barriers.parse_alphas(num)
-    assert alphas.tolist() == [i / (num - 1) for i in range(num)]
-    assert alphas.dtype == torch.float64
-
-
-def test_alphas_may_be_given():
-    assert barriers.parse_alphas([0, 0.25, 1]).tolist() == [0, 0.25, 1]
-
-
-@pytest.mark.parametrize(
-    ("alphas", "message"),
-    [
-        (1, "^alphas: at least 2, both ends, are needed, got 1$"),
-        (0, "^alphas: at least 2, both ends, are needed, got 0$"),
-        ([], r"^alphas: at least 2, both ends, are needed, got \[\]$"),
-        ([0.5], r"^alphas: at least 2, both ends, are needed, got \[0.5\]$"),
-        ([0, 1.2], r"^alphas: must be in \[0, 1\], got \[0, 1.2\]$"),
-        ([-0.1, 1], r"^alphas: must be in \[0, 1\], got"),
-        ([0, math.nan, 1], r"^alphas: must be in \[0, 1\], got"),
-        ([0, 0.5, 0.5, 1], "^alphas: must increase, got"),
-        ([1, 0], "^alphas: must increase, got"),
-        ([0, 0.5], "^alphas: must hold 0 and 1, the two ends, got"),
-        ([0.5, 1], "^alphas: must hold 0 and 1, the two ends, got"),
-    ],
-)
-def test_alphas_that_are_no_line_are_refused(alphas, message):
-    with pytest.raises(ValueError, match=message):
-        barriers.parse_alphas(alphas)
-
-
 @pytest.mark.parametrize("bn", ["reset", "average", "keep"])
 def test_a_line_equals_the_naive_loop(build, ends, bn):
-    alphas = barriers.parse_alphas([0, 0.2, 0.5, 0.7, 1])
+    alphas = tensor_of_alphas([0, 0.2, 0.5, 0.7, 1])
     found = curves(build, *ends, alphas, bn)
     for split, curve in found.items():
         loss, accuracy = small.naive(build, *ends, alphas, toys.data(), split, bn)
@@ -92,7 +63,7 @@ def test_a_line_equals_the_naive_loop(build, ends, bn):
 
 @pytest.mark.parametrize("bn", ["reset", "average", "keep"])
 def test_alpha_0_and_1_are_the_plain_evaluation_of_the_ends_treated_as_all_points(build, ends, bn):
-    found = curves(build, *ends, barriers.parse_alphas(9), bn)
+    found = curves(build, *ends, tensor_of_alphas(9), bn)
     treated = [small.as_points(build, network, bn, toys.data()) for network in ends]
     is_exact = all(toys.equal(*pair) for pair in zip(ends, treated, strict=True))
     assert is_exact == (bn != "reset" or not has_batch_norm(build()))
@@ -109,7 +80,7 @@ def test_alpha_0_and_1_are_the_plain_evaluation_of_the_ends_treated_as_all_point
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_a_network_interpolated_with_itself_is_the_same_everywhere(build, ends, bn, precision):
     again = {name: tensor.clone() for name, tensor in ends[0].items()}
-    found = curves(build, ends[0], again, barriers.parse_alphas(11), bn, precision=precision)
+    found = curves(build, ends[0], again, tensor_of_alphas(11), bn, precision=precision)
     for curve in found.values():
         assert len(set(curve.loss.tolist())) == 1
         assert len(set(curve.accuracy.tolist())) == 1
@@ -117,14 +88,14 @@ def test_a_network_interpolated_with_itself_is_the_same_everywhere(build, ends, 
 
 
 def test_a_line_walked_back_is_the_same_line(build, ends):
-    alphas = barriers.parse_alphas(5)
+    alphas = tensor_of_alphas(5)
     there, back = (curves(build, *pair, alphas, "average")["test"] for pair in (ends, ends[::-1]))
     torch.testing.assert_close(there.loss, back.loss.flip(0), rtol=0, atol=1e-6)
     torch.testing.assert_close(there.accuracy, back.accuracy.flip(0))
 
 
 def test_refined_alphas_need_no_ends(build, ends):
-    alphas = barriers.parse_alphas([0, 0.2, 0.5, 1])
+    alphas = tensor_of_alphas([0, 0.2, 0.5, 1])
     whole = curves(build, *ends, alphas, "reset")["test"]
     part = curves(build, *ends, alphas[1:3], "reset")["test"]
     torch.testing.assert_close(part.loss, whole.loss[1:3], rtol=0, atol=1e-6)
@@ -132,7 +103,7 @@ def test_refined_alphas_need_no_ends(build, ends):
 
 def test_batch_norm_can_differ_between_the_ways_to_set_it():
     ends = [small.make(BUILDS["small"], seed).state_dict() for seed in (0, 1)]
-    alphas = barriers.parse_alphas(3)
+    alphas = tensor_of_alphas(3)
     middles = {
         bn: curves(BUILDS["small"], *ends, alphas, bn)["test"].loss[1].item()
         for bn in ("reset", "average", "keep")
@@ -143,12 +114,12 @@ def test_batch_norm_can_differ_between_the_ways_to_set_it():
 def test_ends_of_different_architectures_are_refused():
     ends = [small.make(lambda w=w: MLP((2, 4, 4), 3, [w]), 0).state_dict() for w in (4, 5)]
     with pytest.raises(ValueError, match=r"architectures: hidden.0.weight is \(4, 32\) in the"):
-        curves(BUILDS["mlp"], *ends, barriers.parse_alphas(3), "reset")
+        curves(BUILDS["mlp"], *ends, tensor_of_alphas(3), "reset")
 
 
 def test_another_word_for_batch_norm_is_refused(build, ends):
     with pytest.raises(ValueError, match="^bn: must be one of reset, average, keep, got 'fresh'$"):
-        curves(build, *ends, barriers.parse_alphas(3), "fresh")
+        curves(build, *ends, tensor_of_alphas(3), "fresh")
 
 
 def test_shares_are_how_much_of_either_end_is_in_a_point():
@@ -161,7 +132,7 @@ def test_models_in_training_mode_stay_in_it(build, ends):
     dropout = [m for m in model.modules() if isinstance(m, nn.Dropout)]
     points = InterpolationEvaluator(small.evaluator(model), ["test"])
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    connectivity_line.evaluate_line(points, *ends, barriers.parse_alphas(3), "reset")
+    connectivity_line.evaluate_line(points, *ends, tensor_of_alphas(3), "reset")
     assert model.training and all(m.training for m in dropout)
     assert toys.equal(before, model.state_dict())
 
@@ -206,8 +177,8 @@ def test_a_line_that_another_job_measures_is_waited_for_and_not_measured_again(
     for job in jobs:
         job.join()
     assert measured_lines == ["first"]
-    assert LineRecords(folder).has([(None, 2)], request)
-    (line,) = LineRecords(folder).read(None)["lines"]
+    assert not LineRecords(folder).lack([(None, 2)], request)
+    (line,) = LineRecords(folder).read()
     assert line["networks"] == [launch.display_path(file) for file in ends]
 
 
@@ -219,12 +190,32 @@ def test_tables_of_the_study_hold_the_lines_of_all_main_branches(tmp_path):
         connectivity_line.measure_missing_lines(
             run, small.evaluator(build_kept_lines()), request, [(pair, 5, ends)]
         )
-        assert LineRecords(run.folder).has([(pair, 5)], request)
+        assert not LineRecords(run.folder).lack([(pair, 5)], request)
+        results.complete_tables(run.folder)
     for name in ("lines", "barriers"):
-        with line_tables.table_path(tmp_path / "study", name).open(newline="") as file:
-            assert {row["global_seed"] for row in csv.DictReader(file)} == {"1", "2"}
-    content = LineRecords(tmp_path / "study" / "seed_1").read(pair)
+        seeds = tables.read_keys(results.table_path(tmp_path / "study", name), ["global_seed"])
+        assert set(seeds) == {("1",), ("2",)}
+    (content,) = LineRecords(tmp_path / "study" / "seed_1").read()
     assert content["num_classes"] == 3
+
+
+def test_tables_are_written_while_many_lines_are_measured(tmp_path, monkeypatch):
+    written, complete = [], results.complete_tables
+
+    def complete_and_count(folder):
+        complete(folder)
+        written.append(len(LineRecords(folder).files))
+
+    monkeypatch.setattr(results, "complete_tables", complete_and_count)
+    ends, request = saved(tmp_path, 0, 1), LineOptions(alphas=2, splits=["test"])
+    for every, expected in ((60.0, []), (0.0, [4, 5, 6])):
+        monkeypatch.setattr(connectivity_line, "TABLES_EVERY", every)
+        lines = [(BranchPair(3, 6, 3), seed + 3 * (every == 0), ends) for seed in range(3)]
+        run = store_files.Run(tmp_path / "run")
+        connectivity_line.measure_missing_lines(
+            run, small.evaluator(build_kept_lines()), request, lines
+        )
+        assert written == expected
 
 
 def test_a_line_between_two_children_says_which(tmp_path):
@@ -240,13 +231,13 @@ def test_a_line_between_two_children_says_which(tmp_path):
     connectivity_line.measure_missing_lines(
         run, small.evaluator(build_kept_lines()), request, lines[:2]
     )
-    assert store.has([line[:2] for line in lines[:2]], request)
-    assert not store.has([line[:2] for line in lines], request)
+    assert not store.lack([line[:2] for line in lines[:2]], request)
+    assert store.lack([line[:2] for line in lines], request)
     connectivity_line.measure_missing_lines(
         run, small.evaluator(build_kept_lines()), request, lines[::-1]
     )
-    assert store.has([line[:2] for line in lines], request)
-    found = store.read(pair)["lines"]
+    assert not store.lack([line[:2] for line in lines], request)
+    found = store.read()
     assert [line["child_seed"] for line in found] == ["2-3", "2-10", "3-10"]
     assert found[1]["networks"] == [launch.display_path(files[seed]) for seed in (2, 10)]
     ends = [line["curves"]["train"]["loss"] for line in found]
@@ -295,7 +286,7 @@ def test_a_measured_line_equals_the_naive_loop(build_measuring, bn):
     assert (found["child_seed"], found["align"], found["bn"]) == (7, "none", bn)
     for split, curve in found["curves"].items():
         assert curve["alphas"] == alphas
-        grid = barriers.parse_alphas(alphas)
+        grid = tensor_of_alphas(alphas)
         naive = small.naive(build_measuring, both.start, both.end, grid, toys.data(), split, bn)
         torch.testing.assert_close(numbers(curve), naive, rtol=0, atol=1e-6)
 
@@ -364,7 +355,7 @@ def test_an_aligned_line_is_the_line_to_the_permuted_network_and_no_longer(build
         build_measuring,
         plain.start,
         by_hand,
-        barriers.parse_alphas(3),
+        tensor_of_alphas(3),
         toys.data(),
         "test",
         "reset",
@@ -554,7 +545,7 @@ def along(build_repaired_line, start, end):
 def test_a_point_is_the_interpolated_network_repaired_by_hand(
     build_repaired_line, ends_repaired_line
 ):
-    alphas = barriers.parse_alphas([0, 0.3, 0.5, 0.9, 1])
+    alphas = tensor_of_alphas([0, 0.3, 0.5, 0.9, 1])
     found = along(build_repaired_line, *ends_repaired_line).evaluate(alphas, SPLITS)
     evaluator = small.evaluator(build_repaired_line())
     inputs = small.normalized(toys.data().train)  # all of them: there are few
@@ -584,9 +575,7 @@ def test_a_point_is_the_interpolated_network_repaired_by_hand(
 def test_the_ends_are_the_plain_evaluation_of_the_networks_treated_as_all_points(
     build_repaired_line, ends_repaired_line
 ):
-    found = along(build_repaired_line, *ends_repaired_line).evaluate(
-        barriers.parse_alphas(2), SPLITS
-    )
+    found = along(build_repaired_line, *ends_repaired_line).evaluate(tensor_of_alphas(2), SPLITS)
     treated = [
         small.as_points(build_repaired_line, network, "repair", toys.data())
         for network in ends_repaired_line
@@ -604,7 +593,7 @@ def test_a_network_and_itself_are_the_same_everywhere_between_of_repaired_line(
 ):
     again = {name: tensor.clone() for name, tensor in ends_repaired_line[0].items()}
     found = along(build_repaired_line, ends_repaired_line[0], again).evaluate(
-        barriers.parse_alphas(7), SPLITS
+        tensor_of_alphas(7), SPLITS
     )
     for curve in found.values():
         assert len(set(curve.loss.tolist())) == len(set(curve.accuracy.tolist())) == 1
@@ -613,7 +602,7 @@ def test_a_network_and_itself_are_the_same_everywhere_between_of_repaired_line(
 def test_points_do_not_depend_on_their_order_or_on_each_other(
     build_repaired_line, ends_repaired_line
 ):
-    alphas = barriers.parse_alphas(5)
+    alphas = tensor_of_alphas(5)
     whole = along(build_repaired_line, *ends_repaired_line).evaluate(alphas, ["test"])["test"]
     some = along(build_repaired_line, *ends_repaired_line).evaluate(alphas[[3, 1]], ["test"])[
         "test"

@@ -1,7 +1,7 @@
 import pytest
 
 from isthmus.config import naming, schema, validation
-from isthmus.extraction import options, summary
+from isthmus.extraction import options
 from tests.values import defaults
 
 
@@ -103,26 +103,3 @@ def test_what_becomes_of_students_is_not_in_their_name():
     for change in ({"num_students": 9}, {"epochs": 3}, {"datagen": "uniform"}):
         assert name(change) != name()
     assert name(teacher="b") == name(teacher="a") != name(teacher="a", fingerprint="other")
-
-
-def test_the_summary_says_what_was_found_and_left_out():
-    layer = {
-        "layer": 1, "num_units": 5, "num_student_units": 160, "num_in_no_cluster": 20,
-        "num_silent": 7,
-    }  # fmt: skip
-    result = {"mse": 1e-9, "mse_over_variance": 1e-8, "max_difference": 1e-4}
-    lines = summary.summary_lines(result | {"layers": [layer]})
-    assert lines == [
-        "layer 1: 5 units",
-        "  of the students' 160 units, 20 are in no cluster that was kept (7 of them do nothing)",
-        "mean squared error 1.0e-09, 1.0e-08 of the variance; largest difference 1.0e-04",
-    ]
-    found = {"num_teacher": 6, "num_found": 4, "num_missing": 2, "num_excess": 1}
-    found |= {"max_distance_in": 1e-3, "max_distance_out": 2e-3}
-    barriers = {"barrier_mse": 1e-5, "barrier_loss": 0.01}
-    lines = summary.summary_lines(result | barriers | {"layers": [layer | found]})
-    assert lines[0] == (
-        "layer 1: 5 units; of the teacher's 6: 4 found, 2 missing, 1 in excess; "
-        "cosine distances up to 1.0e-03 (in), 2.0e-03 (out)"
-    )
-    assert lines[-1] == "barrier to the teacher: of that error 1.0e-05, of the loss 1.0e-02 nats"

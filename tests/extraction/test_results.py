@@ -1,124 +1,53 @@
-from types import SimpleNamespace
+import subprocess
+import sys
 
-import numpy as np
-import pytest
-import torch
-from scipy.cluster import hierarchy
-from scipy.spatial import distance
-
-from isthmus.extraction import clustering as extraction_clustering
-from isthmus.extraction import reconstruction, results
-from tests.extraction.made import INPUTS, random_stack, students_of
-
-BETA = torch.pi / 6
+from isthmus.extraction import results
+from isthmus.extraction.plan import ExtractionTree
+from isthmus.paths import SOURCES
+from isthmus.store import files
 
 
-def level_of(name, seed=0, num_students=4):
-    """The first hidden layer of students that a teacher of three units made."""
-    teacher = random_stack(name, [3, 3, 2], 1, seed)
-    students = students_of(teacher, num_students, noise=1e-2, seed=seed)
-    active = reconstruction.is_active(students, [INPUTS])
-    vectors = students.layers[0].vectors()
-    clustering = extraction_clustering.cluster_units(vectors, active, students.symmetry, 0.75, BETA)
-    winners = tuple(range(clustering.num_kept))
-    return reconstruction.Level(vectors, clustering, winners), students.symmetry
-
-
-def naive_distances(level, symmetry):
-    """Condensed distances of active units, by scipy."""
-    vectors = level.vectors[level.clustering.active].numpy()
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    if symmetry.scales:
-        vectors, lengths = vectors / lengths, np.ones_like(lengths)
-    direct, opposite = (distance.cdist(vectors, sign * vectors) for sign in (1, -1))
-    nearest = np.minimum(direct, opposite) if symmetry.sign else direct
-    return distance.squareform(nearest / np.maximum(lengths, lengths.T), checks=False)
-
-
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("name", ["relu", "tanh", "g"])
-def test_merges_are_drawn_where_scipys_dendrogram_draws_them(name, seed):
-    level, symmetry = level_of(name, seed)
-    linkage = hierarchy.linkage(naive_distances(level, symmetry), "average")
-    drawn = hierarchy.dendrogram(linkage, no_plot=True)
-    expected = sorted(
-        (x[0] / 10 - 0.5, y[0], x[3] / 10 - 0.5, y[3], y[1])
-        for x, y in zip(drawn["icoord"], drawn["dcoord"], strict=True)
+def test_the_summary_says_what_was_found_and_left_out():
+    layer = {
+        "layer": 1, "num_units": 5, "num_student_units": 160, "num_in_no_cluster": 20,
+        "num_silent": 7,
+    }  # fmt: skip
+    result = {"mse": 1e-9, "mse_over_variance": 1e-8, "max_difference": 1e-4}
+    lines = results.summarize_result(result | {"layers": [layer]}).splitlines()
+    assert lines == [
+        "layer 1: 5 units",
+        "  of the students' 160 units, 20 are in no cluster that was kept (7 of them do nothing)",
+        "mean squared error 1.0e-09, 1.0e-08 of the variance; largest difference 1.0e-04",
+    ]
+    found = {"num_teacher": 6, "num_found": 4, "num_missing": 2, "num_excess": 1}
+    found |= {"max_distance_in": 1e-3, "max_distance_out": 2e-3}
+    barriers = {"barrier_mse": 1e-5, "barrier_loss": 0.01}
+    lines = results.summarize_result(result | barriers | {"layers": [layer | found]}).splitlines()
+    assert lines[0] == (
+        "layer 1: 5 units; of the teacher's 6: 4 found, 2 missing, 1 in excess; "
+        "cosine distances up to 1.0e-03 (in), 2.0e-03 (out)"
     )
-    rows = sorted(row[1:6] for row in results.merge_rows(1, level, symmetry))
-    np.testing.assert_allclose(rows, expected, atol=1e-6)
-    labels = level.clustering.labels[level.clustering.active].numpy()
-    members = [{int(label)} for label in labels]
-    for first, second in linkage[:, :2].astype(int):
-        members.append(members[first] | members[second])
-    owners = [min(each) if len(each) == 1 else -1 for each in members[len(labels) :]]
-    assert [row[6] for row in results.merge_rows(1, level, symmetry)] == owners
-    assert {row[7:] for row in results.merge_rows(1, level, symmetry)} == {
-        (level.clustering.cut.height, len(labels), len(labels))
-    }
+    assert lines[-1] == "barrier to the teacher: of that error 1.0e-05, of the loss 1.0e-02 nats"
 
 
-@pytest.mark.parametrize("name", ["relu", "tanh", "g"])
-def test_the_matrix_is_that_of_scipy_in_the_order_of_the_leaves(name):
-    level, symmetry = level_of(name)
-    condensed = naive_distances(level, symmetry)
-    order = hierarchy.leaves_list(hierarchy.linkage(condensed, "average"))
-    expected = distance.squareform(condensed)[np.ix_(order, order)]
-    rows = results.matrix_rows(1, level, symmetry)
-    found = np.full_like(expected, np.nan)
-    for _, row, column, value, *_ in rows:
-        found[row, column] = value
-    np.testing.assert_allclose(found, expected, atol=1e-6)
-    labels = level.clustering.labels[level.clustering.active].numpy()[order]
-    assert all(row[4] == labels[row[1]] for row in rows)
+def test_an_extraction_is_complete_with_its_result_and_its_network(tmp_path):
+    tree = ExtractionTree(tmp_path, "0123456789")
+    assert not results.is_complete(tree)
+    files.write_json(tree.clustering.result, {})
+    assert not results.is_complete(tree)
+    files.write_bytes(tree.reconstruction, b"")
+    assert results.is_complete(tree)
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_counts_say_the_number_of_large_clusters_at_every_height(seed):
-    level, symmetry = level_of("tanh", seed)
-    active = level.clustering.active
-    owners = active.nonzero()[:, 0].numpy()
-    linkage = hierarchy.linkage(naive_distances(level, symmetry), "average")
-    rows = results.count_rows(1, level)
-    assert all(one[2] != two[2] for one, two in zip(rows, rows[1:], strict=False))
-    for height in np.geomspace(1e-4, linkage[-1, 2], 50):
-        labels = hierarchy.fcluster(linkage, height, "distance")
-        large = sum(len(set(owners[labels == label])) >= 3 for label in set(labels))
-        below = [row[2] for row in rows if row[1] <= height]
-        assert (below[-1] if below else 0) == large
-    cut = level.clustering.cut
-    assert {row[3:] for row in rows} == {(cut.height, *cut.plateau, level.clustering.tree.limit)}
+def test_tables_lie_beside_the_students_or_in_the_folder_of_the_clustering(tmp_path):
+    tree = ExtractionTree(tmp_path, "0123456789")
+    results.write_tables(tree, {"losses": [(1, 0, 0.5, 0.1)], "clusters": []})
+    assert (tmp_path / "losses.csv").read_text() == "epoch,student,loss,lr\n1,0,0.5,0.1\n"
+    written = (tmp_path / "clustering_0123456789" / "clusters.csv").read_text()
+    assert written == ",".join(results.CLUSTERS) + "\n"
 
 
-def test_rows_of_units_and_clusters_and_their_summary_agree():
-    level, _ = level_of("relu", seed=2)
-    units, clusters = results.unit_rows(1, level), results.cluster_rows(1, level, BETA)
-    shape = level.clustering.labels.shape
-    assert [row[1:3] for row in units] == list(np.ndindex(*shape))
-    kept = [row for row in clusters if row[6]]
-    for _, label, size, num_students, angle, beta, _, winner in kept:
-        members = [row for row in units if row[3] == label]
-        assert (len(members), len({row[1] for row in members})) == (size, num_students)
-        assert all(row[5] for row in members) and angle <= beta == BETA
-        assert winner == level.winners[label]
-    assert {row[1] for row in clusters if not row[6]} <= {results.MIXED}
-    summary = results.summarize_clustering(level, 0.25)
-    assert summary["num_units"] == len(kept)
-    assert summary["num_clusters_not_kept"] == len(clusters) - len(kept)
-    assert summary["num_student_units"] == len(units)
-    assert summary["num_in_no_cluster"] == sum(row[3] == -1 for row in units)
-    assert summary["num_silent"] == sum(not row[5] for row in units)
-    assert summary["affine_path"] == 0.25
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_the_error_of_a_network_is_that_of_torch_over_numpys_variance(seed):
-    network = random_stack("gelu", [3, 4, 2], 1, seed)
-    targets = random_stack("gelu", [3, 4, 2], 1, seed + 9).outputs([INPUTS])[0]
-    task = SimpleNamespace(held_out=INPUTS, held_out_targets=targets, teacher=None)
-    measured = results._measure_network(task, None, network, BETA)
-    outputs = network.outputs([INPUTS])[0]
-    mse = torch.nn.functional.mse_loss(outputs, targets).item()
-    assert measured["mse"] == pytest.approx(mse)
-    assert measured["mse_over_variance"] == pytest.approx(mse / np.var(targets.numpy(), 0).mean())
-    assert measured["max_difference"] == np.abs(outputs.numpy() - targets.numpy()).max()
+def test_what_a_finished_extraction_needs_imports_no_torch():
+    code = "import sys; from isthmus.extraction import options, plan, results; "
+    code += "assert not {'torch', 'pandas', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=SOURCES)

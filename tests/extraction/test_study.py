@@ -5,8 +5,10 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from isthmus.extraction import fitting, queries, results, study
+from isthmus import tables
+from isthmus.extraction import fitting, measures, queries, results, study
 from isthmus.extraction.options import Extraction, ExtractRuntime
+from isthmus.extraction.plan import ExtractionTree
 from isthmus.store import files
 from isthmus.training import rebuild
 
@@ -29,19 +31,29 @@ def asked(sizes=(3, 2, 2, 1), activation="gelu"):
 
 
 def recovered(task, folder, **changes):
-    own = options(**changes)
-    students = study.train(task, own, 1, folder, RUNNING)
-    return students, study.recover(task, students, own, folder / "c", RUNNING, folder / "mask")
+    own, tree = options(**changes), ExtractionTree(folder, "c")
+    students = study.train(task, own, 1, tree, RUNNING)
+    return students, study.recover(task, students, own, tree, RUNNING, folder / "mask")
+
+
+def compared(task, found, folder):
+    """Both networks in one order, and the tables written of all."""
+    tree = ExtractionTree(folder, "c")
+    aligned = measures.align_to_teacher(task, found, found.network, 1.5)
+    results.write_tables(tree, measures.layer_rows(task, found, 1.5))
+    results.write_tables(tree, measures.comparison_rows(task, found, aligned))
+    return aligned
 
 
 @pytest.mark.parametrize("affine", ["fold", "skip"])
 def test_a_deep_teacher_is_put_together_and_told_of(affine, tmp_path):
     task = asked()
     students, found = recovered(task, tmp_path, affine=affine)
-    (tmp_path / "c").mkdir(exist_ok=True)
-    results.write_layers(task, found, 1.5, tmp_path / "c")
-    aligned = results.write_comparison(task, found, 1.5, tmp_path / "c")
-    result = json.loads(json.dumps(results.summarize(task, students, found, 1.5)))
+    aligned = compared(task, found, tmp_path)
+    for columns in (results.OF_STUDENTS, results.OF_CLUSTERING):
+        for name, names in columns.items():
+            assert tuple(tables.read(ExtractionTree(tmp_path, "c").table(name))) == names
+    result = json.loads(json.dumps(measures.summarize(task, students, found, 1.5)))
     assert len(result["layers"]) == 2 and result["num_teacher"] == 4
     for layer in result["layers"]:
         assert layer["num_found"] + layer["num_excess"] == layer["num_units"]
@@ -76,7 +88,7 @@ def test_it_goes_on_where_it_was_and_is_drawn(tmp_path):
     for one, other in zip(found.network.tensors(), same.network.tensors(), strict=True):
         assert one.equal(other)
     assert {path: path.stat().st_mtime_ns for path in states} == states
-    assert results.write_comparison(task, found, 1.5, tmp_path / "c")
+    assert compared(task, found, tmp_path)
 
 
 def test_pairs_need_no_teacher(tmp_path):
@@ -88,8 +100,7 @@ def test_pairs_need_no_teacher(tmp_path):
     task = study.make_task(None, found, "tanh", CPU)
     assert study.layer_sizes(task, options(width=[5, 4])) == [3, 5, 4, 1]
     students, found = recovered(task, tmp_path, width=6)
-    assert results.write_comparison(task, found, 1.5, tmp_path / "c") is None
-    result = results.summarize(task, students, found, 1.5)
+    result = measures.summarize(task, students, found, 1.5)
     assert "num_teacher" not in result and result["mse"] < 0.1
     np.savez(tmp_path / "a.npz", inputs=inputs)
     found = queries.collect_queries(
@@ -115,13 +126,13 @@ def test_a_small_step_is_one_that_a_second_thread_does_not_help():
 def test_of_many_units_some_are_shown(tmp_path, monkeypatch):
     task = asked((3, 2, 1), "tanh")
     _, found = recovered(task, tmp_path)
-    monkeypatch.setattr(results, "MOST_LEAVES", 7)
-    monkeypatch.setattr(results, "MOST_ROWS", 5)
+    monkeypatch.setattr(measures, "MOST_LEAVES", 7)
+    monkeypatch.setattr(measures, "MOST_ROWS", 5)
     (level,) = found.levels
     count = int(level.clustering.active.sum())
-    merges = results.merge_rows(1, level, found.network.symmetry)
+    merges = measures.merge_rows(1, level, found.network.symmetry)
     assert len(merges) == 6 and {row[-2:] for row in merges} == {(7, count)}
-    matrix = results.matrix_rows(1, level, found.network.symmetry)
+    matrix = measures.matrix_rows(1, level, found.network.symmetry)
     assert len(matrix) == 25 and {row[-2:] for row in matrix} == {(5, count)}
     assert all(row[3] == 0 for row in matrix if row[1] == row[2])
 

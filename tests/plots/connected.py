@@ -4,13 +4,13 @@ import math
 
 import numpy as np
 import pandas as pd
-import torch
 
 from isthmus.connectivity import barriers as connectivity_barriers
+from isthmus.connectivity.barriers import BARRIERS, barrier_names
 
 PER_EPOCH = 8  # iterations
 ALPHAS = tuple(np.linspace(0, 1, 9))
-MEASURES = ["barrier", "barrier_frankle", "midpoint_gap", "distance", "cosine"]
+MEASURES = [*barrier_names(), "distance", "cosine"]
 
 
 def moment(k1: float | None, k2: float | None) -> dict:
@@ -65,15 +65,12 @@ def barriers(lines: pd.DataFrame) -> pd.DataFrame:
     keys = [name for name in lines.columns if name not in ("alpha", "loss", "accuracy")]
     found: list[dict] = []
     for names, points in lines.groupby(keys, dropna=False, sort=False):
-        alphas = torch.tensor(points["alpha"].to_numpy())
+        alphas = points["alpha"]
         row = dict(zip(keys, names, strict=True))
         further = 0 if math.isnan(row["k2"]) else row["k2"]
         for metric, values in (("loss", points["loss"]), ("error", 1 - points["accuracy"])):
-            curve = torch.tensor(values.to_numpy())
             measured = {
-                "barrier": connectivity_barriers.barrier(curve, alphas).item(),
-                "barrier_frankle": connectivity_barriers.barrier_frankle(curve).item(),
-                "midpoint_gap": connectivity_barriers.midpoint_gap(curve, alphas).item(),
+                **{each.name: float(each.measure(values, alphas)) for each in BARRIERS},
                 "distance": 3 * further + names[keys.index("child_seed")] / 10,
                 "cosine": 1 / (1 + further),
             }
@@ -91,8 +88,8 @@ def intervals(per_child: pd.DataFrame) -> pd.DataFrame:
             values = group[measure]
             if "global_seed" in group:
                 values = group.groupby("global_seed")[measure].mean()
-            over = connectivity_barriers.interval(torch.tensor(values.to_numpy()))
-            numbers = (len(group), measure, over.mean.item(), over.low.item(), over.high.item())
+            over = connectivity_barriers.interval(values)
+            numbers = (len(group), measure, *map(float, (over.mean, over.low, over.high)))
             found.append([*names, *numbers])
     return pd.DataFrame(found, columns=[*keys, "num_children", "measure", "mean", "low", "high"])
 

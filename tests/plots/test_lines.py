@@ -157,7 +157,7 @@ def test_chords_and_barriers_are_those_of_the_definitions():
         excess = barriers.excess(of_torch, torch.tensor(alphas))
         np.testing.assert_allclose(curve["excess"], excess, atol=1e-12)
         barrier = barriers.barrier(of_torch, torch.tensor(alphas)).item()
-        frankle = barriers.barrier_frankle(of_torch).item()
+        frankle = barriers.barrier_frankle(of_torch, alphas).item()
         np.testing.assert_allclose(curve["barrier"], barrier, rtol=1e-12)
         np.testing.assert_allclose(curve["barrier_frankle"], frankle, rtol=1e-12)
         assert curve["chord"].iloc[[0, -1]].tolist() == curve["value"].iloc[[0, -1]].tolist()

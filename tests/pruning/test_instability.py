@@ -79,8 +79,9 @@ def test_barriers_are_those_computed_naively_from_the_saved_weights(made, level)
 
 def test_lines_say_when_children_parted_and_have_no_interval(made):
     folder = made.tree.branch(2, NAME).folder
-    (file,) = LineRecords(folder).files
-    assert file.name == "k1_1ep1it_k2_1ep2it.json"
+    names = [file.name for file in LineRecords(folder).files]
+    pairs = ("1-2", "1-3", "2-3")
+    assert names == [f"k1_1ep1it_k2_1ep2it_child_{pair}_none_reset.json" for pair in pairs]
     lines = read(folder / "lines.csv")
     of_points = [row for row in lines if row["bn"] != "as_trained"]
     assert len(of_points) == 3 * 2 * 5 and len(lines) == 3 * 2 * (5 + 2)
@@ -134,12 +135,13 @@ def test_more_can_be_asked_for_later(made, changes, levels, num_steps):
     assert instability.is_measured(ASKED, made.tree, made.plan)  # nothing is lost
 
 
-def test_a_branch_killed_before_its_tables_were_written_is_not_done(made):
+def test_tables_of_a_branch_that_was_killed_before_them_are_written_with_those_of_the_study(made):
     folder = made.tree.branch(0, NAME).folder
     before = (folder / "barriers.csv").read_bytes()
     (folder / "intervals.csv").unlink()
     (folder / "barriers.csv").write_text("cut off")
-    assert not instability.is_measured(ASKED, made.tree, made.plan)
-    measured(made, ASKED, [0])
+    results.complete_tables(made.tree, 1)
+    found = read(made.tree.instability_table)
     assert (folder / "barriers.csv").read_bytes() == before
-    assert instability.is_measured(ASKED, made.tree, made.plan)
+    runs = results.list_instabilities(made.tree)
+    assert len(found) == sum(len(read(run.folder / "barriers.csv")) for run in runs)

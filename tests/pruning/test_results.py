@@ -2,6 +2,8 @@
 
 import pytest
 
+from isthmus import tables
+from isthmus.connectivity import results as connectivity_results
 from isthmus.pruning import results
 from isthmus.pruning.options import Instability
 from isthmus.pruning.plan import PruningTree
@@ -9,7 +11,7 @@ from isthmus.store import files
 from tests.pruning.test_tables import RETRAIN, done
 
 ASKED = Instability(vary=["dropout", "data_order"], alphas=5)
-BARRIERS = ("k1", "child_seed", "align", *results.HOW, *results.MEASURES)
+BARRIERS = ("k1", "child_seed", "align", *results.HOW, *connectivity_results.measures())
 
 
 def measured(tree, level, name, vary=("data_order", "dropout"), seeds=("1-2", "1-3", "2-3")):
@@ -30,7 +32,7 @@ def measured(tree, level, name, vary=("data_order", "dropout"), seeds=("1-2", "1
                         how = (bn, ends, split, alphas, "", alphas, metric)
                         numbers = [factor * measure for measure in measures]
                         found.append(("1.0", pair, "none", *how, *numbers))
-    files.write_csv(run.folder / "barriers.csv", BARRIERS, found)
+    tables.write(run.folder / "barriers.csv", BARRIERS, found)
 
 
 @pytest.fixture
@@ -41,14 +43,14 @@ def tree(tmp_path):
         measured(tree, level, "instability_0000000000")
     done(tree.branch(1, RETRAIN), 1, "retrain")
     measured(tree, 1, "instability_1111111111", vary=["dropout"], seeds=["1-2"])
-    files.write_csv(
-        tree.instability_table, results.BARRIER_COLUMNS, results.collect_barriers(tree, 4)
+    tables.write(
+        tree.instability_table, results.barrier_columns(), results.collect_barriers(tree, 4)
     )
     return tree
 
 
 def test_the_table_has_every_barrier_once(tree):
-    found = results.read_rows(tree.instability_table)
+    found = tables.read(tree.instability_table).to_dict("records")
     assert len(found) == (3 * 3 + 1) * 2 * 2 * 2 * 2
     columns = ("level", "vary", "seeds", "bn", "split", "metric", "alphas")
     keys = [tuple(row[name] for name in columns) for row in found]
@@ -87,7 +89,7 @@ def test_children_are_no_level_and_no_branch_in_the_table_of_levels(tree):
 def test_a_branch_that_is_not_done_is_not_in_the_table(tree):
     tree.branch(2, "instability_0000000000").result.unlink()
     levels = [
-        row[results.BARRIER_COLUMNS.index("level")] for row in results.collect_barriers(tree, 4)
+        row[results.barrier_columns().index("level")] for row in results.collect_barriers(tree, 4)
     ]
     assert set(levels) == {0, 1}
 
@@ -105,11 +107,11 @@ def test_the_summary_shows_means_of_the_pairs_that_were_asked_for(tree):
 
 def test_a_table_of_an_older_version_is_read(tree):
     run = tree.branch(2, "instability_0000000000")
-    found = results.read_rows(run.folder / "barriers.csv")
+    found = tables.read(run.folder / "barriers.csv").to_dict("records")
     older = [name for name in BARRIERS if name not in ("ends", "alphas", "refine", "num_alphas")]
-    files.write_csv(run.folder / "barriers.csv", older, [[row[n] for n in older] for row in found])
+    tables.write(run.folder / "barriers.csv", older, [[row[n] for n in older] for row in found])
     table = [
-        dict(zip(results.BARRIER_COLUMNS, row, strict=True))
+        dict(zip(results.barrier_columns(), row, strict=True))
         for row in results.collect_barriers(tree, 4)
     ]
     assert {row["num_alphas"] for row in table if row["level"] == 2} == {""}

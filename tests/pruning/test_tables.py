@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from isthmus import tables
 from isthmus.pruning import results
 from isthmus.pruning.options import Prune, Retrain
 from isthmus.pruning.plan import PruningPlan, PruningTree, sparsity_file
@@ -32,9 +33,7 @@ def done(run, level, branch=None, density=1.0, best=None):
     told = {"evaluation": evaluation, "best_iteration": best, **said, **ended}
     files.write_json(run.result, told)
     columns = ("layer", "num_weights", "num_kept", "density", "sparsity")
-    files.write_csv(
-        sparsity_file(run), columns, [("total", 10, 10 * density, density, 1 - density)]
-    )
+    tables.write(sparsity_file(run), columns, [("total", 10, 10 * density, density, 1 - density)])
 
 
 @pytest.fixture
@@ -44,12 +43,12 @@ def tree(tmp_path):
         done(tree.level(level), level, density=0.5**level, best=6)
     done(tree.branch(2, RETRAIN), 2, "retrain epochs=1", density=0.25)
     done(tree.pretrain, 0)
-    files.write_csv(tree.table, results.LEVELS, results.collect_levels(tree, seed=4))
+    tables.write(tree.table, results.LEVELS, results.collect_levels(tree, seed=4))
     return tree
 
 
 def test_the_table_has_every_number_once(tree):
-    found = results.read_rows(tree.table)
+    found = tables.read(tree.table).to_dict("records")
     assert len(found) == 11 * 2 * 2 + 2
     keys = [(r["level"], r["folder"], r["model"], r["split"]) for r in found]
     assert len(set(keys)) == len(keys)
@@ -99,9 +98,9 @@ def test_the_summary_shows_levels_and_the_branch_that_was_asked_for(tree):
 
 def test_seeds_of_a_study_and_other_studies_are_drawn_beside_it(tree, tmp_path):
     other = PruningTree(tmp_path / "prune_2" / "seed_4")
-    files.write_csv(other.table, results.LEVELS, [])
+    tables.write(other.table, results.LEVELS, [])
     second = PruningTree(tmp_path / "prune_1" / "seed_5")
-    files.write_csv(second.table, results.LEVELS, [])
+    tables.write(second.table, results.LEVELS, [])
     assert results.compare_studies(tree, []) == [tree.table, second.table]
     for text in (f"{tmp_path}/prune_*", f"{tmp_path}/prune_2/seed_4"):
         found = results.compare_studies(tree, results.find_studies([text]))
@@ -110,7 +109,7 @@ def test_seeds_of_a_study_and_other_studies_are_drawn_beside_it(tree, tmp_path):
 
 def test_barriers_are_drawn_of_the_studies_that_have_any(tree, tmp_path):
     other = PruningTree(tmp_path / "prune_2" / "seed_4")
-    files.write_csv(other.instability_table, ["level"], [])
+    tables.write(other.instability_table, ["level"], [])
     assert results.collect_instability([tree.table, other.table]) == [
         other.folder / "instability.csv"
     ]
@@ -157,3 +156,17 @@ def test_what_a_finished_study_needs_imports_no_torch():
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.stdout == "False\n"
+
+
+def test_tables_are_written_where_a_level_is_new_and_the_summary_follows(tree):
+    results.complete_tables(tree, 4)
+    before, text = tree.table.read_bytes(), results.summarize(tree)
+    stamp = tree.table.stat().st_mtime_ns
+    results.complete_tables(tree, 4)
+    assert tree.table.stat().st_mtime_ns == stamp
+    done(tree.level(11), 11, density=0.5**11)
+    results.complete_tables(tree, 4)
+    assert tree.table.read_bytes().startswith(before) and tree.table.read_bytes() != before
+    assert results.summarize(tree).startswith(text)
+    assert len(results.summarize(tree).splitlines()) == len(text.splitlines()) + 1
+    assert (tree.folder / "summary.txt").read_text() == f"{results.summarize(tree)}\n"

@@ -417,15 +417,3 @@ def test_kept_models_are_those_of_one_iteration_the_plain_one_first(tmp_path):
     files.write_bytes(run.weights("back_all_step_5", "latest"), b"")
     assert run.kept_models(5) == ["plain", "ema_0.9", "swa"]
     assert run.kept_models(50) == ["other"]
-
-
-def test_the_bytes_of_a_table_are_those_of_its_file(tmp_path):
-    columns, rows = ("a", "b"), [[1, "x,y"], (None, 0.1 + 0.2)]
-    content = files.csv_bytes(columns, rows)
-    assert content == b'a,b\n1,"x,y"\n,0.30000000000000004\n'
-    files.write_csv(tmp_path / "deep" / "a.csv", columns, iter(rows))
-    assert (tmp_path / "deep" / "a.csv").read_bytes() == content
-
-
-def test_a_table_of_no_rows_has_its_columns():
-    assert files.csv_bytes(("a", "b"), []) == b"a,b\n"

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from isthmus import state_dicts
+from isthmus import tables as core_tables
 from isthmus.branching import results
 from isthmus.branching.plan import PlannedAverage, SpawnPlan, SpawnTree
 from isthmus.branching.results import Cell
@@ -20,7 +21,6 @@ from isthmus.store.files import (
     load_weights,
     save_state,
     save_weights,
-    write_csv,
 )
 from isthmus.training import batch_norm
 from isthmus.training.evaluation import MANY
@@ -121,20 +121,16 @@ class AverageEvaluator:
         for first in range(0, len(left), AT_ONCE):
             some = left[first : first + AT_ONCE]
             networks = [self._make(spawn_step, cell) for cell in some]
-            rows = results.read_averages(run.folder / results.TABLE_NAME)
+            rows = []
             tables = self._tables(spawn_step, some, networks)
             for cell, table in zip(some, tables, strict=True):
                 for split in cell.splits:
                     how = {"model": cell.model, "bn": cell.bn, "split": split}
-                    key = results.row_key(cell.average, cell.model, cell.bn, split)
-                    rows[key] = results.average_row(
-                        self.plan, spawn_step, cell.average, how, table[split]
-                    )
-            write_csv(
-                run.folder / results.TABLE_NAME,
-                results.AVERAGE_COLUMNS,
-                results.sort_rows(rows.values()),
-            )
+                    moment = self.plan, spawn_step, cell.average
+                    rows.append(results.average_row(*moment, how, table[split]))
+            path = run.folder / results.TABLE_NAME
+            columns, key, order = results.AVERAGE_COLUMNS, results.KEY, results.row_order
+            core_tables.add_rows(path, columns, rows, key, order)
             if self.save:
                 for cell, weights in zip(some, networks, strict=True):
                     self._save(spawn_step, run, cell, weights)
@@ -247,7 +243,7 @@ def measure_distances(
         wanted = results.missing_distances(tree, plan, spawn_step)
         if not wanted:
             return
-        rows = {results.pair_key(row): row for row in results.read_rows(path)}
+        rows = []
         start, initial = (load_weights(tree.parent.weights(i))[0] for i in (spawn_step, 0))
         for child_step in sorted({int(step) for step, _, _ in wanted}):
             here = [key for key in wanted if key[0] == str(child_step)]
@@ -255,10 +251,8 @@ def measure_distances(
             networks = {"initialization": initial, "parent": start, **children}
             moment = _moment(plan, spawn_step, child_step)
             for key in here:
-                values = (*moment, *key[1:], *_distance_cells(networks, *key[1:], names))
-                rows[key] = dict(zip(results.PAIRS, values, strict=True))
-        ordered = sorted(rows.values(), key=results.pair_order)
-        write_csv(path, results.PAIRS, [[row[name] for name in results.PAIRS] for row in ordered])
+                rows.append((*moment, *key[1:], *_distance_cells(networks, *key[1:], names)))
+        core_tables.add_rows(path, results.PAIRS, rows, results.PAIR_KEY, results.pair_order)
 
 
 def _load_children(
@@ -280,16 +274,14 @@ def _load_children(
 
 def _distance_cells(
     networks: Mapping[str, StateDict], seed: str, other: str, names: Sequence[str]
-) -> tuple[str, str]:
-    """L2 distance and cosine as text; the cosine to the origin is empty."""
+) -> tuple[float, float | None]:
+    """L2 distance and cosine; there is no cosine to the origin."""
     if other == "origin":
-        return repr(state_dicts.norm(networks[seed], names).item()), ""
+        return state_dicts.norm(networks[seed], names).item(), None
     pair = networks[seed], networks[other]
     l2, cosine = state_dicts.distance(*pair, names), state_dicts.cosine(*pair, names)
-    return repr(l2.item()), repr(cosine.item())
+    return l2.item(), cosine.item()
 
 
-def _moment(plan: SpawnPlan, spawn_step: int, child_step: int) -> tuple[str, ...]:
-    per_epoch = plan.iterations_per_epoch
-    epochs = (f"{round(step / per_epoch, 6):g}" for step in (spawn_step, child_step))
-    return (str(spawn_step), str(child_step), *epochs)
+def _moment(plan: SpawnPlan, spawn_step: int, child_step: int) -> tuple[int | str, ...]:
+    return spawn_step, child_step, plan.epochs(spawn_step), plan.epochs(child_step)

@@ -170,6 +170,10 @@ class SpawnPlan:
         """An iteration as text in names of folders."""
         return steps.to_text(iteration, self.iterations_per_epoch)
 
+    def epochs(self, iteration: int) -> str:
+        """An iteration in epochs, as written in tables."""
+        return f"{round(iteration / self.iterations_per_epoch, 6):g}"
+
     def kept_by_child(self, spawn_step: int) -> list[int]:
         """Iterations, counted from the beginning of the parent, that children keep."""
         needed = {step for average in self.child_averages(0) for _, step in average.members}
@@ -199,6 +203,43 @@ class SpawnPlan:
             for step in self.child_steps
             if step > 0
         ]
+
+
+def average_folder(tree: SpawnTree, spawn_step: str, average: PlannedAverage) -> Run:
+    """The folder of an average, and of the table with its row."""
+    if average.kind == "across":
+        return tree.average_across(spawn_step, average.seeds)
+    (seed,) = average.seeds
+    return (tree.child if average.kind == "child" else tree.average_back)(spawn_step, seed)
+
+
+def member_snapshots(
+    tree: SpawnTree, plan: SpawnPlan, spawn_step: int, average: PlannedAverage
+) -> list[tuple[Run, int]]:
+    """The run, and the iteration of it, at which each member of an average is kept."""
+    return [
+        (tree.child(plan.text(spawn_step), seed), spawn_step + child_step)
+        if child_step
+        else (tree.parent, spawn_step)
+        for seed, child_step in average.members
+    ]
+
+
+def weights_file(run: Run, average: PlannedAverage, iteration: int, model: str, bn: str) -> Path:
+    """File of a saved average."""
+    return run.weights(_moment(average, iteration, bn), model)
+
+
+def state_file(run: Run, average: PlannedAverage, iteration: int, bn: str) -> Path:
+    """File of the optimizer state that is saved with an average."""
+    return weights_file(run, average, iteration, "plain", bn).with_suffix(".state.pt")
+
+
+def _moment(average: PlannedAverage, iteration: int, bn: str) -> int | str:
+    """Name of the average's snapshot; begins with its kind or treatment where there are others."""
+    before = [] if average.kind in ("across", "back") else [average.kind]
+    before += [] if bn == "reset" else [bn]
+    return "_".join([*before, f"step_{iteration}"]) if before else iteration
 
 
 def back_steps(kind: str, child_step: int) -> list[int]:

@@ -1,60 +1,42 @@
-"""Tables of `spawn.py`: what they hold, what is missing, and the summary.
+"""Tables of `spawn.py`: what they hold, what is missing, and the summary. Imports no torch.
 
-Imports no torch.
+Pandas is imported where tables of the whole study are written or summarized.
 """
 
-import csv
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from isthmus import steps
+from isthmus import steps, tables
 from isthmus.branching.options import Spawn
-from isthmus.branching.plan import PlannedAverage, SpawnPlan, SpawnTree, seeds_text
+from isthmus.branching.plan import (
+    PlannedAverage,
+    SpawnPlan,
+    SpawnTree,
+    average_folder,
+    member_snapshots,
+    seeds_text,
+    state_file,
+    weights_file,
+)
 from isthmus.steps import Step
 from isthmus.store.files import Run
+from isthmus.tables import TextRow
+from isthmus.training.metrics import METRIC_NAMES
 from isthmus.vocabulary import SPLITS, split_to_show
 
-AVERAGE_COLUMNS = (
-    "spawn_step",
-    "child_step",
-    "spawn_epoch",
-    "child_epoch",
-    "seeds",
-    "kind",
-    "model",
-    "num_models",
-    "bn",
-    "split",
-    "loss",
-    "accuracy",
+if TYPE_CHECKING:
+    import pandas as pd
+
+AVERAGE_COLUMNS = ("spawn_step", "child_step", "spawn_epoch", "child_epoch", "seeds", "kind") + (
+    *("model", "num_models", "bn", "split", *METRIC_NAMES),
 )
 KEY = ("child_step", "kind", "model", "bn", "split")  # of a row within its folder
 KINDS = ("child", "across", "back", "back_plus_one", "back_plus_three", "back_all")
 TABLE_NAME = "averages.csv"
-
-Row = dict[str, str]
-Rows = dict[tuple[str, ...], Row]  # by key
-
-
-def read_averages(path: Path) -> Rows:
-    """Rows of the table of one folder, by key; none if there is no table."""
-    return {tuple(row[name] for name in KEY): row for row in read_rows(path)}
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Rows of a table, in order; none if there is no table."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def sort_rows(rows: Iterable[Row]) -> list[list[str]]:
-    """The rows of a table as lists, in an order independent of when they were added."""
-    return [[row[name] for name in AVERAGE_COLUMNS] for row in sorted(rows, key=_row_order)]
 
 
 def average_row(
@@ -63,7 +45,7 @@ def average_row(
     average: PlannedAverage,
     how: Mapping[str, Any],
     cell: Mapping[str, float],
-) -> Row:
+) -> dict[str, Any]:
     """One row of a table of averages.
 
     Args:
@@ -71,26 +53,32 @@ def average_row(
         spawn_step: an iteration of the parent.
         average: what was evaluated.
         how: model, bn and split.
-        cell: loss and accuracy.
+        cell: the metrics.
     """
-    per_epoch = plan.iterations_per_epoch
     return {
-        "spawn_step": str(spawn_step),
-        "child_step": str(average.child_step),
-        "spawn_epoch": f"{round(spawn_step / per_epoch, 6):g}",
-        "child_epoch": f"{round(average.child_step / per_epoch, 6):g}",
+        "spawn_step": spawn_step,
+        "child_step": average.child_step,
+        "spawn_epoch": plan.epochs(spawn_step),
+        "child_epoch": plan.epochs(average.child_step),
         "seeds": seeds_text(average.seeds),
         "kind": average.kind,
-        "num_models": str(len(average.members)),
+        "num_models": len(average.members),
         **how,
-        "loss": repr(cell["loss"]),
-        "accuracy": repr(cell["accuracy"]),
+        **cell,
     }
 
 
 def row_key(average: PlannedAverage, model: str, bn: str, split: str) -> tuple[str, ...]:
     """The key of one row within its folder."""
     return (str(average.child_step), average.kind, model, bn, split)
+
+
+def row_order(row: TextRow) -> tuple[Any, ...]:
+    """Sort key of a row of averages."""
+    moment = int(row["spawn_step"]), int(row["child_step"])
+    seeds = [int(seed) for seed in row["seeds"].split("-")]
+    how = row["model"], row["bn"], SPLITS.index(row["split"])
+    return *moment, KINDS.index(row["kind"]), seeds, *how
 
 
 def bn_modes(average: PlannedAverage, bn: str) -> list[str]:
@@ -101,39 +89,37 @@ def bn_modes(average: PlannedAverage, bn: str) -> list[str]:
     return list(dict.fromkeys(["keep", bn])) if average.kind == "child" else [bn]
 
 
-def average_folder(tree: SpawnTree, spawn_step: str, average: PlannedAverage) -> Run:
-    """The folder of an average, and of the table with its row."""
-    if average.kind == "across":
-        return tree.average_across(spawn_step, average.seeds)
-    (seed,) = average.seeds
-    return (tree.child if average.kind == "child" else tree.average_back)(spawn_step, seed)
+def complete_tables(tree: SpawnTree) -> None:
+    """Write the tables of the whole tree where they are out of date; the caller holds their lock.
 
-
-def collect_averages(tree: SpawnTree) -> list[Row]:
-    """The rows of all folders of a tree, whichever job wrote them."""
+    They have the rows of all folders, whichever job wrote them.
+    """
     # Children last: those of an average that another job has just written are there then.
     patterns = ("avg_across/*/seeds_*", "avg_back/*/seed_*", "children/*/seed_*")
-    return [
-        row
-        for pattern in patterns
-        for path in sorted(tree.folder.glob(f"{pattern}/{TABLE_NAME}"))
-        for row in read_rows(path)
-    ]
+    parts = [p for each in patterns for p in sorted(tree.folder.glob(f"{each}/{TABLE_NAME}"))]
+    pairs = sorted(tree.folder.glob("distance/*/pairs.csv"))
+    written = [tree.averages, tree.distances]
+    if tables.are_current(tree.folder, written, [*parts, *pairs]):
+        return
+    digest = tables.digest_files([*parts, *pairs])
+    rows: Any = _read_several(parts, AVERAGE_COLUMNS).to_dict("records")
+    rows.sort(key=row_order)
+    tables.write(tree.averages, AVERAGE_COLUMNS, rows)
+    distances = tabulate_distances(_read_several(pairs, PAIRS))
+    tables.write(tree.distances, DISTANCE_COLUMNS, distances)
+    tables.write_stamp(tree.folder, written, digest)
 
 
-def _row_order(row: Row) -> tuple[Any, ...]:
-    return (
-        int(row["spawn_step"]),
-        int(row["child_step"]),
-        KINDS.index(row["kind"]),
-        [int(seed) for seed in row["seeds"].split("-")],
-        row["model"],
-        row["bn"],
-        SPLITS.index(row["split"]),
-    )
+def _read_several(paths: Iterable[Path], columns: Sequence[str]) -> "pd.DataFrame":
+    """The rows of several tables, one after the other."""
+    import pandas
+
+    empty = pandas.DataFrame(columns=list(columns), dtype=str)
+    return pandas.concat([empty, *(tables.read(path, columns) for path in paths)])
 
 
-PAIRS = ("spawn_step", "child_step", "spawn_epoch", "child_epoch", "seed", "other", "l2", "cosine")
+MOMENT = ("spawn_step", "child_step", "spawn_epoch", "child_epoch")
+PAIRS = (*MOMENT, "seed", "other", "l2", "cosine")
 ALONE = ("origin", "initialization", "parent")  # what a child is compared with, besides siblings
 DISTANCE_COLUMNS = (
     *PAIRS[:5],
@@ -150,7 +136,7 @@ def missing_distances(
     A pair of siblings is there once, the smaller seed first.
     """
     step_text = plan.text(spawn_step)
-    known = {pair_key(row) for row in read_rows(tree.distance(step_text))}
+    known = set(tables.read_keys(tree.distance(step_text), PAIR_KEY))
     wanted = []
     for child_step in plan.child_steps:
         seeds = [
@@ -165,44 +151,40 @@ def missing_distances(
     return [key for key in wanted if key not in known]
 
 
-def collect_distances(tree: SpawnTree) -> list[list[Any]]:
-    """One row per child and child step, of all spawn steps that were measured.
+def tabulate_distances(pairs: "pd.DataFrame") -> "pd.DataFrame":
+    """One row per child and child step, from the rows of its pairs.
 
     The distance to siblings is the mean over all of them; an only child has none.
     """
-    tables = sorted(tree.folder.glob("distance/*/pairs.csv"))
-    rows = [row for path in tables for row in read_rows(path)]
-    by_child: dict[tuple[str, ...], dict[str, dict[str, str]]] = {}
-    for row in rows:
-        moment, other = tuple(row[name] for name in PAIRS[:4]), row["other"]
-        by_child.setdefault((*moment, row["seed"]), {})[other] = row
-        if other not in ALONE:
-            by_child.setdefault((*moment, other), {})[row["seed"]] = row
-    ordered = sorted(by_child, key=lambda key: (int(key[0]), int(key[1]), int(key[4])))
-    return [[*key, *_wide(by_child[key])] for key in ordered]
+    import pandas
+
+    child = list(PAIRS[:5])
+    is_alone = pairs["other"].isin(ALONE)
+    couples = pairs[~is_alone]
+    mirrored = couples.rename(columns={"seed": "other", "other": "seed"})
+    both = pandas.concat([couples, mirrored]).astype({"l2": float, "cosine": float})
+    means = both.groupby(child)[["l2", "cosine"]].agg(statistics.fmean)
+    means.columns = [f"{metric}_siblings" for metric in means]
+    wide: Any = pairs[is_alone].pivot(index=child, columns="other", values=["l2", "cosine"])
+    wide.columns = [f"{metric}_{other}" for metric, other in wide]
+    wide = wide.join(means).reset_index()
+    wide = wide.reindex(columns=list(DISTANCE_COLUMNS))
+    by = ["spawn_step", "child_step", "seed"]
+    return wide.sort_values(by, key=lambda column: column.astype(int))
 
 
-def _wide(others: dict[str, dict[str, str]]) -> list[str]:
-    siblings = [row for other, row in others.items() if other not in ALONE]
-    cells_of_row = []
-    for metric, single in (("l2", ALONE), ("cosine", ALONE[1:])):
-        cells_of_row += [others[other][metric] for other in single]
-        values = [float(row[metric]) for row in siblings]
-        cells_of_row.append(repr(statistics.fmean(values)) if values else "")
-    return cells_of_row
+PAIR_KEY = ("child_step", "seed", "other")
 
 
-def pair_key(row: dict[str, str]) -> tuple[str, str, str]:
-    return row["child_step"], row["seed"], row["other"]
-
-
-def pair_order(row: dict[str, str]) -> tuple[Any, ...]:
+def pair_order(row: TextRow) -> tuple[Any, ...]:
+    """Sort key of a row of pairs."""
     other = row["other"]
     place = (ALONE.index(other), 0) if other in ALONE else (len(ALONE), int(other))
     return int(row["child_step"]), int(row["seed"]), place
 
 
-LEG_COLUMNS = ("leg", "role", "seeds", "batch_size", "bn", "split", "loss", "accuracy")
+LEG_COLUMNS = ("leg", "role", "seeds", "batch_size", "bn", "split", *METRIC_NAMES)
+LEG_KEY = ("leg", "role", "seeds", "bn", "split")
 
 
 @dataclass(frozen=True)
@@ -264,11 +246,16 @@ class Legs:
 
     def measured_legs(self) -> set[int]:
         """Legs that the table has."""
-        return {int(row["leg"]) for row in read_rows(self.table)}
+        return {int(leg) for (leg,) in tables.read_keys(self.table, ["leg"])}
 
     def are_done(self) -> bool:
         """Whether the table has all legs."""
         return set(range(self.num_legs)) <= self.measured_legs()
+
+
+def leg_number(row: Mapping[str, str]) -> int:
+    """Sort key of the table of legs; a leg's rows stay in their order."""
+    return int(row["leg"])
 
 
 def leg_rows(
@@ -276,8 +263,8 @@ def leg_rows(
     member: tuple[str, str],
     batch_size: int | str,
     bn: str,
-    table: Mapping[str, Mapping[str, float]],
-) -> list[list[Any]]:
+    table: Mapping[str, dict[str, float]],
+) -> list[dict[str, Any]]:
     """The rows of one network of a leg.
 
     Args:
@@ -285,10 +272,10 @@ def leg_rows(
         member: its role, which is parent, child or average, and its seeds as text.
         batch_size: that it was trained with; empty for an average.
         bn: treatment of batch-norm statistics; keep: as they were trained.
-        table: loss and accuracy by split.
+        table: the metrics by split.
     """
-    numbers = {split: (repr(cell["loss"]), repr(cell["accuracy"])) for split, cell in table.items()}
-    return [[leg, *member, batch_size, bn, split, *pair] for split, pair in numbers.items()]
+    how = dict(zip(LEG_COLUMNS, (leg, *member, batch_size, bn), strict=False))
+    return [how | {"split": split} | numbers for split, numbers in table.items()]
 
 
 @dataclass(frozen=True)
@@ -348,14 +335,14 @@ def missing_averages(
 
     Children that stopped early have nothing at later steps; neither have their averages.
     """
-    rows = read_averages(run.folder / TABLE_NAME)
+    known = set(tables.read_keys(run.folder / TABLE_NAME, KEY))
     missing = []
     for average in some:
         for model in common_models(tree, plan, spawn_step, average):
             _, iteration = member_snapshots(tree, plan, spawn_step, average)[-1]
             for bn in bn_modes(average, plan.bn):
                 keys = {split: row_key(average, model, bn, split) for split in plan.splits}
-                splits = [split for split, key in keys.items() if key not in rows]
+                splits = [split for split, key in keys.items() if key not in known]
                 unsaved = save and average.kind != "child"
                 if unsaved and weights_file(run, average, iteration, model, bn).exists():
                     state = state_file(run, average, iteration, bn)
@@ -375,112 +362,71 @@ def common_models(
     return [name for name in common if ("plain" if name == "plain" else "averaged") in models]
 
 
-def member_snapshots(
-    tree: SpawnTree, plan: SpawnPlan, spawn_step: int, average: PlannedAverage
-) -> list[tuple[Run, int]]:
-    """The run, and the iteration of it, at which each member of an average is kept."""
-    return [
-        (tree.child(plan.text(spawn_step), seed), spawn_step + child_step)
-        if child_step
-        else (tree.parent, spawn_step)
-        for seed, child_step in average.members
-    ]
-
-
-def weights_file(run: Run, average: PlannedAverage, iteration: int, model: str, bn: str) -> Path:
-    """File of a saved average."""
-    return run.weights(_moment(average, iteration, bn), model)
-
-
-def state_file(run: Run, average: PlannedAverage, iteration: int, bn: str) -> Path:
-    """File of the optimizer state that is saved with an average."""
-    return weights_file(run, average, iteration, "plain", bn).with_suffix(".state.pt")
-
-
-def _moment(average: PlannedAverage, iteration: int, bn: str) -> int | str:
-    """Name of the average's snapshot; begins with its kind or treatment where there are others."""
-    before = [] if average.kind in ("across", "back") else [average.kind]
-    before += [] if bn == "reset" else [bn]
-    return "_".join([*before, f"step_{iteration}"]) if before else iteration
-
-
-def summarize(tree: SpawnTree, options: Spawn, legs: Legs | None = None) -> list[str]:
-    """Summary of a study, as tables of text.
+def summarize(tree: SpawnTree, options: Spawn, legs: Legs | None = None) -> str:
+    """Summary of a study, as tables of text; stored for the next time.
 
     Args:
         tree: with its tables.
         options: whose children and batch-norm statistics are shown.
         legs: of splitting and merging, if there are any.
     """
-    seeds = set(map(str, options.child_seeds))
-    rows = [
-        row
-        for row in read_rows(tree.averages)
-        if row["bn"] == options.bn and seeds.issuperset(row["seeds"].split("-"))
-    ]
-    return ([_branches(rows)] if rows else []) + ([_legs(legs)] if legs else [])
+    key: dict[str, Any] = {"seeds": options.child_seeds, "bn": options.bn}
+    if legs:
+        key |= {"legs": [legs.folder.name, legs.num_legs]}
+    sources = [tree.averages, *([legs.table] if legs else [])]
+    return tables.summarize_once(
+        tree.folder, key, sources, partial(_summarize_all, tree, options, legs)
+    )
 
 
-def _branches(rows: list[Row]) -> str:
+def _summarize_all(tree: SpawnTree, options: Spawn, legs: Legs | None) -> str:
+    rows, seeds = tables.read(tree.averages, AVERAGE_COLUMNS), set(map(str, options.child_seeds))
+    rows = rows[rows["bn"] == options.bn]
+    rows = rows[[seeds.issuperset(each.split("-")) for each in rows["seeds"]]]
+    texts = ([] if rows.empty else [_summarize_branches(rows)]) + (
+        [_summarize_legs(legs)] if legs else []
+    )
+    return "\n".join(texts)
+
+
+def _summarize_branches(rows: "pd.DataFrame") -> str:
     """Accuracy of children and averages at the last child step of each spawn step, as a table.
 
     On the test split, or the last one that was evaluated; of plain networks, or the first of the
     averaged models.
     """
-    split = split_to_show(row["split"] for row in rows)
-    models = {row["model"] for row in rows}
-    model = "plain" if "plain" in models else min(models)
-    rows = _last([row for row in rows if (row["split"], row["model"]) == (split, model)])
-    kinds = sorted({_kind(row) for row in rows}, key=_place)
-    names = [f"{kind} {number}".rstrip() for kind, number in kinds]
+    split, models = split_to_show(rows["split"]), set(rows["model"])
+    model, bn = "plain" if "plain" in models else min(models), rows["bn"].iloc[0]
+    rows = rows[(rows["split"] == split) & (rows["model"] == model)]
+    rows = rows.astype({name: int for name in ("spawn_step", "child_step", "num_models")})
+    rows = rows.astype({"accuracy": float})
+    rows.loc[rows["kind"] == "child", "num_models"] = 0
+    last = rows.groupby("spawn_step")["child_step"].transform("max")
+    rows = rows[rows["child_step"] == last]
+    by = ["spawn_step", "spawn_epoch", "child_epoch"]
+    means: Any = rows.pivot_table("accuracy", by, ["kind", "num_models"], aggfunc=statistics.fmean)
+    kinds = sorted(means, key=lambda kind: (KINDS.index(kind[0]), kind[1]))
+    names = [f"{kind} {number or ''}".rstrip() for kind, number in kinds]
     head = ["spawned at", "compared at", *names]
     lines = [
-        f"mean {split} accuracy of {model} children, and of averages of as many networks "
-        f"(bn={rows[0]['bn']})"
+        f"mean {split} accuracy of {model} children, and of averages of as many networks (bn={bn})",
+        "  ".join(head),
     ]
-    lines.append("  ".join(head))
-    for spawn_step in sorted({int(row["spawn_step"]) for row in rows}):
-        here = [row for row in rows if int(row["spawn_step"]) == spawn_step]
-        moments = [f"{here[0][name]}ep" for name in ("spawn_epoch", "child_epoch")]
-        entries = [*moments, *(_accuracy(here, kind) for kind in kinds)]
+    for (_, *moments), values in means[kinds].iterrows():
+        entries = [f"{epoch}ep" for epoch in moments]
+        entries += [f"{value:.4f}" if value == value else "" for value in values]
         lines.append("  ".join(f"{e:>{len(h)}}" for e, h in zip(entries, head, strict=True)))
     return "\n".join(lines)
 
 
-def _legs(legs: Legs) -> str:
+def _summarize_legs(legs: Legs) -> str:
     """Accuracy of the parent, the children and their average in each leg, as a table."""
-    rows = read_rows(legs.table)
-    split = split_to_show(row["split"] for row in rows)
+    rows = tables.read(legs.table, LEG_COLUMNS).astype({"leg": int, "accuracy": float})
+    split = split_to_show(rows["split"])
+    rows = rows[(rows["split"] == split) & (rows["bn"] == legs.bn) & (rows["leg"] < legs.num_legs)]
+    means = rows.pivot_table("accuracy", "leg", "role", aggfunc=statistics.fmean)
     lines = [f"{split} accuracy", "leg  parent  children  average"]
-    for leg in range(legs.num_legs):
-        means = []
-        for role in ("parent", "child", "average"):
-            which = (str(leg), role, split, legs.bn)
-            here = [r for r in rows if (r["leg"], r["role"], r["split"], r["bn"]) == which]
-            means.append(statistics.fmean(float(row["accuracy"]) for row in here))
-        lines.append(f"{leg:>3}  {means[0]:>6.4f}  {means[1]:>8.4f}  {means[2]:>7.4f}")
+    for leg, row in means.iterrows():
+        numbers = f"{row['parent']:>6.4f}  {row['child']:>8.4f}  {row['average']:>7.4f}"
+        lines.append(f"{leg:>3}  {numbers}")
     return "\n".join(lines)
-
-
-def _last(rows: list[Row]) -> list[Row]:
-    """The rows of the last child step of each spawn step."""
-    last: dict[str, int] = {}
-    for row in rows:
-        spawn_step, child_step = row["spawn_step"], int(row["child_step"])
-        last[spawn_step] = max(last.get(spawn_step, 0), child_step)
-    return [row for row in rows if int(row["child_step"]) == last[row["spawn_step"]]]
-
-
-def _kind(row: Row) -> tuple[str, str]:
-    number = "" if row["kind"] == "child" else row["num_models"]
-    return row["kind"], number
-
-
-def _place(kind: tuple[str, str]) -> tuple[int, int]:
-    return KINDS.index(kind[0]), int(kind[1] or 0)
-
-
-def _accuracy(rows: list[Row], kind: tuple[str, str]) -> str:
-    """The mean over all of a kind, such as the children of one spawn step."""
-    values = [float(row["accuracy"]) for row in rows if _kind(row) == kind]
-    return f"{statistics.fmean(values):.4f}" if values else ""

@@ -1,7 +1,7 @@
 """Split-merge: a parent, children from its end, and their average as the next parent."""
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -9,19 +9,17 @@ from typing import Any
 import torch
 from torch import nn
 
-from isthmus import rng, state_dicts
+from isthmus import rng, state_dicts, tables
 from isthmus.branching import averages
-from isthmus.branching import results as branching_results
 from isthmus.branching.family import BranchFamily
 from isthmus.branching.plan import seeds_text
-from isthmus.branching.results import LEG_COLUMNS, Legs, leg_rows
+from isthmus.branching.results import LEG_COLUMNS, LEG_KEY, Legs, leg_number, leg_rows
 from isthmus.store.files import (
     Run,
     load_metadata,
     load_state,
     load_weights,
     save_weights,
-    write_csv,
 )
 from isthmus.training import batch_norm
 from isthmus.training.fit import fit
@@ -113,12 +111,7 @@ class MergeTrainer:
             with self.legs.average(leg).lock():
                 new = [*self._trained_rows(leg), *self._merge(leg)]
             with Run(self.legs.folder).lock():
-                others = [
-                    [row[name] for name in LEG_COLUMNS]
-                    for row in branching_results.read_rows(self.legs.table)
-                    if row["leg"] != str(leg)
-                ]
-                write_csv(self.legs.table, LEG_COLUMNS, sorted(others + new, key=_leg_number))
+                tables.add_rows(self.legs.table, LEG_COLUMNS, new, LEG_KEY, leg_number)
 
     def _train(self, leg: int) -> None:
         """Train the parent and the children of a leg."""
@@ -175,7 +168,7 @@ class MergeTrainer:
             session.training.running.clear()
         return session
 
-    def _trained_rows(self, leg: int) -> list[list[Any]]:
+    def _trained_rows(self, leg: int) -> list[dict[str, Any]]:
         """Rows of parent and children, with their own statistics and treated like their average."""
         evaluator, rows = self.family.session.evaluator, []
         members = [("parent", "", self.legs.parent(leg))]
@@ -195,7 +188,7 @@ class MergeTrainer:
             rows += leg_rows(leg, (role, seed), size, self.legs.bn, table)
         return rows
 
-    def _merge(self, leg: int) -> list[list[Any]]:
+    def _merge(self, leg: int) -> list[dict[str, Any]]:
         """The average of a leg's children, written with its state, and its rows."""
         run, evaluator = self.legs.average(leg), self.family.session.evaluator
         runs = [self.legs.child(leg, seed) for seed in self.legs.child_seeds]
@@ -236,10 +229,6 @@ class MergeTrainer:
 def train_leg_child(legs: Legs, leg: int, seed: int, family: BranchFamily) -> int:
     """A task of a family: train a child of a leg, see `MergeTrainer.train_child`."""
     return MergeTrainer(family, legs).train_child(leg, seed)
-
-
-def _leg_number(row: Sequence[Any]) -> int:
-    return int(row[0])
 
 
 def _seeds_of_leg(seeds: StreamSeeds, leg: int) -> StreamSeeds:

@@ -1,23 +1,29 @@
-"""Barriers of losses and errors along a line, by two definitions; gaps at its middle."""
+"""Barriers of losses and errors along a line, one table of definitions; intervals over seeds.
+
+Imports no torch.
+"""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Interval:
     """A mean over seeds, with a confidence interval of the mean of all seeds."""
 
-    mean: Tensor  # (*batch,)
-    low: Tensor  # (*batch,), NaN for one seed
-    high: Tensor  # (*batch,), NaN for one seed
+    mean: Array  # (*batch,)
+    low: Array  # (*batch,), NaN for one seed
+    high: Array  # (*batch,), NaN for one seed
 
 
-def excess(values: Tensor, alphas: Tensor) -> Tensor:
+def excess(values: ArrayLike, alphas: ArrayLike) -> Array:
     """Height of a curve above the straight line between its two end values, its chord.
 
     Args:
@@ -30,18 +36,18 @@ def excess(values: Tensor, alphas: Tensor) -> Tensor:
     Raises:
         ValueError: there are more or fewer values than alphas, or these do not go from 0 to 1.
     """
-    if values.shape[-1:] != alphas.shape:
-        raise ValueError(
-            f"alphas: one per value, got {tuple(alphas.shape)} for values {tuple(values.shape)}"
-        )
-    rising = len(alphas) >= 2 and bool((alphas.diff() > 0).all())
-    if not (rising and alphas[0] == 0 and alphas[-1] == 1):
-        raise ValueError(f"alphas: must increase from 0 to 1, got {alphas.tolist()}")
-    chord = values[..., :1].lerp(values[..., -1:], alphas.to(values))  # (*batch, points)
-    return values - chord
+    heights, where = np.asarray(values, np.float64), np.asarray(alphas, np.float64)
+    if heights.shape[-1:] != where.shape:
+        raise ValueError(f"alphas: one per value, got {where.shape} for values {heights.shape}")
+    rising = len(where) >= 2 and bool((np.diff(where) > 0).all())
+    if not (rising and where[0] == 0 and where[-1] == 1):
+        raise ValueError(f"alphas: must increase from 0 to 1, got {where.tolist()}")
+    chord = _lerp(heights[..., :1], heights[..., -1:], where)
+    with np.errstate(invalid="ignore"):  # losses may be infinite
+        return heights - chord
 
 
-def barrier(values: Tensor, alphas: Tensor) -> Tensor:
+def barrier(values: ArrayLike, alphas: ArrayLike) -> Array:
     """Height of the barrier along linear paths (Entezari et al., 2022, definition 2.1).
 
     The largest excess over the straight line between the two end values; 0 means linearly mode
@@ -57,24 +63,26 @@ def barrier(values: Tensor, alphas: Tensor) -> Tensor:
     Raises:
         ValueError: as in `excess`.
     """
-    return excess(values, alphas).amax(dim=-1)
+    return np.asarray(excess(values, alphas).max(axis=-1))
 
 
-def barrier_frankle(values: Tensor) -> Tensor:
+def barrier_frankle(values: ArrayLike, alphas: ArrayLike) -> Array:
     """Height of the barrier as the maximum minus the mean of the two ends (Frankle et al., 2020).
 
     Above `barrier` where the ends differ: half their difference is counted even on a straight line.
 
     Args:
         values: (*batch, points), losses or errors from one end to the other.
+        alphas: (points,), which do not matter.
 
     Returns:
         (*batch,), in the unit of `values`, never negative.
     """
-    return values.amax(dim=-1) - _mean_of_ends(values)
+    heights = np.asarray(values, np.float64)
+    return np.asarray(heights.max(axis=-1) - _lerp(heights[..., 0], heights[..., -1], 0.5))
 
 
-def midpoint_gap(values: Tensor, alphas: Tensor) -> Tensor:
+def midpoint_gap(values: ArrayLike, alphas: ArrayLike) -> Array:
     """Value half way minus the mean of the two ends: negative where the middle is better.
 
     If 1/2 is not among `alphas`, the value there is that of the straight line between the values at
@@ -90,15 +98,55 @@ def midpoint_gap(values: Tensor, alphas: Tensor) -> Tensor:
     Raises:
         ValueError: as in `excess`.
     """
-    above_chord = excess(values, alphas)
-    right = int(torch.searchsorted(alphas, torch.tensor(0.5, dtype=alphas.dtype)))  # never 0
+    above_chord, where = excess(values, alphas), np.asarray(alphas, np.float64)
+    right = int(np.searchsorted(where, 0.5))  # never 0
     left = right - 1
-    share = float((0.5 - alphas[left]) / (alphas[right] - alphas[left]))
+    share = (0.5 - where[left]) / (where[right] - where[left])
     # The chord is straight: on it, too, the value at 1/2 is the mean of the ends.
-    return above_chord[..., left].lerp(above_chord[..., right], share)
+    return _lerp(above_chord[..., left], above_chord[..., right], share)
 
 
-def interval(values: Tensor, confidence: float = 0.95) -> Interval:
+@dataclass(frozen=True)
+class BarrierDefinition:
+    """One number that says how high a line rises between its ends.
+
+    Args:
+        name: the column of tables, and the name in summaries and figures.
+        measure: of losses or errors, (*batch, points), at alphas, (points,): (*batch,).
+        caption: explains it in figures; None: it is in tables and summaries alone.
+        larger_is_worse: False for one that is large where the line is good.
+    """
+
+    name: str
+    measure: Callable[[Array, Array], Array]
+    caption: str | None = None
+    larger_is_worse: bool = True
+
+    @property
+    def label(self) -> str:
+        """Text of the definition in legends."""
+        better = "" if self.larger_is_worse else "; larger is better"
+        return f"{self.name}: {self.caption}{better}"
+
+
+# All definitions, in the order of the columns of tables. A new one needs an entry here, no more.
+BARRIERS = (
+    BarrierDefinition("barrier", barrier, "largest excess over the chord (Entezari et al., 2022)"),
+    BarrierDefinition(
+        "barrier_frankle",
+        barrier_frankle,
+        "largest minus mean of the ends (Frankle et al., 2020)",
+    ),
+    BarrierDefinition("midpoint_gap", midpoint_gap),
+)
+
+
+def barrier_names() -> tuple[str, ...]:
+    """The columns of all definitions."""
+    return tuple(definition.name for definition in BARRIERS)
+
+
+def interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     """Mean over seeds with the interval of Student's t distribution.
 
     Args:
@@ -108,23 +156,24 @@ def interval(values: Tensor, confidence: float = 0.95) -> Interval:
     Raises:
         ValueError: `confidence` is no such probability, or there is no seed.
     """
-    from scipy.special import stdtrit  # scipy.stats.t.ppf, without the second that stats imports
-
     if not 0 < confidence < 1:
         raise ValueError(f"confidence: must be between 0 and 1, got {confidence}")
-    num_seeds = values.shape[-1]
+    numbers = np.asarray(values, np.float64)
+    num_seeds = numbers.shape[-1]
     if num_seeds < 1:
         raise ValueError("values: an interval needs at least one seed, got none")
-    mean = values.mean(dim=-1)
+    mean = np.asarray(numbers.mean(axis=-1))
     if num_seeds == 1:
-        unknown = torch.full_like(mean, math.nan)
+        unknown = np.full_like(mean, math.nan)
         return Interval(mean, unknown, unknown)
+    from scipy.special import stdtrit  # scipy.stats.t.ppf, without the second that stats imports
+
     quantile = float(stdtrit(num_seeds - 1, (1 + confidence) / 2))
-    half = quantile * values.std(dim=-1) / math.sqrt(num_seeds)
+    half = quantile * numbers.std(axis=-1, ddof=1) / math.sqrt(num_seeds)
     return Interval(mean, mean - half, mean + half)
 
 
-def refine_alphas(alphas: Tensor, values: Tensor, num: int) -> Tensor:
+def refine_alphas(alphas: ArrayLike, values: ArrayLike, num: int) -> Array:
     """Further alphas around the one of largest excess, to measure the height of a barrier better.
 
     They are on both sides of it, evenly spaced up to the alpha next to it; if their number is odd,
@@ -138,14 +187,14 @@ def refine_alphas(alphas: Tensor, values: Tensor, num: int) -> Tensor:
         num: of further alphas, at least 1.
 
     Returns:
-        (num,) float64, increasing, none of them in `alphas`.
+        (num,), increasing, none of them in `alphas`.
 
     Raises:
         ValueError: `num` is below 1, or as in `excess`.
     """
     if num < 1:
         raise ValueError(f"refine: must be at least 1, got {num}")
-    heights, known = excess(values, alphas), alphas.double()
+    heights, known = excess(values, alphas), np.asarray(alphas, np.float64)
     if len(known) == 2:
         return _evenly_spaced(known[0], known[1], num)
     peak = 1 + int(heights[1:-1].argmax())
@@ -154,27 +203,22 @@ def refine_alphas(alphas: Tensor, values: Tensor, num: int) -> Tensor:
         num_left += 1
     left = _evenly_spaced(known[peak - 1], known[peak], num_left)
     right = _evenly_spaced(known[peak], known[peak + 1], num - num_left)
-    return torch.cat([left, right])
+    return np.concatenate([left, right])
 
 
-def _mean_of_ends(values: Tensor) -> Tensor:
-    return values[..., 0].lerp(values[..., -1], 0.5)
-
-
-def _evenly_spaced(first: Tensor, last: Tensor, num: int) -> Tensor:
+def _evenly_spaced(first: float, last: float, num: int) -> Array:
     """(num,) numbers between `first` and `last`, without these two."""
-    shares = torch.arange(1, num + 1, dtype=torch.float64) / (num + 1)
-    return first.lerp(last, shares)
+    return _lerp(first, last, np.arange(1, num + 1) / (num + 1))
 
 
-def parse_alphas(alphas: int | Sequence[float]) -> Tensor:
+def parse_alphas(alphas: int | Sequence[float]) -> Array:
     """The alphas at which a line is evaluated, from 0, its start, to 1, its end.
 
     Args:
         alphas: their number, evenly spaced with both ends; or the alphas themselves.
 
     Returns:
-        (alphas,) float64, increasing from 0 to 1.
+        (alphas,), increasing from 0 to 1.
 
     Raises:
         ValueError: there are fewer than 2, or those given do not increase from 0 to 1.
@@ -182,14 +226,43 @@ def parse_alphas(alphas: int | Sequence[float]) -> Tensor:
     if isinstance(alphas, int):
         if alphas < 2:
             raise ValueError(f"alphas: at least 2, both ends, are needed, got {alphas}")
-        return torch.arange(alphas, dtype=torch.float64) / (alphas - 1)
-    values = torch.tensor(list(alphas), dtype=torch.float64)
+        return np.arange(alphas) / (alphas - 1)
+    values = np.array(list(alphas), np.float64)
     if len(values) < 2:
         raise ValueError(f"alphas: at least 2, both ends, are needed, got {list(alphas)}")
-    if not bool(((values >= 0) & (values <= 1)).all()):
+    if not ((values >= 0) & (values <= 1)).all():
         raise ValueError(f"alphas: must be in [0, 1], got {list(alphas)}")
-    if not bool((values.diff() > 0).all()):
+    if not (np.diff(values) > 0).all():
         raise ValueError(f"alphas: must increase, got {list(alphas)}")
     if values[0] != 0 or values[-1] != 1:
         raise ValueError(f"alphas: must hold 0 and 1, the two ends, got {list(alphas)}")
     return values
+
+
+def _lerp(start: ArrayLike, end: ArrayLike, share: ArrayLike) -> Array:
+    """The number a share of the way from `start` to `end`, which shares 0 and 1 give exactly.
+
+    Rounded as by `torch.lerp`, by which the tables of older versions were computed.
+    """
+    first, last, weight = (np.asarray(each, np.float64) for each in (start, end, share))
+    near_start = np.abs(weight) < 0.5
+    base, coefficient = np.where(near_start, first, last), np.where(near_start, weight, weight - 1)
+    with np.errstate(invalid="ignore", over="ignore"):  # losses may be infinite
+        return _multiply_add(coefficient, last - first, base)
+
+
+def _multiply_add(a: Array, b: Array, c: Array) -> Array:
+    """a * b + c rounded once, by error-free transformations (Dekker, 1971; Knuth, 1969)."""
+    product = a * b
+    (a_high, a_low), (b_high, b_low) = _split_halves(a), _split_halves(b)
+    lost = a_low * b_low - (((product - a_high * b_high) - a_low * b_high) - a_high * b_low)
+    total = product + c
+    part = total - product
+    return np.asarray(total + (lost + ((product - (total - part)) + (c - part))))
+
+
+def _split_halves(number: Array) -> tuple[Array, Array]:
+    """Two numbers of 26 bits whose sum it is."""
+    scaled = (2.0**27 + 1) * number
+    high = scaled - (scaled - number)
+    return high, number - high

@@ -16,6 +16,7 @@ from isthmus.state_dicts import StateDict
 from isthmus.training import batch_norm
 from isthmus.training.evaluation import Evaluation, evaluation_mode, logits_apart, measure_network
 from isthmus.training.evaluator import Evaluator
+from isthmus.training.metrics import METRIC_NAMES
 from isthmus.training.recipe import should_compile
 from isthmus.vocabulary import BATCH_NORM_MODES
 
@@ -73,10 +74,22 @@ ROUNDING_TF32 = 1e-2  # where a GPU multiplies with mantissas of 10 bits
 
 @dataclass(frozen=True)
 class Curve:
-    """Loss and accuracy of several points on one split."""
+    """All metrics of several points on one split."""
 
     loss: Tensor  # (points,) float64, mean cross-entropy in nats
     accuracy: Tensor  # (points,) float64, fraction in [0, 1]
+    others: tuple[Tensor, ...] = ()  # (points,) float64 each, the further ones of METRICS
+
+    @classmethod
+    def from_numbers(cls, numbers: Tensor) -> "Curve":
+        """A curve from all of its numbers, (metrics, points)."""
+        loss, accuracy, *others = numbers
+        return cls(loss, accuracy, tuple(others))
+
+    def lists(self) -> dict[str, list[float]]:
+        """The values of all points, by metric."""
+        several = (self.loss, self.accuracy, *self.others)
+        return {name: one.tolist() for name, one in zip(METRIC_NAMES, several, strict=False)}
 
 
 class InterpolationEvaluator:
@@ -174,8 +187,8 @@ class InterpolationEvaluator:
         for part in shares.split(max(1, HELD_VALUES // num_values)):
             points = self._make(networks, part, bn)
             parts.append(torch.stack([self._measure(points, split) for split in splits]))
-        numbers = torch.cat(parts, dim=-1).unbind()  # (2, points) per split
-        return {split: Curve(*two) for split, two in zip(splits, numbers, strict=True)}
+        numbers = torch.cat(parts, dim=-1).unbind()  # (metrics, points) per split
+        return {s: Curve.from_numbers(each) for s, each in zip(splits, numbers, strict=True)}
 
     def _make(self, networks: Sequence[StateDict], shares: Tensor, bn: str) -> "_Points":
         """Combinations with the batch-norm statistics that `bn` asks for."""
@@ -198,41 +211,43 @@ class InterpolationEvaluator:
         return _Points(networks, shares, weights, torch.tensor(as_trained))
 
     def _measure(self, points: "_Points", split: str) -> Tensor:
-        """(2, points), loss and accuracy on a split."""
+        """(metrics, points), on a split."""
         evaluator, others = self.evaluator, ~points.as_trained
         batches, autocast = evaluator.batches(split), evaluator.autocast
         if self._split is not None and autocast is None and others.any():
             logits = partial(self._split.logits, points.networks, points.shares, points.weights)
             loss = evaluator.data.loss
-            return _numbers(
+            return evaluation_numbers(
                 measure_network(logits, batches, loss=loss)
             )  # of the networks, too, exactly
-        numbers = torch.zeros(2, len(others), dtype=torch.float64)
+        numbers = torch.zeros(len(METRIC_NAMES), len(others), dtype=torch.float64)
         for number, network in enumerate(points.networks):
             here = points.as_trained & (points.shares[:, number] == 1)
             if here.any():
-                numbers[:, here] = _numbers(evaluator.evaluate({"": network}, split))
+                numbers[:, here] = evaluation_numbers(evaluator.evaluate({"": network}, split))
         if others.any():
             numbers[:, others] = self._measure_others(points.take(others), split)
         return numbers
 
     def _measure_others(self, points: "_Points", split: str) -> Tensor:
-        """(2, points), loss and accuracy of points that are no network as it was trained."""
+        """(metrics, points), of points that are no network as it was trained."""
         batches, autocast = self.evaluator.batches(split), self.evaluator.autocast
         loss = self.evaluator.data.loss
         if self._split is not None:
             logits = partial(self._split.logits, points.networks, points.shares, points.weights)
-            return _numbers(measure_network(logits, batches, autocast, loss))
+            return evaluation_numbers(measure_network(logits, batches, autocast, loss))
         if self._folded is not None:
             numbers = []
             for each in points.weights:
                 self._folded.load(each)
                 numbers.append(
-                    _numbers(measure_network(self._folded.logits, batches, autocast, loss))
+                    evaluation_numbers(
+                        measure_network(self._folded.logits, batches, autocast, loss)
+                    )
                 )
             return torch.cat(numbers, dim=1)
         plainly = {str(number): each for number, each in enumerate(points.weights)}
-        return _numbers(self.evaluator.evaluate(plainly, split))
+        return evaluation_numbers(self.evaluator.evaluate(plainly, split))
 
     def _check(self, networks: Sequence[StateDict]) -> None:
         """Give up the fast methods if their logits are not those of the plain one."""
@@ -293,6 +308,6 @@ class _Points:
         return _Points(self.networks, self.shares[chosen], weights, self.as_trained[chosen])
 
 
-def _numbers(evaluation: Evaluation) -> Tensor:
-    """(2, models), loss and accuracy, on the CPU."""
-    return torch.stack([evaluation.loss, evaluation.accuracy]).cpu()
+def evaluation_numbers(evaluation: Evaluation) -> Tensor:
+    """(metrics, models), on the CPU."""
+    return torch.stack([evaluation.numbers[name] for name in METRIC_NAMES]).cpu()

@@ -1,17 +1,20 @@
 """Evaluates, repairs and records lines between two networks, so that each is measured once."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from isthmus import state_dicts
 from isthmus.config import launch
-from isthmus.connectivity import barriers, interpolation, line_tables, matching, repair
+from isthmus.connectivity import barriers, interpolation, matching, repair, results
+from isthmus.connectivity.barriers import Array
 from isthmus.connectivity.interpolation import Curve, InterpolationEvaluator
 from isthmus.connectivity.options import Line, LineOptions
 from isthmus.connectivity.plan import (
@@ -20,12 +23,12 @@ from isthmus.connectivity.plan import (
     BranchPair,
     ChildSeed,
     LineRecords,
-    has_tables,
 )
 from isthmus.connectivity.repair import PreActivationStats, repair_network
 from isthmus.state_dicts import StateDict
 from isthmus.store.files import Run
 from isthmus.training.evaluator import Evaluator
+from isthmus.training.metrics import METRIC_NAMES
 
 
 def end_shares(alphas: Tensor) -> Tensor:
@@ -95,14 +98,14 @@ class RepairedLine:
             ValueError: the model has layers that cannot be repaired, or differs from the networks.
         """
         evaluator = self.points.evaluator
-        numbers = torch.zeros(len(splits), 2, len(alphas), dtype=torch.float64)
+        shape = len(splits), len(METRIC_NAMES), len(alphas)
+        numbers = torch.zeros(shape, dtype=torch.float64)
         for place, alpha in enumerate(alphas.tolist()):
             network = {"": self._network_at(alpha)}
-            for split, (losses, accuracies) in zip(splits, numbers, strict=True):
+            for split, of_split in zip(splits, numbers, strict=True):
                 evaluation = evaluator.evaluate(network, split)
-                losses[place] = evaluation.loss.item()
-                accuracies[place] = evaluation.accuracy.item()
-        return {split: Curve(*two) for split, two in zip(splits, numbers, strict=True)}
+                of_split[:, place] = interpolation.evaluation_numbers(evaluation)[:, 0]
+        return {s: Curve.from_numbers(each) for s, each in zip(splits, numbers, strict=True)}
 
     def _network_at(self, alpha: float) -> StateDict:
         """The network at one point, on the device."""
@@ -234,8 +237,7 @@ def measure_line(
     lacking = [split for split in request.splits if "as_trained" not in curves[split]]
     if lacking and treatment != AS_TRAINED:
         for name, evaluated in ends.evaluate_as_trained(lacking).items():
-            numbers = {"loss": evaluated.loss.tolist(), "accuracy": evaluated.accuracy.tolist()}
-            curves[name]["as_trained"] = numbers
+            curves[name]["as_trained"] = evaluated.lists()
     return result
 
 
@@ -250,7 +252,7 @@ def _known_curves(known: Line | None, treatment: str) -> dict[str, dict[str, Any
     }
 
 
-def _add(ends: LineEnds, curves: dict[str, Any], wanted: dict[str, Tensor], bn: str) -> None:
+def _add(ends: LineEnds, curves: dict[str, Any], wanted: dict[str, Array], bn: str) -> None:
     """Evaluate the missing ones of the wanted alphas; splits that lack the same ones together."""
     missing: dict[tuple[float, ...], list[str]] = {}
     for split, alphas in wanted.items():
@@ -267,17 +269,20 @@ def _add(ends: LineEnds, curves: dict[str, Any], wanted: dict[str, Tensor], bn: 
 
 def _merge_points(known: dict[str, Any], alphas: Sequence[float], curve: Curve) -> dict[str, Any]:
     """A curve with further points, in order of alpha."""
-    old = zip(*(known.get(name, []) for name in ("alphas", "loss", "accuracy")), strict=True)
-    new = zip(alphas, curve.loss.tolist(), curve.accuracy.tolist(), strict=True)
-    alphas, losses, accuracies = (list(each) for each in zip(*sorted([*old, *new]), strict=True))
-    return {**known, "alphas": alphas, "loss": losses, "accuracy": accuracies}
+    new = {"alphas": list(alphas), **curve.lists()}
+    unknown = [None] * len(known.get("alphas", []))  # a metric that an older version did not have
+    columns = [known.get(name, unknown) + values for name, values in new.items()]
+    points = sorted(zip(*columns, strict=True), key=lambda point: point[0])
+    return {**known, **dict(zip(new, map(list, zip(*points, strict=True)), strict=True))}
 
 
-def _losses_at(curve: dict[str, Any], alphas: Tensor) -> Tensor:
+def _losses_at(curve: dict[str, Any], alphas: Array) -> Array:
     """(alphas,), the losses there."""
     losses = dict(zip(curve["alphas"], curve["loss"], strict=True))
-    return torch.tensor([losses[alpha] for alpha in alphas.tolist()], dtype=torch.float64)
+    return np.array([losses[alpha] for alpha in alphas.tolist()])
 
+
+TABLES_EVERY = 60.0  # seconds between two writes of the tables of lines
 
 # The key of a line, and the files of its start and of its end.
 LineFiles: TypeAlias = tuple[BranchPair | None, ChildSeed, Sequence[Path]]
@@ -288,7 +293,9 @@ def measure_missing_lines(
 ) -> None:
     """Evaluate what is missing of lines, and write each as soon as it is measured.
 
-    Its line is locked meanwhile: another job that needs it waits, then finds it measured.
+    Its line is locked meanwhile: another job that needs it waits, then finds it measured. Tables
+    are written once a minute, so that the time per line does not grow with their number; the caller
+    completes them, see `results.complete_tables`.
 
     Args:
         run: whose folder they are kept in.
@@ -301,6 +308,7 @@ def measure_missing_lines(
     """
     store = LineRecords(run.folder)
     points = InterpolationEvaluator(evaluator, request.splits, request.num_alphas * len(lines))
+    tables_due = time.monotonic() + TABLES_EVERY
     for pair, child_seed, files in lines:
         if request.is_met(store.line(pair, child_seed, request)):
             continue
@@ -313,20 +321,10 @@ def measure_missing_lines(
             line = measure_line(ends, known, request, child_seed)
             line["networks"] = [launch.display_path(file.absolute()) for file in files]
             with run.lock():
-                store.write(pair, line, _measurement_info(evaluator, request.splits))
-                line_tables.write_tables(run.folder)
-    _complete_tables(run, store)
-
-
-def _complete_tables(run: Run, store: LineRecords) -> None:
-    """Write the tables of this folder and of the whole study, where they are out of date."""
-    with run.lock():
-        if not has_tables(run.folder, store.files):  # a job was killed before it had written them
-            line_tables.write_tables(run.folder)
-    if store.study is not None:
-        with store.study.lock():
-            if not has_tables(store.study.folder, store.study.files):
-                line_tables.write_pooled_tables(store.study)
+                store.write(pair, line, _measurement_info(evaluator, request.splits), known)
+        if time.monotonic() > tables_due:
+            results.complete_tables(run.folder)
+            tables_due = time.monotonic() + TABLES_EVERY
 
 
 def _measurement_info(evaluator: Evaluator, splits: Sequence[str]) -> dict[str, Any]:

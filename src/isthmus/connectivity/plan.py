@@ -1,14 +1,13 @@
 """Requests of `interpolate.py`, and the folders and files of its results. Imports no torch."""
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from isthmus import steps
+from isthmus import steps, tables
 from isthmus.connectivity import chance_level
 from isthmus.connectivity.options import Line, LineOptions, PlaneOptions
 from isthmus.store import fingerprints, locks, reading
@@ -21,6 +20,7 @@ ChildSeed: TypeAlias = int | str | None
 LineKey: TypeAlias = tuple["BranchPair | None", ChildSeed]  # which line it is
 
 SEED = "seed_"  # begins the name of the folder of a main branch
+RECORDS = "records"  # folder with a file per line
 LOCKS = ".locks"  # folder with the locks of single lines
 RESET, AS_TRAINED = "reset", "as_trained"  # what the batch-norm statistics of the ends are
 
@@ -57,14 +57,18 @@ class BranchPair:
 
 @dataclass(frozen=True)
 class LineRecords:
-    """The folder with the records of lines, one file per pair of moments."""
+    """The folder with the records of lines, one file per line.
+
+    Files of an older version, one per pair of moments with all of its lines, are read, too.
+    """
 
     folder: Path
 
     @property
     def files(self) -> list[Path]:
-        """The files of all pairs that there are."""
-        return sorted([*self.folder.glob("k1_*_k2_*.json"), *self.folder.glob("line.json")])
+        """The files of all lines that there are."""
+        older = [*self.folder.glob("k1_*_k2_*.json"), *self.folder.glob("line.json")]
+        return sorted([*self.folder.glob(f"{RECORDS}/*.json"), *older])
 
     @property
     def seed(self) -> int | None:
@@ -78,59 +82,86 @@ class LineRecords:
         """All main branches of the study, of which this folder is that of one."""
         return None if self.seed is None else LineStudy(self.folder.absolute().parent)
 
-    @property
-    def are_in_tables(self) -> bool:
-        """Whether the tables are up to date, those of the whole study too."""
-        return has_tables(self.folder, self.files) and (
-            self.study is None or has_tables(self.study.folder, self.study.files)
-        )
+    def file(self, pair: BranchPair | None, line: Mapping[str, Any]) -> Path:
+        """The file of a line.
 
-    def file(self, pair: BranchPair | None) -> Path:
-        """The file of a pair of moments; None: of two saved networks."""
-        return self.folder / f"{pair.name if pair else 'line'}.json"
+        Args:
+            pair: of moments; None: of two saved networks.
+            line: with its `child_seed`, `align` and `bn`.
+        """
+        child = "" if line["child_seed"] is None else f"_child_{line['child_seed']}"
+        how = f"{line['align']}_{line['bn']}"
+        return self.folder / RECORDS / f"{pair.name if pair else 'line'}{child}_{how}.json"
 
-    def read(self, pair: BranchPair | None) -> dict[str, Any]:
-        """The record of a pair: `lines`, and what else was written; {} if there is none."""
-        path = self.file(pair)
-        return reading.read_json(path) if path.exists() else {}
-
-    def has(self, lines: Sequence[LineKey], request: LineOptions) -> bool:
-        """Whether lines have all that is requested, and the tables are up to date."""
-        known = (self.line(pair, child_seed, request) for pair, child_seed in lines)
-        return all(map(request.is_met, known)) and self.are_in_tables
+    def read(self) -> list[Line]:
+        """All lines, in order of their moments, children, alignment and treatment."""
+        lines = dict[tuple[Any, ...], Line]()
+        for file in reversed(self.files):  # a file of its own counts more than that of the pair
+            for line in _lines_of_file(file):
+                lines.setdefault((line.get("k1_step"), line.get("k2_step"), *_key(line)), line)
+        return sorted(lines.values(), key=_order)
 
     def line(
         self, pair: BranchPair | None, child_seed: ChildSeed, request: LineOptions
     ) -> Line | None:
         """The line of one child, aligned and treated as requested; None if not measured."""
-        key = (child_seed, request.align, request.bn)
-        lines = self.read(pair).get("lines", [])
-        return next((line for line in lines if _key(line) == key), None)
+        key = {"child_seed": child_seed, "align": request.align, "bn": request.bn}
+        older = self.folder / f"{pair.name if pair else 'line'}.json"
+        for file in (self.file(pair, key), older):
+            if file.exists():
+                for line in _lines_of_file(file):
+                    if _key(line) == tuple(key.values()):
+                        return line
+        return None
+
+    def lack(self, lines: Sequence[LineKey], request: LineOptions) -> bool:
+        """Whether some line lacks something that is requested."""
+        known = (self.line(pair, child_seed, request) for pair, child_seed in lines)
+        return not all(map(request.is_met, known))
+
+    def lock(self) -> AbstractContextManager[None]:
+        """Hold the folder, to write its tables: no line is written meanwhile."""
+        return locks.exclusive(self.folder, [self.folder, self.folder / RECORDS])
 
     def lock_line(
         self, pair: BranchPair | None, child_seed: ChildSeed, request: LineOptions
     ) -> AbstractContextManager[None]:
         """Hold one line: another job that needs it waits, then finds it measured."""
-        name = f"{self.file(pair).stem}_{child_seed}_{request.align}_{request.bn}"
-        return locks.exclusive(self.folder / LOCKS / name, [])
+        how = {"child_seed": child_seed, "align": request.align, "bn": request.bn}
+        return locks.exclusive(self.folder / LOCKS / self.file(pair, how).stem, [])
 
-    def write(self, pair: BranchPair | None, line: Line, about: Mapping[str, Any]) -> None:
-        """Write a line into its pair's file, in place of its earlier record.
+    def write(
+        self,
+        pair: BranchPair | None,
+        line: Line,
+        about: Mapping[str, Any],
+        known: Line | None = None,
+    ) -> None:
+        """Write a line in place of its earlier record; the caller holds the line.
 
         Args:
             pair: of moments, or None.
             line: one.
-            about: what else to write down of the pair.
+            about: what else to write down of it.
+            known: its earlier record.
         """
-        known = self.read(pair)
-        others = [other for other in known.get("lines", []) if _key(other) != _key(line)]
-        lines = sorted([*others, line], key=_order)
         moments = {**asdict(pair), **pair.moments()} if pair else {}
-        merged = {**known, **moments, **about}
-        for name in set(known) & set(about):
-            if isinstance(about[name], dict):
-                merged[name] = known[name] | about[name]
-        write_json(self.file(pair), {**merged, "lines": lines})
+        merged = {**moments, **about, **line}
+        for name, value in about.items():
+            if isinstance(value, dict):
+                merged[name] = {**(known or {}).get(name, {}), **value}
+        write_json(self.file(pair, line), merged)
+
+
+def _lines_of_file(file: Path) -> Iterator[Line]:
+    """The lines in a file, with the moments and all else that was written of them."""
+    content = reading.read_json(file)
+    if "lines" not in content:
+        yield content
+        return
+    about = {name: value for name, value in content.items() if name != "lines"}
+    for line in content["lines"]:  # of an older version
+        yield {**about, **line}
 
 
 @dataclass(frozen=True)
@@ -154,14 +185,6 @@ class LineStudy:
     def lock(self) -> AbstractContextManager[None]:
         """Hold the tables of the study, to write them."""
         return locks.exclusive(self.folder, [self.folder])
-
-
-def has_tables(folder: Path, files: Sequence[Path]) -> bool:
-    """Whether the tables, of which `intervals.csv` is written last, are as new as some files."""
-    table = folder / "intervals.csv"
-    if not table.exists():
-        return False
-    return all(file.stat().st_mtime_ns <= table.stat().st_mtime_ns for file in files)
 
 
 def all_pairs(
@@ -205,9 +228,11 @@ def _key(line: Line) -> tuple[ChildSeed, str, str]:
     return line["child_seed"], line["align"], line["bn"]
 
 
-def _order(line: Line) -> tuple[list[int], tuple[int, int]]:
+def _order(line: Line) -> tuple[Any, ...]:
     seed = line["child_seed"]
-    return ([] if seed is None else [int(part) for part in str(seed).split("-")]), line_place(line)
+    moment = [line.get(name, 0) for name in ("k1_step", "k2_step")]
+    children = [] if seed is None else [int(part) for part in str(seed).split("-")]
+    return moment, children, line_place(line)
 
 
 def line_place(line: Mapping[str, Any]) -> tuple[int, int]:
@@ -245,10 +270,9 @@ class PlaneFiles:
     def at_chance(self) -> str | None:
         """One line that names the networks at chance level, if any."""
         result, networks = self.run.read_result() or {}, dict[str, list[float]]()
-        with self.networks.open(newline="") as file:
-            for row in csv.DictReader(file):
-                if row["bn"] != AS_TRAINED:
-                    networks.setdefault(row["name"], []).append(float(row["loss"]))
+        for name, bn, loss in tables.read_keys(self.networks, ("name", "bn", "loss")):
+            if bn != AS_TRAINED:
+                networks.setdefault(name, []).append(float(loss))
         return chance_level.chance_warning(networks, result.get("num_classes"))
 
 

@@ -1,6 +1,5 @@
 """The plane through three networks: its coordinates, the grid evaluated on it, and its tables."""
 
-import csv
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,14 +9,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from isthmus import tables as core_tables
 from isthmus.config import schema
 from isthmus.connectivity import interpolation, matching, plan
 from isthmus.connectivity.interpolation import InterpolationEvaluator
 from isthmus.connectivity.options import PlaneOptions
 from isthmus.connectivity.plan import AS_TRAINED, RESET
 from isthmus.state_dicts import StateDict
-from isthmus.store.files import write_csv, write_json
+from isthmus.store.files import write_json
 from isthmus.training.evaluator import Evaluator
+from isthmus.training.metrics import METRIC_NAMES
 from isthmus.vocabulary import SPLITS
 
 
@@ -132,12 +133,12 @@ def _vector(network: StateDict, names: Sequence[str]) -> Tensor:
     return torch.cat([network[name].detach().flatten().cpu().double() for name in names])
 
 
-PLANE_COLUMNS = ("points", "x", "y", "split", "loss", "accuracy")
-NETWORK_COLUMNS = ("name", "x", "y", "distance", "bn", "split", "loss", "accuracy")
+PLANE_COLUMNS = ("points", "x", "y", "split", *METRIC_NAMES)
+NETWORK_COLUMNS = ("name", "x", "y", "distance", "bn", "split", *METRIC_NAMES)
 
 ROUNDING = 1e-6  # of a coordinate, as a fraction of the grid's extent
 
-Numbers = tuple[float, float]  # loss and accuracy
+Numbers = tuple[float | None, ...]  # by metric; None where an older version had none
 Place = tuple[float, float]  # x and y
 # A row of a table: points each way of its grid, None in a table of an older version, which has one
 # grid; where on it; which split; what was measured.
@@ -202,7 +203,7 @@ class Surface:
                 shares = self.plane.shares(torch.tensor(part, dtype=torch.float64))
                 curves = self.points.evaluate(self.networks, shares, bn, lacking)
                 for split, curve in curves.items():
-                    numbers = zip(curve.loss.tolist(), curve.accuracy.tolist(), strict=True)
+                    numbers = zip(*curve.lists().values(), strict=True)
                     known |= {(p, split): each for p, each in zip(part, numbers, strict=True)}
                 self._write(table, known, others)
                 bar.update(len(part))
@@ -253,23 +254,21 @@ class Surface:
         rows = [(points, *place, split, *each) for points, place, split, each in [*others, *here]]
         split_order = SPLITS.index
         rows.sort(key=lambda row: (row[0], row[2], row[1], split_order(row[3])))
-        write_csv(table, PLANE_COLUMNS, rows)
+        core_tables.write(table, PLANE_COLUMNS, rows)
 
 
 def read_surface(table: Path) -> list[Row]:
     """The rows of a table of grids; none if there is no table."""
-    if not table.exists():
-        return []
-    with table.open(newline="") as file:
-        return [
-            (
-                int(row["points"]) if "points" in row else None,
-                (float(row["x"]), float(row["y"])),
-                row["split"],
-                (float(row["loss"]), float(row["accuracy"])),
-            )
-            for row in csv.DictReader(file)
-        ]
+    rows = core_tables.read_keys(table, PLANE_COLUMNS)
+    return [
+        (
+            int(points) if points else None,
+            (float(x), float(y)),
+            split,
+            tuple(float(number) if number else None for number in numbers),
+        )
+        for points, x, y, split, *numbers in rows
+    ]
 
 
 def networks_table(
@@ -311,7 +310,7 @@ def networks_table(
             treatments[AS_TRAINED] = "keep"
         for treatment, mode in treatments.items():
             for split, curve in points.evaluate([network], alone, mode, splits).items():
-                numbers = (curve.loss.item(), curve.accuracy.item())
+                numbers = [value for (value,) in curve.lists().values()]
                 rows.append((name, *place, treatment, split, *numbers))
     return rows
 
@@ -378,7 +377,7 @@ def measure_plane(
         for name, file in zip(names, [*three, *others], strict=True)
     ]
     rows = networks_table(plane, named, points, of_networks, request.bn)
-    write_csv(files.networks, NETWORK_COLUMNS, rows)
+    core_tables.write(files.networks, NETWORK_COLUMNS, rows)
     result = {
         **schema.to_values(request, PlaneOptions),
         "splits": of_networks,

@@ -221,22 +221,10 @@ def _pad_blocks(one: StackLayer, other: StackLayer) -> tuple[StackLayer, StackLa
     return StackLayer(tuple(blocks), one.bias), StackLayer(tuple(others), other.bias)
 
 
-TEACHER_COLUMNS = (
-    "layer",
-    "unit",
-    "found_unit",
-    "distance_in",
-    "distance_out",
-    "length_in",
-    "length_out",
-)
-EXCESS_COLUMNS = ("layer", "found_unit", "nearest_unit", "distance_in", "length_out")
-
-
 def teacher_rows(
     aligned: AlignedNetworks, inputs: Tensor, kept: Tensor | None
 ) -> list[tuple[Any, ...]]:
-    """One row per hidden unit of the teacher, with the columns `TEACHER_COLUMNS`.
+    """One row per hidden unit of the teacher, with the columns `results.COMPARISON`.
 
     Distances are 1 - cosine of incoming weights (with the bias) and of outgoing weights, after the
     partner got the teacher's sign; lengths are those of the reconstruction over the teacher's.
@@ -263,7 +251,7 @@ def teacher_rows(
 def excess_rows(
     aligned: AlignedNetworks, inputs: Tensor, kept: Tensor | None
 ) -> list[tuple[Any, ...]]:
-    """One row per hidden unit in excess, with the columns `EXCESS_COLUMNS`.
+    """One row per hidden unit in excess, with the columns `results.EXCESS`.
 
     Its nearest unit of the teacher, the cosine distance to it, and the length of its outgoing
     weights over the mean of the teacher's units.

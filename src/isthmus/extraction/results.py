@@ -1,20 +1,14 @@
-"""Tables and summary of `extract.py`, written from its results."""
+"""Tables of `extract.py`, whether an extraction is complete, and its summary. Imports no torch."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-import numpy as np
-import torch
-from scipy.cluster import hierarchy
+from isthmus import tables
+from isthmus.extraction.plan import ExtractionTree
 
-from isthmus.extraction import clustering, comparison
-from isthmus.extraction.comparison import AlignedNetworks
-from isthmus.extraction.reconstruction import Level
-from isthmus.extraction.stacks import SYMMETRIES, Stack, Symmetry
-from isthmus.extraction.study import Reconstruction, Students, Task
-from isthmus.store import files
-
+LOSSES = ("epoch", "student", "loss", "lr")
+STUDENTS = ("student", "epochs", "loss", "lr")
 CLUSTERS = ("layer", "cluster", "size", "num_students", "angle", "beta", "kept", "winner")
 UNITS = ("layer", "student", "unit", "cluster", "sign", "heard")
 COUNTS = ("layer", "height", "large", "cut", "plateau_start", "plateau_end", "limit")
@@ -23,208 +17,82 @@ MERGES = ("layer", "left", "left_height", "right", "right_height", "height", "cl
     "num_units",
 )
 MATRIX = ("layer", "row", "column", "distance", "row_cluster", "num_shown", "num_units")
-MOST_LEAVES, MOST_ROWS = (
-    1000,
-    120,
-)  # leaves and rows in figures; of more, as many evenly from all students
-MIXED = -1  # units of several clusters, or of none
-
-Rows = list[tuple[Any, ...]]
+COMPARISON = ("layer", "unit", "found_unit", "distance_in", "distance_out") + (
+    *("length_in", "length_out"),
+)
+EXCESS = ("layer", "found_unit", "nearest_unit", "distance_in", "length_out")
 
 
-def cluster_rows(number: int, level: Level, beta: float) -> Rows:
-    """One row per large cluster of a layer, with the columns `CLUSTERS`."""
-    rows: Rows = []
-    for place, each in enumerate(level.clustering.large):
-        winner = level.winners[place] if each.kept else None
-        label = place if each.kept else MIXED
-        size = (each.size, each.num_students, each.angle, beta, each.kept)
-        rows.append((number, label, *size, winner))
-    return rows
+# Columns by the name of the table: of the students, and of a clustering.
+OF_STUDENTS = {"losses": LOSSES, "students": STUDENTS}
+OF_CLUSTERING = {
+    "clusters": CLUSTERS,
+    "units": UNITS,
+    "counts": COUNTS,
+    "merges": MERGES,
+    "matrix": MATRIX,
+    "comparison": COMPARISON,
+    "excess": EXCESS,
+}
 
 
-def unit_rows(number: int, level: Level) -> Rows:
-    """One row per unit of each student, with the columns `UNITS`."""
-    layer = level.clustering
-    students, width = layer.labels.shape
-    columns = [each.flatten().tolist() for each in (layer.labels, layer.signs, layer.active)]
-    places = [(student, unit) for student in range(students) for unit in range(width)]
-    return [
-        (number, *place, label, int(sign), active)
-        for place, label, sign, active in zip(places, *columns, strict=True)
-    ]
+def write_tables(tree: ExtractionTree, rows: Mapping[str, Iterable[Sequence[Any]]]) -> None:
+    """Write tables of the students or of the clustering.
 
-
-def count_rows(number: int, level: Level) -> Rows:
-    """The heights at which the number of large clusters changes, with the columns `COUNTS`."""
-    layer, cut = level.clustering, level.clustering.cut
-    heights, large = layer.counts.heights, layer.counts.large
-    last = np.flatnonzero(np.append(heights[:-1] < heights[1:], True))  # of equal heights
-    changes = last[np.diff(large[last], prepend=0) != 0]
-    limit = layer.tree.limit
-    return [
-        (number, float(heights[k]), int(large[k]), cut.height, *cut.plateau, limit) for k in changes
-    ]
-
-
-def merge_rows(number: int, level: Level, symmetry: Symmetry) -> Rows:
-    """The tree of a layer as it is drawn, with the columns `MERGES`.
-
-    A merge joins two clusters, at `left` and `right` among the leaves, that were made at
-    `left_height` and `right_height`. Leaves are at 0, 1, ...
+    Args:
+        tree: of the extraction.
+        rows: by the name of the table.
     """
-    vectors, labels, count = _subsample(level, MOST_LEAVES)
-    if len(vectors) < 2:
-        return []
-    linkage = hierarchy.linkage(clustering.condensed_distances(vectors, symmetry), "average")
-    leaves = hierarchy.leaves_list(linkage)
-    places = np.empty(2 * len(leaves) - 1)
-    places[leaves] = np.arange(len(leaves))
-    heights, owners = np.zeros_like(places), np.append(labels, np.full(len(linkage), MIXED))
-    rows: Rows = []
-    for node, (first, second, height, _) in enumerate(linkage, start=len(leaves)):
-        left, right = int(first), int(second)  # the leaves of the first are left of the second's
-        owners[node] = owners[left] if owners[left] == owners[right] else MIXED
-        places[node], heights[node] = (places[left] + places[right]) / 2, height
-        ends = [float(v) for each in (left, right) for v in (places[each], heights[each])]
-        where = (int(owners[node]), level.clustering.cut.height, len(vectors), count)
-        rows.append((number, *ends, float(height), *where))
-    return rows
+    for name, of_table in rows.items():
+        columns = {**OF_STUDENTS, **OF_CLUSTERING}[name]
+        tables.write(tree.table(name), columns, of_table)
 
 
-def matrix_rows(number: int, level: Level, symmetry: Symmetry) -> Rows:
-    """Distances between units in the order of the tree, with the columns `MATRIX`."""
-    vectors, labels, count = _subsample(level, MOST_ROWS)
-    if len(vectors) < 2:
-        return []
-    linkage = hierarchy.linkage(clustering.condensed_distances(vectors, symmetry), "average")
-    leaves = hierarchy.leaves_list(linkage)
-    ordered = clustering.square_distances(vectors, symmetry)[leaves][:, leaves].tolist()
-    return [
-        (number, row, column, value, int(labels[leaves[row]]), len(leaves), count)
-        for row, values in enumerate(ordered)
-        for column, value in enumerate(values)
-    ]
+def is_complete(tree: ExtractionTree) -> bool:
+    """Whether a clustering has its result, which is written last, and its network."""
+    return tree.clustering.read_result() is not None and tree.reconstruction.exists()
 
 
-def summarize_clustering(level: Level, left: float) -> dict[str, Any]:
-    """Numbers of kept and left-out units and clusters of a layer."""
-    layer = level.clustering
-    return {
-        "num_units": layer.num_kept,
-        "cut_height": layer.cut.height,
-        "num_large_clusters": len(layer.large),
-        "num_clusters_not_kept": len(layer.large) - layer.num_kept,
-        "num_student_units": layer.labels.numel(),
-        "num_in_no_cluster": int((layer.labels < 0).sum()),
-        "num_silent": int((~layer.active).sum()),
-        "affine_path": left,
-    }
+def summarize(tree: ExtractionTree) -> str:
+    """Summary of an extraction as text; stored for the next time."""
+    result = tree.clustering.read_result() or {}
+    make = partial(summarize_result, result)
+    return tables.summarize_once(tree.clustering.folder, {}, [tree.clustering.result], make)
 
 
-def _subsample(level: Level, most: int) -> tuple[torch.Tensor, np.ndarray, int]:
-    """Vectors and clusters of at most `most` units, and the number of all that were clustered."""
-    active = level.clustering.active
-    vectors, labels = level.vectors[active].cpu(), level.clustering.labels[active].numpy()
-    count = len(vectors)
-    if count > most:
-        chosen = np.linspace(0, count - 1, most).round().astype(int)
-        vectors, labels = vectors[chosen], labels[chosen]
-    return vectors, labels, count
+def summarize_result(result: Mapping[str, Any]) -> str:
+    """The summary of an extraction as text.
 
-
-TOTALS = ("num_teacher", "num_found", "num_missing", "num_excess")
-LARGEST = ("max_distance_in", "max_distance_out")
-
-
-def write_layers(task: Task, result: Reconstruction, beta: float, folder: Path) -> None:
-    """Write the tables of the students' units and their clusters."""
-    symmetry = SYMMETRIES[task.activation]
-    tables: dict[str, tuple[Sequence[str], list]] = {
-        "clusters": (CLUSTERS, []),
-        "units": (UNITS, []),
-        "counts": (COUNTS, []),
-        "merges": (MERGES, []),
-        "matrix": (MATRIX, []),
-    }
-    for number, level in enumerate(result.levels, start=1):
-        tables["clusters"][1].extend(cluster_rows(number, level, beta))
-        tables["units"][1].extend(unit_rows(number, level))
-        tables["counts"][1].extend(count_rows(number, level))
-        tables["merges"][1].extend(merge_rows(number, level, symmetry))
-        tables["matrix"][1].extend(matrix_rows(number, level, symmetry))
-    for name, (columns, rows) in tables.items():
-        files.write_csv(folder / f"{name}.csv", columns, rows)
-
-
-def write_comparison(
-    task: Task, result: Reconstruction, beta: float, folder: Path
-) -> AlignedNetworks | None:
-    """Write how the units compare with the teacher's, if there is one.
-
-    Returns:
-        Both networks in one order.
+    Args:
+        result: the numbers in its `result.json`.
     """
-    if task.teacher is None:
-        return None
-    aligned = align_to_teacher(task, result, result.network, beta)
-    rows = comparison.teacher_rows(aligned, task.inputs, result.kept)
-    files.write_csv(folder / "comparison.csv", comparison.TEACHER_COLUMNS, rows)
-    excess = comparison.excess_rows(aligned, task.inputs, result.kept)
-    files.write_csv(folder / "excess.csv", comparison.EXCESS_COLUMNS, excess)
-    return aligned
-
-
-def align_to_teacher(
-    task: Task, result: Reconstruction, network: Stack, beta: float
-) -> AlignedNetworks:
-    """A reconstruction and the teacher in one order of units."""
-    assert task.teacher is not None
-    return comparison.align_units(network, task.teacher.network, beta, task.inputs, result.kept)
-
-
-def summarize(
-    task: Task, students: Students, result: Reconstruction, beta: float
-) -> dict[str, Any]:
-    """Summary of an extraction, of each layer and of the whole, as numbers."""
-    levels = [
-        {"layer": number} | summarize_clustering(level, left)
-        for number, (level, left) in enumerate(zip(result.levels, result.left, strict=True), 1)
-    ]
-    tuned = _measure_network(task, result, result.network, beta)
-    for level, layer in zip(levels, tuned.pop("layers", []), strict=False):
-        level.update(layer)
-    before = _measure_network(task, result, result.before, beta)
-    before.pop("layers", None)
-    return {
-        **tuned,
-        "num_units": [level.clustering.num_kept for level in result.levels],
-        "num_inputs_compared": None if result.kept is None else int(result.kept.sum()),
-        "before_finetuning": before,
-        "layers": levels,
-        "students": {"losses": students.losses, "epochs": students.epochs},
-    }
-
-
-def _measure_network(
-    task: Task, result: Reconstruction, network: Stack, beta: float
-) -> dict[str, Any]:
-    """Functional error of a network and, if there is a teacher, how its units compare."""
-    errors = comparison.output_differences(network, task.held_out, task.held_out_targets)
-    spread = task.held_out_targets.double().var(dim=0, unbiased=False).mean()
-    function = {
-        "mse": float(errors.square().mean()),
-        "mse_over_variance": float(errors.square().mean() / spread),
-        "max_difference": float(errors.abs().max()),
-    }
-    if task.teacher is None:
-        return function
-    with torch.no_grad():
-        aligned = align_to_teacher(task, result, network, beta)
-        rows = comparison.teacher_rows(aligned, task.inputs, result.kept)
-        layers = comparison.summarize_layers(aligned, rows, task.held_out)
-    totals = {name: sum(layer[name] for layer in layers) for name in TOTALS}
-    largest = {
-        name: comparison.largest_or_none([layer[name] for layer in layers]) for name in LARGEST
-    }
-    return {**totals, **largest, **function, "layers": layers}
+    lines = []
+    for layer in result["layers"]:
+        head = f"layer {layer['layer']}: {layer['num_units']} units"
+        if "num_teacher" in layer:
+            head += (
+                f"; of the teacher's {layer['num_teacher']}: {layer['num_found']} found, "
+                f"{layer['num_missing']} missing, {layer['num_excess']} in excess"
+            )
+        if layer.get("max_distance_in") is not None:
+            head += (
+                f"; cosine distances up to {layer['max_distance_in']:.1e} (in), "
+                f"{layer['max_distance_out']:.1e} (out)"
+            )
+        lines.append(head)
+        lines.append(
+            f"  of the students' {layer['num_student_units']} units, "
+            f"{layer['num_in_no_cluster']} are in no cluster that was kept "
+            f"({layer['num_silent']} of them do nothing)"
+        )
+    mse = (
+        f"mean squared error {result['mse']:.1e}, {result['mse_over_variance']:.1e} of the variance"
+    )
+    lines.append(f"{mse}; largest difference {result['max_difference']:.1e}")
+    if "barrier_mse" in result:
+        loss = result["barrier_loss"]
+        loss_text = "" if loss is None else f", of the loss {loss:.1e} nats"
+        lines.append(
+            f"barrier to the teacher: of that error {result['barrier_mse']:.1e}{loss_text}"
+        )
+    return "\n".join(lines)

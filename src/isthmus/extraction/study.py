@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from isthmus.extraction import fitting, input_masks, reconstruction, stacks
+from isthmus.extraction import fitting, input_masks, reconstruction, results, stacks
 from isthmus.extraction import options as extraction_options
 from isthmus.extraction.fitting import Fit, FitSchedule, train_students
 from isthmus.extraction.options import Extraction, ExtractRuntime
+from isthmus.extraction.plan import ExtractionTree
 from isthmus.extraction.queries import Queries, Teacher
 from isthmus.extraction.reconstruction import Level, ReconstructionRules
 from isthmus.extraction.stacks import Stack
@@ -21,9 +22,7 @@ from isthmus.store import files
 SMALL = (
     2**24
 )  # multiplications of a forward pass, up to which one thread was as fast (bench/README.md)
-LOSSES = ("epoch", "student", "loss", "lr")
 NO_DATA = {"seeds": {"label_noise": 0}, "global_seed": 0, "precision": "fp32"}
-STUDENTS = ("student", "epochs", "loss", "lr")
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +125,7 @@ def is_small(task: Task, options: Extraction) -> bool:
 
 
 def train(
-    task: Task, options: Extraction, seed: int, folder: Path, running: ExtractRuntime
+    task: Task, options: Extraction, seed: int, tree: ExtractionTree, running: ExtractRuntime
 ) -> Students:
     """Train the students to the end, and write the tables of their losses."""
     names = ("lr", "batch_size", "epochs", "factor", "patience", "cooldown", "min_lr")
@@ -134,12 +133,11 @@ def train(
     many, layers = options.num_students, layer_sizes(task, options)
     stack = fitting.initialize_students(many, layers, task.activation, seed).to(task.inputs.device)
     fit = Fit(stack, [task.inputs], task.targets, schedule, seed)
-    fit = train_students(fit, folder / "state.pt", running, f"{many} students")
+    fit = train_students(fit, tree.students_state, running, f"{many} students")
     losses = fitting.student_losses(fit.stack, [task.inputs], task.targets)
     last = {student: (epoch, lr) for epoch, student, _, lr in fit.rows}
     rows = [(n, last[n][0], losses[n], last[n][1]) for n in range(many)]
-    files.write_csv(folder / "losses.csv", LOSSES, fit.rows)
-    files.write_csv(folder / "students.csv", STUDENTS, rows)
+    results.write_tables(tree, {"losses": fit.rows, "students": rows})
     return Students(fit.stack, losses, [last[n][0] for n in range(many)])
 
 
@@ -147,7 +145,7 @@ def recover(
     task: Task,
     students: Students,
     options: Extraction,
-    folder: Path,
+    tree: ExtractionTree,
     running: ExtractRuntime,
     cache: Path,
 ) -> Reconstruction:
@@ -157,7 +155,7 @@ def recover(
         task: see `Task`.
         students: trained.
         options: the section `extraction`.
-        folder: of this clustering, with the states of its trainings.
+        tree: with the states of its trainings.
         running: runtime options of these trainings.
         cache: file of a Boruta mask.
 
@@ -173,7 +171,7 @@ def recover(
     def refit(upper: Stack, sources: list[Tensor], number: int) -> tuple[Stack, list[float]]:
         fit = Fit(upper, sources, task.targets, schedule, seed=number)
         name = f"students from layer {number} on"
-        upper = train_students(fit, folder / f"layer_{number}.pt", running, name).stack
+        upper = train_students(fit, tree.layer_state(number), running, name).stack
         return upper, fitting.student_losses(upper, sources, task.targets)
 
     network, levels = reconstruction.reconstruct(
@@ -188,7 +186,7 @@ def recover(
         left = [reconstruction.share_of_path(network, number, few) for number in range(len(levels))]
     schedule = FitSchedule(**common, epochs=options.finetune_epochs)
     fit = Fit(network, [task.inputs], task.targets, schedule, seed=0)
-    tuned = train_students(fit, folder / "finetune.pt", running, "reconstruction").stack
+    tuned = train_students(fit, tree.finetuning_state, running, "reconstruction").stack
     return Reconstruction(tuned, network, levels, tuple(left), kept)
 
 

@@ -1,6 +1,7 @@
 """Finds folders of runs with tables to draw, and reads these tables."""
 
 import glob
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 
+from isthmus.connectivity.barriers import barrier_names
 from isthmus.plots import options as plots_options
 from isthmus.store import reading
 
@@ -183,7 +185,7 @@ COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "distance.csv": ((*MOMENT, "seed", "l2_origin"), ()),
     "lines.csv": ((*PAIR, "alpha", "loss", "accuracy"), ("child_seed", *TREATED)),
     "barriers.csv": (
-        (*PAIR, "barrier", "barrier_frankle", "midpoint_gap", "distance", "cosine"),
+        (*PAIR, "distance", "cosine"),
         ("child_seed", *TREATED, "metric"),
     ),
     "intervals.csv": (
@@ -198,7 +200,7 @@ COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     ),
     "sparsity.csv": (("density",), ("layer",)),
     "instability.csv": (
-        ("seed", "level", "density", "barrier", "barrier_frankle"),
+        ("seed", "level", "density"),
         ("strategy", "rewind", "vary", "seeds", "bn", "split", "metric"),
     ),
     "losses.csv": (("epoch", "student", "loss", "lr"), ()),
@@ -222,6 +224,9 @@ COLUMNS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 
 
+BARRIER_TABLES = ("barriers.csv", "instability.csv")
+
+
 def read(path: Path, **options: Any) -> pd.DataFrame:
     """Read a table that a script wrote, checking its columns.
 
@@ -234,4 +239,7 @@ def read(path: Path, **options: Any) -> pd.DataFrame:
         ValueError: it is damaged, or lacks a column; names it.
     """
     numbers, texts = COLUMNS.get(path.name, ((), ()))
-    return reading.read_table(path, numbers, texts, **options)
+    table = reading.read_table(path, numbers, texts, **options)
+    if path.name in BARRIER_TABLES:  # of an older version: without the newest definitions
+        table = table.assign(**{n: math.nan for n in barrier_names() if n not in table})
+    return table

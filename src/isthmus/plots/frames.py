@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from isthmus import steps
+from isthmus.connectivity.barriers import BARRIERS
 from isthmus.plots import style
 from isthmus.vocabulary import ALIGNMENTS, LINE_BATCH_NORM_MODES, SPLITS
 
@@ -97,10 +98,7 @@ GRID = ["ends", "alphas", "refine"]  # equal for all lines that a mean is over
 ORDER = [*ALIGNMENTS, *LINE_BATCH_NORM_MODES]
 AXES = {"k1": "shared epochs k1", "k2": "further epochs k2"}
 UNITS = {**style.UNITS, "error": "fraction"}
-DEFINITIONS = {
-    "barrier": "barrier: largest excess over the chord (Entezari et al., 2022)",
-    "barrier_frankle": "barrier_frankle: largest minus mean of the ends (Frankle et al., 2020)",
-}
+DEFINITIONS = {each.name: each.label for each in BARRIERS if each.caption}
 LINEAR_UP_TO = 12  # times the smallest number of epochs; beyond it the axis is logarithmic
 
 Pair = tuple[float, float] | None  # k1 and k2 in epochs; None is the line between two files

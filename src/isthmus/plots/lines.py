@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from isthmus.connectivity import barriers
 from isthmus.plots import frames, style
 from isthmus.plots.files import Drawing
 from isthmus.plots.panels import add_legend, make_grid, make_panels
@@ -129,20 +130,11 @@ def measured_rows(alphas: np.ndarray, values: np.ndarray, metric: str) -> pd.Dat
     chord = values[0] + alphas * (values[-1] - values[0])
     chord[-1] = values[-1]  # exactly
     worse = -1 if metric == "accuracy" else 1
-    excess = worse * (values - chord) + 0.0  # not -0.0
+    excess = barriers.excess(worse * values, alphas) + 0.0  # not -0.0
     curve = pd.DataFrame({"alpha": alphas, "value": values, "chord": chord, "excess": excess})
-    return curve.assign(**barriers_of_curve(worse * values, excess))
-
-
-def barriers_of_curve(losses: np.ndarray, excess: np.ndarray) -> dict[str, float]:
-    """The barriers of one curve, by the names of `frames.DEFINITIONS`.
-
-    Args:
-        losses: (points,), larger is worse.
-        excess: (points,), of the curve above its chord.
-    """
-    ends = (losses[0] + losses[-1]) / 2
-    return {"barrier": excess.max(), "barrier_frankle": losses.max() - ends}
+    drawn = [each for each in barriers.BARRIERS if each.caption]
+    measured = {each.name: float(each.measure(worse * values, alphas)) for each in drawn}
+    return curve.assign(**measured)
 
 
 def main_curves(drawn: pd.DataFrame) -> pd.DataFrame:
@@ -288,8 +280,8 @@ def line_label(name: str, bold: pd.DataFrame, each: pd.DataFrame) -> str:
     text = f"{name}{suffix} {bold[name].iloc[0]:.3g}"
     if each.empty:
         return text
-    barriers = each.groupby("seeds")[name].first()[str(bold["seeds"].iloc[0]).split()]
-    by_main = barriers.groupby([main_seed(seeds) for seeds in barriers.index]).mean()
+    heights = each.groupby("seeds")[name].first()[str(bold["seeds"].iloc[0]).split()]
+    by_main = heights.groupby([main_seed(seeds) for seeds in heights.index]).mean()
     return f"{text} (children {by_main.mean():.3g})"
 
 
@@ -299,8 +291,8 @@ def line_heading(drawn: pd.DataFrame) -> str:
         return f"{frames.figure_title(drawn)}, child seed {main_curves(drawn)['seeds'].iloc[0]}"
     if (drawn["curve"] == BETWEEN_FILES).all():
         return frames.figure_title(drawn)
-    barriers = "barriers: of the mean curve (in brackets the mean of the children's own)"
-    return f"{frames.figure_title(drawn)}, {curve_label(drawn)}\n{barriers}"
+    marks = "barriers: of the mean curve (in brackets the mean of the children's own)"
+    return f"{frames.figure_title(drawn)}, {curve_label(drawn)}\n{marks}"
 
 
 COLOURS = {"train": "#0072b2", "val": "#009e73", "test": "#d55e00"}
@@ -407,8 +399,8 @@ def draw_compared_panel(axes: Axes, panel: pd.DataFrame) -> None:
     for place, (align, bn) in enumerate(frames.treatments(panel)):
         curve = frames.rows_of_treatment(panel, align, bn)
         first, colour = curve.iloc[0], style.COLOURS[place % len(style.COLOURS)]
-        barriers = ", ".join(f"{name} {first[name]:.3g}" for name in frames.DEFINITIONS)
-        label = f"{align}, {bn}: {barriers}"
+        measured = ", ".join(f"{name} {first[name]:.3g}" for name in frames.DEFINITIONS)
+        label = f"{align}, {bn}: {measured}"
         look = {**frames.marker(place), "markersize": 3.5, "markevery": every_nth(len(curve))}
         axes.plot(curve["alpha"], curve["value"], color=colour, **look, label=label)
         axes.plot(curve["alpha"], curve["chord"], **{**CHORD, "color": colour, "alpha": 0.6})

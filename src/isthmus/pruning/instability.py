@@ -11,7 +11,6 @@ from isthmus.connectivity import results
 from isthmus.connectivity.plan import BranchPair, LineKey, LineRecords
 from isthmus.pruning.options import Instability
 from isthmus.pruning.plan import PruningPlan, PruningTree
-from isthmus.pruning.results import summarize_instability
 
 if TYPE_CHECKING:
     from isthmus.pruning.branches import Children
@@ -28,19 +27,15 @@ def measure(options: Instability, children: "Children", level: int) -> None:
         for name, (start, end) in connectivity_plan.seed_pairs(options.seeds).items()
     ]
     line.measure_missing_lines(run, study.starts.session.evaluator, options.line, lines)
+    results.complete_tables(run.folder)
     children.finish(level)
 
 
 def is_measured(options: Instability, tree: PruningTree, plan: PruningPlan) -> bool:
     """Whether every requested line is measured at every level."""
     lines, request = list_lines(options, plan), options.line
-    return all(LineRecords(folder).has(lines, request) for folder in branch_folders(tree, plan))
-
-
-def summarize(options: Instability, tree: PruningTree) -> str:
-    """Barriers of every level, means over pairs of children, as a table of text."""
-    pairs = list(connectivity_plan.seed_pairs(options.seeds))
-    return summarize_instability(tree, options, pairs)
+    folders = branch_folders(tree, plan)
+    return not any(LineRecords(folder).lack(lines, request) for folder in folders)
 
 
 def chance_message(options: Instability, tree: PruningTree, plan: PruningPlan) -> str | None:

@@ -1,34 +1,58 @@
-"""Tables of `prune.py`, what is missing of a study, and the summaries. Imports no torch."""
+"""Tables of `prune.py`, what is missing of a study, and the summary. Imports no torch.
 
-import csv
+Pandas is imported where tables are read or summarized.
+"""
+
 import glob
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from isthmus import tables as core_tables
+from isthmus.connectivity import results as connectivity_results
+from isthmus.connectivity.plan import seed_pairs
 from isthmus.pruning.options import Instability
 from isthmus.pruning.plan import PruningPlan, PruningTree, instability_table_of, sparsity_file
 from isthmus.store.files import Run
+from isthmus.training.metrics import METRIC_NAMES
 from isthmus.vocabulary import split_to_show
 
-LEVELS = (
-    "strategy",
-    "rewind",
-    "rewind_step",
-    "seed",
-    "level",
-    "branch",
-    "folder",
-    "density",
-    "model",
-    "split",
-    "loss",
-    "accuracy",
-    "best_step",
+STUDY = ("strategy", "rewind", "rewind_step")
+LEVELS = (*STUDY, "seed", "level", "branch", "folder", "density", "model", "split") + (
+    *(*METRIC_NAMES, "best_step"),
 )
+HOW = connectivity_results.HOW[1:]  # children are never aligned
 
 Row = tuple[Any, ...]
+
+
+def barrier_columns() -> tuple[str, ...]:
+    """The columns of `instability.csv`."""
+    where = (*STUDY, "seed", "level", "density", "vary", "seeds")
+    return (*where, *HOW, *connectivity_results.measures())
+
+
+def complete_tables(tree: PruningTree, seed: int) -> None:
+    """Write `levels.csv` and `instability.csv` of a tree where they are out of date.
+
+    Args:
+        tree: with the levels; the caller holds the lock of its tables.
+        seed: of the study.
+    """
+    runs = [run for run, _ in _list_runs(tree)]
+    for run in list_instabilities(tree):  # a killed job may have left theirs unwritten
+        connectivity_results.complete_tables(run.folder)
+    sources = [each.result for each in (*runs, *list_instabilities(tree))]
+    sources += [run.folder / "barriers.csv" for run in list_instabilities(tree)]
+    written = [tree.table, tree.instability_table]
+    if not runs or core_tables.are_current(tree.folder, written, sources):
+        return
+    digest = core_tables.digest_files(sources)
+    core_tables.write(tree.table, LEVELS, collect_levels(tree, seed))
+    if list_instabilities(tree):
+        core_tables.write(tree.instability_table, barrier_columns(), collect_barriers(tree, seed))
+    core_tables.write_stamp(tree.folder, written, digest)
 
 
 def collect_levels(tree: PruningTree, seed: int) -> list[Row]:
@@ -38,74 +62,77 @@ def collect_levels(tree: PruningTree, seed: int) -> list[Row]:
         tree: with the levels.
         seed: of the study.
     """
+    return [row for run, name in _list_runs(tree) for row in _run_rows(run, name, seed)]
+
+
+def _list_runs(tree: PruningTree) -> list[tuple[Run, str]]:
+    """Every completed level and branch, and the name of the branch, in order of levels."""
     return [
-        row
+        (tree.branch(level, name) if name else tree.level(level), name)
         for level in tree.levels()
         for name in ("", *tree.branches(level))
-        for row in _run_rows(tree.branch(level, name) if name else tree.level(level), name, seed)
     ]
 
 
-def collect_sparsity(tree: PruningTree) -> list[dict[str, Any]]:
-    """Density of the masks of all levels in each layer, and over all layers ("total")."""
-    return [
-        {"level": level, "layer": row["layer"], "density": float(row["density"])}
-        for level in tree.levels()
-        for row in read_rows(sparsity_file(tree.level(level)))
-    ]
-
-
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Rows of a table, in order; none if there is no table."""
-    if not path.exists():
-        return []
-    with path.open(newline="") as file:
-        return list(csv.DictReader(file))
+def list_instabilities(tree: PruningTree) -> list[Run]:
+    """Completed branches with lines between children, in order of levels."""
+    levels = tree.levels()
+    return [tree.branch(level, name) for level in levels for name in tree.instabilities(level)]
 
 
 def _run_rows(run: Run, folder: str, seed: int) -> Iterator[Row]:
     result = run.read_result()
     assert result is not None
-    strategy = [result[name] for name in ("strategy", "rewind", "rewind_step")]
-    best = "" if result["best_iteration"] is None else result["best_iteration"]
+    strategy = [result[name] for name in STUDY]
     for model, splits in result["evaluation"].items():
         for split, cell in splits.items():
             what = (*strategy, seed, result["level"], result.get("branch", ""), folder)
             where = (result["density"], model, split)
-            yield (*what, *where, cell["loss"], cell["accuracy"], best)
+            numbers = map(cell.get, METRIC_NAMES)
+            yield (*what, *where, *numbers, result["best_iteration"])
 
 
-def summarize_levels(tree: PruningTree, branch: str | None = None) -> str:
-    """Accuracy of every level, and of the branch of each, as a table of text.
+def collect_sparsity(tree: PruningTree) -> list[dict[str, Any]]:
+    """Density of the masks of all levels in each layer, and over all layers ("total")."""
+    return [
+        {"level": level, "layer": layer, "density": float(density)}
+        for level in tree.levels()
+        for layer, density in core_tables.read_keys(
+            sparsity_file(tree.level(level)), ("layer", "density")
+        )
+    ]
 
-    On the test split, or the last one that was evaluated; of the network as trained, and of the
-    one of lowest validation loss.
+
+def collect_barriers(tree: PruningTree, seed: int) -> Iterator[Row]:
+    """Every barrier between two children of every level, in order of levels.
 
     Args:
-        tree: with its table.
-        branch: name of its folders, or None.
+        tree: with the levels.
+        seed: of the study.
     """
-    rows = [row for row in read_rows(tree.table) if row["folder"] in ("", branch)]
-    split = split_to_show(row["split"] for row in rows)
-    rows = [row for row in rows if row["split"] == split]
-    head = f"level  weights left  {split} accuracy  at lowest val loss  (iteration)  branch"
-    widths = [len(word) for word in head.split("  ")]
-    lines = [head]
-    for row in rows:
-        if row["model"] != "plain":
-            continue
-        same = [r for r in rows if (r["level"], r["folder"]) == (row["level"], row["folder"])]
-        best = [r for r in same if r["model"] == "best"]
-        cells = [
-            row["level"],
-            f"{float(row['density']):.4f}",
-            f"{float(row['accuracy']):.4f}",
-            f"{float(best[0]['accuracy']):.4f}" if best else "",
-            row["best_step"],
-        ]
-        padded = [f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=False)]
-        lines.append("  ".join([*padded, row["branch"]]).rstrip())
-    return "\n".join(lines)
+    numbers = (*HOW, *connectivity_results.measures())
+    for run in list_instabilities(tree):
+        result = run.read_result()
+        assert result is not None
+        study = [result[column] for column in STUDY]
+        where = [seed, result["level"], result["density"], " ".join(result["vary"])]
+        rows = core_tables.read_keys(run.folder / "barriers.csv", ("child_seed", *numbers))
+        yield from ((*study, *where, *row) for row in rows)
+
+
+def is_complete(tree: PruningTree, plan: PruningPlan) -> bool:
+    """Whether all requested levels and branches are trained.
+
+    Args:
+        tree: of which level 0 is done.
+        plan: the request in iterations.
+    """
+    if not all(tree.level(level).is_complete(plan.snapshots(level)) for level in plan.levels):
+        return False
+    branch = plan.options.branch_folder
+    return branch is None or all(
+        tree.branch(level, branch).is_complete(None) for level in plan.branch_levels
+    )
 
 
 def find_studies(texts: Sequence[str]) -> list[Path]:
@@ -145,45 +172,57 @@ def _tables(folder: Path) -> list[Path]:
     return [*sorted(folder.glob("seed_*/levels.csv")), *folder.glob("levels.csv")]
 
 
-def is_complete(tree: PruningTree, plan: PruningPlan) -> bool:
-    """Whether all requested levels and branches are trained.
+def summarize(
+    tree: PruningTree, branch: str | None = None, lines: Instability | None = None
+) -> str:
+    """Summary of a study, as tables of text; stored for the next time.
 
     Args:
-        tree: of which level 0 is done.
-        plan: the request in iterations.
+        tree: with its tables.
+        branch: name of its folders, or None.
+        lines: whose barriers between children are shown; None: none.
     """
-    if not all(tree.level(level).is_complete(plan.snapshots(level)) for level in plan.levels):
-        return False
-    branch = plan.options.branch_folder
-    return branch is None or all(
-        tree.branch(level, branch).is_complete(None) for level in plan.branch_levels
-    )
+    how = None
+    if lines:
+        how = [sorted(lines.vary), lines.bn, lines.splits, lines.seeds, lines.line.grid.text]
+    key = {"branch": branch, "lines": how}
+    sources = [tree.table, tree.instability_table]
+    make = partial(_summarize_all, tree, branch, lines)
+    return core_tables.summarize_once(tree.folder, key, sources, make)
 
 
-STUDY = ("strategy", "rewind", "rewind_step")
-MEASURES = ("barrier", "barrier_frankle", "midpoint_gap", "distance", "cosine")
-HOW = ("bn", "ends", "split", "alphas", "refine", "num_alphas", "metric")
-BARRIER_COLUMNS = (*STUDY, "seed", "level", "density", "vary", "seeds", *HOW, *MEASURES)
+def _summarize_all(tree: PruningTree, branch: str | None, lines: Instability | None) -> str:
+    pairs = list(seed_pairs(lines.seeds)) if lines else []
+    barriers = [summarize_instability(tree, lines, pairs)] if lines else []
+    return "\n".join([summarize_levels(tree, branch), *barriers])
 
 
-def collect_barriers(tree: PruningTree, seed: int) -> Iterator[Row]:
-    """Every barrier between two children of every level, in order of levels.
+def summarize_levels(tree: PruningTree, branch: str | None = None) -> str:
+    """Accuracy of every level, and of the branch of each, as a table of text.
+
+    On the test split, or the last one that was evaluated; of the network as trained, and of the
+    one of lowest validation loss.
 
     Args:
-        tree: with the levels.
-        seed: of the study.
+        tree: with its table.
+        branch: name of its folders, or None.
     """
-    for level in tree.levels():
-        for name in tree.instabilities(level):
-            run = tree.branch(level, name)
-            result = run.read_result()
-            assert result is not None
-            study = [result[column] for column in STUDY]
-            level_cells = [seed, level, result["density"], " ".join(result["vary"])]
-            for row in read_rows(run.folder / "barriers.csv"):
-                # A table of an older version lacks some columns.
-                numbers = [row.get(name, "") for name in (*HOW, *MEASURES)]
-                yield (*study, *level_cells, row["child_seed"], *numbers)
+    rows = core_tables.read(tree.table, LEVELS)
+    rows = rows[rows["folder"].isin(["", branch or ""])]
+    split = split_to_show(rows["split"])
+    rows = rows[rows["split"] == split]
+    head = f"level  weights left  {split} accuracy  at lowest val loss  (iteration)  branch"
+    widths = [len(word) for word in head.split("  ")]
+    best = rows[rows["model"] == "best"].set_index(["level", "folder"])["accuracy"]
+    lines = [head]
+    for row in rows[rows["model"] == "plain"].to_dict("records"):
+        at_best = best.get((row["level"], row["folder"]))
+        numbers = (row["density"], row["accuracy"], at_best)
+        cells = ["" if number is None else f"{float(number):.4f}" for number in numbers]
+        padded = zip([row["level"], *cells, row["best_step"]], widths, strict=False)
+        line = "  ".join([*(f"{cell:>{width}}" for cell, width in padded), row["branch"]])
+        lines.append(line.rstrip())
+    return "\n".join(lines)
 
 
 def summarize_instability(tree: PruningTree, options: Instability, lines: Sequence[str]) -> str:
@@ -199,19 +238,22 @@ def summarize_instability(tree: PruningTree, options: Instability, lines: Sequen
     split = split_to_show(options.splits)
     selected = {"vary": " ".join(sorted(options.vary)), "bn": options.bn, "split": split}
     selected |= dict(zip(("alphas", "refine"), options.line.grid.cells, strict=True))
-    rows = [
-        row
-        for row in read_rows(tree.instability_table)
-        if row["seeds"] in lines and selected.items() <= row.items()
-    ]
-    shown = MEASURES[:4]
+    rows = core_tables.read(tree.instability_table, barrier_columns())
+    rows = rows[rows["seeds"].isin(lines)]
+    for name, value in selected.items():
+        rows = rows[rows[name] == value]
+    shown = [name for name in connectivity_results.measures() if name != "cosine"]
     cells = [["level", "weights left", "metric", *shown]]
-    for level in dict.fromkeys(row["level"] for row in rows):
+    for level in dict.fromkeys(rows["level"]):
         for metric in ("error", "loss"):
-            same = [row for row in rows if (row["level"], row["metric"]) == (level, metric)]
+            same = rows[(rows["level"] == level) & (rows["metric"] == metric)]
             if len(same) == len(lines):
-                means = [sum(float(row[name]) for row in same) / len(same) for name in shown]
-                density = f"{float(same[0]['density']):.4f}"
-                cells.append([level, density, metric, *(f"{mean:.4f}" for mean in means)])
+                means = [_mean(same[name]) for name in shown]
+                cells.append([level, f"{float(same['density'].iloc[0]):.4f}", metric, *means])
     what = f"{split}, bn={options.bn}, between children {', '.join(lines)}"
     return "\n".join([f"instability ({what})", *core_tables.align_columns(cells)])
+
+
+def _mean(cells: Sequence[str]) -> str:
+    """Mean of a column of a table; empty where an older version did not write it."""
+    return "" if "" in set(cells) else f"{sum(map(float, cells)) / len(cells):.4f}"

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from isthmus import tables
 from isthmus.config import parts
 from isthmus.models import structure
 from isthmus.pruning import plan as pruning_plan
@@ -16,7 +17,7 @@ from isthmus.pruning.strategies import SparseGlobal, prune_mask
 from isthmus.state_dicts import StateDict
 from isthmus.steps import Snapshots
 from isthmus.store import fingerprints
-from isthmus.store.files import Run, write_csv
+from isthmus.store.files import Run
 from isthmus.training import masked_training, masks, pretraining
 from isthmus.training.fit import fit
 from isthmus.training.masks import Mask
@@ -116,7 +117,7 @@ class PruningStudy:
 
     def save_mask(self, run: Run, mask: Mask, metadata: dict[str, Any]) -> None:
         """Write the mask of a run, and what it keeps of each layer."""
-        write_csv(pruning_plan.sparsity_file(run), masks.COLUMNS, masks.sparsity_table(mask))
+        tables.write(pruning_plan.sparsity_file(run), masks.COLUMNS, masks.sparsity_table(mask))
         masks.save_mask(pruning_plan.mask_file(run), mask, metadata)
 
     def origin(self, level: int, mask: Mask) -> dict[str, Any]:
@@ -191,7 +192,7 @@ class PruningStudy:
         run = self.tree.level(level)
         if level == 0:
             if self.training_mask(0) is None:
-                write_csv(
+                tables.write(
                     pruning_plan.sparsity_file(run), masks.COLUMNS, masks.sparsity_table(self.first)
                 )
             else:

@@ -53,5 +53,5 @@ def average(options: Average, run: store_files.Run, files: list[Path], digests: 
     kept = {key: metadata[key] for key in KEPT_METADATA if key in metadata}
     run.result.unlink(missing_ok=True)  # it may be of files that have changed since
     store_files.save_weights(run.average, result.weights, {**kept, "kind": NAME, **how})
-    store_files.write_csv(run.averages, ("model", "split", "metric", "value"), result.rows())
+    tables.write(run.averages, ("model", "split", "metric", "value"), result.rows())
     store_files.write_json(run.result, {**how, **threads, "evaluation": result.evaluation})

@@ -61,7 +61,7 @@ def measure_branch_lines(options: InterpolateBranches, run: Run) -> bool:
         pairs = list_pairs(options, main_branch["iterations_per_epoch"], main_branch["end"])
     seeds = options.seeds_of_children
     lines = [(pair, seed) for pair in pairs for seed in seeds]
-    missing = not lines or not store.has(lines, options)
+    missing = not lines or store.lack(lines, options)
     missing = missing or not tree.parent.is_complete(options.snapshots)
     if missing:
         with locks.folder_unless_error(tree.folder), locks.hold_shared(tree.folder):
@@ -91,7 +91,10 @@ def train_and_measure(options: InterpolateBranches, run: Run, tree: SpawnTree) -
         for seed in seeds
         for branch in [tree.child(pair.text(pair.k1), seed)]
     ]
-    line.measure_missing_lines(run, session.evaluator, options, lines)
+    try:
+        line.measure_missing_lines(run, session.evaluator, options, lines)
+    finally:  # also those before an error
+        results.complete_tables(run.folder)
     return pairs
 
 
@@ -106,7 +109,7 @@ def measure_saved_line(options: InterpolateLine, run: Run) -> bool:
     """The line between two saved networks; whether any of it was missing."""
     files = [existing_file("start", options.start), existing_file("end", options.end)]
     store = LineRecords(run.folder)
-    missing = not store.has([(None, None)], options)
+    missing = store.lack([(None, None)], options)
     if missing:
         from isthmus.connectivity import line
 
@@ -118,10 +121,8 @@ def measure_saved_line(options: InterpolateLine, run: Run) -> bool:
 
 def report(store: LineRecords, lines: Sequence[plan.LineKey], options: LineOptions) -> None:
     """Log the barriers of this main branch, and of all main branches of the study."""
-    pairs = list(dict.fromkeys(pair for pair, _ in lines))
-    log.info(results.summarize_barriers(store.folder, pairs, options))
-    if store.study and results.num_main_branches(store.study.folder, pairs, options) > 1:
-        log.info(results.summarize_barriers(store.study.folder, pairs, options))
+    results.complete_tables(store.folder)
+    log.info(results.summarize(store.folder, lines, options))
     at_chance = results.chance_message([store.folder], lines, options)
     if at_chance:
         log.warning(at_chance)

@@ -17,7 +17,6 @@ from isthmus.plots.studies import draw_if_changed
 from isthmus.pruning import instability, results
 from isthmus.pruning.options import Prune
 from isthmus.pruning.plan import PruningPlan, PruningTree
-from isthmus.store import files as store_files
 from isthmus.store import locks
 
 if TYPE_CHECKING:
@@ -39,11 +38,12 @@ def main(cfg: DictConfig) -> None:
                 else:
                     prune(options, tree)
             finally:  # completed levels are in the table even after an error or a kill
-                tabulate(options, tree)
+                with tree.lock_tables():
+                    results.complete_tables(tree, options.global_seed)
             draw(tree, others)
-        log.info(results.summarize_levels(tree, options.branch_folder))
-        if options.branch == "instability":
-            log.info(instability.summarize(options.instability, tree))
+        lines = options.instability if options.branch == "instability" else None
+        log.info(results.summarize(tree, options.branch_folder, lines))
+        if lines:
             plan = make_plan(options, tree)
             at_chance = instability.chance_message(options.instability, tree, plan)
             if at_chance:
@@ -97,20 +97,6 @@ def branch_trainer(options: Prune, study: "PruningStudy") -> Callable[[int], Non
     folder, words = str(options.branch_folder), options.branch_text
     children = Children(study, folder, words, lines.seeds, lines.vary)
     return partial(instability.measure, lines, children)
-
-
-def tabulate(options: Prune, tree: PruningTree) -> None:
-    """Write the tables of the whole tree."""
-    if tree.levels():
-        with tree.lock_tables():
-            store_files.write_csv(
-                tree.table,
-                results.LEVELS,
-                results.collect_levels(tree, options.global_seed),
-            )
-            pairs = list(results.collect_barriers(tree, options.global_seed))
-            if pairs:
-                store_files.write_csv(tree.instability_table, results.BARRIER_COLUMNS, pairs)
 
 
 def draw(tree: PruningTree, others: Sequence[Path]) -> None:

@@ -12,7 +12,7 @@ from isthmus.branching.results import Legs
 from isthmus.config import launch
 from isthmus.paths import CONF
 from isthmus.plots import studies
-from isthmus.store import files, locks
+from isthmus.store import locks
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +29,9 @@ def main(cfg: DictConfig) -> None:
             else:
                 spawn(options, tree, legs)
             report(tree)
-        for text in results.summarize(tree, options, legs):
-            log.info(text)
+        summary = results.summarize(tree, options, legs)
+        if summary:
+            log.info(summary)
         log.info("results in %s", launch.display_path(tree.folder))
 
 
@@ -71,10 +72,5 @@ def spawn(options: Spawn, tree: SpawnTree, legs: Legs | None) -> None:
 def report(tree: SpawnTree) -> None:
     """Write the tables of the whole tree, and their figures where these are out of date."""
     with tree.lock_tables():
-        averages, distances = (
-            results.sort_rows(results.collect_averages(tree)),
-            results.collect_distances(tree),
-        )
-        files.write_csv(tree.averages, results.AVERAGE_COLUMNS, averages)
-        files.write_csv(tree.distances, results.DISTANCE_COLUMNS, distances)
+        results.complete_tables(tree)
         studies.update_branches(tree.averages, tree.distances, tree.figures)

@@ -1,12 +1,11 @@
 """Paths and files of a run: weights, state, tables; each is written whole or not at all."""
 
 import contextlib
-import csv
 import io
 import json
 import os
 import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -175,18 +174,6 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a summary, whole or not at all."""
     write_bytes(path, (json.dumps(content, indent=2) + "\n").encode())
-
-
-def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table, whole or not at all."""
-    write_bytes(path, csv_bytes(columns, rows))
-
-
-def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
-    """The content of a CSV file: a table as text in UTF-8."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *rows])
-    return text.getvalue().encode()
 
 
 def save_weights(path: Path, state_dict: Mapping[str, "Tensor"], metadata: dict[str, Any]) -> None:

@@ -63,10 +63,12 @@ class Processes:
         correct = torch.cat(
             [share[:, :n] for share, n in zip(shares, lengths, strict=True)], dim=1
         ).bool()
-        loss = self.total(part.loss * num_here) / count
-        accuracy = correct.double().mean(dim=1)
+        numbers = {
+            name: self.total(value * num_here) / count for name, value in part.numbers.items()
+        }
+        accuracy = correct.double().mean(dim=1)  # exact
         accuracy[part.accuracy.isnan()] = torch.nan  # labels are numbers
-        return Evaluation(loss, accuracy, correct)
+        return Evaluation(numbers | {"accuracy": accuracy}, correct)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Evaluation: loss and accuracy of many networks of one architecture on one split."""
+"""Evaluation: all metrics of many networks of one architecture on one split."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,18 +12,28 @@ from isthmus import state_dicts
 from isthmus.data.splits import Loss
 from isthmus.models.structure import tied_names
 from isthmus.state_dicts import StateDict
-from isthmus.training import losses
+from isthmus.training import metrics
+from isthmus.training.metrics import METRIC_NAMES, METRICS
 
 MANY, SMALL = 8, 100_000  # networks, and parameters of each, for which vmap was faster
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Loss, accuracy and correctness of several networks on one split."""
+    """All metrics, and correctness, of several networks on one split."""
 
-    loss: Tensor  # (models,) float64, mean cross-entropy in nats, or what the data set has instead
-    accuracy: Tensor  # (models,) float64, fraction in [0, 1]; nan where labels are numbers
+    numbers: dict[str, Tensor]  # by metric, (models,) float64; nan where it means nothing
     correct: Tensor  # (models, examples) bool, in the order of the batches
+
+    @property
+    def loss(self) -> Tensor:
+        """(models,) float64, mean cross-entropy in nats, or what the data set has instead."""
+        return self.numbers["loss"]
+
+    @property
+    def accuracy(self) -> Tensor:
+        """(models,) float64, fraction in [0, 1]; nan where labels are numbers."""
+        return self.numbers["accuracy"]
 
 
 @torch.no_grad()
@@ -33,6 +43,7 @@ def evaluate(
     batches: Iterable[tuple[Tensor, Tensor]],
     autocast: torch.dtype | None = None,
     loss: Loss = "cross_entropy",
+    reference: StateDict | None = None,
 ) -> Evaluation:
     """Evaluate several sets of weights of one model, in evaluation mode.
 
@@ -45,6 +56,7 @@ def evaluate(
         batches: inputs (batch, *input_shape), labels (batch,).
         autocast: type of the matrix products, or None for the weights' own.
         loss: that of the data set.
+        reference: weights that metrics with a reference compare with.
 
     Raises:
         ValueError: some weights lack a tensor that the model has.
@@ -59,8 +71,12 @@ def evaluate(
             return logits_together(model, stacked, inputs)
         return logits_apart(model, weights, inputs)
 
+    def reference_logits(inputs: Tensor) -> Tensor:
+        return logits_apart(model, [reference or {}], inputs)[0]
+
     with evaluation_mode(model):
-        return measure_network(logits, batches, autocast, loss)
+        of_reference = None if reference is None else reference_logits
+        return measure_network(logits, batches, autocast, loss, of_reference)
 
 
 @contextmanager
@@ -80,28 +96,47 @@ def measure_network(
     batches: Iterable[tuple[Tensor, Tensor]],
     autocast: torch.dtype | None = None,
     loss: Loss = "cross_entropy",
+    reference: Callable[[Tensor], Tensor] | None = None,
 ) -> Evaluation:
-    """Loss and accuracy of a function from inputs to logits.
+    """All metrics of a function from inputs to logits, in one pass over the batches.
 
     Args:
         logits: from (batch, *input_shape) to (models, batch, classes).
         batches: inputs (batch, *input_shape), labels (batch,).
         autocast: type of the matrix products, or None for the weights' own.
         loss: that of the data set.
+        reference: from inputs to logits, (batch, classes), that some metrics compare with.
     """
-    sums, correct = [], []
+    measured = [metric for metric in METRICS if metric.applies(loss, reference is not None)]
+    means = [metric for metric in measured if metric.is_mean]
+    sums: dict[str, list[Tensor]] = {metric.name: [] for metric in means}
+    correct, kept = [], []  # of each batch
     for inputs, labels in batches:
         with torch.autocast(inputs.device.type, dtype=autocast, enabled=autocast is not None):
             outputs = logits(inputs)
-        sums.append(_sum_of_losses(outputs.float(), labels, loss))
-        correct.append(losses.is_correct(loss, outputs, labels))  # (models, batch)
-    hits = torch.cat(correct, dim=1)  # (models, examples)
-    accuracy = hits.double().mean(dim=1)
-    return Evaluation(
-        loss=torch.stack(sums).sum(dim=0) / hits.shape[1],
-        accuracy=accuracy.fill_(torch.nan) if loss == "squared" else accuracy,
-        correct=hits,
-    )
+            of_reference = None if reference is None else reference(inputs)
+        hits = metrics.is_correct(outputs, labels, loss, None)  # (models, batch)
+        correct.append(hits)
+        for metric in means:
+            is_known = metric is metrics.ACCURACY
+            values = hits if is_known else metric.measure(outputs, labels, loss, of_reference)
+            sums[metric.name].append(_sum_by_model(values))
+        if len(means) < len(measured):
+            kept.append((outputs, labels, of_reference))
+    all_hits = torch.cat(correct, dim=1)  # (models, examples)
+    count = all_hits.shape[1]
+    numbers = {name: torch.stack(parts).sum(dim=0) / count for name, parts in sums.items()}
+    if kept:
+        outputs, labels = torch.cat([k[0] for k in kept], dim=1), torch.cat([k[1] for k in kept])
+        references = [k[2] for k in kept if k[2] is not None]
+        of_reference = torch.cat(references) if references else None
+        for metric in measured:
+            if not metric.is_mean:
+                value = metric.measure(outputs, labels, loss, of_reference)
+                numbers[metric.name] = value.double()
+    nothing = torch.full((len(all_hits),), torch.nan, dtype=torch.float64, device=all_hits.device)
+    by_name = {name: numbers.get(name, nothing) for name in METRIC_NAMES}
+    return Evaluation(by_name, all_hits)
 
 
 def logits_apart(model: nn.Module, weights: Sequence[StateDict], inputs: Tensor) -> Tensor:
@@ -124,13 +159,14 @@ def _without_ties(weights: StateDict, ties: Mapping[str, str]) -> dict[str, Tens
     return {name: tensor for name, tensor in weights.items() if name not in ties}
 
 
-def _sum_of_losses(outputs: Tensor, labels: Tensor, loss: Loss) -> Tensor:
-    """Losses summed over a batch in float64: (models, batch, outputs) -> (models,).
+def _sum_by_model(values: Tensor) -> Tensor:
+    """Values of a batch summed in float64: (models, batch) -> (models,).
 
     One sum per model: its last bit does not depend on which others are evaluated with it.
     """
-    each = losses.example_losses(loss, outputs, labels)
-    return torch.stack([row.sum() for row in each.double()])
+    if values.dtype == torch.bool:  # a count is exact
+        return values.sum(dim=1).double()
+    return torch.stack([row.sum() for row in values.double()])
 
 
 def _is_vmap_faster(model: nn.Module, weights: Sequence[StateDict]) -> bool:

@@ -18,6 +18,7 @@ from isthmus.state_dicts import StateDict
 from isthmus.training import batch_norm, rebuild, recipe, weight_files
 from isthmus.training.distributed import Processes
 from isthmus.training.evaluation import Evaluation, evaluate
+from isthmus.training.metrics import METRICS
 from isthmus.training.options import Runtime, SavedOptions
 from isthmus.training.rebuild import Metadata
 from isthmus.training.recipe import resolve_device
@@ -83,10 +84,18 @@ class Evaluator:
         values = BATCH_VALUES_CPU if self.device.type == "cpu" else BATCH_VALUES
         return min(1000, max(32, values // math.prod(self.data.input_shape)))
 
-    def evaluate(self, models: Mapping[str, StateDict], split: str) -> Evaluation:
-        """Evaluate weights on a split, un-augmented and in its fixed order."""
+    def evaluate(
+        self, models: Mapping[str, StateDict], split: str, reference: StateDict | None = None
+    ) -> Evaluation:
+        """Evaluate weights on a split, un-augmented and in its fixed order.
+
+        Args:
+            models: weights by name.
+            split: of the data.
+            reference: weights that metrics with a reference compare with.
+        """
         weights, loss = list(models.values()), self.data.loss
-        part = evaluate(self.model, weights, self.batches(split), self.autocast, loss)
+        part = evaluate(self.model, weights, self.batches(split), self.autocast, loss, reference)
         processes = self._sharers(split)
         return (
             processes.gather_evaluation(part, len(self.data.splits[split])) if processes else part
@@ -115,7 +124,8 @@ class Evaluator:
     def _sharers(self, split: str) -> Processes | None:
         """The processes that share the evaluation of a split, if each gets an example."""
         enough = self.processes and len(self.data.splits[split]) >= self.processes.size
-        return self.processes if enough else None
+        of_parts = all(metric.is_mean for metric in METRICS)
+        return self.processes if enough and of_parts else None
 
     def check_splits(self, splits: Sequence[str]) -> None:
         """Refuse splits that the data set does not have.
@@ -128,13 +138,17 @@ class Evaluator:
                 raise ValueError(f"splits={split}: this data set has {', '.join(self.data.splits)}")
 
     def table(
-        self, models: Mapping[str, StateDict], splits: Sequence[str] | None = None
+        self,
+        models: Mapping[str, StateDict],
+        splits: Sequence[str] | None = None,
+        reference: StateDict | None = None,
     ) -> dict[str, dict[str, dict[str, float]]]:
-        """Loss and accuracy by model, then by split; without accuracy where labels are numbers.
+        """All metrics that mean something, by model, then by split.
 
         Args:
             models: weights by name.
             splits: train, val, test, or None for all that the data set has.
+            reference: weights that metrics with a reference compare with.
 
         Raises:
             ValueError: the data set has no such split.
@@ -142,13 +156,17 @@ class Evaluator:
         self.check_splits(splits or [])
         rows: dict[str, dict[str, dict[str, float]]] = {name: {} for name in models}
         for split in splits or list(self.data.splits):
-            result = self.evaluate(models, split)
-            numbers = zip(models, result.loss.tolist(), result.accuracy.tolist(), strict=True)
-            for name, loss, accuracy in numbers:
-                rows[name][split] = {"loss": loss}
-                if self.data.has_accuracy:
-                    rows[name][split]["accuracy"] = accuracy
+            result = self.evaluate(models, split, reference)
+            names = self.metric_names(reference is not None)
+            columns = [result.numbers[name].tolist() for name in names]
+            for model, *numbers in zip(models, *columns, strict=True):
+                rows[model][split] = dict(zip(names, numbers, strict=True))
         return rows
+
+    def metric_names(self, has_reference: bool = False) -> list[str]:
+        """The metrics that mean something for this data set."""
+        loss = self.data.loss
+        return [metric.name for metric in METRICS if metric.applies(loss, has_reference)]
 
     def with_bn_statistics(self, weights: StateDict, last: StateDict, bn: str) -> StateDict:
         """Combined weights, on the device, with batch-norm statistics by the option `bn`.

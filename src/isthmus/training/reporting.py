@@ -1,6 +1,5 @@
 """Reports of a training: evaluations after each epoch, metrics.csv, TensorBoard, progress."""
 
-import csv
 import io
 import logging
 import math
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from isthmus import state_dicts, steps
+from isthmus import state_dicts, steps, tables
 from isthmus.state_dicts import StateDict
 from isthmus.store.files import write_bytes
 from isthmus.training import loop, param_groups
@@ -67,14 +66,10 @@ class Metrics:
         Raises:
             OSError: the table cannot be written.
         """
-        text = io.StringIO()
-        rows = csv.writer(text, lineterminator="\n")
-        if self.size == 0:
-            rows.writerow(METRIC_COLUMNS)
-        epoch = round(iteration / self.iterations_per_epoch, 6)
-        for n in numbers:
-            rows.writerow([iteration, f"{epoch:g}", n.split, n.model, n.metric, repr(n.value)])
-        self._append(text.getvalue().encode())
+        epoch = f"{round(iteration / self.iterations_per_epoch, 6):g}"
+        head = [METRIC_COLUMNS] if self.size == 0 else []
+        rows = ([iteration, epoch, n.split, n.model, n.metric, n.value] for n in numbers)
+        self._append(tables.csv_bytes([*head, *rows]))
         writer = self._events(purge_step=None)
         if writer is not None:
             for n in numbers:
@@ -224,12 +219,14 @@ class EpochReport:
         result = self.session.evaluator.evaluate(models, "val")
         losses, accuracies = result.loss.tolist(), result.accuracy.tolist()
         training.require_finite(losses[0], "validation loss", training.iteration)
-        numbers = []
         has_accuracy = self.session.data.has_accuracy
-        for name, loss, accuracy in zip(models, losses, accuracies, strict=True):
-            numbers.append(Number("loss", loss, "val", name))
-            if has_accuracy:
-                numbers.append(Number("accuracy", accuracy, "val", name))
+        metrics = self.session.evaluator.metric_names()
+        columns = {metric: result.numbers[metric].tolist() for metric in metrics}
+        numbers = [
+            Number(metric, columns[metric][place], "val", name)
+            for place, name in enumerate(models)
+            for metric in metrics
+        ]
         if self.save_predictions and has_accuracy:
             for name, correct in zip(models, result.correct.cpu(), strict=True):
                 packed = torch.from_numpy(np.packbits(correct.numpy()))

@@ -7,10 +7,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from isthmus import rng, state_dicts, steps
+from isthmus import rng, state_dicts, steps, tables
 from isthmus.data import batches as data_batches
 from isthmus.state_dicts import StateDict
-from isthmus.store.files import write_csv
 from isthmus.training import losses, param_groups
 from isthmus.training.evaluation import evaluation_mode
 from isthmus.training.loop import Callback, Training, at_iterations
@@ -95,7 +94,7 @@ def function_callbacks(session: Session, metrics: Metrics) -> list[Callback]:
             for inputs, labels in session.evaluator.batches("test"):
                 values = training.model(inputs)[:, 0].tolist()
                 rows += zip(inputs[:, 0].tolist(), labels.tolist(), values, strict=True)
-        write_csv(metrics.path.with_name(FUNCTION_FILE), FUNCTION_COLUMNS, rows)
+        tables.write(metrics.path.with_name(FUNCTION_FILE), FUNCTION_COLUMNS, rows)
 
     return [Callback(at_iterations([session.end]), write)]
 
