@@ -46,7 +46,7 @@ def by_lr(values):
 @pytest.fixture
 def search(tmp_path, monkeypatch):
     """A function that runs `tune.py` with overrides; returns its jobs and its results."""
-    monkeypatch.setattr(studies, "update_search", lambda folder: None)  # figures take seconds
+    monkeypatch.setattr(studies, "update_study", lambda folder, kind: None)  # figures take seconds
     GlobalHydra.instance().clear()
     with initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()

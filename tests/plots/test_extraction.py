@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from isthmus.plots import extraction
+from isthmus.plots import extraction, options, studies
 from tests.plots import extractions
 
 SINGLE = [
@@ -124,5 +126,7 @@ def test_without_a_teacher_there_are_all_figures_but_one(tmp_path):
 
 def drawn(tables, folder):
     """Names of the figures of tables."""
-    paths = extraction.save_extraction(tables, folder)
+    names = {Path(name).stem: name for name in options.tables_of_kind("extract")}
+    named = {names[stem]: table for stem, table in tables.items()}
+    paths = studies.draw_tables("extract", named, folder)
     return [path.stem for path in paths if path.suffix == ".png"]

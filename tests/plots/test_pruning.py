@@ -2,7 +2,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from isthmus.plots import files, frames, pruning
+from isthmus.plots import files, frames, options, pruning, studies
 
 DENSITIES = [1.0, 0.8, 0.6400001]
 
@@ -287,6 +287,11 @@ def test_sparsity_has_a_line_a_level_over_the_layers():
     assert names == ["hidden.0.weight", "output.weight"] and axes.get_yscale() == "log"
 
 
+def draw(levels, folder, others=None):
+    tables = {options.LEVELS: levels, options.SPARSITY: KEPT} | (others or {})
+    return studies.draw_tables("prune", tables, folder)
+
+
 def test_a_study_has_a_figure_a_model_and_what_its_tables_allow(tmp_path, monkeypatch):
     saved = []
 
@@ -296,13 +301,13 @@ def test_a_study_has_a_figure_a_model_and_what_its_tables_allow(tmp_path, monkey
         return [folder / name]
 
     monkeypatch.setattr(files, "save", save)
-    found = pruning.save_levels(study(), KEPT, tmp_path)
+    found = draw(study(), tmp_path)
     assert saved == ["accuracy_plain", "accuracy_ema_0.9", "best_step", "sparsity"]
     assert found == [tmp_path / name for name in saved]
     saved.clear()
-    pruning.save_levels(study(best=False), KEPT, tmp_path)
+    draw(study(best=False), tmp_path)
     assert "best_step" not in saved
     saved.clear()
     both = pd.concat([barriers(), barriers(bn="keep", splits=["train"])])
-    pruning.save_levels(study(), KEPT, tmp_path, both)
+    draw(study(), tmp_path, {options.INSTABILITY: both})
     assert saved[3:] == ["instability", "instability_keep", "sparsity"]

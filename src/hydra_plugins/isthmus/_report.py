@@ -22,7 +22,7 @@ def report(study: Any, folder: Path, command: str | None) -> None:
     counts = Counter(tuning.trial_state(trial) for trial in study.get_trials(deepcopy=False))
     tuning.write_trials(study, folder / "trials.csv")
     tuning.write_importance(study, folder / "importance.csv")
-    studies.update_search(folder)
+    studies.update_study(folder, "tune")
     summary: dict[str, Any] = {"trials": dict(counts), "best": None, "command": command}
     if best is not None:
         summary["best"] = {"number": best.number, "value": best.value, "values": best.params}

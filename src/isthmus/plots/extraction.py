@@ -1,7 +1,6 @@
 """Figures of `extract.py`: losses, clusters, units."""
 
-from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from isthmus.plots import frames, options, studies, style
+from isthmus.plots import frames, style
 from isthmus.plots.files import Drawing
 from isthmus.plots.panels import add_legend, make_panel, make_panels
 
@@ -293,19 +292,3 @@ def draw_layers(
         draw(axes, drawn[drawn["layer"] == layer])
         axes.set_title(f"hidden layer {layer:.0f}")
     return figure, panels
-
-
-def save_extraction(tables: Mapping[str, pd.DataFrame], folder: Path) -> list[Path]:
-    """Draw and write all figures of the tables of `extract.py`.
-
-    Args:
-        tables: by the names under which `extract.py` writes them, without the ending; comparison
-            and excess only if there is a teacher.
-        folder: created if it does not exist.
-
-    Returns:
-        The files, see `files.save`.
-    """
-    names = {Path(name).stem: name for name in options.tables_of_kind("extract")}
-    named = {names[stem]: table for stem, table in tables.items() if stem in names}
-    return studies.draw_tables("extract", named, folder)

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -10,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from isthmus.plots import frames, options, studies, style
+from isthmus.plots import frames, style
 from isthmus.plots.barriers import draw_definitions
 from isthmus.plots.files import Drawing
 from isthmus.plots.panels import add_legend, draw_band, make_grid, make_panel
@@ -329,22 +328,3 @@ def make_sparsity(kept: pd.DataFrame) -> Iterator[Drawing]:
     for folder, rows in by_folder:
         name = "sparsity" if len(by_folder) == 1 else f"sparsity_{folder}"
         yield Drawing(name, sparsity_table(rows), draw_sparsity)
-
-
-def save_levels(
-    levels: pd.DataFrame, kept: pd.DataFrame, folder: Path, pairs: pd.DataFrame | None = None
-) -> list[Path]:
-    """Draw and write all figures of the tables of `prune.py`.
-
-    Args:
-        levels: of one study or several, see `tickets_table`.
-        kept: of one study, see `sparsity_table`.
-        folder: created if it does not exist.
-        pairs: of one study or several, see `instability_table`; None for none.
-
-    Returns:
-        The files, see `files.save`.
-    """
-    tables = {options.LEVELS: levels, options.SPARSITY: kept}
-    tables |= {} if pairs is None else {options.INSTABILITY: pairs}
-    return studies.draw_tables("prune", tables, folder)

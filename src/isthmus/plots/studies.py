@@ -32,16 +32,6 @@ def update_connectivity(folder: Path) -> None:
             update_study(study, "interpolate")
 
 
-def update_branches(averages: Path, distances: Path, folder: Path) -> None:
-    """Update the figures of a folder of `spawn.py`."""
-    update_study(folder.parent, "spawn")
-
-
-def update_search(folder: Path) -> None:
-    """Update the figures of trials and importance of a folder of `tune.py`."""
-    update_study(folder, "tune")
-
-
 def update_study(folder: Path, kind: str) -> None:
     """Update the figures of a folder, if it has the tables of its kind.
 

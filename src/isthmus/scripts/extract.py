@@ -12,6 +12,7 @@ from isthmus.extraction import results
 from isthmus.extraction.options import Extract, hidden_widths
 from isthmus.extraction.plan import ExtractionTree
 from isthmus.paths import CONF
+from isthmus.plots import studies
 from isthmus.store import files as store_files
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def extract(options: Extract, tree: ExtractionTree) -> None:
         aligned = measures.align_to_teacher(task, result, result.network, beta)
         results.write_tables(tree, measures.comparison_rows(task, result, aligned))
         barriers = measures.measure_barriers(options, task, aligned)
-    draw(tree)
+    studies.update_study(tree.clustering.folder, "extract")
     summary = measures.summarize(task, students, result, beta)
     threads = {"num_threads": torch.get_num_threads()}
     request = {"teacher": options.teacher, "gamma": students_options.gamma, "beta": beta}
@@ -80,15 +81,3 @@ def make_task(options: Extract) -> "Task":
         options.extraction, options.root, num_inputs, options.global_seed
     )
     return extraction_study.make_task(teacher, collected, options.extraction.activation, device)
-
-
-def draw(tree: ExtractionTree) -> None:
-    import pandas  # takes a second, and the modules below another
-
-    from isthmus.plots import extraction
-    from isthmus.plots import files as plots_files
-
-    drawn = {path.stem: pandas.read_csv(path) for path in tree.clustering.folder.glob("*.csv")}
-    drawn["losses"] = pandas.read_csv(tree.table("losses"))
-    extraction.save_extraction(drawn, tree.figures)
-    plots_files.write_events(tree.figures)

@@ -13,7 +13,8 @@ from omegaconf import DictConfig
 from isthmus.config import launch
 from isthmus.config.parts import prefix_errors
 from isthmus.paths import CONF
-from isthmus.plots.studies import draw_if_changed
+from isthmus.plots import studies
+from isthmus.plots.options import INSTABILITY, LEVELS, SPARSITY
 from isthmus.pruning import instability, results
 from isthmus.pruning.options import Prune
 from isthmus.pruning.plan import PruningPlan, PruningTree
@@ -105,7 +106,8 @@ def draw(tree: PruningTree, others: Sequence[Path]) -> None:
         files = results.compare_studies(tree, others)
         pair_tables = results.collect_instability(files)
         tables = {os.path.relpath(path, tree.folder): path for path in [*files, *pair_tables]}
-        draw_if_changed(tables, tree.figures, partial(draw_tables, tree, files, pair_tables))
+        make = partial(draw_tables, tree, files, pair_tables)
+        studies.draw_if_changed(tables, tree.figures, make)
 
 
 def draw_tables(tree: PruningTree, files: Sequence[Path], pair_tables: Sequence[Path]) -> None:
@@ -116,15 +118,13 @@ def draw_tables(tree: PruningTree, files: Sequence[Path], pair_tables: Sequence[
         files: `levels.csv` of this study and of the compared ones.
         pair_tables: `instability.csv` of those that have one.
     """
-    import pandas  # takes a second, and the module below another
+    import pandas  # takes a second
 
-    from isthmus.plots import pruning
+    def joined(paths: Sequence[Path]) -> pandas.DataFrame:
+        each = [pandas.read_csv(path).assign(study=path.parent.parent.name) for path in paths]
+        return pandas.concat(each)
 
-    levels, pairs = (
-        [pandas.read_csv(path).assign(study=path.parent.parent.name) for path in paths]
-        for paths in (files, pair_tables)
-    )
-    kept = pandas.DataFrame(results.collect_sparsity(tree))
-    pruning.save_levels(
-        pandas.concat(levels), kept, tree.figures, pandas.concat(pairs) if pairs else None
-    )
+    drawn = {LEVELS: joined(files), SPARSITY: pandas.DataFrame(results.collect_sparsity(tree))}
+    if pair_tables:
+        drawn[INSTABILITY] = joined(pair_tables)
+    studies.draw_tables("prune", drawn, tree.figures)

@@ -73,4 +73,4 @@ def report(tree: SpawnTree) -> None:
     """Write the tables of the whole tree, and their figures where these are out of date."""
     with tree.lock_tables():
         results.complete_tables(tree)
-        studies.update_branches(tree.averages, tree.distances, tree.figures)
+        studies.update_study(tree.folder, "spawn")
