@@ -100,6 +100,7 @@ def test_the_top_of_the_package_has_only_its_own_modules():
 # Tests of several modules together; those in `scripts` start scripts as a user does.
 ACROSS_MODULES = {
     "test_conf",
+    "test_extending",
     "test_words",
     "connectivity/test_equal_treatment",
     "models/test_every_model",

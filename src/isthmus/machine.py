@@ -1,6 +1,11 @@
 """CPU cores and the processes that torchrun started. Imports no torch."""
 
+import logging
 import os
+from collections.abc import Mapping
+from typing import Any
+
+log = logging.getLogger(__name__)
 
 
 def default_threads(workers: int) -> int:
@@ -16,6 +21,36 @@ def default_threads(workers: int) -> int:
     if variable.isdigit() and int(variable) > 0 and not is_of_torchrun:
         return int(variable)
     return share_of_cores(workers)
+
+
+def choose_threads(typed: int | None, result: Mapping[str, Any] | None, workers: int) -> int:
+    """Number of CPU threads of a job.
+
+    As typed; else that of the results that exist already, so that additions are computed in the
+    same way; else the default.
+
+    Args:
+        typed: `runtime.num_threads`.
+        result: the summary of existing results, if any.
+        workers: see `share_of_cores`.
+    """
+    compare_threads(typed, result)
+    if typed is not None:
+        return typed
+    if result and isinstance(result.get("num_threads"), int):
+        return max(1, result["num_threads"])
+    return default_threads(workers)
+
+
+def compare_threads(typed: int | None, result: Mapping[str, Any] | None) -> None:
+    """Warn if existing results were computed with another number of threads than typed."""
+    before = (result or {}).get("num_threads")
+    if typed is not None and before is not None and typed != before:
+        log.warning(
+            "runtime.num_threads=%d: the results that are there were computed with %d, and may "
+            "differ in rounding from those of %d",
+            *(typed, before, typed),
+        )
 
 
 def share_of_cores(workers: int) -> int:

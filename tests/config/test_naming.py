@@ -498,34 +498,6 @@ def test_what_saved_networks_are_and_how_they_are_evaluated_renames(mode, change
     assert interpolated(mode, **changes) != interpolated(mode)
 
 
-def study(space: dict[str, str], **changes: Any) -> str:
-    return naming.study_name(
-        train() | {"maximize_averaged": True} | changes, training_options.Tune, space
-    )
-
-
-SPACE = {"optimizer.lr": "0.01 to 1", "scheduler": "a, b"}
-
-
-def test_a_study_is_named_by_what_it_searches_and_by_what_stays_as_it_is():
-    plain = study(SPACE)
-    others = [
-        study(SPACE | {"optimizer.lr": "0.1 to 1"}),
-        study({"optimizer.lr": "0.01 to 1"}),
-        study(SPACE, precision="bf16"),
-        study(SPACE, maximize_averaged=False),
-    ]
-    assert len({plain, *others}) == 5
-
-
-def test_what_is_searched_does_not_rename_a_study_and_nor_does_what_changes_no_result():
-    other = train(optimizer={"lr": 0.7}, runtime={"device": "cuda"}, global_seed=7)
-    other["scheduler"] = {"_target_": "isthmus.parts.other"}
-    assert naming.study_name(
-        other | {"maximize_averaged": True}, training_options.Tune, SPACE
-    ) == study(SPACE)
-
-
 def test_a_parametrization_has_a_name_of_its_own_by_its_exponents():
     parts = [{"_target_": "isthmus.parts.Ema", "decay": [0.5, c]} for c in (0.1, 0.2)]
     assert len({name(), *(name(parametrization=part) for part in parts)}) == 3

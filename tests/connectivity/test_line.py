@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from isthmus import tables
-from isthmus.config import launch
 from isthmus.connectivity import barriers, matching, plan, repair, results
 from isthmus.connectivity import line as connectivity_line
 from isthmus.connectivity.interpolation import InterpolationEvaluator
@@ -16,6 +15,7 @@ from isthmus.connectivity.plan import BranchPair, LineRecords
 from isthmus.connectivity.repair import repair_network
 from isthmus.models.mlp import MLP
 from isthmus.models.resnet_cifar import ResNetCifar
+from isthmus.paths import display_path
 from isthmus.store import files as store_files
 from isthmus.training.batch_norm import has_batch_norm
 from tests import toys
@@ -179,7 +179,7 @@ def test_a_line_that_another_job_measures_is_waited_for_and_not_measured_again(
     assert measured_lines == ["first"]
     assert not LineRecords(folder).lack([(None, 2)], request)
     (line,) = LineRecords(folder).read()
-    assert line["networks"] == [launch.display_path(file) for file in ends]
+    assert line["networks"] == [display_path(file) for file in ends]
 
 
 def test_tables_of_the_study_hold_the_lines_of_all_main_branches(tmp_path):
@@ -239,7 +239,7 @@ def test_a_line_between_two_children_says_which(tmp_path):
     assert not store.lack([line[:2] for line in lines], request)
     found = store.read()
     assert [line["child_seed"] for line in found] == ["2-3", "2-10", "3-10"]
-    assert found[1]["networks"] == [launch.display_path(files[seed]) for seed in (2, 10)]
+    assert found[1]["networks"] == [display_path(files[seed]) for seed in (2, 10)]
     ends = [line["curves"]["train"]["loss"] for line in found]
     assert ends[0][0] == ends[1][0] and ends[0][-1] == ends[2][0] and ends[1][-1] == ends[2][-1]
 

@@ -15,6 +15,8 @@ from hydra_plugins.isthmus import _search
 from isthmus import sweeps
 from isthmus.config.launch import ConfigError
 from isthmus.plots import studies
+from isthmus.training.options import Tune
+from tests.values import defaults
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 SMALL = ["dataset=digits", "model=mlp"]
@@ -201,3 +203,33 @@ def test_another_sampler_or_seed_is_another_study(search, tmp_path):
         search(*few, *words, read=False)
         numbers.append(len(list((tmp_path / "outputs").glob("tune_*"))))
     assert numbers == [1, 1, 1, 2, 3, 4, 5, 6]
+
+
+def digits(space=None, **changes):
+    """The name of a search of a training of nothing but an optimizer."""
+    values = defaults(
+        Tune,
+        optimizer={"_target_": "isthmus.training.optimizers.sgd", "lr": 0.1},
+        scheduler={"_target_": "isthmus.training.schedulers.Constant"},
+    )
+    return _search.study_digits(values | changes, space or SPACE)
+
+
+SPACE = {"optimizer.lr": "0.01 to 1", "scheduler": "a, b"}
+
+
+def test_a_study_is_named_by_what_it_searches_and_by_what_stays_as_it_is():
+    others = [
+        digits(SPACE | {"optimizer.lr": "0.1 to 1"}),
+        digits({"optimizer.lr": "0.01 to 1"}),
+        digits(precision="bf16"),
+        digits(maximize_averaged=False),
+    ]
+    assert len({digits(), *others}) == 5
+
+
+def test_what_is_searched_does_not_rename_a_study_and_nor_does_what_changes_no_result():
+    optimizer = {"_target_": "isthmus.training.optimizers.sgd", "lr": 0.7}
+    scheduler = {"_target_": "isthmus.training.schedulers.Cosine"}
+    other = {"optimizer": optimizer, "scheduler": scheduler, "global_seed": 7}
+    assert digits(**other) == digits()

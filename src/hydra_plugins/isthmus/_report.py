@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus import tuning
-from isthmus.config import launch
+from isthmus.paths import display_path
 from isthmus.plots import studies
 from isthmus.store import files
 
@@ -27,7 +27,7 @@ def report(study: Any, folder: Path, command: str | None) -> None:
     if best is not None:
         summary["best"] = {"number": best.number, "value": best.value, "values": best.params}
     files.write_json(folder / "result.json", summary)
-    print("\n".join(["", *summary_lines(summary), f"results in {launch.display_path(folder)}"]))
+    print("\n".join(["", *summary_lines(summary), f"results in {display_path(folder)}"]))
 
 
 def trial_line(study: Any, number: int, status: str) -> str:

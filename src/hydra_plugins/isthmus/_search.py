@@ -22,6 +22,7 @@ from hydra_plugins.isthmus import _commands, _report
 from isthmus import sweeps, tuning
 from isthmus.config import launch, naming
 from isthmus.config.launch import ConfigError
+from isthmus.config.schema import Values
 from isthmus.training.options import Tune
 from isthmus.tuning import Claim, SharedStudy
 
@@ -41,8 +42,8 @@ def search(sweeper: Any, arguments: Sequence[str]) -> None:
     space, fixed = search_space(sweeper, arguments)
     check(sweeper, space, fixed)
     sampler = sampler_options(sweeper.config.hydra.sweeper.sampler)
-    name = naming.study_name(
-        launch.option_values(sweeper.config, Tune), Tune, _distribution_texts(space), sampler
+    name = study_digits(
+        launch.option_values(sweeper.config, Tune), _distribution_texts(space), sampler
     )
     seed, output = sweeper.config.global_seed, Path(sweeper.config.output_dir)
     folder = output / f"tune_{sweeper.study_name or name}" / f"seed_{seed}"
@@ -68,6 +69,26 @@ def search(sweeper: Any, arguments: Sequence[str]) -> None:
                 job_config(sweeper, trial_overrides(fixed, claim)),
             )
         _report.report(study.study, folder, command)
+
+
+def study_digits(
+    values: Values, space: Mapping[str, str], sampler: Mapping[str, Any] | None = None
+) -> str:
+    """Ten hexadecimal digits that name a search of `tune.py`: options, sampler and fixed values.
+
+    Args:
+        values: the configuration of `tune.py`, whose searched values do not count.
+        space: what is searched, by the full name of the option.
+        sampler: its target and the values that are not its defaults; None for the default one.
+    """
+    named = naming.identity(values, Tune)
+    for name in space:
+        group, _, key = name.partition(".")
+        if not key:
+            named.pop(group, None)
+        elif isinstance(named.get(group), dict):
+            named[group] = {k: v for k, v in named[group].items() if k != key}
+    return naming.digest({**named, "search": space, **({"sampler": sampler} if sampler else {})})
 
 
 def search_space(sweeper: Any, arguments: Sequence[str]) -> tuple[Space, dict[str, str]]:

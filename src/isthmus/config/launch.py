@@ -1,7 +1,6 @@
 """Border between Hydra and the scripts: checked options, names of folders, one-line errors.
 
-It imports no torch, so that
-`--help` and a refused option answer in about half a second.
+Imports no torch, so that `--help` and a refused option answer in about half a second.
 """
 
 import logging
@@ -117,11 +116,6 @@ def job_folder() -> Path:
     return Path(HydraConfig.get().runtime.output_dir)
 
 
-def display_path(path: Path) -> str:
-    """A path as typed from the working directory."""
-    return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
-
-
 def is_in_sweep() -> bool:
     """Whether the job that is running is one of a multirun."""
     return HydraConfig.get().mode == RunMode.MULTIRUN
@@ -139,48 +133,27 @@ def typed_options() -> list[str]:
     return [text.lstrip("+~").partition("=")[0] for text in HydraConfig.get().overrides.task]
 
 
-def threads(runtime: Section, result: Values | None = None) -> int:
-    """Number of CPU threads for this job.
+def threads(runtime: Any, result: Values | None = None) -> int:
+    """Number of CPU threads for this job, see `machine.choose_threads`.
 
-    As typed; else that of the results that exist already, so that additions are computed in the
-    same way; else OMP_NUM_THREADS if set; else a share of the cores among parallel jobs, but one
-    in a study of children, whose numbers must not depend on how many are trained at a time.
+    By default a share of the cores among parallel jobs, but one in a study of children, whose
+    numbers must not depend on how many are trained at a time.
 
     Args:
         runtime: the section `runtime`, with `num_threads`, and in a study of children `num_jobs`.
         result: the summary of existing results, if any.
     """
-    typed = getattr(runtime, "num_threads")  # noqa: B009  # of several classes
-    compare_threads(runtime, result)
-    if typed is not None:
-        return typed
-    if result and isinstance(result.get("num_threads"), int):
-        return max(1, result["num_threads"])
-    if hasattr(runtime, "num_jobs"):
-        return machine.default_threads(-1)
     launcher = HydraConfig.get().launcher
     workers = launcher.get("n_jobs", 1) if "joblib" in launcher.get("_target_", "") else 1
-    return machine.default_threads(workers * machine.num_local_processes())
-
-
-def compare_threads(runtime: Section, result: Values | None) -> None:
-    """Warn if existing results were computed with another number of threads than typed."""
-    typed, before = getattr(runtime, "num_threads"), (result or {}).get("num_threads")  # noqa: B009
-    if typed is not None and before is not None and typed != before:
-        log.warning(
-            "runtime.num_threads=%d: the results that are there were computed with %d, and may "
-            "differ in rounding from those of %d",
-            typed,
-            before,
-            typed,
-        )
+    workers = -1 if hasattr(runtime, "num_jobs") else workers * machine.num_local_processes()
+    return machine.choose_threads(runtime.num_threads, result, workers)
 
 
 def _run_dir(script: str, *, _root_: DictConfig) -> str:
     mode = naming.choose_mode(script_options(script), _root_)
     values = option_values(_root_, mode)
-    prefix = mode.folder_prefix(script, values)
-    folder = f"{_root_.output_dir}/{prefix}_{naming.run_name(values, mode)}"
+    name = f"{mode.folder_prefix(script, values)}_{naming.run_name(values, mode)}"
+    folder = f"{_root_.output_dir}/{name}"
     has_seed = "global_seed" in schema.fields(mode)
     return f"{folder}/seed_{_root_.global_seed}" if has_seed else folder
 

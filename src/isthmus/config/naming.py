@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from isthmus.config import schema, signatures
-from isthmus.config.parts import GROUPS, Part
+from isthmus.config.parts import GROUPS
 from isthmus.config.schema import IN_RUN_NAME, Section, Values
 from isthmus.config.signatures import REQUIRED, Argument
 
@@ -62,7 +62,7 @@ def _have_values(options: Iterable[str], values: Mapping[str, Any]) -> bool:
 
 def run_name(values: Values, cls: type[Section]) -> str:
     """Ten hexadecimal digits of the canonical text of `identity`."""
-    return _digest(identity(values, cls))
+    return digest(identity(values, cls))
 
 
 def section_name(values: Values, cls: type[Section], kind: str = IN_RUN_NAME) -> str:
@@ -73,36 +73,7 @@ def section_name(values: Values, cls: type[Section], kind: str = IN_RUN_NAME) ->
         cls: of its options.
         kind: of name, of which the options say whether they are in it.
     """
-    return _digest(section_identity(values, schema.fields(cls), kind))
-
-
-def section_arguments(values: Values, cls: type[Section]) -> str:
-    """The values of one section that are not their defaults, as typed on a command line."""
-    return " ".join(_typed_values(section_identity(values, schema.fields(cls))))
-
-
-def study_name(
-    values: Values,
-    cls: type[Section],
-    space: Mapping[str, str],
-    sampler: Mapping[str, Any] | None = None,
-) -> str:
-    """Ten hexadecimal digits that name a search of `tune.py`: options, sampler and fixed values.
-
-    Args:
-        values: the configuration of `tune.py`, whose searched values do not count.
-        cls: of its options.
-        space: what is searched, by the full name of the option.
-        sampler: its target and the values that are not its defaults; None for the default one.
-    """
-    named = identity(values, cls)
-    for name in space:
-        group, _, key = name.partition(".")
-        if not key:
-            named.pop(group, None)
-        elif isinstance(named.get(group), dict):
-            named[group] = {k: v for k, v in named[group].items() if k != key}
-    return _digest({**named, "search": space, **({"sampler": sampler} if sampler else {})})
+    return digest(section_identity(values, schema.fields(cls), kind))
 
 
 def identity(values: Values, cls: type[Section]) -> dict[str, Any]:
@@ -192,11 +163,6 @@ def reproducible_config(values: Values) -> dict[str, Any]:
     return with_short_names(config)
 
 
-def full_target(group: str, node: Values) -> str:
-    """The dotpath of a part, in whichever form its file has it; "None" if it has no target."""
-    return Part(group, node.get("_target_")).full_target()
-
-
 def _non_defaults(values: Values, fields: Mapping[str, Argument]) -> dict[str, Any]:
     """The values that are not their defaults."""
     return {
@@ -220,16 +186,8 @@ def _sort_if_set(value: Any, argument: Argument) -> Any:
     return sorted(value) if is_set else value
 
 
-def _typed_values(content: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in content.items():
-        if isinstance(value, dict):
-            yield from _typed_values(value, f"{prefix}{key}.")
-        else:
-            text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else value
-            yield f"{prefix}{key}={text}"
-
-
-def _digest(content: Mapping[str, Any]) -> str:
+def digest(content: Mapping[str, Any]) -> str:
+    """Ten hexadecimal digits of the canonical text of what a name holds."""
     text = json.dumps(_canonical(content), sort_keys=True)
     return hashlib.blake2b(text.encode(), digest_size=5).hexdigest()
 

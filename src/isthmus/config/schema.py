@@ -197,13 +197,7 @@ def _plain(value: Any) -> Any:
     return value.node() if isinstance(value, Part) else value
 
 
-def common_class(group: str) -> type[Section] | None:
-    """The class of options that every part of a group has besides its own, if there are some."""
-    common = GROUPS[group].common
-    return signatures.locate(common) if common else None
-
-
 def common_fields(group: str) -> dict[str, Argument]:
-    """The same as fields; {} if there are none."""
-    cls = common_class(group)
-    return fields(cls) if cls else {}
+    """The options that every part of a group has besides its own; {} if there are none."""
+    common = GROUPS[group].common
+    return fields(signatures.locate(common)) if common else {}

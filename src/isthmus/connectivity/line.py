@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from isthmus import state_dicts
-from isthmus.config import launch
 from isthmus.connectivity import barriers, interpolation, matching, repair, results
 from isthmus.connectivity.barriers import Array
 from isthmus.connectivity.interpolation import Curve, InterpolationEvaluator
@@ -25,6 +24,7 @@ from isthmus.connectivity.plan import (
     LineRecords,
 )
 from isthmus.connectivity.repair import PreActivationStats, repair_network
+from isthmus.paths import display_path
 from isthmus.state_dicts import StateDict
 from isthmus.store.files import Run
 from isthmus.training.evaluator import Evaluator
@@ -319,7 +319,7 @@ def measure_missing_lines(
             start, end = (evaluator.load(file) for file in files)
             ends = LineEnds(points, start, end, request.align)
             line = measure_line(ends, known, request, child_seed)
-            line["networks"] = [launch.display_path(file.absolute()) for file in files]
+            line["networks"] = [display_path(file.absolute()) for file in files]
             with run.lock():
                 store.write(pair, line, _measurement_info(evaluator, request.splits), known)
         if time.monotonic() > tables_due:

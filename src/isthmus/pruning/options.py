@@ -1,12 +1,13 @@
 """Options of `prune.py` and their rules. Imports no torch."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from isthmus import steps
 from isthmus.config import naming, schema, signatures
 from isthmus.config.parts import Part
-from isthmus.config.schema import Section, option
+from isthmus.config.schema import Section, Values, option
 from isthmus.config.signatures import format_value
 from isthmus.connectivity.options import LineOptions, alphas_errors
 from isthmus.steps import Step
@@ -164,7 +165,8 @@ class Prune(Pretrained):
     def branch_text(self) -> str:
         """The branch and its options, as one would type them."""
         values = schema.to_values(self.branch_section)
-        words = naming.section_arguments(values, type(self.branch_section))
+        identity = naming.section_identity(values, schema.fields(type(self.branch_section)))
+        words = " ".join(typed_arguments(identity))
         return f"{self.branch} {words}".rstrip()
 
     @property
@@ -249,3 +251,13 @@ class Prune(Pretrained):
             if self.branch != name and changed:
                 errors.append(f"{name}.{changed[0]}: needs branch={name}")
         return errors
+
+
+def typed_arguments(content: Values, prefix: str = "") -> Iterator[str]:
+    """The values of a section, as one would type them on a command line."""
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from typed_arguments(value, f"{prefix}{key}.")
+        else:
+            text = f"[{','.join(map(str, value))}]" if isinstance(value, list) else value
+            yield f"{prefix}{key}={text}"

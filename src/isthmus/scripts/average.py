@@ -7,11 +7,11 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from isthmus import tables
+from isthmus import machine, tables
 from isthmus.averaging import checkpoints
 from isthmus.averaging.options import Average
 from isthmus.config import launch
-from isthmus.paths import CONF
+from isthmus.paths import CONF, display_path
 from isthmus.store import files as store_files
 
 KEPT_METADATA = ("config", "input_shape", "num_classes", "classes", "normalization")
@@ -29,12 +29,12 @@ def main(cfg: DictConfig) -> None:
         with run.lock():
             if checkpoints.is_done(run, digests):
                 log.info("results are complete; nothing to compute")
-                launch.compare_threads(options.runtime, run.read_result())
+                machine.compare_threads(options.runtime.num_threads, run.read_result())
             else:
                 average(options, run, files, digests)
         result: Any = run.read_result()
         log.info(tables.evaluation(result["evaluation"]))
-        log.info("results in %s", launch.display_path(run.folder))
+        log.info("results in %s", display_path(run.folder))
 
 
 def average(options: Average, run: store_files.Run, files: list[Path], digests: list[str]) -> None:

@@ -10,7 +10,7 @@ from omegaconf import DictConfig
 from isthmus import tables
 from isthmus.averaging.options import Eval
 from isthmus.config import launch
-from isthmus.paths import CONF
+from isthmus.paths import CONF, display_path
 from isthmus.store import files
 from isthmus.tables import Evaluation
 
@@ -26,7 +26,7 @@ def main(cfg: DictConfig) -> None:
         how = {"checkpoint": options.checkpoint, "bn": options.bn, "num_threads": threads}
         how |= {"evaluation": tables.json_numbers(table)}
         files.write_json(launch.job_folder() / "result.json", how)
-        log.info("results in %s", launch.display_path(launch.job_folder()))
+        log.info("results in %s", display_path(launch.job_folder()))
 
 
 def evaluate(options: Eval, threads: int) -> Evaluation:

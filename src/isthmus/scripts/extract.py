@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
+from isthmus import machine
 from isthmus.config import launch
 from isthmus.extraction import results
 from isthmus.extraction.options import Extract, hidden_widths
 from isthmus.extraction.plan import ExtractionTree
-from isthmus.paths import CONF
+from isthmus.paths import CONF, display_path
 from isthmus.plots import studies
 from isthmus.store import files as store_files
 
@@ -28,11 +29,11 @@ def main(cfg: DictConfig) -> None:
         with tree.study.lock():
             if results.is_complete(tree):
                 log.info("results are complete; nothing to compute")
-                launch.compare_threads(options.runtime, tree.clustering.read_result())
+                machine.compare_threads(options.runtime.num_threads, tree.clustering.read_result())
             else:
                 extract(options, tree)
         log.info(results.summarize(tree))
-        log.info("results in %s", launch.display_path(tree.clustering.folder))
+        log.info("results in %s", display_path(tree.clustering.folder))
 
 
 def extract(options: Extract, tree: ExtractionTree) -> None:

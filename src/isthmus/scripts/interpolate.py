@@ -22,7 +22,7 @@ from isthmus.connectivity.options import (
     SavedNetworks,
 )
 from isthmus.connectivity.plan import BranchPair, LineRecords
-from isthmus.paths import CONF
+from isthmus.paths import CONF, display_path
 from isthmus.plots import studies
 from isthmus.store import locks
 from isthmus.store.files import Run, missing_weights_message
@@ -48,7 +48,7 @@ def main(cfg: DictConfig) -> None:
         if not launch.is_in_sweep():  # a sweep draws at its end
             with run.lock():
                 studies.update_connectivity(run.folder)
-        log.info("results in %s", launch.display_path(run.folder))
+        log.info("results in %s", display_path(run.folder))
 
 
 def measure_branch_lines(options: InterpolateBranches, run: Run) -> bool:

@@ -9,7 +9,7 @@ import hydra
 from omegaconf import DictConfig
 
 from isthmus.config import launch
-from isthmus.paths import CONF
+from isthmus.paths import CONF, display_path
 from isthmus.plots import folders as plots_folders
 from isthmus.plots.options import REPORT, Plots
 from isthmus.training import rebuild
@@ -30,7 +30,7 @@ def main(cfg: DictConfig) -> None:
         for reason in damaged.values():
             log.warning("damaged: %s", reason)
         for path in draw(options, folders, damaged, folder):
-            log.info("%s", launch.display_path(path))
+            log.info("%s", display_path(path))
 
 
 def draw(

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
+from isthmus import machine
 from isthmus.config import launch
 from isthmus.config.parts import prefix_errors
-from isthmus.paths import CONF
+from isthmus.paths import CONF, display_path
 from isthmus.plots import studies
 from isthmus.plots.options import INSTABILITY, LEVELS, SPARSITY
 from isthmus.pruning import instability, results
@@ -35,7 +36,9 @@ def main(cfg: DictConfig) -> None:
             try:
                 if is_done(options, tree):
                     log.info("results are complete; nothing to compute")
-                    launch.compare_threads(options.runtime, tree.level(0).read_result())
+                    machine.compare_threads(
+                        options.runtime.num_threads, tree.level(0).read_result()
+                    )
                 else:
                     prune(options, tree)
             finally:  # completed levels are in the table even after an error or a kill
@@ -49,7 +52,7 @@ def main(cfg: DictConfig) -> None:
             at_chance = instability.chance_message(options.instability, tree, plan)
             if at_chance:
                 log.warning(at_chance)
-        log.info("results in %s", launch.display_path(tree.folder))
+        log.info("results in %s", display_path(tree.folder))
 
 
 def is_done(options: Prune, tree: PruningTree) -> bool:
@@ -120,11 +123,11 @@ def draw_tables(tree: PruningTree, files: Sequence[Path], pair_tables: Sequence[
     """
     import pandas  # takes a second
 
-    def joined(paths: Sequence[Path]) -> pandas.DataFrame:
+    def join_tables(paths: Sequence[Path]) -> pandas.DataFrame:
         each = [pandas.read_csv(path).assign(study=path.parent.parent.name) for path in paths]
         return pandas.concat(each)
 
-    drawn = {LEVELS: joined(files), SPARSITY: pandas.DataFrame(results.collect_sparsity(tree))}
+    drawn = {LEVELS: join_tables(files), SPARSITY: pandas.DataFrame(results.collect_sparsity(tree))}
     if pair_tables:
-        drawn[INSTABILITY] = joined(pair_tables)
+        drawn[INSTABILITY] = join_tables(pair_tables)
     studies.draw_tables("prune", drawn, tree.figures)

@@ -5,12 +5,13 @@ import logging
 import hydra
 from omegaconf import DictConfig
 
+from isthmus import machine
 from isthmus.branching import results
 from isthmus.branching.options import Spawn
 from isthmus.branching.plan import SpawnPlan, SpawnTree
 from isthmus.branching.results import Legs
 from isthmus.config import launch
-from isthmus.paths import CONF
+from isthmus.paths import CONF, display_path
 from isthmus.plots import studies
 from isthmus.store import locks
 
@@ -25,14 +26,14 @@ def main(cfg: DictConfig) -> None:
         with locks.hold_shared(tree.folder):
             if is_done(options, tree, legs):
                 log.info("results are complete; nothing to compute")
-                launch.compare_threads(options.runtime, tree.parent.read_result())
+                machine.compare_threads(options.runtime.num_threads, tree.parent.read_result())
             else:
                 spawn(options, tree, legs)
             report(tree)
         summary = results.summarize(tree, options, legs)
         if summary:
             log.info(summary)
-        log.info("results in %s", launch.display_path(tree.folder))
+        log.info("results in %s", display_path(tree.folder))
 
 
 def is_done(options: Spawn, tree: SpawnTree, legs: Legs | None) -> bool:

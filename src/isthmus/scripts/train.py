@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 from isthmus import machine, tables
 from isthmus.config import launch
-from isthmus.paths import CONF
+from isthmus.paths import CONF, display_path
 from isthmus.store.files import Run
 from isthmus.training.options import TrainScript
 
@@ -22,12 +22,12 @@ def main(cfg: DictConfig) -> None:
         run = Run(launch.job_folder())
         if not machine.is_distributed() and run.is_complete(options.snapshots):
             log.info("results are complete; nothing to compute")
-            launch.compare_threads(options.runtime, run.read_result())
+            machine.compare_threads(options.runtime.num_threads, run.read_result())
         else:
             train(options, run)
         if machine.is_first():
             result: Any = run.read_result()
-            log.info(tables.result(result, launch.display_path(run.folder)))
+            log.info(tables.result(result, display_path(run.folder)))
 
 
 def train(options: TrainScript, run: Run) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 import hydra
 from omegaconf import DictConfig
 
-from isthmus import tables
+from isthmus import machine, tables
 from isthmus.config import launch
-from isthmus.paths import CONF
+from isthmus.paths import CONF, display_path
 from isthmus.store.files import Run
 from isthmus.training.options import Tune
 
@@ -23,11 +23,11 @@ def main(cfg: DictConfig) -> float:
         run = Run(launch.job_folder())
         if run.is_complete(options.snapshots):
             log.info("results are complete; nothing to compute")
-            launch.compare_threads(options.runtime, run.read_result())
+            machine.compare_threads(options.runtime.num_threads, run.read_result())
         else:
             train(options, run)
         result: Any = run.read_result()
-        log.info(tables.result(result, launch.display_path(run.folder)))
+        log.info(tables.result(result, display_path(run.folder)))
         return options.objective(result["evaluation"])
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from isthmus.config import naming
+from isthmus.config import schema
 from isthmus.training.session import Session
 
 GROUPS = ("model", "dataset", "optimizer", "scheduler", "averaged", "parametrization")
@@ -31,8 +31,8 @@ def changed_modules(before: dict[str, str], now: dict[str, str]) -> list[str]:
 
 def _modules(session: Session) -> set[str]:
     config, training = session.recipe.metadata.get("config", {}), session.training
-    parts = {group: config.get(group) for group in GROUPS}
-    targets = (naming.full_target(g, part) for g, part in parts.items() if isinstance(part, dict))
+    parts = [schema.make_part(group, config.get(group)) for group in GROUPS]
+    targets = (part.full_target() for part in parts if part)
     parts_in_use: Iterable[Any] = [
         *session.model.modules(),
         training.optimizer,

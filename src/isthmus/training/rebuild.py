@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from isthmus.config import launch, naming, parts, schema, signatures, validation
 from isthmus.config.launch import ConfigError
 from isthmus.config.parts import Part
+from isthmus.paths import display_path
 from isthmus.store import fingerprints, reading
 
 Metadata = dict[str, Any]  # of a file of weights
@@ -71,7 +72,7 @@ def load_data_set(
         part = _check_part("dataset", saved | part.arguments)
         _check_folder(part.node(), saved)
         part = _with_cache(part, cache_dir)
-    elif naming.full_target("dataset", saved) == part.target:
+    elif Part("dataset", saved.get("_target_")).full_target() == part.target:
         takes = signatures.arguments(part.target).keys() - PLACES - set(names)
         of_training = {key: value for key, value in saved.items() if key in takes}
         _check_plain("dataset", part.target, of_training)
@@ -94,9 +95,7 @@ def data_recipe_of_run(folder: Path, cache_dir: str) -> Any:
     """
     file = folder / ".hydra" / "config.yaml"
     if not file.exists():
-        raise FileNotFoundError(
-            f"no {launch.display_path(file)}, which says what the run was trained on"
-        )
+        raise FileNotFoundError(f"no {display_path(file)}, which says what the run was trained on")
     node = read_group(file, "dataset", without={"cache_dir", "fingerprint"})
     part = _with_cache(_check_part("dataset", node), cache_dir)
     with parts.prefix_errors("dataset"):
@@ -151,7 +150,7 @@ def _check_part(group: str, node: Any) -> Part:
         ConfigError: naming the group and what it has instead.
     """
     package, kind = REBUILT[group]
-    target = naming.full_target(group, node) if isinstance(node, dict) else node
+    target = Part(group, node.get("_target_")).full_target() if isinstance(node, dict) else node
     is_in_package = isinstance(target, str) and target.startswith(f"{package}.")
     if not is_in_package or kind not in signatures.ancestors(str(target)):
         raise ConfigError(
@@ -189,7 +188,8 @@ def _check_folder(node: dict[str, Any], trained: dict[str, Any]) -> None:
     """Refuse a folder of images that differs, in the parts read then, from the one trained on."""
     root = node.get("root", "data")
     folder = f"{root}/{node.get('folder', '')}"
-    has_choice = "test_folder" in signatures.arguments(naming.full_target("dataset", trained))
+    target = Part("dataset", trained.get("_target_")).full_target()
+    has_choice = "test_folder" in signatures.arguments(target)
     test_folder = trained.get("test_folder") if has_choice else "val"
     fingerprint = fingerprints.folder_fingerprint(folder, trained.get("test", True), test_folder)
     if fingerprint in (fingerprints.ABSENT, fingerprints.UNREADABLE):
