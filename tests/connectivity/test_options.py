@@ -64,7 +64,7 @@ def test_branches_that_can_be_compared_have_no_errors(changes):
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
-        ({"k2": 0}, "k2=0ep: must be positive; at k1 all branches are one network"),
+        ({"k2": 0}, "k2=0: must be positive; at k1 all branches are one network"),
         ({"k2": [1, "0ep"]}, "k2=0ep: must be positive; at k1 all branches are one network"),
         ({"k2": "0"}, "k2=0: must be positive; at k1 all branches are one network"),
         ({"k1": -1}, "k1=-1: must not be negative"),

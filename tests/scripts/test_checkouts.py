@@ -34,7 +34,7 @@ def checkouts(tmp_path_factory):
             shutil.copytree(REPOSITORY / name, folder / name, ignore=ignored)
         shutil.copy(REPOSITORY / "train.py", folder)
         script = folder / "src/isthmus/scripts/train.py"
-        head = "    with launch.job(cfg):\n"
+        head = "    with launch.job(cfg) as options:\n"
         assert head in script.read_text()
         script.write_text(script.read_text().replace(head, head + STATEMENT.lstrip("\n")))
     return folders

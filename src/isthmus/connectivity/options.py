@@ -141,9 +141,9 @@ class InterpolateBranches(LineOptions, Family):
     def errors(self) -> list[str]:
         """See `Section`."""
         errors = super().errors()
-        for step in list_steps(self.k2):
-            if not step.startswith("-") and steps.parse(step) == (0, 0):
-                errors.append(f"k2={step}: must be positive; at k1 all branches are one network")
+        for typed in self.k2 if isinstance(self.k2, list) else [self.k2]:
+            if str(typed)[:1] != "-" and steps.parse(list_steps(typed)[0]) == (0, 0):
+                errors.append(f"k2={typed}: must be positive; at k1 all branches are one network")
         varied = {name: getattr(self.seeds, name) for name in self.vary}
         main = {self.global_seed if seed is None else seed for seed in varied.values()}
         seeds = self.seeds_of_children
