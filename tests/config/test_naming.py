@@ -514,3 +514,10 @@ def test_values_of_the_script_alone_are_named_where_they_are_not_their_defaults(
         for each in (own, asked, own | {"save_weights": False})
     }
     assert len(names) == 3
+
+
+def test_an_option_that_another_one_overrules_does_not_rename():
+    with_steps = name(hparams={"steps": "600it"})
+    assert name(hparams={"steps": "600it", "epochs": 5}) == with_steps
+    own = {"hparams": {"steps": "2it"}}
+    assert spawned(pretrain={"hparams": {"steps": "2it", "epochs": 5}}) == spawned(pretrain=own)

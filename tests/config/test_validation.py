@@ -499,3 +499,26 @@ def test_numbers_have_the_range_of_their_option(value, rules, is_refused):
 )
 def test_lists_hold_what_their_option_needs(value, rules, is_refused):
     assert bool(validation.list_errors("option", value, rules)) == is_refused
+
+
+@pytest.mark.parametrize(
+    ("typed", "is_refused"),
+    [
+        (["hparams.epochs", "hparams.steps"], True),
+        (["hparams.steps"], False),  # the epochs are those of an experiment
+        ([], False),
+    ],
+)
+def test_a_typed_option_that_another_one_overrules_is_refused(typed, is_refused):
+    errors = wrong(hparams={"epochs": 5, "steps": "600it"}, typed=typed)
+    names = [error.partition(":")[0] for error in errors]
+    assert names == (["hparams.epochs"] if is_refused else [])
+
+
+@pytest.mark.parametrize("name", ["child_steps", "averages", "num_children", "models"])
+def test_options_of_children_of_spawn_steps_are_refused_with_legs_alone(name):
+    legs = {"spawn_steps": None, "split_merge": {"num_legs": 2}, "typed": [name]}
+    (error,) = spawn(**legs)
+    assert error.startswith(f"{name}: ") and "spawn_steps" in error
+    assert spawn(**legs | {"spawn_step": "1ep"}) == []
+    assert spawn(**legs | {"typed": ["split_merge.num_legs"]}) == []

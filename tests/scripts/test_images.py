@@ -127,7 +127,7 @@ def small(tmp_path):
 def test_what_cannot_be_done_without_a_training_set_is_refused(small, tmp_path):
     batch_norm = ["model=resnet20", "model.width=4"]
     typed = ["dataset=imagefolder", f"dataset.root={small}"]
-    run("train.py", *SMALL[2:], *batch_norm, *typed, "hparams.steps=1it", cwd=tmp_path)
+    run("train.py", *SMALL[3:], *batch_norm, *typed, "hparams.steps=1it", cwd=tmp_path)
     checkpoint = only(tmp_path, "outputs/train_*/seed_1/weights/step_*.safetensors")
     (small / "train").rename(tmp_path / "elsewhere")
     evaluate = [f"checkpoint={checkpoint}", *typed, "output_dir=evals", *QUIET[1:]]

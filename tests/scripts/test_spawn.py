@@ -87,12 +87,18 @@ def test_an_only_child_has_distances_with_empty_cells_for_siblings(tmp_path):
     assert not list(tmp_path.glob("outputs/spawn_*/seed_1/avg_across"))
 
 
+def spawn_legs(*arguments, cwd):
+    """Legs alone, which have no child steps."""
+    words = [word for word in BRANCHES if not word.startswith("child_steps")]
+    return run("spawn.py", *words, *arguments, cwd=cwd).stdout
+
+
 def test_legs_of_splitting_and_merging_are_added_to(tmp_path):
     asked = ["child_seeds=[1,2]", "split_merge.strategy=decrease_lr"]
-    first = spawn(*asked, "split_merge.num_legs=1", cwd=tmp_path)
+    first = spawn_legs(*asked, "split_merge.num_legs=1", cwd=tmp_path)
     assert steps_made(first) == 2 * 11 + 2 * 11
-    assert steps_made(spawn(*asked, "split_merge.num_legs=2", cwd=tmp_path)) == 2 * 11 + 2 * 11
-    assert "results are complete" in spawn(*asked, "split_merge.num_legs=2", cwd=tmp_path)
+    assert steps_made(spawn_legs(*asked, "split_merge.num_legs=2", cwd=tmp_path)) == 2 * 11 + 2 * 11
+    assert "results are complete" in spawn_legs(*asked, "split_merge.num_legs=2", cwd=tmp_path)
     with only(tmp_path, "outputs/spawn_*/seed_1/legs/decrease_lr_*/legs.csv").open() as file:
         rows = list(csv.DictReader(file))
     roles = {(row["leg"], row["role"], row["seeds"]) for row in rows}
@@ -174,7 +180,9 @@ def test_an_error_in_a_process_of_its_own_is_one_line(tmp_path):
 def test_children_of_legs_are_the_same_side_by_side(tmp_path):
     asked = ["child_seeds=[2,3]", "split_merge.num_legs=2", "split_merge.strategy=decrease_lr"]
     made = [
-        steps_made(spawn(*asked, f"runtime.num_jobs={n}", f"output_dir=jobs_{n}", cwd=tmp_path))
+        steps_made(
+            spawn_legs(*asked, f"runtime.num_jobs={n}", f"output_dir=jobs_{n}", cwd=tmp_path)
+        )
         for n in (1, 2)
     ]
     assert made[0] == made[1] == 2 * (22 + 2 * 11)

@@ -254,3 +254,9 @@ def test_threads_are_those_of_the_environment_and_then_of_the_folder(tmp_path, m
     run("train.py", *other, cwd=tmp_path)
     result = only(tmp_path, "outputs/train_*/seed_2/result.json")
     assert json.loads(result.read_text())["num_threads"] == 2
+
+
+def test_a_typed_option_that_another_one_overrules_is_refused(tmp_path):
+    error = refused("train.py", *SMALL, "hparams.steps=3it", cwd=tmp_path)
+    assert "hparams.epochs: has no effect" in error and "hparams.steps=3it" in error
+    assert not list(tmp_path.glob("outputs/train_*"))

@@ -32,10 +32,12 @@ def train_command(loader: Any, cfg: Any) -> str:
         if group in fields and chosen[group] != plain.hydra.runtime.choices[group]
     ]
     base = loader.load_configuration("train", groups, RunMode.RUN)
+    left_out = Train.without_effect(launch.option_values(cfg, Train))
     options = [
         f"{name}={option_text(value)}"
         for name, value in _flat(cfg, "").items()
-        if name.partition(".")[0] in fields and value != _flat(base, "").get(name)
+        if name.partition(".")[0] in fields and name not in left_out
+        if value != _flat(base, "").get(name)
     ]
     searched = [option for option in options if not option.startswith("dataset.test=")]
     return shlex.join(["python", "train.py", *groups, *searched])

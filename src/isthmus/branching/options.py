@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from isthmus import steps
-from isthmus.config.schema import Section, option
+from isthmus.config.schema import Section, Values, option
 from isthmus.config.signatures import format_value
 from isthmus.steps import Step, Steps
 from isthmus.training.options import Family
@@ -57,6 +57,16 @@ class Spawn(Family):
     splits: list[Split] = option(["train", "test"], in_name=None, nonempty=True)
     save_averages: bool = option(False, in_name=None)
     split_merge: SplitMerge = option(SplitMerge, in_name=None)
+
+    @classmethod
+    def without_effect(cls, values: Values) -> dict[str, str]:
+        """See `Section`."""
+        unused, merging = super().without_effect(values), values.get("split_merge")
+        has_legs = isinstance(merging, dict) and merging.get("num_legs") is not None
+        if has_legs and values.get("spawn_steps") is None and values.get("spawn_step") is None:
+            names = ("child_steps", "averages", "num_children", "models", "save_averages")
+            unused |= dict.fromkeys(names, "split_merge.num_legs has none; spawn_steps=... has")
+        return unused
 
     def errors(self) -> list[str]:
         """See `Section`."""

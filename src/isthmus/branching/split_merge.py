@@ -59,7 +59,7 @@ def leg_changes(
     """Changes of the recipe by a strategy, for the parent or the children of a leg.
 
     Args:
-        strategy: one that the schema `SplitMerge` allows.
+        strategy: one that `SplitMerge` allows.
         recipe: of the first parent.
         leg: counted from 0.
         num_children: of each leg.

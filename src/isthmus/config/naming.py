@@ -70,8 +70,7 @@ def section_name(values: Values, cls: type[Section], kind: str = IN_RUN_NAME) ->
 
     Args:
         values: of the section.
-        cls: of its options.
-        kind: of name, of which the options say whether they are in it.
+        cls: of its options, which say what kind of name they are in.
     """
     return digest(section_identity(values, schema.fields(cls), kind))
 
@@ -80,16 +79,10 @@ def identity(values: Values, cls: type[Section]) -> dict[str, Any]:
     """The content of a run's name: every value that changes its result and is not its default.
 
     And the version of the script's results. Parts of `isthmus` are named by their class, so that
-    moving a module renames no run.
-
-    Defaults are those of the code (the signature of each `_target_`, the options classes), not
-    those of the YAML files: editing a file changes the name, adding an option to the code does not.
-
-    Args:
-        values: the configuration as plain Python, interpolations resolved.
-        cls: of its options.
+    moving a module renames no run. Defaults are those of the code: editing a YAML file changes the
+    name, a new option in the code does not.
     """
-    version = cls.RESULTS_VERSION
+    version, values = cls.RESULTS_VERSION, _without(values, cls.without_effect(values))
     named: dict[str, Any] = {} if version is None else {"results": version}
     for key, argument in schema.fields(cls).items():
         value, nested = values.get(key), schema.section_class(argument)
@@ -104,6 +97,15 @@ def identity(values: Values, cls: type[Section]) -> dict[str, Any]:
         if value != {}:
             named[key] = _sort_if_set(value, argument)
     return named
+
+
+def _without(values: Values, names: Mapping[str, Any], prefix: str = "") -> Values:
+    """Values without some, by their full names."""
+    return {
+        key: _without(value, names, f"{prefix}{key}.") if isinstance(value, dict) else value
+        for key, value in values.items()
+        if f"{prefix}{key}" not in names
+    }
 
 
 def part_identity(group: str, node: Any) -> dict[str, Any]:
@@ -131,7 +133,6 @@ def section_identity(
     Args:
         values: as plain Python.
         fields: of the section.
-        kind: of name.
     """
     named = {}
     for key, value in values.items():
@@ -156,11 +157,11 @@ def with_short_names(value: Any) -> Any:
 
 def reproducible_config(values: Values) -> dict[str, Any]:
     """The options of a training without those that say where and how a job runs."""
-    dropped = {"runtime", "output_dir", "snapshots"}
-    config = {key: value for key, value in values.items() if key not in dropped}
+    where = {"runtime", "output_dir", "snapshots"}
     unnamed = GROUPS["dataset"].unnamed
-    config["dataset"] = {k: v for k, v in values["dataset"].items() if k not in unnamed}
-    return with_short_names(config)
+    config = {key: value for key, value in values.items() if key not in where}
+    dataset = {k: v for k, v in values["dataset"].items() if k not in unnamed}
+    return with_short_names(config | {"dataset": dataset})
 
 
 def _non_defaults(values: Values, fields: Mapping[str, Argument]) -> dict[str, Any]:

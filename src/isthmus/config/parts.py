@@ -108,10 +108,8 @@ class Part:
 def prefix_errors(group: str) -> Iterator[None]:
     """Put the group of an option before the error of a part.
 
-    The error is worded "option: what is wrong", or "option=value: what is wrong".
-
     Raises:
-        ValueError: in place of a ValueError so worded.
+        ValueError: in place of one worded "option: what is wrong", or "option=value: ...".
     """
     try:
         yield

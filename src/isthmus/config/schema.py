@@ -38,11 +38,10 @@ IN_RUN_NAME = "run"
 class Section:
     """Base of all options: of a script, or of one section of them, such as `hparams`."""
 
+    # Of a script, in the names of its runs: raised by a change that makes other numbers.
     RESULTS_VERSION: ClassVar[int | None] = None
-    """Of a script: in the names of its runs; raised by a change that makes other numbers."""
+    # Of a script with several modes: the options of each, and those that choose it; else the first.
     MODES: ClassVar[Mapping[type["Section"], tuple[str, ...]]] = {}
-    """Of a script with several modes: the options of each, and what must be typed to choose it.
-    Without any of these it is the first."""
 
     def errors(self) -> list[str]:
         """Errors across options whose types are right, one line each, as "option=value: ...".
@@ -60,6 +59,15 @@ class Section:
             typed: names of the options on the command line, such as "dataset.root".
         """
         return values
+
+    @classmethod
+    def without_effect(cls, values: Values) -> dict[str, str]:
+        """Options that change nothing beside the others: the reason by their full name.
+
+        They are refused where they were typed, and else left out of the name of the run. The values
+        are not checked yet.
+        """
+        return {}
 
     @classmethod
     def folder_prefix(cls, script: str, values: Values) -> str:
@@ -89,7 +97,7 @@ def option(
         is_set: a list whose order has no meaning.
         is_partial: a part that may have values alone, which change a part of elsewhere.
         rules: ranges of a number, or of each number of a list: `above`, `below`, `at_least`,
-            `at_most`; of a list: `nonempty`, `distinct`. See `validation.range_errors`.
+            `at_most`; of a list: `nonempty`, `distinct`. See `validation`.
     """
     metadata = {
         "in_name": in_name,

@@ -204,22 +204,6 @@ def full_target(package: str, target: str) -> str:
     return target
 
 
-def ancestors(target: str) -> set[str]:
-    """Dotpaths of the classes that a class of `isthmus` is derived from.
-
-    Empty for a function, and for what does not exist.
-    """
-    module, _, name = target.rpartition(".")
-    node = _definition(target)
-    if not isinstance(node, ast.ClassDef) or name.startswith("_"):
-        return set()
-    dotpaths = set()
-    for base in node.bases:
-        dotpath = _dotpath(base, _path(module), module)
-        dotpaths |= {dotpath} | (ancestors(dotpath) if dotpath.startswith("isthmus.") else set())
-    return dotpaths
-
-
 def is_defined(target: str) -> bool:
     """Whether a module of `isthmus` has a function or class at a dotpath."""
     return _definition(target) is not None
@@ -324,11 +308,9 @@ def _base(base: ast.expr, path: Path) -> list[Argument]:
     return list(arguments(dotpath).values()) if dotpath.startswith("isthmus.") else []
 
 
-def _dotpath(base: ast.expr, path: Path, module: str = "") -> str:
-    """The dotpath of a class that a module derives another one from: Recipe, or recipe.Recipe."""
+def _dotpath(base: ast.expr, path: Path) -> str:
+    """The dotpath of an imported class that another is derived from: Recipe, or recipe.Recipe."""
     first, _, rest = ast.unparse(base).partition(".")
-    if first in _definitions(path):
-        return f"{module}.{first}"
     return ".".join([*_imports(path).get(first, ()), rest]).rstrip(".")
 
 

@@ -20,7 +20,8 @@ def validation_errors(values: Values, cls: type[Section]) -> list[str]:
     errors = _type_errors(values, cls)
     if errors:
         return errors
-    return _range_errors(values, cls) + rule_errors(schema.make_options(cls, values))
+    errors = _range_errors(values, cls) + _effect_errors(values, cls)
+    return errors + rule_errors(schema.make_options(cls, values))
 
 
 def rule_errors(options: Section) -> list[str]:
@@ -148,6 +149,15 @@ def _value_errors(name: str, value: Any, argument: Argument) -> list[str]:
         return []
     kind = signatures.describe_annotation(argument.annotation)
     return [f"{name}={format_value(value)}: must be {kind}"]
+
+
+def _effect_errors(values: Values, cls: type[Section]) -> list[str]:
+    """Errors of typed options that change nothing beside the others."""
+    return [
+        f"{name}: has no effect, {reason}"
+        for name, reason in cls.without_effect(values).items()
+        if name in values.get("typed", ())
+    ]
 
 
 def _range_errors(values: Values, cls: type[Section], prefix: str = "") -> list[str]:

@@ -11,7 +11,12 @@ from isthmus.config.schema import Section, Values, option
 from isthmus.config.signatures import format_value
 from isthmus.connectivity.options import LineOptions, alphas_errors
 from isthmus.steps import Step
-from isthmus.training.options import Pretrained, Train, TrainingSection
+from isthmus.training.options import (
+    Pretrained,
+    Train,
+    TrainingSection,
+    epochs_without_effect,
+)
 from isthmus.vocabulary import STREAMS, LineBatchNormMode, Split, Stream
 
 REWINDS = ("weights", "lr", "none")
@@ -173,6 +178,12 @@ class Prune(Pretrained):
     def retraining(self) -> Train:
         """All options of the training of the branch `retrain`."""
         return self.retrain.training(self)
+
+    @classmethod
+    def without_effect(cls, values: Values) -> dict[str, str]:
+        """See `Section`."""
+        of_retraining = epochs_without_effect(values.get("retrain"), "retrain.")
+        return super().without_effect(values) | of_retraining
 
     def errors(self) -> list[str]:
         """See `Section`."""

@@ -134,6 +134,11 @@ class Train(Section):
         """See `Section`."""
         return values | {"typed": list(typed)}
 
+    @classmethod
+    def without_effect(cls, values: Values) -> dict[str, str]:
+        """See `Section`."""
+        return epochs_without_effect(values)
+
     def errors(self) -> list[str]:
         """See `Section`."""
         init = self.model_options.init
@@ -300,6 +305,12 @@ class Pretrained(Train):
 
     pretrain: Pretrain = option(Pretrain)
 
+    @classmethod
+    def without_effect(cls, values: Values) -> dict[str, str]:
+        """See `Section`."""
+        of_pretraining = epochs_without_effect(values.get("pretrain"), "pretrain.")
+        return super().without_effect(values) | of_pretraining
+
     @property
     def pretraining(self) -> Train | None:
         """All options of the training before this one; None if there is none."""
@@ -333,3 +344,12 @@ class Family(Pretrained):
 
     runtime: FamilyRuntime = option(FamilyRuntime, in_name=None)
     vary: list[Stream] = option(list(STREAMS), is_set=True, distinct=True)
+
+
+def epochs_without_effect(section: Any, prefix: str = "") -> dict[str, str]:
+    """The number of epochs, where a length in steps takes its place."""
+    lengths = section.get("hparams") if isinstance(section, dict) else None
+    steps_typed = lengths.get("steps") if isinstance(lengths, dict) else None
+    if steps_typed is None or "epochs" not in (lengths or {}):
+        return {}
+    return {f"{prefix}hparams.epochs": f"{prefix}hparams.steps={steps_typed} takes its place"}

@@ -151,8 +151,7 @@ def _check_part(group: str, node: Any) -> Part:
     """
     package, kind = REBUILT[group]
     target = Part(group, node.get("_target_")).full_target() if isinstance(node, dict) else node
-    is_in_package = isinstance(target, str) and target.startswith(f"{package}.")
-    if not is_in_package or kind not in signatures.ancestors(str(target)):
+    if not _is_class_of(str(target), package, kind):
         raise ConfigError(
             f"{group}: {target} is not such a class of {package}; only these are made"
         )
@@ -163,6 +162,16 @@ def _check_part(group: str, node: Any) -> Part:
     if errors:
         raise ConfigError("This cannot be rebuilt:\n  " + "\n  ".join(errors))
     return Part(group, target, arguments)
+
+
+def _is_class_of(target: str, package: str, kind: str) -> bool:
+    """Whether a public class of a package of `isthmus` is of a kind; imports only such a class."""
+    name = target.rpartition(".")[2]
+    is_public = target.startswith(f"{package}.") and not name.startswith("_")
+    if not is_public or not signatures.is_defined(target):
+        return False
+    found, base = signatures.locate(target), signatures.locate(kind)
+    return isinstance(found, type) and issubclass(found, base)
 
 
 def _check_plain(group: str, target: Any, arguments: dict[str, Any]) -> None:
