@@ -522,3 +522,10 @@ def test_options_of_children_of_spawn_steps_are_refused_with_legs_alone(name):
     assert error.startswith(f"{name}: ") and "spawn_steps" in error
     assert spawn(**legs | {"spawn_step": "1ep"}) == []
     assert spawn(**legs | {"typed": ["split_merge.num_legs"]}) == []
+
+
+def test_a_length_of_a_pretraining_does_not_overrule_the_typed_one_of_the_training():
+    assert spawn(pretrain={"hparams": {"steps": "2it"}}, typed=["hparams.epochs"]) == []
+    both = {"hparams": {"steps": "2it", "epochs": 3}}
+    (error,) = spawn(pretrain=both, typed=["pretrain.hparams.epochs"])
+    assert error.startswith("pretrain.hparams.epochs: ")

@@ -263,7 +263,8 @@ class TrainingSection(Section):
 
     def training_errors(self, main: Train) -> list[str]:
         """Errors of its options together with those of the main training."""
-        return validation.validation_errors(self._values(main), Train)
+        values = self._values(main) | {"typed": []}  # names of options of the main training
+        return validation.validation_errors(values, Train)
 
     def _values(self, main: Train) -> Values:
         """A part with another target replaces that of the main training; other values replace one
