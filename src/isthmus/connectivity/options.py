@@ -42,12 +42,12 @@ class LineGrid:
 
     @classmethod
     def parse(cls, text: str) -> "LineGrid":
-        """The grid that `text` describes, in the file of a pair."""
+        """The grid that `text` describes, in the record of a line."""
         return cls.from_alphas(**json.loads(text))
 
     @property
     def text(self) -> str:
-        """The grid as written in the file of a pair."""
+        """The grid as written in the record of a line."""
         return json.dumps({"alphas": self.alphas, "refine": self.refine})
 
     @property

@@ -106,7 +106,8 @@ class Train(Section):
     snapshots: Steps | None = option(None, in_name=None)
     save_predictions: bool = True
     output_dir: str = option("outputs", in_name=None)
-    typed: list[str] = option([], is_derived=True, in_name=None)  # names of options
+    # Names of the options on the command line, such as "hparams.epochs".
+    typed: list[str] = option([], is_derived=True, in_name=None)
 
     @property
     def model_options(self) -> ModelOptions:
@@ -267,7 +268,9 @@ class TrainingSection(Section):
         return validation.validation_errors(values, Train)
 
     def _values(self, main: Train) -> Values:
-        """A part with another target replaces that of the main training; other values replace one
+        """The options of the other training as plain Python, not yet checked.
+
+        A part with another target replaces that of the main training; other values replace one
         each. A data set of its own has the root of the main one, unless the section says otherwise.
         """
         changes = self.hparams or {}
