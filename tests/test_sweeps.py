@@ -173,10 +173,18 @@ def test_what_cannot_be_finished_is_said_and_hides_no_other(tmp_path, finish_run
 
 def test_other_moments_pass_by():
     sweep = sweeps.Sweep()
-    assert sweep.on_run_end(config=None) is None
+    assert sweep.on_run_end(job_return=ended()) is None
     assert sweep.on_compose_config(config=None, config_name="train", overrides=[]) is None
     with pytest.raises(AttributeError, match="nothing"):
         _ = sweep.nothing
+
+
+def test_a_run_with_a_wrong_option_ends_with_its_message_alone():
+    error = launch.ConfigError("optimizer.lr=-1: must be a number above 0")
+    with pytest.raises(SystemExit) as exit_:
+        sweeps.Sweep().on_run_end(job_return=ended(error))
+    assert exit_.value.code == str(error)
+    assert sweeps.Sweep().on_run_end(job_return=ended(KeyError("a fault"))) is None
 
 
 @pytest.mark.parametrize("start", ["on_run_start", "on_multirun_start"])

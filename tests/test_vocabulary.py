@@ -1,3 +1,4 @@
+import math
 import re
 import subprocess
 import sys
@@ -51,3 +52,21 @@ def test_split_to_show_needs_a_split():
 def test_the_vocabulary_imports_no_torch():
     code = "import sys; import isthmus.vocabulary; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=SOURCES)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "inside", "outside"),
+    [
+        (vocabulary.Positive, [1e-30, 3, math.inf], [0, -1, math.nan, -math.inf]),
+        (vocabulary.NotNegative, [0, 3], [-1e-30, math.nan]),
+        (vocabulary.Share, [0, 0.999], [1, -0.1, math.nan]),
+        (vocabulary.PositiveShare, [0.5], [0, 1]),
+        (vocabulary.Ratio, [0, 1], [-0.1, 1.1]),
+        (vocabulary.PositiveRatio, [0.5, 1], [0, 1.1]),
+        (vocabulary.Count, [1, 5], [0]),
+        (vocabulary.CountFromZero, [0], [-1]),
+    ],
+)
+def test_a_range_has_the_numbers_between_its_bounds(numbers, inside, outside):
+    (rule,) = numbers.__metadata__
+    assert all(map(rule.contains, inside)) and not any(map(rule.contains, outside))

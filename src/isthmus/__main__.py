@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from isthmus.config import launch
+from isthmus.config import command_line, launch
 from isthmus.config.schema import SCRIPTS
 from isthmus.paths import IS_CHECKOUT, SOURCES
 
@@ -37,7 +37,9 @@ def run(script: str) -> None:
     paths = [*([str(SOURCES)] if IS_CHECKOUT else []), *before, here]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(path for path in paths if path))
     sys.argv = launch.hydra_arguments(sys.argv)
-    importlib.import_module(f"isthmus.scripts.{script}").main()
+    main_function = importlib.import_module(f"isthmus.scripts.{script}").main
+    with command_line.one_message(script):
+        main_function()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from isthmus import machine, tables
-from isthmus.config.launch import to_container
+from isthmus.config import command_line
+from isthmus.config.launch import ConfigError, to_container
 from isthmus.store import reading
 from isthmus.store.files import write_json
 
@@ -175,12 +176,25 @@ class Sweep:
             with contextlib.suppress(OSError):
                 probe.unlink()
 
+    def on_run_end(self, job_return: Any, **_: Any) -> None:
+        """End with the message of an error that the user can correct, and nothing around it."""
+        error = job_return._return_value
+        if isinstance(error, ConfigError) and not command_line.SHOWS_TRACEBACKS:
+            sys.exit(str(error))
+
     def on_multirun_start(self, config: Any, **_: Any) -> None:
-        """Refuse a sweep under torchrun, in a read-only folder, or over experiments with sweeps."""
+        """Refuse a sweep under torchrun, in a read-only folder, or over experiments with sweeps.
+
+        And values of a sweep that Hydra would refuse job by job, while others run.
+        """
         if machine.is_distributed():
             print("--multirun: torchrun trains one network at a time", file=sys.stderr)
             sys.exit(1)
         self.on_run_start(config)
+        loader: Any = GlobalHydra.instance().config_loader()
+        typed = list(config.hydra.overrides.task)
+        if errors := command_line.command_line_errors(config.hydra.job.config_name, typed, loader):
+            sys.exit(command_line.TITLE + "\n  ".join(errors))
         if names := experiments_with_sweeps(config):
             script = f"python {config.hydra.job.config_name}.py --multirun"
             print(

@@ -1,12 +1,53 @@
-"""Values that many options and columns have in common, each list said once.
+"""Values and ranges that many options and columns have in common, each said once.
 
 A type says what an option can be; the tuple beside it has the same values in the order of tables.
 `config.signatures` knows these types by name, so that options and arguments are annotated with
-them. Imports no torch.
+them, and refuses other values before torch is imported. Imports no torch.
 """
 
+import math
 from collections.abc import Iterable
-from typing import Literal, TypeAlias, get_args
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeAlias, get_args
+
+
+@dataclass(frozen=True)
+class Range:
+    """The numbers between two bounds.
+
+    Args:
+        low, high: the bounds.
+        has_low, has_high: whether each of them is one of the numbers.
+    """
+
+    low: float
+    high: float = math.inf
+    has_low: bool = True
+    has_high: bool = False
+
+    def contains(self, number: float) -> bool:
+        """Whether a number is one of them; nan is not."""
+        if number == self.high:
+            return self.has_high or number == math.inf
+        return self.low < number < self.high or (self.has_low and number == self.low)
+
+    @property
+    def text(self) -> str:
+        """Such as "in [0, 1)", "above 0" or "of at least 1"."""
+        if self.high == math.inf:
+            return f"of at least {self.low:g}" if self.has_low else f"above {self.low:g}"
+        ends = "[" if self.has_low else "(", "]" if self.has_high else ")"
+        return f"in {ends[0]}{self.low:g}, {self.high:g}{ends[1]}"
+
+
+Positive: TypeAlias = Annotated[float, Range(0, has_low=False)]
+NotNegative: TypeAlias = Annotated[float, Range(0)]
+Share: TypeAlias = Annotated[float, Range(0, 1)]  # less than all
+PositiveShare: TypeAlias = Annotated[float, Range(0, 1, has_low=False)]
+Ratio: TypeAlias = Annotated[float, Range(0, 1, has_high=True)]  # none, some or all
+PositiveRatio: TypeAlias = Annotated[float, Range(0, 1, has_low=False, has_high=True)]
+Count: TypeAlias = Annotated[int, Range(1)]
+CountFromZero: TypeAlias = Annotated[int, Range(0)]
 
 Split: TypeAlias = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)

@@ -167,8 +167,8 @@ def test_everything_wrong_is_refused_at_once(composed):
     assert extra.startswith("extra: no such option; there are dataset, model, optimizer, ")
     assert others == [
         "model.widht=3: no such option; model takes activation, bias, bn_init, depth, freeze, "
-        "freeze_exceptions, init, width",
-        "optimizer.lr=null: must be a number",
+        "freeze_exceptions, init, width; did you mean model.width?",
+        "optimizer.lr=null: must be a number above 0",
         "hparams.epochs=ten: must be a whole number",
     ]
 

@@ -66,7 +66,7 @@ def test_every_default_is_of_its_own_type(cls):
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_every_field_says_only_what_is_known_of_fields(cls):
-    known = {"in_name", "is_derived", "is_set", "is_partial"}
+    known = {"in_name", "is_derived", "is_set", "is_partial", "aliases"}
     known |= {"above", "below", "at_least", "at_most", "nonempty", "distinct"}
     for argument in schema.fields(cls).values():
         assert argument.metadata.keys() <= known, argument

@@ -67,7 +67,8 @@ def test_everything_wrong_is_reported_at_once():
         precision="fp64",
         global_seed="???",
     ) == [
-        "dataset.rot=data: no such option; dataset takes anything, root",
+        "dataset.rot=data: no such option; dataset takes anything, root; did you mean "
+        "dataset.root?",
         "model.init=none: must be one of kaiming_normal, kaiming_uniform, xavier_normal, "
         "xavier_uniform, orthogonal, binary",
         "model.width=wide: must be a whole number or a list of (a whole number)",
@@ -101,9 +102,8 @@ def test_what_the_script_supplies_is_no_option(group, name):
 
 @pytest.mark.parametrize("name", ["_args_", "_recursive_", "_convert_", "_anything"])
 def test_other_instructions_to_hydra_are_no_options(name):
-    assert wrong(optimizer={name: [{"_target_": "os.getcwd"}]}) == [
-        f"optimizer.{name}=[{{_target_: os.getcwd}}]: no such option; optimizer takes lr, momentum"
-    ]
+    (error,) = wrong(optimizer={name: [{"_target_": "os.getcwd"}]})
+    assert error.startswith(f"optimizer.{name}=[{{_target_: os.getcwd}}]: no such option; ")
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,8 @@ def test_another_request_for_snapshots_is_refused(request_, error):
 def test_every_option_of_the_model_takes_how_it_is_initialized_and_frozen():
     assert wrong(model={"bn_init": "uniform", "freeze": ["output"], "freeze_exceptions": []}) == []
     assert wrong(optimizer={"init": "orthogonal"}) == [
-        "optimizer.init=orthogonal: no such option; optimizer takes lr, momentum"
+        "optimizer.init=orthogonal: no such option; optimizer takes lr, momentum; did you mean "
+        "model.init?"
     ]
     (error,) = wrong(model={"freeze": ["input"]})
     assert error == "model.freeze=[input]: must be a list of (one of batch_norm, output, others)"
@@ -512,14 +513,14 @@ def test_lists_hold_what_their_option_needs(value, rules, is_refused):
 def test_a_typed_option_that_another_one_overrules_is_refused(typed, is_refused):
     errors = wrong(hparams={"epochs": 5, "steps": "600it"}, typed=typed)
     names = [error.partition(":")[0] for error in errors]
-    assert names == (["hparams.epochs"] if is_refused else [])
+    assert names == (["hparams.epochs=5"] if is_refused else [])
 
 
 @pytest.mark.parametrize("name", ["child_steps", "averages", "num_children", "models"])
 def test_options_of_children_of_spawn_steps_are_refused_with_legs_alone(name):
     legs = {"spawn_steps": None, "split_merge": {"num_legs": 2}, "typed": [name]}
     (error,) = spawn(**legs)
-    assert error.startswith(f"{name}: ") and "spawn_steps" in error
+    assert error.startswith(f"{name}=") and "spawn_steps" in error
     assert spawn(**legs | {"spawn_step": "1ep"}) == []
     assert spawn(**legs | {"typed": ["split_merge.num_legs"]}) == []
 
@@ -528,4 +529,4 @@ def test_a_length_of_a_pretraining_does_not_overrule_the_typed_one_of_the_traini
     assert spawn(pretrain={"hparams": {"steps": "2it"}}, typed=["hparams.epochs"]) == []
     both = {"hparams": {"steps": "2it", "epochs": 3}}
     (error,) = spawn(pretrain=both, typed=["pretrain.hparams.epochs"])
-    assert error.startswith("pretrain.hparams.epochs: ")
+    assert error.startswith("pretrain.hparams.epochs=3: ")

@@ -148,7 +148,7 @@ def test_every_script_takes_a_ticket_as_it_is(tickets, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["pruning.fraction=1.2"], "pruning.fraction: must be in (0, 1), got 1.2"),
+        (["pruning.fraction=1.2"], "pruning.fraction=1.2: must be a number in (0, 1)"),
         (["rewind_step=9ep"], "rewind_step=9ep: must be before the end of training, 2ep"),
         (
             ["pruning.fractions=1"],

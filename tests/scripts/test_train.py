@@ -39,7 +39,7 @@ def test_a_sweep_runs_all_its_jobs_and_says_which_failed(tmp_path):
     assert done.returncode == 1
     assert "4 jobs: 2 done, 2 failed" in done.stdout
     assert len(list(tmp_path.glob("outputs/sweeps/*/jobs/*.json"))) == 4
-    assert done.stdout.count("averaged.decay: must be in [0, 1), got 1.5") >= 2
+    assert done.stdout.count("averaged.decay=1.5: must be a number in [0, 1)") >= 2
     results = list(tmp_path.glob("outputs/train_*/seed_*/result.json"))
     assert len(results) == 2
     assert len(list(tmp_path.glob("outputs/train_*"))) == 1
@@ -84,7 +84,7 @@ def test_a_sweep_over_processes_gives_the_same_files(tmp_path):
         (["model=resnet21"], "resnet20"),
         (["optimizer=null"], "momentum"),
         (["hparams.epoch=3"], "hparams.epoch=3: no such option; hparams takes batch_size, epochs"),
-        (["averaged.decay=1.5"], "averaged.decay: must be in [0, 1), got 1.5"),
+        (["averaged.decay=1.5"], "averaged.decay: must be a number in [0, 1)"),
         (["dataset=imagefolder", "dataset.root=/nowhere"], "/nowhere"),
         (["dataset=cifar10", "dataset.root=/nowhere"], "/nowhere"),
         (
@@ -100,7 +100,7 @@ def test_a_sweep_over_processes_gives_the_same_files(tmp_path):
         (["averaged=swa", "averaged.start=9ep"], "averaged.start: "),
         (["experiment=quickstart", "model=lenet5"], "removes what an experiment sets"),
         (["output_dir=/dev/null/runs"], "output_dir=/dev/null/runs: Not a directory"),
-        (["model.width=0", "parametrization=mup"], "model.width: must be at least 1, got 0"),
+        (["model.width=0", "parametrization=mup"], "model.width=0: must be "),
         (["parametrization=mup", "parametrization.c=[0,1]"], "parametrization.c: must be 3 expo"),
         (["parametrization=mup", "optimizer.lr=null"], "optimizer.lr=null: must be a number"),
         (["parametrization=ipllr", "optimizer=adam"], "parametrization=ipllr needs gradient desc"),
@@ -258,5 +258,5 @@ def test_threads_are_those_of_the_environment_and_then_of_the_folder(tmp_path, m
 
 def test_a_typed_option_that_another_one_overrules_is_refused(tmp_path):
     error = refused("train.py", *SMALL, "hparams.steps=3it", cwd=tmp_path)
-    assert "hparams.epochs: has no effect" in error and "hparams.steps=3it" in error
+    assert "hparams.epochs=2: has no effect" in error and "hparams.steps=3it" in error
     assert not list(tmp_path.glob("outputs/train_*"))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from isthmus import state_dicts
 from isthmus.averaging.live_tensors import LiveTensors
 from isthmus.state_dicts import StateDict
-from isthmus.vocabulary import AVERAGED_BATCH_NORM_MODES, AveragedBatchNormMode
+from isthmus.vocabulary import AVERAGED_BATCH_NORM_MODES, AveragedBatchNormMode, Share
 
 
 class EMA:
@@ -21,7 +21,7 @@ class EMA:
     """
 
     def __init__(
-        self, decay: float | list[float] = 0.999, bn: AveragedBatchNormMode = "average"
+        self, decay: Share | list[Share] = 0.999, bn: AveragedBatchNormMode = "average"
     ) -> None:
         """Choose the decays.
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from isthmus import state_dicts
 from isthmus.averaging.live_tensors import LiveTensors
 from isthmus.steps import Step, parse, to_iteration, to_text
-from isthmus.vocabulary import AVERAGED_BATCH_NORM_MODES, AveragedBatchNormMode
+from isthmus.vocabulary import AVERAGED_BATCH_NORM_MODES, AveragedBatchNormMode, Count
 
 
 class Latest:
@@ -19,7 +19,7 @@ class Latest:
     """
 
     def __init__(
-        self, num: int = 5, every: Step = "1ep", bn: AveragedBatchNormMode = "average"
+        self, num: Count = 5, every: Step = "1ep", bn: AveragedBatchNormMode = "average"
     ) -> None:
         """Choose the snapshots.
 

@@ -85,6 +85,7 @@ def option(
     is_derived: bool = False,
     is_set: bool = False,
     is_partial: bool = False,
+    aliases: tuple[str, ...] = (),
     **rules: Any,
 ) -> Any:
     """A field of an options class.
@@ -96,6 +97,7 @@ def option(
         is_derived: it follows from other options and cannot be typed.
         is_set: a list whose order has no meaning.
         is_partial: a part that may have values alone, which change a part of elsewhere.
+        aliases: names that others have for it, and for which it is suggested.
         rules: ranges of a number, or of each number of a list: `above`, `below`, `at_least`,
             `at_most`; of a list: `nonempty`, `distinct`. See `validation`.
     """
@@ -104,6 +106,7 @@ def option(
         "is_derived": is_derived,
         "is_set": is_set,
         "is_partial": is_partial,
+        "aliases": aliases,
     } | rules
     if isinstance(default, list | dict):
         return dataclasses.field(default_factory=default.copy, metadata=metadata)

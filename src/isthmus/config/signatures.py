@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from isthmus import steps, vocabulary
 from isthmus.paths import SOURCES
 from isthmus.steps import Notation
+from isthmus.vocabulary import Range
 
 
 def fits_annotation(value: Any, annotation: Any) -> bool:
@@ -38,6 +39,15 @@ def describe_annotation(annotation: Any) -> str:
     return _describe(_kind(annotation))
 
 
+def list_choices(annotation: Any) -> list[str]:
+    """The texts that an annotation allows, where these are a few."""
+    choices: list[str] = []
+    for kind in _alternatives(_kind(annotation)):
+        if get_origin(kind) is Literal:
+            choices += [choice for choice in get_args(kind) if isinstance(choice, str)]
+    return choices
+
+
 _KINDS = {
     "int": int,
     "float": float,
@@ -52,7 +62,11 @@ _KINDS = {
     "None": None,
     # Its types by name, alone or as in `vocabulary.Split`.
     "vocabulary": vocabulary,
-    **{name: kind for name, kind in vars(vocabulary).items() if get_origin(kind) is Literal},
+    **{
+        name: kind
+        for name, kind in vars(vocabulary).items()
+        if get_origin(kind) in (Literal, Annotated)
+    },
 }
 
 _WORDS = {
@@ -84,6 +98,9 @@ def _fits(value: Any, kind: Any) -> bool:
 
 def _fits_one(value: Any, kind: Any) -> bool:
     origin = get_origin(kind)
+    if origin is Annotated and isinstance(get_args(kind)[1], Range):
+        number, numbers = get_args(kind)
+        return _fits_one(value, number) and numbers.contains(value)
     if origin is Annotated:  # text of a notation, such as a step
         is_text = isinstance(value, str | int) and not isinstance(value, bool)
         return is_text and _has_notation(str(value), get_args(kind)[1])
@@ -121,7 +138,8 @@ def _describe_one(kind: Any) -> str:
         typed = (str(c).lower() if isinstance(c, bool) else str(c) for c in get_args(kind))
         return "one of " + ", ".join(typed)
     if get_origin(kind) is Annotated:
-        return get_args(kind)[1].description
+        plain, rule = get_args(kind)
+        return f"{_WORDS[plain]} {rule.text}" if isinstance(rule, Range) else rule.description
     if get_origin(kind) is dict:
         return "options by name"
     if get_origin(kind) is not None:

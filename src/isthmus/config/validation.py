@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from isthmus.config import schema, signatures
+from isthmus.config import schema, signatures, suggestions
 from isthmus.config.parts import GROUPS
 from isthmus.config.schema import Section, Values
 from isthmus.config.signatures import REQUIRED, Argument, format_value
@@ -33,8 +33,15 @@ def rule_errors(options: Section) -> list[str]:
     return errors
 
 
-def part_errors(group: str, node: Any, optional: bool) -> list[str]:
-    """Errors of one part, a `_target_` and its arguments; it may be off if `optional`."""
+def part_errors(group: str, node: Any, optional: bool, cls: type[Section] = Section) -> list[str]:
+    """Errors of one part, a `_target_` and its arguments.
+
+    Args:
+        group: of the part.
+        node: as in the configuration.
+        optional: whether it may be off.
+        cls: of the script's options, among which an unknown name may have been meant.
+    """
     is_off = node is None or (isinstance(node, dict) and "_target_" not in node)
     if is_off and optional:
         return []
@@ -51,7 +58,7 @@ def part_errors(group: str, node: Any, optional: bool) -> list[str]:
         for name, argument in known.items()
         if argument.default is REQUIRED and name not in values
     ]
-    return missing + _key_errors(group, values, known)
+    return missing + _key_errors(group, values, known, cls)
 
 
 def number_errors(name: str, value: Any, rules: Mapping[str, Any]) -> list[str]:
@@ -106,15 +113,15 @@ def _type_errors(values: Values, cls: type[Section]) -> list[str]:
         if argument.metadata.get("is_derived"):
             continue
         if schema.is_part(argument):
-            errors += part_errors(key, value, optional=argument.default is None)
+            errors += part_errors(key, value, argument.default is None, cls)
         elif nested is not None:
-            errors += _section_errors(key, value, nested)
+            errors += _section_errors(key, value, nested, cls)
         else:
             errors += _value_errors(key, value, argument)
     return errors
 
 
-def _section_errors(name: str, values: Any, cls: type[Section]) -> list[str]:
+def _section_errors(name: str, values: Any, cls: type[Section], script: type[Section]) -> list[str]:
     known = schema.fields(cls)
     if not isinstance(values, dict):
         return [f"{name}={format_value(values)}: must have {', '.join(known)}"]
@@ -122,23 +129,29 @@ def _section_errors(name: str, values: Any, cls: type[Section]) -> list[str]:
     plain = {key: value for key, value in values.items() if key not in parts}
     needed = dict.fromkeys([key for key in known if key not in parts], "???")
     # A part of a section may have values alone: they are checked with the part that they change.
-    return _key_errors(name, needed | plain, known) + [
+    return _key_errors(name, needed | plain, known, script) + [
         f"{name}.{key}={format_value(values[key])}: must be an option of the group, see conf/{key}"
         for key in sorted(parts & values.keys())
         if not isinstance(values[key], dict | None)
     ]
 
 
-def _key_errors(group: str, values: Values, known: Mapping[str, Argument]) -> list[str]:
+def _key_errors(
+    group: str, values: Values, known: Mapping[str, Argument], script: type[Section]
+) -> list[str]:
     errors = []
     for key, value in values.items():
+        name = f"{group}.{key}"
         if key in known:
-            errors += _value_errors(f"{group}.{key}", value, known[key])
-        else:
-            options = ", ".join(sorted(known))
-            errors.append(
-                f"{group}.{key}={format_value(value)}: no such option; {group} takes {options}"
-            )
+            errors += _value_errors(name, value, known[key])
+            continue
+        inside = {f"{group}.{each}": () for each in known}
+        meant = suggestions.nearest_options(name, inside)
+        meant = meant or suggestions.nearest_options(name, suggestions.option_names(script))
+        options, question = ", ".join(sorted(known)), suggestions.question(meant)
+        errors.append(
+            f"{name}={format_value(value)}: no such option; {group} takes {options}{question}"
+        )
     return errors
 
 
@@ -148,16 +161,25 @@ def _value_errors(name: str, value: Any, argument: Argument) -> list[str]:
     if signatures.fits_annotation(value, argument.annotation):
         return []
     kind = signatures.describe_annotation(argument.annotation)
-    return [f"{name}={format_value(value)}: must be {kind}"]
+    meant = suggestions.nearest(str(value), signatures.list_choices(argument.annotation))
+    question = suggestions.question(meant)
+    return [f"{name}={format_value(value)}: must be {kind}{question}"]
 
 
 def _effect_errors(values: Values, cls: type[Section]) -> list[str]:
     """Errors of typed options that change nothing beside the others."""
     return [
-        f"{name}: has no effect, {reason}"
+        f"{name}={format_value(_select(values, name))}: has no effect, {reason}"
         for name, reason in cls.without_effect(values).items()
         if name in values.get("typed", ())
     ]
+
+
+def _select(values: Any, name: str) -> Any:
+    """The value of an option by its full name."""
+    for key in name.split("."):
+        values = values.get(key) if isinstance(values, dict) else None
+    return values
 
 
 def _range_errors(values: Values, cls: type[Section], prefix: str = "") -> list[str]:

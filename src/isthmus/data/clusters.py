@@ -8,6 +8,7 @@ from torch import Generator, Tensor
 from isthmus import rng
 from isthmus.data.recipe import DataRecipe, check_option
 from isthmus.data.splits import DataSet, Normalization, Split
+from isthmus.vocabulary import Positive, Share
 
 TRIES = 100  # at labels of clusters that are about balanced
 BALANCE = (0.4, 0.6)  # of the clusters are of class 1
@@ -33,9 +34,9 @@ class Clusters(DataRecipe):
         ValueError: a value is outside its range, or labels did not come out balanced.
     """
 
-    val_fraction: float = 0.0
+    val_fraction: Share = 0.0
     k: int = 3
-    r: float = 1.0
+    r: Positive = 1.0
     num_features: int = 20
     num_train: int = 256
     num_test: int = 1024

@@ -8,6 +8,7 @@ import torch
 from isthmus import rng
 from isthmus.data.recipe import DataRecipe, check_option
 from isthmus.data.splits import DataSet, Normalization, Split
+from isthmus.vocabulary import Share
 
 NUM_TEST = 201  # points of a grid on [-1, 1]
 
@@ -28,7 +29,7 @@ class Function1D(DataRecipe):
         ValueError: a value is outside its range.
     """
 
-    val_fraction: float = 0.0
+    val_fraction: Share = 0.0
     num_points: int = 10
     seed: int = 0
 

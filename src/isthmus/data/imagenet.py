@@ -20,6 +20,7 @@ from isthmus.data.splits import (
     StreamedSplit,
     without_examples,
 )
+from isthmus.vocabulary import Share
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +42,7 @@ class ImageNet(DataRecipe):
         fingerprint: of the files in the folder, for a run's name. Changes nothing else.
     """
 
-    val_fraction: float = 0.01
+    val_fraction: Share = 0.01
     augment: bool = True
     folder: str = "imagenet"
     image_size: int = 224

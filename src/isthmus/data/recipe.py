@@ -12,6 +12,7 @@ from torch import Tensor
 
 from isthmus import rng
 from isthmus.data.splits import AnySplit, Augmentation, DataSet, StreamedSplit
+from isthmus.vocabulary import Count, CountFromZero, PositiveRatio, Ratio, Share
 
 CHUNK = 2048  # images blurred at once: bounds the memory of their float copies
 
@@ -189,14 +190,14 @@ class DataRecipe(ABC):
     """
 
     root: str | None = None
-    val_fraction: float = 0.1
+    val_fraction: Share = 0.1
     val_seed: int = 1234
     augment: bool = False
-    cutout: int = 0
-    subsample_fraction: float = 1.0
+    cutout: CountFromZero = 0
+    subsample_fraction: PositiveRatio = 1.0
     subsample_seed: int = 0
-    random_labels_fraction: float = 0.0
-    blur_factor: int = 1
+    random_labels_fraction: Ratio = 0.0
+    blur_factor: Count = 1
     test: bool = True
     unsupervised_labels: Literal["rotation"] | None = None
 

@@ -63,7 +63,7 @@ class ClusteringOptions(Section):
 class Extraction(ClusteringOptions):
     """Students: queries, training, clustering and reconstruction."""
 
-    datagen: str = "gaussian"  # names joined by +
+    datagen: str = option("gaussian", aliases=("dataset",))  # names joined by +
     # null: all images, all of a file, 10,000 of what is drawn
     num_samples: int | None = option(None, at_least=1)
     span: float = option(3.0, above=0)  # of uniform and grid: [-span, span]
@@ -144,7 +144,7 @@ class Extract(Section):
     extraction: Extraction = option(Extraction)
     dataset: Part | None = option(None, is_partial=True)  # only its root
     runtime: ExtractRuntime = option(ExtractRuntime, in_name=None)
-    global_seed: int = option(1, in_name=None)
+    global_seed: int = option(1, in_name=None, aliases=("seed",))
     output_dir: str = option("outputs", in_name=None)
 
     @property

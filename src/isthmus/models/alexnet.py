@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.models import layers
+from isthmus.vocabulary import Share
 
 
 class AlexNet(nn.Module):
@@ -23,7 +24,7 @@ class AlexNet(nn.Module):
     """
 
     def __init__(
-        self, input_shape: tuple[int, ...], num_classes: int, dropout: float = 0.5
+        self, input_shape: tuple[int, ...], num_classes: int, dropout: Share = 0.5
     ) -> None:
         super().__init__()
         channels, height, width = layers.image_sizes(input_shape, smallest=63)

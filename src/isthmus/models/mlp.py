@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from isthmus.models import layers
-from isthmus.vocabulary import Activation
+from isthmus.vocabulary import Activation, Count, CountFromZero
 
 
 class MLP(nn.Module):
@@ -32,8 +32,8 @@ class MLP(nn.Module):
         self,
         input_shape: tuple[int, ...],
         num_classes: int,
-        width: int | list[int] = 64,
-        depth: int | None = None,
+        width: Count | list[Count] = 64,
+        depth: CountFromZero | None = None,
         activation: Activation = "relu",
         bias: bool | Literal["input"] = True,
     ) -> None:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from isthmus.models import layers
 from isthmus.models.layers import BasicBlock, Bottleneck
+from isthmus.vocabulary import Count
 
 _STAGES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, ...]]] = {
     18: (BasicBlock, (2, 2, 2, 2)),  # blocks in each stage (He et al., 2016, table 1)
@@ -39,7 +40,7 @@ class ResNet(nn.Module):
         num_classes: int,
         depth: Literal[18, 34, 50, 101, 152] = 18,
         stem: Literal["imagenet", "cifar"] = "imagenet",
-        width: int = 64,
+        width: Count = 64,
     ) -> None:
         super().__init__()
         layers.check_one_of("depth", depth, (18, 34, 50, 101, 152))

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from isthmus.models import layers
 from isthmus.models.layers import BasicBlock
+from isthmus.vocabulary import Count
 
 
 class ResNetCifar(nn.Module):
@@ -31,7 +32,7 @@ class ResNetCifar(nn.Module):
         input_shape: tuple[int, ...],
         num_classes: int,
         depth: int = 20,
-        width: int = 16,
+        width: Count = 16,
         shortcut: Literal["pad", "projection"] = "pad",
         norm: Literal["batch", "layer"] = "batch",
     ) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from isthmus.models import layers as models_layers
 from isthmus.models.mlp import MLP
-from isthmus.vocabulary import Activation
+from isthmus.vocabulary import Activation, Count
 
 
 class SkipMLP(MLP):
@@ -30,7 +30,7 @@ class SkipMLP(MLP):
         self,
         input_shape: tuple[int, ...],
         num_classes: int,
-        width: list[int],
+        width: list[Count],
         reads: list[int],
         activation: Activation = "relu",
     ) -> None:

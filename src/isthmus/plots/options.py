@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from isthmus.config import suggestions
 from isthmus.config.schema import Section, Values, option
 from isthmus.config.signatures import format_value
 from isthmus.vocabulary import Split
@@ -225,7 +226,9 @@ class Plots(Section):
         """See `Section`."""
         figure, size, epochs, errors = self.figure, self.size, self.epochs, []
         if figure != REPORT and figure_family(figure) is None:
-            errors.append(f"figure={figure}: must be one of {', '.join([*figure_names(), REPORT])}")
+            names = [*figure_names(), REPORT]
+            question = suggestions.question(suggestions.nearest(figure, names))
+            errors.append(f"figure={figure}: must be one of {', '.join(names)}{question}")
         if size is not None and not (len(size) == 2 and all(length > 0 for length in size)):
             errors.append(f"size={format_value(size)}: must be width and height in inches, [6,4]")
         if epochs is not None and not (len(epochs) == 2 and 0 <= epochs[0] <= epochs[1]):

@@ -10,6 +10,7 @@ from torch import Tensor
 from isthmus import rng
 from isthmus.training import masks
 from isthmus.training.masks import Mask
+from isthmus.vocabulary import PositiveShare
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class SparseGlobal:
         ValueError: `fraction` is outside its range.
     """
 
-    fraction: float = 0.2
+    fraction: PositiveShare = 0.2
     ignore: list[str] | None = None
 
     name: ClassVar[str] = "sparse_global"

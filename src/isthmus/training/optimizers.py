@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from isthmus.training.param_groups import Lookahead
+from isthmus.vocabulary import Count, NotNegative, Positive, Ratio, Share
 
 Parameters: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]]
 
@@ -19,9 +20,9 @@ FUSED_DEVICES = ("cpu", "cuda")  # those that every supported version of torch h
 
 def sgd(
     parameters: Parameters,
-    lr: float,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
+    lr: Positive,
+    momentum: Share = 0.0,
+    weight_decay: NotNegative = 0.0,
     nesterov: bool = False,
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent as in torch: that of Sutskever et al. (2013) with the learning
@@ -55,11 +56,11 @@ def sgd(
 
 def adam(
     parameters: Parameters,
-    lr: float,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    eps: float = 1e-8,
-    weight_decay: float = 0.0,
+    lr: Positive,
+    beta1: Share = 0.9,
+    beta2: Share = 0.999,
+    eps: Positive = 1e-8,
+    weight_decay: NotNegative = 0.0,
 ) -> torch.optim.Optimizer:
     """Adam (Kingma and Ba, 2015), with weight decay as part of the gradient.
 
@@ -82,11 +83,11 @@ def adam(
 
 def adamw(
     parameters: Parameters,
-    lr: float,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    eps: float = 1e-8,
-    weight_decay: float = 0.01,
+    lr: Positive,
+    beta1: Share = 0.9,
+    beta2: Share = 0.999,
+    eps: Positive = 1e-8,
+    weight_decay: NotNegative = 0.01,
 ) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay (Loshchilov and Hutter, 2019), as torch scales it.
 
@@ -109,11 +110,11 @@ def adamw(
 
 def lookahead(
     parameters: Parameters,
-    lr: float,
-    momentum: float = 0.0,
-    weight_decay: float = 0.0,
-    period: int = 5,
-    alpha: float = 0.8,
+    lr: Positive,
+    momentum: Share = 0.0,
+    weight_decay: NotNegative = 0.0,
+    period: Count = 5,
+    alpha: Ratio = 0.8,
 ) -> torch.optim.Optimizer:
     """Lookahead (Zhang et al., 2019): stochastic gradient descent that is periodically pulled back
     to a slow copy of the weights.

@@ -102,7 +102,7 @@ class Train(Section):
     seeds: Seeds = option(Seeds)
     runtime: Runtime = option(Runtime, in_name=None)
     precision: Precision = "fp32"
-    global_seed: int = option(1, in_name=None)
+    global_seed: int = option(1, in_name=None, aliases=("seed",))
     snapshots: Steps | None = option(None, in_name=None)
     save_predictions: bool = True
     output_dir: str = option("outputs", in_name=None)

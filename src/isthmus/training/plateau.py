@@ -4,6 +4,7 @@ import math
 
 from isthmus.steps import to_text
 from isthmus.training.schedulers import Scheduler, Unmet
+from isthmus.vocabulary import CountFromZero, PositiveShare, Ratio, Share
 
 
 class Plateau(Scheduler):
@@ -18,11 +19,11 @@ class Plateau(Scheduler):
         self,
         iterations: int,
         iterations_per_epoch: int,
-        gamma: float = 0.1,
-        patience: int = 10,
-        cooldown: int = 0,
-        threshold: float = 1e-4,
-        min_factor: float = 0.0,
+        gamma: PositiveShare = 0.1,
+        patience: CountFromZero = 10,
+        cooldown: CountFromZero = 0,
+        threshold: Share = 1e-4,
+        min_factor: Ratio = 0.0,
     ) -> None:
         """Begin at the base learning rate.
 

@@ -21,6 +21,7 @@ from bisect import bisect_right
 from dataclasses import dataclass
 
 from isthmus.steps import Step, to_iteration, to_text
+from isthmus.vocabulary import Positive
 
 
 @dataclass(frozen=True)
@@ -146,7 +147,7 @@ class MultiStep(Scheduler):
         iterations: int,
         iterations_per_epoch: int,
         milestones: list[Step],
-        gamma: float = 0.1,
+        gamma: Positive = 0.1,
         warmup: Step = "0ep",
     ) -> None:
         """Plan the training.
@@ -198,7 +199,7 @@ class Periodic(Scheduler):
     """The base learning rate, multiplied by `gamma` after each `period`."""
 
     def __init__(
-        self, iterations: int, iterations_per_epoch: int, period: Step, gamma: float
+        self, iterations: int, iterations_per_epoch: int, period: Step, gamma: Positive
     ) -> None:
         """Plan the training.
 

@@ -14,6 +14,7 @@ from isthmus.models.layers import NORMS
 from isthmus.training.evaluation import evaluation_mode
 from isthmus.training.loop import Batch
 from isthmus.training.param_groups import ParamGroup, Rule
+from isthmus.vocabulary import Count, Positive
 from isthmus.widths import layers, parametrization
 from isthmus.widths.layers import Exponents, Parameter, ScaledLayer
 from isthmus.widths.parametrization import check_positive, draw_
@@ -129,12 +130,12 @@ class IPLLR:
         ValueError: a value is not positive.
     """
 
-    warmup_steps: int = 1
+    warmup_steps: Count = 1
     calibrate_lrs: bool = True
-    cap: float = 500.0
-    output_change: float = 0.1
+    cap: Positive = 500.0
+    output_change: Positive = 0.1
     random_biases: bool = False
-    std: float | None = None
+    std: Positive | None = None
 
     def __post_init__(self) -> None:
         if self.warmup_steps < 1:

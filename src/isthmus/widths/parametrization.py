@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from isthmus import rng
 from isthmus.training.loop import Batch
 from isthmus.training.param_groups import ParamGroup, Rule
+from isthmus.vocabulary import Positive
 from isthmus.widths import layers
 from isthmus.widths.layers import Exponents, list_exponents
 
@@ -63,7 +64,7 @@ class Parametrization:
     b: list[float]
     c: list[float]
     c_adam: list[float] | None = None
-    std: float | None = None
+    std: Positive | None = None
     mean: float = 0.0
 
     def __post_init__(self) -> None:
