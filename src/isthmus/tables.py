@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from isthmus.store import reading
 from isthmus.store.files import write_bytes, write_json
+from isthmus.vocabulary import NOT_AVERAGED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,6 +206,24 @@ def check_finite(table: Evaluation, what: str) -> None:
             for metric, value in numbers.items():
                 if not math.isfinite(value):
                     raise ValueError(f"{what}: its {split} {metric} is {value}")
+
+
+def averaged_model(table: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str | None:
+    """The averaged model of an evaluation by which a run is compared with others; or None.
+
+    Of several, that of lowest validation loss; of lowest training loss without a validation split.
+
+    Args:
+        table: by model, split and metric.
+    """
+    averaged = [name for name in table if name not in NOT_AVERAGED and "/" not in name]
+
+    def loss(name: str) -> float:
+        return next(
+            table[name][split]["loss"] for split in ("val", "train") if split in table[name]
+        )
+
+    return min(averaged, key=loss) if averaged else None
 
 
 def json_numbers(table: Evaluation) -> dict[str, Any]:

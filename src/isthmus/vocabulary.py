@@ -80,6 +80,11 @@ Precision: TypeAlias = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
+# Networks of lowest validation loss, as trained and averaged, beside those at the end of training.
+BESTS = BEST, BEST_AVERAGED = "best", "best_averaged"
+NOT_AVERAGED = ("plain", *BESTS)  # the other models of an evaluation are averages
+
+
 def split_to_show(splits: Iterable[str]) -> Split:
     """The split that a summary or a figure shows: test, else val, else train.
 

@@ -24,7 +24,8 @@ def test_train_then_again_then_eval(tmp_path):
 
     result = json.loads((folder / "result.json").read_text())["evaluation"]
     for model, row in result.items():
-        name = "best" if model == "best" else "step_22" + ("" if model == "plain" else f".{model}")
+        end = "step_22" if model == "plain" else f"step_22.{model}"
+        name = model if model.startswith("best") else end
         checkpoint = folder / "weights" / f"{name}.safetensors"
         run("eval.py", f"checkpoint={checkpoint}", "output_dir=evals", cwd=tmp_path)
         summary = [json.loads(p.read_text()) for p in tmp_path.glob("evals/eval_*/result.json")]
@@ -71,7 +72,7 @@ def test_a_sweep_over_processes_gives_the_same_files(tmp_path):
     done = run("train.py", *sweep, "output_dir=b", *joblib, cwd=tmp_path)
     assert "2 jobs: 2 done, 0 failed" in done.stdout
     files = sorted((tmp_path / "a").glob("train_*/seed_*/weights/*.safetensors"))
-    assert len(files) == 6
+    assert len(files) == 8
     for file in files:
         twin = tmp_path / "b" / file.relative_to(tmp_path / "a")
         assert twin.read_bytes() == file.read_bytes()

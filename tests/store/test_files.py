@@ -20,8 +20,8 @@ def test_paths_of_a_run_lie_in_its_folder():
     assert run.snapshot_state(100) == Path("a/weights/step_100.state.pt")
     assert [
         path.relative_to("a").as_posix()
-        for path in (run.state, run.metrics, run.result, run.predictions, run.tensorboard)
-    ] == ["state.pt", "metrics.csv", "result.json", "predictions.npz", "tensorboard"]
+        for path in (run.state, run.metrics, run.result, run.predictions)
+    ] == ["state.pt", "metrics.csv", "result.json", "predictions.npz"]
 
 
 def keep(run: Run, *iterations: int) -> None:
@@ -417,3 +417,18 @@ def test_kept_models_are_those_of_one_iteration_the_plain_one_first(tmp_path):
     files.write_bytes(run.weights("back_all_step_5", "latest"), b"")
     assert run.kept_models(5) == ["plain", "ema_0.9", "swa"]
     assert run.kept_models(50) == ["other"]
+
+
+def test_events_of_all_runs_are_in_one_folder_under_their_titles(tmp_path):
+    run = Run(tmp_path / "outputs" / "train_0123456789" / "seed_1")
+    folder = tmp_path / "outputs" / "tensorboard"
+    assert run.tensorboard("lr0.1") == folder / "lr0.1-seed_1-0123456789"
+    run.tensorboard("lr0.1").mkdir(parents=True)
+    assert run.tensorboard("lr0.1_MLP") == run.tensorboard("") == run.tensorboard("lr0.1")
+    child = Run(
+        tmp_path / "outputs" / "spawn_0123456789" / "seed_2" / "children" / "1ep" / "seed_1"
+    )
+    assert child.tensorboard("") == folder / "seed_2-children-1ep-seed_1-0123456789"
+    assert (
+        Run(tmp_path / "mine").tensorboard("lr0.1") == tmp_path / "mine" / "tensorboard" / "lr0.1"
+    )

@@ -168,7 +168,7 @@ def test_a_replay_takes_only_the_steps_that_it_needs(tmp_path, monkeypatch):
 
 def test_the_summary_has_every_model_and_split(tmp_path):
     result = trained(tmp_path / "a").read_result()
-    assert set(result["evaluation"]) == {"plain", "ema_0.5", "ema_0.9", "best"}
+    assert set(result["evaluation"]) == {"plain", "ema_0.5", "ema_0.9", "best", "best_averaged"}
     for row in result["evaluation"].values():
         assert set(row) == {"train", "val", "test"}
     assert result["num_examples"] == {"train": 40, "val": 15, "test": 20}
@@ -186,6 +186,24 @@ def test_the_saved_best_model_is_the_one_of_lowest_validation_loss(tmp_path):
     best = min(losses, key=losses.__getitem__)
     assert run.read_result()["best_iteration"] == best
     assert toys.equal(weights(run, "best"), weights(run, best))
+
+
+def test_the_best_averaged_model_is_that_of_lowest_validation_loss_of_all_averages(tmp_path):
+    recipe = toys.recipe(optimizer=lambda parameters: adam(parameters, lr=0.05))
+    run = trained(tmp_path / "a", recipe, snapshots="every")
+    losses = {
+        (int(row["step"]), row["model"]): float(row["value"])
+        for row in table(run)
+        if (row["split"], row["metric"]) == ("val", "loss") and row["model"].startswith("ema_")
+    }
+    iteration, model = min(losses, key=losses.__getitem__)
+    result = run.read_result()
+    assert (result["best_averaged_iteration"], result["best_averaged_model"]) == (iteration, model)
+    kept, metadata = files.load_weights(run.weights("best_averaged"))
+    assert toys.equal(kept, files.load_weights(run.weights(iteration, model))[0])
+    assert (metadata["kind"], metadata["iteration"]) == ("best_averaged", iteration)
+    val = result["evaluation"]["best_averaged"]["val"]
+    assert val["loss"] == pytest.approx(losses[iteration, model], rel=1e-5)
 
 
 def test_every_epoch_reports_every_model(tmp_path):
@@ -238,6 +256,20 @@ def test_training_stops_when_patience_is_out(tmp_path):
     assert result["stopped_early"]
     assert result["iteration"] == result["best_iteration"] + 2 * 3
     assert run.weights(result["iteration"]).exists()
+
+
+def test_patience_can_wait_for_the_averaged_models(tmp_path):
+    recipe = toys.recipe(
+        epochs=50,
+        patience=2,
+        patience_model="averaged",
+        optimizer=lambda parameters: adam(parameters, lr=0.3),
+        averages=lambda: EMA(decay=0.9),
+    )
+    result = trained(tmp_path / "a", recipe).read_result()
+    assert result["stopped_early"]
+    assert result["iteration"] == result["best_averaged_iteration"] + 2 * 3
+    assert result["best_averaged_iteration"] != result["best_iteration"]
 
 
 def test_patience_needs_a_validation_split(tmp_path):
@@ -578,9 +610,10 @@ def test_what_a_job_left_that_was_killed_before_its_first_state_is_removed(tmp_p
     run = Run(tmp_path)
     run.weights(3).parent.mkdir()
     run.weights(3).write_bytes(b"of another trajectory")
-    run.tensorboard.mkdir()
-    TrainingRun(run, session()).begin(None)
-    assert not run.weights(3).exists() and not run.tensorboard.exists()
+    leg = TrainingRun(run, session())
+    leg.tensorboard.mkdir(parents=True)
+    leg.begin(None)
+    assert not run.weights(3).exists() and not leg.tensorboard.exists()
 
 
 def test_weights_of_a_run_that_was_done_are_kept_even_without_its_state(tmp_path):

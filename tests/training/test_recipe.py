@@ -149,21 +149,22 @@ CONFIG = {
 }
 
 
-def test_a_title_says_the_parts_and_what_is_not_their_default():
-    assert recipe.title(CONFIG) == "Digits_MLP_sgd-lr0.1-momentum0.9_Constant"
+def test_a_title_says_what_was_typed_and_what_sweeps_vary_first():
+    typed = ["model", "model.width", "dataset", "runtime.device", "optimizer.lr", "averaged"]
+    assert recipe.title(CONFIG, ["averaged", *typed]) == "lr0.1-none-MLP-Digits"
     changed = CONFIG | {
         "model": {"_target_": "MLP", "width": [300, 100], "bias": False},
         "averaged": {"_target_": "EMA", "decay": 0.9},
         "hparams": {"epochs": 3},
     }
-    assert recipe.title(changed) == (
-        "Digits_MLP-width300-100-biasFalse_sgd-lr0.1-momentum0.9_Constant_EMA-decay0.9_epochs3"
-    )
+    typed = ["model.width", "hparams.epochs", "averaged.decay", "scheduler"]  # no room for all
+    assert recipe.title(changed, typed) == "Constant-decay0.9-epochs3"
+    assert recipe.title(changed, ["experiment", "global_seed"]) == "MLP-Digits"
 
 
 def test_a_title_can_be_the_name_of_a_folder():
     odd = CONFIG | {"dataset": {"_target_": "Digits", "cutout": "a/b=c, d"}}
-    assert recipe.title(odd).startswith("Digits-cutoutabcd_MLP")
+    assert recipe.title(odd, ["dataset.cutout"]) == "cutoutabcd"
     wide = CONFIG | {"model": {"_target_": "MLP", "width": list(range(500))}}
-    assert len(recipe.title(wide)) == recipe.LONGEST
-    assert recipe.title({}) == ""
+    assert len(recipe.title(wide, ["model.width"])) == recipe.LONGEST
+    assert recipe.title({}, []) == "none-none"

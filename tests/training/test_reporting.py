@@ -1,10 +1,12 @@
 import csv
 import logging
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 
+from isthmus.training.fit import update_averages
 from isthmus.training.loop import Callback, every_iterations, train
 from isthmus.training.plateau import Plateau
 from isthmus.training.reporting import METRIC_COLUMNS, EpochReport, Metrics, Number, Progress
@@ -56,22 +58,41 @@ def test_a_table_that_cannot_be_written_is_named(tmp_path):
 
 def test_tensorboard_has_the_same_numbers_and_the_hparams(tmp_path):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+    from tensorboard.plugins.hparams.metadata import parse_session_start_info_plugin_data
 
     metrics = Metrics(tmp_path / "metrics.csv", tmp_path / "events", 4)
-    metrics.write(4, [Number("loss", 0.5, "val", "ema_0.9"), Number("lr", 0.25)])
-    final = [Number("final_accuracy", 0.75, "test")]
+    losses = [Number("loss", 1.0, "val"), Number("loss", 0.5, "val", "ema_0.9")]
+    metrics.write(4, [*losses, Number("lr", 0.25)])
+    final = [
+        Number("final_accuracy", 0.75, "test"),
+        Number("final_accuracy", 0.875, "test", "ema_0.9"),
+    ]
     metrics.write(8, final)
-    metrics.write_hparams({"optimizer.lr": 0.25}, final)
+    metrics.write_hparams({"optimizer.lr": 0.25}, final, 8, averaged="ema_0.9")
     metrics.close()
-    events = EventAccumulator(str(tmp_path / "events"))
-    events.Reload()
-    scalars = {tag: [e.value for e in events.Scalars(tag)] for tag in events.Tags()["scalars"]}
+    scalars, hparams, names = {}, {}, set()
+    for folder in (tmp_path / "events").iterdir():
+        events = EventAccumulator(str(folder))
+        events.Reload()
+        tags = events.Tags()["scalars"]
+        scalars[folder.name] = {tag: [e.value for e in events.Scalars(tag)] for tag in tags}
+        content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+        start = parse_session_start_info_plugin_data(content)
+        hparams[folder.name] = {
+            key: v.string_value or v.number_value for key, v in start.hparams.items()
+        }
+        names.add(start.group_name)
     assert scalars == {
-        "loss/val/ema_0.9": [0.5],
-        "lr/plain": [0.25],
-        "final_accuracy/test/plain": [0.75],
+        "plain": {
+            "loss/val": [1.0],
+            "lr": [0.25],
+            "final_accuracy/test": [0.75],
+            "final_accuracy/test/averaged": [0.875],
+        },
+        "ema_0.9": {"loss/val": [0.5], "final_accuracy/test": [0.875]},
     }
-    assert "_hparams_/session_start_info" in events.summary_metadata
+    assert hparams == {name: {"optimizer.lr": 0.25, "weights": name} for name in scalars}
+    assert len(names) == 2  # TensorBoard takes those of one name for repetitions
 
 
 def test_events_after_the_state_are_hidden_when_a_run_goes_on(tmp_path):
@@ -86,9 +107,9 @@ def test_events_after_the_state_are_hidden_when_a_run_goes_on(tmp_path):
     again.load_state_dict(state, iteration=4)
     again.write(8, [Number("lr", 3.0)])
     again.close()
-    events = EventAccumulator(str(tmp_path / "events"))
+    events = EventAccumulator(str(tmp_path / "events" / "plain"))
     events.Reload()
-    assert [e.value for e in events.Scalars("lr/plain")] == [1.0, 3.0]
+    assert [e.value for e in events.Scalars("lr")] == [1.0, 3.0]
 
 
 def test_without_a_terminal_each_epoch_is_a_line_of_the_log(caplog):
@@ -181,7 +202,7 @@ def test_the_scheduler_is_told_the_validation_loss_of_every_epoch():
     made = session(scheduler=Listening)
     report = reported(made)
     assert len(observed) == 3
-    assert report.best_loss <= min(observed)
+    assert report.best.loss <= min(observed)
 
 
 def test_a_report_goes_on_from_its_state():
@@ -194,8 +215,11 @@ def test_a_report_goes_on_from_its_state():
     rest = EpochReport(second, None)
     rest.load_state_dict(half.state_dict())
     train(second.training, second.batches, 9, [Callback(every_iterations(3), rest)])
-    assert rest.best_loss == whole.best_loss
-    assert toys.equal(rest.best, whole.best)
+    for name, best in whole.bests().items():
+        other = rest.bests()[name]
+        assert toys.equal(other.weights, best.weights)
+        assert vars(replace(other, weights={})) == vars(replace(best, weights={}))
+    assert list(whole.bests()) == ["best", "best_averaged"]
     assert rest.steps == whole.steps
     for name, epochs in whole.correct.items():
         assert all(torch.equal(a, b) for a, b in zip(epochs, rest.correct[name], strict=True))
@@ -205,6 +229,20 @@ def test_the_best_weights_are_out_of_reach_of_further_training():
     made = session()
     report = EpochReport(made, None)
     train(made.training, made.batches, 3, [Callback(every_iterations(3), report)])
-    best = {name: tensor.clone() for name, tensor in report.best.items()}
-    train(made.training, made.batches, 6, [])
-    assert toys.equal(best, report.best)
+    for best in report.bests().values():
+        copy = {name: tensor.clone() for name, tensor in best.weights.items()}
+        train(made.training, made.batches, made.training.iteration + 3, update_averages(made))
+        assert toys.equal(copy, best.weights)
+
+
+def test_a_state_of_an_older_version_has_the_best_network_as_trained():
+    report = reported(session())
+    state, best = report.state_dict(), report.best
+    old = {"best": best.weights, "best_loss": best.loss, "best_iteration": best.iteration}
+    state = {key: value for key, value in state.items() if key != "bests"} | old
+    rest = EpochReport(session(), None)
+    rest.load_state_dict(state | {"epochs_since_best": best.epochs_since})
+    assert vars(rest.best) == vars(best)
+    assert rest.bests().keys() == {"best"}
+    rest.load_state_dict(state | {"best": {}, "epochs_since_best": 0})
+    assert rest.bests() == {}

@@ -18,7 +18,7 @@ from isthmus.store import reading
 RESULT = "result.json"
 SIGNS = (".hydra", "state.pt", RESULT)  # of a run
 SEED = re.compile(r"[a-z]+_[^/]+/seed_\d+")  # end of the path of a run
-NOT_RUNS = {"sweeps", "plots", "cache", "figures"}
+NOT_RUNS = {"sweeps", "plots", "cache", "figures", "tensorboard"}
 SHOWN = 12  # names in a message
 
 

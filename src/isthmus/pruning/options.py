@@ -15,7 +15,7 @@ from isthmus.training.options import (
     Pretrained,
     Train,
     TrainingSection,
-    epochs_without_effect,
+    lengths_without_effect,
 )
 from isthmus.vocabulary import STREAMS, LineBatchNormMode, Split, Stream
 
@@ -182,7 +182,7 @@ class Prune(Pretrained):
     @classmethod
     def without_effect(cls, values: Values) -> dict[str, str]:
         """See `Section`."""
-        of_retraining = epochs_without_effect(values.get("retrain"), "retrain.")
+        of_retraining = lengths_without_effect(values.get("retrain"), "retrain.")
         return super().without_effect(values) | of_retraining
 
     def errors(self) -> list[str]:

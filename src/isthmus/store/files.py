@@ -5,6 +5,7 @@ import io
 import json
 import os
 import platform
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from isthmus import steps
 from isthmus.store import locks, reading
-from isthmus.vocabulary import PRECISIONS
+from isthmus.vocabulary import BESTS, PRECISIONS
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+RUN_FOLDER = re.compile(r"(?P<outputs>.*?)/[a-z]+_(?P<digits>[0-9a-f]{10})/(?P<run>seed_-?\d+.*)")
 METADATA_KEY = "isthmus"  # one key of sorted JSON, so that equal weights are equal files
 
 
@@ -50,12 +52,8 @@ class Run:
     def predictions(self) -> Path:
         return self.folder / "predictions.npz"
 
-    @property
-    def tensorboard(self) -> Path:
-        return self.folder / "tensorboard"
-
     def weights(self, moment: int | str, model: str = "plain") -> Path:
-        """File of the weights of one model at an iteration, or at a named moment: "best"."""
+        """File of the weights of one model at an iteration, or of the best one: "best"."""
         step = f"step_{moment}" if isinstance(moment, int) else moment
         suffix = "" if model == "plain" else f".{model}"
         return self.folder / "weights" / f"{step}{suffix}.safetensors"
@@ -63,6 +61,21 @@ class Run:
     def snapshot_state(self, iteration: int) -> Path:
         """File of what training needs, besides the weights, to resume from an iteration."""
         return self.folder / "weights" / f"step_{iteration}.state.pt"
+
+    def tensorboard(self, title: str) -> Path:
+        """Folder of the events that TensorBoard reads.
+
+        Those of all runs are in one folder beside them, where TensorBoard shows the names of
+        folders: `tensorboard/<title>-seed_1-<digits of the run's name>`. A run keeps its folder if
+        it resumes under another title. Of a folder with another name, they are in it.
+        """
+        match = RUN_FOLDER.fullmatch(self.folder.absolute().as_posix())
+        if match is None:
+            return self.folder / "tensorboard" / title
+        folder = Path(match["outputs"]) / "tensorboard"
+        name = f"{match['run'].replace('/', '-')}-{match['digits']}"
+        earlier = (path for path in folder.glob(f"*{name}") if f"-{path.name}".endswith(f"-{name}"))
+        return min(earlier, default=folder / "-".join(filter(None, [title, name])))
 
     @property
     def replay(self) -> Path:
@@ -101,7 +114,7 @@ class Run:
             return []
         models = result["evaluation"] if result["save_weights"] else {}
         weights = (
-            self.weights("best") if model == "best" else self.weights(result["iteration"], model)
+            self.weights(model) if model in BESTS else self.weights(result["iteration"], model)
             for model in models
         )
         return [path for path in (self.metrics, *weights) if not path.exists()]

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 
-from isthmus import steps
+from isthmus import steps, tables
 from isthmus.state_dicts import StateDict
 from isthmus.store.files import Run, load_state, save_state, save_weights, write_json
 from isthmus.training import code_digests, loop
 from isthmus.training import recipe as training_recipe
 from isthmus.training.loop import Callback
-from isthmus.training.reporting import EpochReport, Metrics, Number, Progress
+from isthmus.training.reporting import Best, EpochReport, Metrics, Number, Progress
 from isthmus.training.session import Session
 
 log = logging.getLogger(__name__)
@@ -67,10 +67,11 @@ class TrainingRun:
         self.extras = extras or TrainHooks()
         per_epoch, runtime = session.iterations_per_epoch, session.runtime
         self.snapshots = steps.to_iterations(snapshots, per_epoch, session.end)
-        config = session.recipe.metadata.get("config", {})
-        title = training_recipe.title(config)  # as TensorBoard shows it
-        tensorboard = run.tensorboard / title if runtime.tensorboard else None
-        self.metrics = Metrics(run.metrics, tensorboard, per_epoch)
+        recipe = session.recipe
+        title = training_recipe.title(recipe.metadata.get("config", {}), recipe.typed)
+        self.tensorboard = run.tensorboard(title)
+        events = self.tensorboard if runtime.tensorboard else None
+        self.metrics = Metrics(run.metrics, events, per_epoch)
         self.report = EpochReport(session, self.metrics, save_predictions)
         self.sources = code_digests.code_digests(session)  # as imported, even if edited meanwhile
         _check_validation(session)
@@ -86,7 +87,7 @@ class TrainingRun:
         """
         session = self.session
         if state is None:
-            shutil.rmtree(self.run.tensorboard, ignore_errors=True)  # of a job killed early on
+            shutil.rmtree(self.tensorboard, ignore_errors=True)  # of a job killed early on
             if not self.run.result.exists():
                 shutil.rmtree(self.run.folder / "weights", ignore_errors=True)  # of that job, too
             return
@@ -140,13 +141,13 @@ class TrainingRun:
         for name, weights in models.items():
             self._save(self.run.weights(iteration, name), weights, session.metadata(name))
         table = session.evaluator.table(models)
-        if report.best:
-            metadata = session.metadata("best", report.best_iteration)
-            self._save(self.run.weights("best"), report.best, metadata)
-            if report.best_iteration == iteration:
-                table["best"] = table["plain"]
+        for name, best in report.bests().items():
+            metadata = session.metadata(name, best.iteration)
+            self._save(self.run.weights(name), best.weights, metadata)
+            if best.iteration == iteration:
+                table[name] = table[best.model]
             else:
-                table |= session.evaluator.table({"best": report.best})
+                table |= session.evaluator.table({name: best.weights})
         for split, cell in table["plain"].items():
             session.training.require_finite(cell["loss"], f"final {split} loss", iteration)
         numbers = [
@@ -156,7 +157,8 @@ class TrainingRun:
             for metric, value in cell.items()
         ]
         self.metrics.write(iteration, numbers)
-        self.metrics.write_hparams(_flat(session.recipe.metadata.get("config", {})), numbers)
+        hparams = _flat(session.recipe.metadata.get("config", {}))
+        self.metrics.write_hparams(hparams, numbers, iteration, tables.averaged_model(table))
         report.write_predictions()
         saved = {"save_weights": self.extras.save_weights}
         write_json(self.run.result, _summary(session, report, table) | saved)
@@ -225,7 +227,7 @@ def _keep_threads(before: int | None, typed: int | None) -> None:
 def _check_validation(session: Session) -> None:
     if session.data.val is not None:
         return
-    if session.recipe.hparams.patience is not None:
+    if session.recipe.hparams.patience is not None:  # of either model
         raise ValueError("hparams.patience needs a validation split: dataset.val_fraction=0.1")
     if session.training.scheduler.state_dict():
         raise ValueError("scheduler=plateau needs a validation split: dataset.val_fraction=0.1")
@@ -239,7 +241,8 @@ def _summary(session: Session, report: EpochReport, table: dict[str, Any]) -> di
         "end": session.end,  # as planned
         "iterations_per_epoch": session.iterations_per_epoch,
         "stopped_early": session.training.iteration < session.end,
-        "best_iteration": report.best_iteration if report.best else None,
+        "best_iteration": report.best.iteration if report.best.weights else None,
+        **_best_averaged(report.best_averaged),
         "num_parameters": sum(p.numel() for p in session.model.parameters()),
         "num_examples": {name: len(split) for name, split in session.data.splits.items()},
         "train_seconds": round(report.seconds, 3),
@@ -247,6 +250,13 @@ def _summary(session: Session, report: EpochReport, table: dict[str, Any]) -> di
         "num_threads": torch.get_num_threads(),
         "torch": torch.__version__,
     }
+
+
+def _best_averaged(best: Best) -> dict[str, Any]:
+    """Which averaged model had the lowest validation loss, and when; nothing without averages."""
+    if not best.weights:
+        return {}
+    return {"best_averaged_model": best.model, "best_averaged_iteration": best.iteration}
 
 
 def _flat(metadata: dict[str, Any], prefix: str = "") -> dict[str, Any]:

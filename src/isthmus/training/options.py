@@ -10,9 +10,7 @@ from isthmus.config.parts import Part
 from isthmus.config.schema import Section, Values, option
 from isthmus.config.signatures import format_value
 from isthmus.steps import Step, Steps
-from isthmus.vocabulary import STREAMS, Precision, Stream
-
-NOT_AVERAGED = ("plain", "best")
+from isthmus.vocabulary import NOT_AVERAGED, STREAMS, Precision, Stream
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +22,8 @@ class Hparams(Section):
     batch_size: int = option(128, above=0)
     grad_clip_max_norm: float | None = option(None, above=0)  # of the whole gradient, L2
     patience: int | None = option(None, above=0)  # epochs without a lower validation loss
+    # Whose loss: that of the network, or the lowest one of its averaged models.
+    patience_model: Literal["plain", "averaged"] = "plain"
 
     @property
     def length(self) -> Step:
@@ -138,17 +138,20 @@ class Train(Section):
     @classmethod
     def without_effect(cls, values: Values) -> dict[str, str]:
         """See `Section`."""
-        return epochs_without_effect(values)
+        return lengths_without_effect(values)
 
     def errors(self) -> list[str]:
         """See `Section`."""
+        errors, hparams = [], self.hparams
+        if hparams.patience and hparams.patience_model == "averaged" and self.averaged is None:
+            errors.append("hparams.patience_model=averaged: there is none with averaged=none")
         init = self.model_options.init
-        if self.parametrization is None or init in (None, "kaiming_normal"):
-            return []
-        return [
-            f"model.init={init}: a parametrization says how weights begin; leave it out, or "
-            "model.init=kaiming_normal where the model has one of its own"
-        ]
+        if self.parametrization is not None and init not in (None, "kaiming_normal"):
+            errors.append(
+                f"model.init={init}: a parametrization says how weights begin; leave it out, or "
+                "model.init=kaiming_normal where the model has one of its own"
+            )
+        return errors
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,7 +315,7 @@ class Pretrained(Train):
     @classmethod
     def without_effect(cls, values: Values) -> dict[str, str]:
         """See `Section`."""
-        of_pretraining = epochs_without_effect(values.get("pretrain"), "pretrain.")
+        of_pretraining = lengths_without_effect(values.get("pretrain"), "pretrain.")
         return super().without_effect(values) | of_pretraining
 
     @property
@@ -350,10 +353,16 @@ class Family(Pretrained):
     vary: list[Stream] = option(list(STREAMS), is_set=True, distinct=True)
 
 
-def epochs_without_effect(section: Any, prefix: str = "") -> dict[str, str]:
-    """The number of epochs, where a length in steps takes its place."""
+def lengths_without_effect(section: Any, prefix: str = "") -> dict[str, str]:
+    """Options of the length of a training that have no effect beside the others.
+
+    The number of epochs, where a length in steps takes its place; whose loss ends it, where none
+    does.
+    """
     lengths = section.get("hparams") if isinstance(section, dict) else None
-    steps_typed = lengths.get("steps") if isinstance(lengths, dict) else None
-    if steps_typed is None or "epochs" not in (lengths or {}):
-        return {}
-    return {f"{prefix}hparams.epochs": f"{prefix}hparams.steps={steps_typed} takes its place"}
+    lengths, reasons = lengths if isinstance(lengths, dict) else {}, {}
+    if lengths.get("steps") is not None and "epochs" in lengths:
+        reasons["epochs"] = f"{prefix}hparams.steps={lengths['steps']} takes its place"
+    if not prefix and "patience_model" in lengths and lengths.get("patience") is None:
+        reasons["patience_model"] = "there is no hparams.patience"
+    return {f"{prefix}hparams.{name}": reason for name, reason in reasons.items()}

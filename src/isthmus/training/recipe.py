@@ -129,32 +129,37 @@ class Recipe:
         return to_iteration(self.hparams.length, iterations_per_epoch)
 
 
-TITLED = ("dataset", "model", "optimizer", "scheduler", "averaged")  # in a title, in this order
-UNTITLED = {"fingerprint", "mean", "std", "cache_dir", "root"}
-LONGEST = 160  # letters of a title
+# Groups in a title, in this order: what the trainings of a sweep differ in comes first.
+TITLED = ("optimizer", "scheduler", "averaged", "parametrization", "hparams", "model", "dataset")
+LONGEST = 32  # letters of a title
 
 
-def title(config: Mapping[str, Any]) -> str:
-    """Readable title of a training, usable as a folder name: "Digits_MLP-width64_sgd-lr0.1_...".
+def title(config: Mapping[str, Any], typed: Collection[str]) -> str:
+    """Short title of a training, usable as a folder name: "lr0.1-Constant-decay0.99-MLP".
 
-    Parts by their names, with the values that are not their defaults.
+    What was typed; the model and the data set if that is nothing.
 
     Args:
-        config: of a training, as saved with its weights; may be empty.
+        config: of the training, as saved with its weights; may be empty.
+        typed: names of options.
     """
+    names = typed if {name.partition(".")[0] for name in typed} & set(TITLED) else TITLED[-2:]
     parts = []
     for group in TITLED:
-        named = naming.part_identity(group, config.get(group))
-        target = str(named.pop("_target_", "")).rpartition(".")[2]
-        settings = [f"{key}{_word(value)}" for key, value in named.items() if key not in UNTITLED]
-        parts += ["-".join([target, *settings])] if target else []
-    others = naming.section_identity(config.get("hparams") or {}, schema.fields(Hparams))
-    parts += [f"{key}{_word(value)}" for key, value in others.items()]
-    return re.sub(r"[^\w.+-]", "", "_".join(parts))[:LONGEST]
+        section = config.get(group) or {}
+        target = str(section.get("_target_", "none")).rpartition(".")[2]
+        parts += [target] if group in names else []
+        chosen = (name.partition(".")[2] for name in names if name.startswith(f"{group}."))
+        parts += [f"{key}{_word(section[key])}" for key in chosen if key in section]
+    title = ""
+    for part in parts:  # TensorBoard breaks lines at each "-"
+        longer = re.sub(r"[^\w.+-]", "", f"{title}-{part}" if title else part)
+        title = longer if not title or len(longer) <= LONGEST else title
+    return title[:LONGEST]
 
 
 def _word(value: Any) -> str:
-    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def resolve_device(name: str) -> torch.device:

@@ -6,7 +6,8 @@ import math
 import sys
 import time
 import zlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from isthmus.store.files import write_bytes
 from isthmus.training import loop, param_groups
 from isthmus.training.loop import Callback, Training
 from isthmus.training.session import Session
+from isthmus.vocabulary import BEST, BEST_AVERAGED
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +40,8 @@ class Number:
 
     @property
     def tag(self) -> str:
-        """Name in TensorBoard, which groups by the text before the first slash."""
-        return "/".join(part for part in (self.metric, self.split, self.model) if part)
+        """Name in TensorBoard, where each model is a run of its own, so that one card has all."""
+        return "/".join(part for part in (self.metric, self.split) if part)
 
 
 class Metrics:
@@ -50,7 +52,8 @@ class Metrics:
 
     Args:
         path: the table.
-        tensorboard: folder of the event files, or None for none.
+        tensorboard: folder of the event files, which are in a folder per model; None for none.
+            Its name is that of the training in TensorBoard.
         iterations_per_epoch: optimizer steps in one epoch.
     """
 
@@ -58,7 +61,8 @@ class Metrics:
         self.path, self.tensorboard = path, tensorboard
         self.iterations_per_epoch = iterations_per_epoch
         self.size = 0  # bytes of the table
-        self._writer: Any = None
+        self._writers: dict[str, Any] = {}  # by model
+        self._purge_step: int | None = None  # from which on events of a killed job are hidden
 
     def write(self, iteration: int, numbers: list[Number]) -> None:
         """Append the numbers of one step.
@@ -70,30 +74,40 @@ class Metrics:
         head = [METRIC_COLUMNS] if self.size == 0 else []
         rows = ([iteration, epoch, n.split, n.model, n.metric, n.value] for n in numbers)
         self._append(tables.csv_bytes([*head, *rows]))
-        writer = self._events(purge_step=None)
-        if writer is not None:
-            for n in numbers:
-                writer.add_scalar(n.tag, n.value, iteration)
+        for n in numbers if self.tensorboard else []:
+            self._events(n.model).add_scalar(n.tag, n.value, iteration)
+        for writer in self._writers.values():
             writer.flush()
 
-    def write_hparams(self, hparams: dict[str, Any], numbers: list[Number]) -> None:
-        """Add the run to TensorBoard's hparams tab, which compares the runs of a sweep.
+    def write_hparams(
+        self, hparams: dict[str, Any], numbers: list[Number], iteration: int, averaged: str | None
+    ) -> None:
+        """Add each model to TensorBoard's hparams tab, which compares the models of all runs.
+
+        It has the same tags for every model, and `<tag>/averaged` beside those of the plain one.
 
         Args:
             hparams: numbers, texts and booleans by name.
-            numbers: written before, by which to compare runs.
+            numbers: final ones, of every model; written before.
+            iteration: at which they were measured.
+            averaged: the averaged model to compare with those of other runs; None if there is none.
         """
-        writer = self._events(purge_step=None)
-        if writer is not None:
-            from torch.utils.tensorboard.summary import hparams as summaries
+        if self.tensorboard is None:
+            return
+        from tensorboard.plugins.hparams import summary_v2
 
-            for summary in summaries(hparams, {n.tag: n.value for n in numbers}):
-                writer.file_writer.add_summary(summary)
+        for n in numbers:
+            if n.model == averaged:
+                self._events("plain").add_scalar(f"{n.tag}/averaged", n.value, iteration)
+        for model in dict.fromkeys(n.model for n in numbers):
+            name = f"{self.tensorboard.name}/{model}"  # that of the run, without what runs share
+            summary = summary_v2.hparams_pb({**hparams, "weights": model}, trial_id=name)
+            self._events(model).file_writer.add_summary(summary)
 
     def close(self) -> None:
         """Flush and close the TensorBoard events."""
-        if self._writer is not None:
-            self._writer.close()
+        for writer in self._writers.values():
+            writer.close()
 
     def state_dict(self) -> dict[str, Any]:
         """The part of the table that belongs to the state it is saved with."""
@@ -122,7 +136,7 @@ class Metrics:
         if self.path.exists():
             with self.path.open("r+b") as file:
                 file.truncate(self.size)
-        self._events(purge_step=iteration + 1)
+        self._purge_step = iteration + 1
 
     def _damage(self, content: bytes) -> str:
         """What is wrong with the existing table, for a message."""
@@ -140,12 +154,47 @@ class Metrics:
             raise OSError(error.errno, error.strerror, str(self.path)) from error
         self.size += len(content)
 
-    def _events(self, purge_step: int | None) -> Any:
-        if self._writer is None and self.tensorboard is not None:
+    def _events(self, model: str) -> Any:
+        """The writer of one model's events."""
+        if model not in self._writers:
             from torch.utils.tensorboard import SummaryWriter  # a second to import
 
-            self._writer = SummaryWriter(str(self.tensorboard), purge_step=purge_step)
-        return self._writer
+            assert self.tensorboard is not None  # the caller has looked
+            folder = str(self.tensorboard / model)
+            self._writers[model] = SummaryWriter(folder, purge_step=self._purge_step)
+        return self._writers[model]
+
+
+@dataclass
+class Best:
+    """The weights of lowest validation loss so far, of the network or of its averaged models."""
+
+    weights: StateDict = field(default_factory=dict)  # empty before there are any
+    loss: float = float("inf")
+    iteration: int = 0
+    model: str = "plain"  # whose weights they are
+    epochs_since: int = 0  # without a lower loss
+
+    def update(self, losses: Mapping[str, float], models: Mapping[str, StateDict], at: int) -> None:
+        """Keep the weights of lowest loss, if it is lower than that of the kept ones.
+
+        Args:
+            losses: on the validation split, by model; may be empty.
+            models: weights by model, which nobody changes later.
+            at: iteration of them; 0 for the untrained network.
+        """
+        model = min(losses, key=losses.__getitem__, default=None)
+        if model is None:
+            return
+        if losses[model] < self.loss:
+            self.weights, self.loss = models[model], losses[model]
+            self.iteration, self.model, self.epochs_since = at, model, 0
+        elif at > 0:
+            self.epochs_since += 1
+
+    def to(self, device: torch.device) -> "Best":
+        """The same with its weights on a device."""
+        return replace(self, weights={name: t.to(device) for name, t in self.weights.items()})
 
 
 class EpochReport:
@@ -164,8 +213,7 @@ class EpochReport:
         self, session: Session, metrics: Metrics | None, save_predictions: bool = True
     ) -> None:
         self.session, self.metrics, self.save_predictions = session, metrics, save_predictions
-        self.best: dict[str, Tensor] = {}
-        self.best_loss, self.best_iteration, self.epochs_since_best = float("inf"), 0, 0
+        self.best, self.best_averaged = Best(), Best()
         self.steps: dict[str, list[int]] = {}  # of the predictions, by model
         self.correct: dict[str, list[Tensor]] = {}  # packed to bits
         self.seconds = 0.0  # of training and of writing its states, without evaluations
@@ -237,18 +285,25 @@ class EpochReport:
         self.summary += f"  val {'accuracy' if has_accuracy else 'loss'} {numbers_text}"
         if training.iteration > 0:
             training.scheduler.observe(losses[0])
-        self._keep_best(training, losses[0])
+        self._keep_best(training, models, dict(zip(models, losses, strict=True)))
         return numbers
 
-    def _keep_best(self, training: Training, loss: float) -> None:
-        patience = self.session.recipe.hparams.patience
-        if loss < self.best_loss:
-            self.best = state_dicts.copy(training.model.state_dict())
-            self.best_loss, self.best_iteration = loss, training.iteration
-            self.epochs_since_best = 0
-        elif training.iteration > 0:
-            self.epochs_since_best += 1
-        training.stopped = patience is not None and self.epochs_since_best >= patience
+    def _keep_best(
+        self, training: Training, models: dict[str, StateDict], losses: dict[str, float]
+    ) -> None:
+        hparams, iteration = self.session.recipe.hparams, training.iteration
+        plain = losses.pop("plain")
+        if plain < self.best.loss:  # the network's own tensors, which change
+            models = models | {"plain": state_dicts.copy(models["plain"])}
+        self.best.update({"plain": plain}, models, iteration)
+        self.best_averaged.update(losses, models, iteration)
+        best = self.best_averaged if hparams.patience_model == "averaged" else self.best
+        training.stopped = hparams.patience is not None and best.epochs_since >= hparams.patience
+
+    def bests(self) -> dict[str, Best]:
+        """The networks of lowest validation loss that there are, by name."""
+        both = {BEST: self.best, BEST_AVERAGED: self.best_averaged}
+        return {name: best for name, best in both.items() if best.weights}
 
     def write_predictions(self) -> None:
         """Write the correctness of each model on each validation example after every epoch.
@@ -271,10 +326,7 @@ class EpochReport:
     def state_dict(self) -> dict[str, Any]:
         """State that is kept from epoch to epoch."""
         return {
-            "best": self.best,
-            "best_loss": self.best_loss,
-            "best_iteration": self.best_iteration,
-            "epochs_since_best": self.epochs_since_best,
+            "bests": {name: vars(best) for name, best in self.bests().items()},
             "stopped": self.session.training.stopped,
             "steps": self.steps,
             "correct": self.correct,
@@ -284,12 +336,22 @@ class EpochReport:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned, after the session has been loaded."""
         self._resumed_at = _examples_of_epoch(self.session.training)
-        self.best = {name: t.to(self.session.device) for name, t in state["best"].items()}
-        self.best_loss, self.best_iteration = state["best_loss"], state["best_iteration"]
-        self.epochs_since_best = state["epochs_since_best"]
+        bests = {name: Best(**best).to(self.session.device) for name, best in _bests(state).items()}
+        self.best, self.best_averaged = bests.get(BEST, Best()), bests.get(BEST_AVERAGED, Best())
         self.session.training.stopped = state["stopped"]
         self.steps, self.correct = state["steps"], state["correct"]
         self.seconds = state["seconds"]
+
+
+def _bests(state: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The fields of each `Best` of a state; an older version knew only that of the network."""
+    if "bests" in state or not state["best"]:
+        return state.get("bests", {})
+    names = {"weights": "best", "loss": "best_loss", "iteration": "best_iteration"}
+    return {
+        BEST: {new: state[old] for new, old in names.items()}
+        | {"epochs_since": state["epochs_since_best"]}
+    }
 
 
 def _examples_of_epoch(training: Training) -> int:
