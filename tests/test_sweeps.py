@@ -3,6 +3,7 @@ import json
 import logging
 import subprocess
 import sys
+import time
 from enum import Enum
 from pathlib import Path
 from types import SimpleNamespace
@@ -426,3 +427,70 @@ def test_an_experiment_with_a_sweep_of_its_own_may_be_alone(stem):
 def test_experiments_are_swept_over_in_any_words(stem, words):
     found = experiments_with_sweeps(stem, words.format(stem))
     assert found == ([stem] if stem in BRINGING else [])
+
+
+def write_evaluation(folder, **accuracies):
+    table = {
+        model: {"test": {"loss": 1.0, "accuracy": value}} for model, value in accuracies.items()
+    }
+    files.write_json(folder / "result.json", {"evaluation": table})
+
+
+def test_one_column_has_the_averaged_models_of_all_decays(tmp_path):
+    for number, decay in enumerate(("0.9", "0.99")):
+        write_evaluation(tmp_path / str(number), plain=0.5, **{f"ema_{decay}": 0.6 + number / 10})
+        overrides = [f"averaged.decay={decay}", "a=1"]
+        done = job(number, "done", folder=str(tmp_path / str(number)), overrides=overrides)
+        sweeps.note_job(tmp_path, done)
+    sweeps.write_table(tmp_path)
+    rows = table(tmp_path)
+    assert [row["averaged test accuracy"] for row in rows] == ["0.6", "0.7"]
+    assert [row["ema_0.9 test accuracy"] for row in rows] == ["0.6", ""]
+
+
+def test_means_over_seeds_are_printed_and_written_for_each_setting(tmp_path, capsys):
+    sweep, accuracies = sweeps.Sweep(), {("1", "1"): 0.5, ("1", "2"): 0.75, ("2", "1"): 0.25}
+    for number, ((value, seed), accuracy) in enumerate(accuracies.items()):
+        write_evaluation(tmp_path / str(number), plain=accuracy)
+        overrides = [f"lr={value}", f"global_seed={seed}", "model=mlp"]
+        done = job(number, "done", folder=str(tmp_path / str(number)), overrides=overrides)
+        sweeps.note_job(tmp_path, done)
+    sweep.on_multirun_end(config=hydra_config(tmp_path))
+    printed = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in printed[2:5]] == [
+        ["lr", "seeds", "plain"],
+        ["1", "2", "0.6250", "+-", "0.1768"],
+        ["2", "1", "0.25"],
+    ]
+    with (tmp_path / "means.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["result"] == "plain test accuracy"]
+    assert [(row["lr"], row["num_seeds"], row["mean"]) for row in rows] == [
+        ("1", "2", "0.625"),
+        ("2", "1", "0.25"),
+    ]
+    assert float(rows[0]["std"]) == pytest.approx(0.25 / 2**0.5)
+    assert rows[1]["std"] == ""
+
+
+def test_what_a_script_returns_is_in_the_ledger(tmp_path):
+    returned = ended()
+    returned.return_value = {"level 1 test accuracy": 0.5}
+    sweeps.Sweep().on_job_end(config=hydra_config(tmp_path), job_return=returned)
+    assert table(tmp_path)[0]["level 1 test accuracy"] == "0.5"
+
+
+def test_the_ledger_of_a_sweep_whose_process_crashed_says_so(tmp_path):
+    for number, status in enumerate(("done", "running", "waiting")):
+        sweeps.note_job(tmp_path, job(number, status))
+    code = f"""
+import os
+from pathlib import Path
+from isthmus import sweeps
+sweeps.close_ledger_of_a_crash(Path({str(tmp_path)!r}))
+os.kill(os.getpid(), 9)
+"""
+    subprocess.run([sys.executable, "-c", code])
+    deadline = time.monotonic() + 30
+    while not (tmp_path / "sweep.csv").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [row["status"] for row in table(tmp_path)] == ["done", "killed", "not started"]

@@ -205,3 +205,16 @@ def test_what_changes_while_tables_are_made_is_noticed(tmp_path):
     sources[0].write_text("new")
     tables.write_stamp(tmp_path, written, digest)
     assert not tables.are_current(tmp_path, written, sources)
+
+
+def test_the_averaged_model_to_compare_is_that_of_lowest_validation_loss():
+    def row(val, train):
+        return {"val": {"loss": val}, "train": {"loss": train}, "test": {"loss": 0.0}}
+
+    table = {"plain": row(0.1, 0.1), "ema_0.9": row(0.5, 0.2), "swa": row(0.4, 0.3)}
+    table |= {"best_averaged": row(0.1, 0.1), "a/b.safetensors": row(0.1, 0.1)}
+    assert tables.averaged_model(table) == "swa"
+    without = {name: {"train": splits["train"]} for name, splits in table.items()}
+    assert tables.averaged_model(without) == "ema_0.9"
+    assert tables.averaged_model({"plain": row(0.1, 0.1)}) is None
+    assert tables.averaged_model({"swa": {"test": {"loss": 1.0}}}) == "swa"

@@ -11,6 +11,7 @@ import os
 import pydoc
 import sys
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
-from isthmus import machine, tables
+from isthmus import machine, sweep_means, tables
 from isthmus.config import command_line
 from isthmus.config.launch import ConfigError, to_container
 from isthmus.store import reading
@@ -30,6 +31,7 @@ LEDGER_COLUMNS = ("job", "status", "seconds", "folder", "overrides", "error")
 # Status of a job. The first two are of a sweep that is running, or was itself killed.
 WAITING, RUNNING, DONE, FAILED = "waiting", "running", "done", "failed"
 NOT_STARTED, KILLED, DIVERGED = "not started", "killed", "diverged"
+OVER = "ended.json"  # file that says that a ledger is complete
 REASONS = {
     NOT_STARTED: "never began: cancelled, or the sweep ended before",
     KILLED: "began and did not end: cancelled, killed, or out of memory",
@@ -71,6 +73,33 @@ def has_ended(sweep: Path, number: int) -> bool:
     return path.exists() and json.loads(path.read_text())["status"] in (DONE, FAILED, DIVERGED)
 
 
+def close_ledger_of_a_crash(sweep: Path) -> None:
+    """Fork a process that completes the ledger if this one ends without doing so itself.
+
+    A job that crashes, or is killed, in the process of its sweep takes that along.
+    """
+    if not hasattr(os, "fork"):
+        return
+    reader, writer = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # there are no other threads yet
+        is_here = os.fork()
+    if is_here:
+        os.close(reader)
+        return
+    try:  # the other process holds the only writer until its end
+        os.setsid()
+        os.close(writer)
+        null = os.open(os.devnull, os.O_RDWR)
+        for stream in range(3):  # who waits for the end of the output waits for no one else
+            os.dup2(null, stream)
+        os.read(reader, 1)
+        if (sweep / "jobs").exists() and not (sweep / OVER).exists():
+            write_table(sweep, is_over=True)
+    finally:
+        os._exit(0)
+
+
 def write_table(sweep: Path, is_over: bool = False) -> list[dict[str, Any]]:
     """Write the ledger as `sweep.csv`: one row per job.
 
@@ -84,6 +113,8 @@ def write_table(sweep: Path, is_over: bool = False) -> list[dict[str, Any]]:
         The jobs.
     """
     jobs = read_jobs(sweep, is_over)
+    if is_over:
+        write_json(sweep / OVER, {"jobs": len(jobs)})
     columns = [*LEDGER_COLUMNS, *_varied_overrides(jobs)]
     rows = [_row(job) for job in jobs]
     columns += sorted({name for row in rows for name in row} - {*columns, *_override_names(jobs)})
@@ -93,18 +124,28 @@ def write_table(sweep: Path, is_over: bool = False) -> list[dict[str, Any]]:
 
 def _row(job: dict[str, Any]) -> dict[str, Any]:
     known = {name: job.get(name) for name in LEDGER_COLUMNS}
-    metrics = _metrics(Path(job["folder"])) if job["status"] == DONE else {}
+    metrics = job_results(job)
     texts = {"overrides": " ".join(job["overrides"]), "error": _line(job.get("error"))}
     return {**_split(job), **metrics, **known, **texts}
 
 
-def _metrics(folder: Path) -> dict[str, float]:
-    """Final loss and accuracy of each model on each split, for a run that has a summary of them."""
-    path = folder / "result.json"
-    summary = reading.read_json(path) if path.exists() else {}
+def job_results(job: dict[str, Any]) -> dict[str, float]:
+    """The results of a job that is done: what its script returned, or the final evaluation.
+
+    Of an evaluation the loss and accuracy of each model on each split; and those of `averaged`,
+    the averaged model by which it is compared with others.
+    """
+    if job["status"] != DONE:
+        return {}
+    if job.get("results"):
+        return dict(job["results"])
+    path = Path(job["folder"]) / "result.json"
+    table = (reading.read_json(path) if path.exists() else {}).get("evaluation", {})
+    averaged = tables.averaged_model(table)
+    named = table if averaged is None else {**table, "averaged": table[averaged]}
     return {
         f"{model} {split} {metric}": value
-        for model, row in summary.get("evaluation", {}).items()
+        for model, row in named.items()
         if "/" not in model  # a file that was typed
         for split, cell in row.items()
         for metric, value in cell.items()
@@ -206,6 +247,8 @@ class Sweep:
             )
             sys.exit(1)
 
+        close_ledger_of_a_crash(_folder(config))
+
     def on_job_start(self, config: Any, **_: Any) -> None:
         """Record that a job has begun."""
         if config.hydra.mode.name != "MULTIRUN":
@@ -213,6 +256,7 @@ class Sweep:
         self.began = time.monotonic()
         job = {**_job_id(config), "overrides": list(config.hydra.overrides.task)}
         note_job(_folder(config), {**job, "status": RUNNING})
+        write_table(_folder(config))
 
     def on_job_end(self, config: Any, job_return: Any, **_: Any) -> None:
         """Record how one job ended; a failure must not end the sweep."""
@@ -231,6 +275,8 @@ class Sweep:
             "error": f"{type(returned).__name__}: {returned}" if failed else None,
             "value": returned if isinstance(returned, float) else None,
         }
+        if isinstance(returned, dict):
+            job["results"] = returned
         note_job(_folder(config), job)
         write_table(_folder(config))
         if diverged:
@@ -245,6 +291,8 @@ class Sweep:
         jobs = write_table(_folder(config), is_over=True)
         is_finished = self._finish({job["folder"] for job in jobs if job["status"] == DONE})
         is_finished &= self._finish_all(jobs, _folder(config))
+        if not self.is_tolerant and (means := write_means(_folder(config), jobs)):
+            print(f"\n{means}")
         counts = {status: 0 for status in (DONE, FAILED)}
         for job in jobs:
             counts[job["status"]] = counts.get(job["status"], 0) + 1
@@ -286,6 +334,26 @@ class Sweep:
         if name.startswith("on_"):
             return lambda **_: None
         raise AttributeError(name)
+
+
+def write_means(sweep: Path, jobs: Sequence[dict[str, Any]]) -> str | None:
+    """Write the means over seeds of the results of a sweep; returns them as text.
+
+    Args:
+        sweep: its folder.
+        jobs: its records.
+
+    Returns:
+        None where fewer than two jobs have results.
+    """
+    done = {job["folder"] + str(job["overrides"]): job for job in jobs if job_results(job)}
+    varied = [name for name in _varied_overrides(done.values()) if not sweep_means.is_seed(name)]
+    results = [(_split(job), job_results(job)) for job in done.values()]
+    if len(results) < 2:
+        return None
+    groups = sweep_means.group_settings(results, varied)
+    sweep_means.write_means(sweep, varied, groups)
+    return sweep_means.summarize_means(varied, groups)
 
 
 def _folder(config: Any) -> Path:

@@ -211,7 +211,8 @@ def check_finite(table: Evaluation, what: str) -> None:
 def averaged_model(table: Mapping[str, Mapping[str, Mapping[str, float]]]) -> str | None:
     """The averaged model of an evaluation by which a run is compared with others; or None.
 
-    Of several, that of lowest validation loss; of lowest training loss without a validation split.
+    Of several, that of lowest validation loss; of lowest training loss without a validation split;
+    the first one without either.
 
     Args:
         table: by model, split and metric.
@@ -219,9 +220,11 @@ def averaged_model(table: Mapping[str, Mapping[str, Mapping[str, float]]]) -> st
     averaged = [name for name in table if name not in NOT_AVERAGED and "/" not in name]
 
     def loss(name: str) -> float:
-        return next(
-            table[name][split]["loss"] for split in ("val", "train") if split in table[name]
+        known = (
+            table[name][split].get("loss") for split in ("val", "train") if split in table[name]
         )
+        first = next(known, None)
+        return math.inf if first is None else first
 
     return min(averaged, key=loss) if averaged else None
 

@@ -4,7 +4,8 @@ import glob
 import hashlib
 import math
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,10 @@ TAKEN_BY = {"weights": "weighted", "decay": "ema", "num": "latest"}
 
 
 def find_files(
-    checkpoints: Sequence[str] | None, run: str | None, requested: Sequence[Step] | None
+    checkpoints: Sequence[str] | None,
+    run: str | None,
+    requested: Sequence[Step] | None,
+    kind: str | None = None,
 ) -> list[Path]:
     """The files of a request, in its order; those of a glob sorted, numbers by their value.
 
@@ -28,10 +32,13 @@ def find_files(
         checkpoints: files or globs.
         run: folder of a training, instead of them.
         requested: steps of that training, or None for all that were kept.
+        kind: of the weights that are taken, as in their metadata; None for all of `checkpoints`,
+            and the plain ones of `run`.
 
     Raises:
         FileNotFoundError: a file is not there, naming what is; a glob matches nothing.
-        ValueError: not exactly one of `checkpoints` and `run` is given, or `steps` without `run`.
+        ValueError: not exactly one of `checkpoints` and `run` is given, or `steps` without `run`;
+            or no file is of that kind.
     """
     if (checkpoints is None) == (run is None):
         got = "neither" if run is None else "both"
@@ -39,7 +46,7 @@ def find_files(
     if run is None and requested is not None:
         raise ValueError(f"steps=[{','.join(map(str, requested))}]: only run=DIR takes them")
     if run is not None:
-        files = _files_of_run(Run(Path(run)), requested)
+        files = _files_of_run(Run(Path(run)), requested, kind or "plain")
     else:
         files = [file for text in checkpoints or [] for file in _expand_glob(text)]
     if not files:
@@ -47,7 +54,38 @@ def find_files(
     for file in files:
         if not file.is_file():
             raise FileNotFoundError(store_files.missing_weights_message(file))
-    return files
+    return files if kind is None or run is not None else _files_of_kind(files, kind)
+
+
+def kinds_message(files: Sequence[Path], kind: str | None) -> str:
+    """Which kinds of weights are averaged, and how to take one of several alone, as text.
+
+    Args:
+        files: that are averaged.
+        kind: that was asked for; None for all.
+    """
+    kinds = list(dict.fromkeys(map(_kind, files)))
+    hint = f" (kind={kinds[0]} takes those alone)" if kind is None and len(kinds) > 1 else ""
+    return f"average of {_count_kinds(files)}{hint}"
+
+
+def _count_kinds(files: Sequence[Path]) -> str:
+    """The kinds of weights in files: "3 plain, 2 ema_0.99"."""
+    counts = Counter(map(_kind, files))
+    return ", ".join(f"{number} {kind}" for kind, number in counts.items())
+
+
+def _files_of_kind(files: Sequence[Path], kind: str) -> list[Path]:
+    chosen = [file for file in files if _kind(file) == kind]
+    if not chosen:
+        raise ValueError(
+            f"kind={kind}: none of {len(files)} files; there are {_count_kinds(files)}"
+        )
+    return chosen
+
+
+def _kind(file: Path) -> str:
+    return str(store_files.load_metadata(file).get("kind", "of unknown kind"))
 
 
 def select_files(files: Sequence[Path], options: Average) -> list[Path]:
@@ -101,6 +139,16 @@ def file_digests(files: Sequence[Path]) -> list[str]:
     return [digests[file] for file in files]
 
 
+def kept_message(ingredients: Sequence[Mapping[str, Any]]) -> str:
+    """Which ingredients a soup kept, as text.
+
+    Args:
+        ingredients: of `result.json`.
+    """
+    kept = [f"  {part['checkpoint']}" for part in ingredients if part["kept"]]
+    return "\n".join([f"the soup kept {len(kept)} of {len(ingredients)} files:", *kept])
+
+
 def is_done(run: Run, digests: Sequence[str]) -> bool:
     """Whether a folder holds the average of files of these contents."""
     result = run.read_result() if run.average.exists() else None
@@ -122,20 +170,21 @@ def _natural_order(path: Path) -> list[Any]:
     return [int(part) if position % 2 else part for position, part in enumerate(parts)]
 
 
-def _files_of_run(run: Run, requested: Sequence[Step] | None) -> list[Path]:
+def _files_of_run(run: Run, requested: Sequence[Step] | None, kind: str) -> list[Path]:
+    ending = "" if kind == "plain" else f".{kind}"
     kept = [
         file
         for file in sorted((run.folder / "weights").glob("step_*.safetensors"), key=_natural_order)
-        if re.fullmatch(r"step_\d+", file.stem)
+        if re.fullmatch(rf"step_\d+{re.escape(ending)}", file.stem)
     ]
     if not kept:
         raise FileNotFoundError(
-            f"run={run.folder}: {store_files.missing_weights_message(run.weights(0))}"
+            f"run={run.folder}: {store_files.missing_weights_message(run.weights(0, kind))}"
         )
     if requested is None:
         return kept
     per_epoch = store_files.load_metadata(kept[0])["iterations_per_epoch"]
-    return [run.weights(steps.to_iteration(step, per_epoch)) for step in requested]
+    return [run.weights(steps.to_iteration(step, per_epoch), kind) for step in requested]
 
 
 def _check_same(

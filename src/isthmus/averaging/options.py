@@ -30,6 +30,9 @@ class Average(SavedOptions):
     checkpoints: list[str] | None = None  # files or globs
     run: str | None = None  # folder of a training, instead of `checkpoints`
     steps: list[Step] | None = None  # of `run`; null: all that were kept
+    # Of a glob or run, the kind of weights that is taken: plain, ema_0.999, swa, best; null: all of
+    # a glob, plain of a run.
+    kind: str | None = None
     method: Literal["uniform", "weighted", "ema", "latest", "greedy_soup", "uniform_soup"] = (
         "uniform"
     )

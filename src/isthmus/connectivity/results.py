@@ -14,7 +14,7 @@ from isthmus.connectivity import chance_level, plan
 from isthmus.connectivity.options import Line, LineGrid, LineOptions
 from isthmus.connectivity.plan import AS_TRAINED, BranchPair, LineKey, LineRecords
 from isthmus.training.metrics import METRIC_NAMES
-from isthmus.vocabulary import SPLITS
+from isthmus.vocabulary import SPLITS, split_to_show
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -250,6 +250,28 @@ def summarize_barriers(
         lines.append([*moment, *group[head[2:]].iloc[0], *known])
     title = f"barriers (align={request.align}, bn={request.bn}){_means_note(rows)}"
     return "\n".join([title, *tables.align_columns(lines)])
+
+
+def main_numbers(
+    folder: Path, pairs: Sequence[BranchPair | None], request: LineOptions
+) -> dict[str, float]:
+    """Barriers of a request on the last of its splits, means over children, by their names.
+
+    Args:
+        folder: of one main branch, with its tables.
+        pairs: of moments; None for the line between two saved networks.
+        request: whose lines are taken.
+    """
+    from isthmus.connectivity.barriers import barrier_names
+
+    rows, split = _select_rows(folder, pairs, request), split_to_show(request.splits)
+    several = len(set(pairs)) > 1
+    return {
+        (f"k1={row['k1']} k2={row['k2']} " if several else "")
+        + f"{split} {row['metric']} {row['measure']}": float(row["mean"])
+        for row in rows.to_dict("records")
+        if row["split"] == split and row["measure"] in barrier_names()
+    }
 
 
 def num_main_branches(

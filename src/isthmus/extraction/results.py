@@ -60,6 +60,19 @@ def summarize(tree: ExtractionTree) -> str:
     return tables.summarize_once(tree.clustering.folder, {}, [tree.clustering.result], make)
 
 
+def main_numbers(tree: ExtractionTree) -> dict[str, float]:
+    """Units found and errors of an extraction, over all layers; by their names in its result."""
+    result = tree.clustering.read_result() or {}
+    counts = ("num_units", "num_teacher", "num_found", "num_missing", "num_excess")
+    numbers = {
+        name: float(sum(layer[name] for layer in result["layers"]))
+        for name in counts
+        if all(layer.get(name) is not None for layer in result["layers"])
+    }
+    others = ("mse", "mse_over_variance", "max_difference", "barrier_mse", "barrier_loss")
+    return numbers | {name: result[name] for name in others if result.get(name) is not None}
+
+
 def summarize_result(result: Mapping[str, Any]) -> str:
     """The summary of an extraction as text.
 

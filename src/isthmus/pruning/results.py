@@ -135,6 +135,26 @@ def is_complete(tree: PruningTree, plan: PruningPlan) -> bool:
     )
 
 
+def main_numbers(tree: PruningTree, branch: str | None = None) -> dict[str, float]:
+    """Accuracy of the networks as trained, and weights left, by level and branch.
+
+    On the test split, or the last one that was evaluated.
+
+    Args:
+        tree: with its table.
+        branch: name of its folders, or None.
+    """
+    columns = ("level", "branch", "folder", "density", "model", "split", "accuracy")
+    rows = core_tables.read_keys(tree.table, columns)
+    split, numbers = split_to_show(row[5] for row in rows), dict[str, float]()
+    for level, name, folder, density, model, of_split, accuracy in rows:
+        if folder in ("", branch or "") and (model, of_split) == ("plain", split):
+            where = f"level {level}{f' {name}' if name else ''}"
+            numbers |= {f"{where} weights left": float(density)} if not name else {}
+            numbers[f"{where} {split} accuracy"] = float(accuracy)
+    return numbers
+
+
 def find_studies(texts: Sequence[str]) -> list[Path]:
     """Tables of the studies in folders.
 

@@ -23,7 +23,9 @@ log = logging.getLogger(__name__)
 def main(cfg: DictConfig) -> None:
     with launch.job(cfg) as options:
         run = store_files.Run(launch.job_folder())
-        files = checkpoints.find_files(options.checkpoints, options.run, options.steps)
+        files = checkpoints.find_files(
+            options.checkpoints, options.run, options.steps, options.kind
+        )
         files = checkpoints.select_files(files, options)
         digests = checkpoints.file_digests(files)
         with run.lock():
@@ -33,7 +35,10 @@ def main(cfg: DictConfig) -> None:
             else:
                 average(options, run, files, digests)
         result: Any = run.read_result()
+        log.info(checkpoints.kinds_message(files, options.kind))
         log.info(tables.evaluation(result["evaluation"]))
+        if options.method == "greedy_soup":
+            log.info(checkpoints.kept_message(result["ingredients"]))
         log.info("results in %s", display_path(run.folder))
 
 

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="extract")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> dict[str, float]:
     with launch.job(cfg) as options:
         tree = ExtractionTree(launch.job_folder(), options.extraction.clustering_name)
         with tree.study.lock():
@@ -34,6 +34,7 @@ def main(cfg: DictConfig) -> None:
                 extract(options, tree)
         log.info(results.summarize(tree))
         log.info("results in %s", display_path(tree.clustering.folder))
+        return results.main_numbers(tree)
 
 
 def extract(options: Extract, tree: ExtractionTree) -> None:

@@ -34,25 +34,30 @@ log = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="interpolate")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> dict[str, float]:
     with launch.job(cfg) as options:
         run = Run(launch.job_folder())
         if isinstance(options, InterpolateLine):
-            was_missing = measure_saved_line(options, run)
+            was_missing, numbers = measure_saved_line(options, run)
         elif isinstance(options, InterpolatePlane):
-            was_missing = measure_saved_plane(options, run)
+            was_missing, numbers = measure_saved_plane(options, run), {}
         else:
-            was_missing = measure_branch_lines(options, run)
+            was_missing, numbers = measure_branch_lines(options, run)
         if not was_missing:
             log.info("results are complete; nothing to compute")
         if not launch.is_in_sweep():  # a sweep draws at its end
             with run.lock():
                 studies.update_connectivity(run.folder)
         log.info("results in %s", display_path(run.folder))
+        return numbers
 
 
-def measure_branch_lines(options: InterpolateBranches, run: Run) -> bool:
-    """Lines from a main branch to others that left it k2 before; whether any was missing."""
+def measure_branch_lines(options: InterpolateBranches, run: Run) -> tuple[bool, dict[str, float]]:
+    """Lines from a main branch to others that left it k2 before; see `report`.
+
+    Returns:
+        Whether any was missing, and the barriers for the table of a sweep.
+    """
     name = naming.run_name(schema.to_values(options), Spawn)  # the folder that spawn.py has, too
     study = Path(options.output_dir).absolute() / f"spawn_{name}"
     tree, store = SpawnTree(study / f"seed_{options.global_seed}"), LineRecords(run.folder)
@@ -66,8 +71,7 @@ def measure_branch_lines(options: InterpolateBranches, run: Run) -> bool:
     if missing:
         with locks.folder_unless_error(tree.folder), locks.hold_shared(tree.folder):
             pairs = train_and_measure(options, run, tree)
-    report(store, [(pair, seed) for pair in pairs for seed in seeds], options)
-    return missing
+    return missing, report(store, [(pair, seed) for pair in pairs for seed in seeds], options)
 
 
 def train_and_measure(options: InterpolateBranches, run: Run, tree: SpawnTree) -> list[BranchPair]:
@@ -105,8 +109,8 @@ def list_pairs(
     return plan.all_pairs(k1, k2, iterations_per_epoch, end)
 
 
-def measure_saved_line(options: InterpolateLine, run: Run) -> bool:
-    """The line between two saved networks; whether any of it was missing."""
+def measure_saved_line(options: InterpolateLine, run: Run) -> tuple[bool, dict[str, float]]:
+    """The line between two saved networks; returns as `measure_branch_lines`."""
     files = [existing_file("start", options.start), existing_file("end", options.end)]
     store = LineRecords(run.folder)
     missing = store.lack([(None, None)], options)
@@ -115,17 +119,25 @@ def measure_saved_line(options: InterpolateLine, run: Run) -> bool:
 
         evaluator = build_evaluator(options, files)
         line.measure_missing_lines(run, evaluator, options, [(None, None, files)])
-    report(store, [(None, None)], options)
-    return missing
+    return missing, report(store, [(None, None)], options)
 
 
-def report(store: LineRecords, lines: Sequence[plan.LineKey], options: LineOptions) -> None:
-    """Log the barriers of this main branch, and of all main branches of the study."""
+def report(
+    store: LineRecords, lines: Sequence[plan.LineKey], options: LineOptions
+) -> dict[str, float]:
+    """Log the barriers of this main branch, and of all main branches of the study.
+
+    Returns:
+        In a sweep, the barriers of this main branch for its table.
+    """
     results.complete_tables(store.folder)
     log.info(results.summarize(store.folder, lines, options))
     at_chance = results.chance_message([store.folder], lines, options)
     if at_chance:
         log.warning(at_chance)
+    if not launch.is_in_sweep():
+        return {}
+    return results.main_numbers(store.folder, [pair for pair, _ in lines], options)
 
 
 def measure_saved_plane(options: InterpolatePlane, run: Run) -> bool:

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="prune")
-def main(cfg: DictConfig) -> None:
+def main(cfg: DictConfig) -> dict[str, float]:
     with launch.job(cfg) as options:
         tree = PruningTree(launch.job_folder())
         others = results.find_studies(options.compare)
@@ -53,6 +53,7 @@ def main(cfg: DictConfig) -> None:
             if at_chance:
                 log.warning(at_chance)
         log.info("results in %s", display_path(tree.folder))
+        return results.main_numbers(tree, options.branch_folder)
 
 
 def is_done(options: Prune, tree: PruningTree) -> bool:
