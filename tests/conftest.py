@@ -13,6 +13,7 @@ SOURCES = Path(__file__).parents[1] / "src"
 
 # Files that take longest begin first, so that no worker is alone with one of them at the end.
 LONG = (
+    "scripts/test_every_option.py",
     *("slurm/test_sweep.py", "scripts/test_spawn.py", "scripts/test_interpolate.py"),
     *("scripts/test_torchrun.py", "scripts/test_checkouts.py", "scripts/test_prune_options.py"),
     *("scripts/test_images.py", "scripts/test_weight_files.py", "scripts/test_train.py"),

@@ -84,6 +84,11 @@ def check(cfg: DictConfig) -> Section:
     extra = [str(key) for key in cfg if key not in names]
     errors = [f"{key}: no such option; there are {', '.join(names)}" for key in extra]
     errors += naming.options_of_other_mode(mode, script, typed_options())
+    errors += [
+        f"{name}: follows from the files that it names a run by, and cannot be typed"
+        for name in typed_options()
+        if name.rpartition(".")[2] == "fingerprint"
+    ]
     values = option_values(cfg, mode)
     errors += naming.missing_mode(cfg, script) or validation.validation_errors(values, mode)
     if errors and HydraConfig.get().runtime.choices.get("experiment"):

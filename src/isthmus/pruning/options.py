@@ -164,6 +164,9 @@ class Prune(Pretrained):
         if self.branch is None:
             return None
         values = schema.to_values(self.branch_section)
+        if unused := lengths_without_effect(values):
+            hparams = values["hparams"].items()
+            values["hparams"] = {k: v for k, v in hparams if f"hparams.{k}" not in unused}
         return f"{self.branch}_{naming.section_name(values, BRANCHES[self.branch])}"
 
     @property
