@@ -153,7 +153,7 @@ HAN = {"_target_": "isthmus.parts.Han"}
         (
             {"branch": "stability"},
             "branch=stability: must be one of randomly_prune, randomly_reinitialize, retrain, "
-            "instability or null",
+            "instability or null; did you mean instability?",
         ),
         (
             {"branch": "retrain"},
