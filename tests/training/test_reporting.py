@@ -112,6 +112,20 @@ def test_events_after_the_state_are_hidden_when_a_run_goes_on(tmp_path):
     assert [e.value for e in events.Scalars("lr")] == [1.0, 3.0]
 
 
+def test_lost_events_are_those_of_the_table(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    first = Metrics(tmp_path / "metrics.csv", None, 4)
+    first.write(4, [Number("loss", 1.0, "val"), Number("loss", 0.5, "val", "swa")])
+    again = Metrics(tmp_path / "metrics.csv", tmp_path / "events", 4)
+    again.load_state_dict(first.state_dict(), iteration=4)
+    again.close()
+    for model, value in {"plain": 1.0, "swa": 0.5}.items():
+        events = EventAccumulator(str(tmp_path / "events" / model))
+        events.Reload()
+        assert [(e.step, e.value) for e in events.Scalars("loss/val")] == [(4, value)]
+
+
 def test_without_a_terminal_each_epoch_is_a_line_of_the_log(caplog):
     caplog.set_level(logging.INFO)
     report = SimpleNamespace(summary="train loss 0.5")

@@ -33,19 +33,22 @@ def main(cfg: DictConfig) -> None:
 def train(options: TrainScript, run: Run) -> None:
     import torch  # takes seconds: not for --help, a refused option or a finished run
 
+    from isthmus.training.continuation import continue_shorter_run
     from isthmus.training.distributed import init_processes, lock_run
     from isthmus.training.fit import TrainHooks, fit
+    from isthmus.training.pretraining import build_session_from_file
     from isthmus.training.recipe import Recipe, resolve_device
-    from isthmus.training.session import build_session
     from isthmus.widths.diagnostics import diagnostic_callbacks
 
     torch.set_num_threads(launch.threads(options.runtime, run.read_result()))
-    Recipe.from_options(options)  # refuses a value before the data is read or downloaded
+    recipe = Recipe.from_options(options)  # refuses a value before the data is read or downloaded
     with (
         init_processes(resolve_device(options.runtime.device)) as processes,
         lock_run(run, processes) as locked_run,
     ):
-        make = partial(build_session, options, processes=processes)
+        if processes is None:
+            continue_shorter_run(run, options, recipe)
+        make = partial(build_session_from_file, options, options.pretrain.weights, processes)
         seed = options.stream_seeds.initialization
         measures = partial(diagnostic_callbacks, options.diagnostics, seed)
         extras = TrainHooks(measures, options.save_weights)

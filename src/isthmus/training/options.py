@@ -199,11 +199,20 @@ class Diagnostics(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
+class InitialWeights(Section):
+    """Weights from a file to begin from."""
+
+    weights: str | None = option(None, in_name=None)
+    fingerprint: str | None = None  # of that file, by which a run is named
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainScript(Train):
     """Options of `train.py`."""
 
     RESULTS_VERSION: ClassVar[int | None] = 1
 
+    pretrain: InitialWeights = option(InitialWeights)
     save_weights: bool = True
     diagnostics: Diagnostics = option(Diagnostics)
 

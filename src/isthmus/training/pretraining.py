@@ -13,11 +13,12 @@ from isthmus.data import splits
 from isthmus.data.splits import DataSet
 from isthmus.state_dicts import StateDict
 from isthmus.store.files import Run, load_weights
-from isthmus.training import weight_files
+from isthmus.training import masked_training, weight_files
+from isthmus.training.distributed import Processes
 from isthmus.training.fit import fit
-from isthmus.training.options import Pretrained
+from isthmus.training.options import Pretrained, Train
 from isthmus.training.recipe import Recipe
-from isthmus.training.session import Session
+from isthmus.training.session import Session, build_session
 
 log = logging.getLogger(__name__)
 
@@ -40,9 +41,7 @@ def build_origin(
     """
     file, earlier = options.pretrain.weights, options.pretraining
     if file is not None:
-        weights, metadata = load_weights(Path(file))
-        _log_data_differences(file, metadata, data)
-        return partial(fit_weights, weights, file=f"pretrain.weights={file}")
+        return load_origin(file, data)
     if earlier is None:
         return None
     if run.is_complete(None):
@@ -53,6 +52,40 @@ def build_origin(
     seeds, runtime = earlier.stream_seeds, earlier.runtime
     make = partial(Session, recipe, pretraining_data, seeds, runtime)
     return partial(_fit_pretrained, run, make)
+
+
+def load_origin(file: str, data: DataSet) -> Callable[[StateDict], StateDict]:
+    """A function that makes the weights a training begins from, those of a file.
+
+    Args:
+        file: `pretrain.weights`.
+        data: of the training.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    weights, metadata = load_weights(Path(file))
+    _log_data_differences(file, metadata, data)
+    return partial(fit_weights, weights, file=f"pretrain.weights={file}")
+
+
+def build_session_from_file(
+    options: Train, file: str | None, processes: Processes | None = None
+) -> Session:
+    """The session of a training that begins from the weights of a file, if there is one.
+
+    Those of a ticket keep its pruned weights at 0.
+
+    Args:
+        options: of the training.
+        file: `pretrain.weights`, or None.
+        processes: that train it together, or None.
+    """
+    session = build_session(options, "", processes, masked_training.masking_from_file(file))
+    if file is not None:
+        weights = load_origin(file, session.data)(session.model.state_dict())
+        session.restart(options.stream_seeds, weights)
+    return session
 
 
 def _log_data_differences(file: str, metadata: dict[str, Any], data: DataSet) -> None:

@@ -137,6 +137,14 @@ class Metrics:
             with self.path.open("r+b") as file:
                 file.truncate(self.size)
         self._purge_step = iteration + 1
+        if self.tensorboard and not self.tensorboard.exists():
+            self._write_events_again()
+
+    def _write_events_again(self) -> None:
+        """Write the events of all rows of the table, of a run that began in another folder."""
+        for row in tables.read_keys(self.path, METRIC_COLUMNS):
+            number = Number(metric=row[4], value=float(row[5]), split=row[2], model=row[3])
+            self._events(number.model).add_scalar(number.tag, number.value, int(row[0]))
 
     def _damage(self, content: bytes) -> str:
         """What is wrong with the existing table, for a message."""
