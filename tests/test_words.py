@@ -17,7 +17,17 @@ TEXTS = [
     ROOT / "README.md",
 ]
 # What may be at the top of the package; all else is in a package of its own.
-TOP = ["__init__", "__main__", "machine", "paths", "rng", "state_dicts", "steps", "sweep_means"]
+TOP = [
+    "__init__",
+    "__main__",
+    "machine",
+    "paths",
+    "rng",
+    "run_index",
+    "state_dicts",
+    "steps",
+    "sweep_means",
+]
 TOP += ["sweeps", "tables", "tuning", "vocabulary"]
 PREPOSITIONS = set(
     "of among whose within beside between under behind at in on by with from for beyond before "

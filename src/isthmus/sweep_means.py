@@ -12,6 +12,7 @@ from isthmus.vocabulary import BESTS
 TABLE = "means.csv"  # beside the ledger
 COLUMNS = ("result", "num_seeds", "mean", "std")  # after those of the settings
 SHOWN = ("plain", "averaged", *BESTS)  # models of trainings in the text
+MAIN = 4  # results of one run, in its line
 MOST = 8  # columns of other results in the text
 
 Results: TypeAlias = dict[str, float]  # by name, such as "plain test accuracy"
@@ -79,6 +80,13 @@ def summarize_means(
     return "\n".join(
         [f"{title}means +- standard deviations over seeds", *tables.align_columns(lines)]
     )
+
+
+def summarize_results(results: Results) -> str:
+    """The main results of one run in a few words."""
+    title, columns = _choose_columns(list(results))
+    numbers = [f"{column} {results[name]:.4g}" for column, name in list(columns.items())[:MAIN]]
+    return title + ", ".join(numbers)
 
 
 def _names(repetitions: Sequence[Results]) -> list[str]:

@@ -22,7 +22,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
 from isthmus import machine, sweep_means, tables
-from isthmus.config import command_line
+from isthmus.config import command_line, launch
 from isthmus.config.launch import ConfigError, to_container
 from isthmus.store import reading
 from isthmus.store.files import write_json
@@ -260,6 +260,7 @@ class Sweep:
 
     def on_job_end(self, config: Any, job_return: Any, **_: Any) -> None:
         """Record how one job ended; a failure must not end the sweep."""
+        note_in_index(config, job_return)
         if config.hydra.mode.name != "MULTIRUN":
             return
         status = type(job_return.status)
@@ -334,6 +335,20 @@ class Sweep:
         if name.startswith("on_"):
             return lambda **_: None
         raise AttributeError(name)
+
+
+def note_in_index(config: Any, job_return: Any) -> None:
+    """Write into the index of runs how a job ended, and its main results."""
+    folder, returned = getattr(config.hydra.runtime, "output_dir", ""), job_return._return_value
+    failed = job_return.status == type(job_return.status).FAILED
+    if failed:
+        result = _line(str(returned)) or ""
+    else:
+        known = returned if isinstance(returned, dict) else None
+        results = job_results({"status": DONE, "folder": folder, "results": known})
+        result = sweep_means.summarize_results(results)
+    status = FAILED if failed else DONE
+    launch.note_end(getattr(config, "output_dir", ""), folder, status, result)
 
 
 def write_means(sweep: Path, jobs: Sequence[dict[str, Any]]) -> str | None:

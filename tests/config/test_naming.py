@@ -505,7 +505,7 @@ def test_a_parametrization_has_a_name_of_its_own_by_its_exponents():
 
 def test_values_of_the_script_alone_are_named_where_they_are_not_their_defaults():
     own = defaults(training_options.TrainScript)
-    own = {key: own[key] for key in ("save_weights", "diagnostics")}
+    own = {key: own[key] for key in ("save_weights", "diagnostics", "pretrain")}
     plain = naming.identity(train() | own, training_options.TrainScript)
     assert plain == naming.identity(train(), Train) | {"results": 1}
     asked = own | {"diagnostics": own["diagnostics"] | {"steps": "log"}}

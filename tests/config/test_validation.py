@@ -164,7 +164,8 @@ def test_a_target_outside_src_is_checked_too():
 @pytest.mark.parametrize(("value", "shown"), [(None, "null"), (5, "5"), ([], "[]"), ("a", "a")])
 def test_a_section_must_have_its_values(value, shown):
     assert wrong(hparams=value) == [
-        f"hparams={shown}: must have epochs, steps, batch_size, grad_clip_max_norm, patience"
+        f"hparams={shown}: must have epochs, steps, batch_size, grad_clip_max_norm, patience, "
+        "patience_model"
     ]
 
 
@@ -435,7 +436,7 @@ def test_a_pretraining_is_checked_once_the_training_can_run():
 def script(**changes: Any) -> list[str]:
     """What is wrong with a configuration of `train.py`, with its own values besides."""
     own = defaults(TrainScript)
-    own = {key: own[key] for key in ("save_weights", "diagnostics")}
+    own = {key: own[key] for key in ("save_weights", "diagnostics", "pretrain")}
     return validation.validation_errors(train() | own | changes, TrainScript)
 
 

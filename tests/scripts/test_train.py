@@ -85,14 +85,14 @@ def test_a_sweep_over_processes_gives_the_same_files(tmp_path):
         (["model=resnet21"], "resnet20"),
         (["optimizer=null"], "momentum"),
         (["hparams.epoch=3"], "hparams.epoch=3: no such option; hparams takes batch_size, epochs"),
-        (["averaged.decay=1.5"], "averaged.decay: must be a number in [0, 1)"),
+        (["averaged.decay=1.5"], "averaged.decay=1.5: must be a number in [0, 1)"),
         (["dataset=imagefolder", "dataset.root=/nowhere"], "/nowhere"),
         (["dataset=cifar10", "dataset.root=/nowhere"], "/nowhere"),
         (
             ["dataset=cifar10", "dataset.root=/nowhere", "averaged.decay=1.5"],
-            "averaged.decay: must",
+            "averaged.decay=1.5: must",
         ),
-        (["dataset=cifar10", "dataset.root=/nowhere", "optimizer.lr=-1"], "optimizer.lr: must"),
+        (["dataset=cifar10", "dataset.root=/nowhere", "optimizer.lr=-1"], "optimizer.lr=-1: must"),
         (["model.freeze=[batch_norm]"], "freeze"),
         (["snapshots=[9ep]"], "9ep is after the end of training"),
         (["scheduler=linear", "scheduler.warmup=9ep"], "scheduler.warmup"),
@@ -261,3 +261,19 @@ def test_a_typed_option_that_another_one_overrules_is_refused(tmp_path):
     error = refused("train.py", *SMALL, "hparams.steps=3it", cwd=tmp_path)
     assert "hparams.epochs=2: has no effect" in error and "hparams.steps=3it" in error
     assert not list(tmp_path.glob("outputs/train_*"))
+
+
+def test_every_run_is_in_the_index_with_what_was_typed_that_is_no_default(tmp_path):
+    typed = [*SMALL, *QUIET, "global_seed=1", "runtime.progress=true"]
+    run("train.py", *typed, cwd=tmp_path)
+    refused("train.py", *typed, "optimizer.lr=fast", cwd=tmp_path)
+    done = run("plots.py", "figure=runs", "runs=outputs", cwd=tmp_path)
+    with (tmp_path / "outputs" / "index.csv").open() as file:
+        row, _ = csv.DictReader(file)
+    folder = only(tmp_path, "outputs/train_*/seed_1")
+    assert row["folder"] == folder.relative_to(tmp_path / "outputs").as_posix()
+    assert (row["script"], row["status"]) == ("train", "done")
+    assert row["typed"].split() == [*SMALL, *QUIET]
+    accuracy = json.loads((folder / "result.json").read_text())["evaluation"]["plain"]["test"]
+    assert f"plain {accuracy['accuracy']:.4g}" in row["result"]
+    assert row["folder"] in done.stdout and len(done.stdout.splitlines()) == 2

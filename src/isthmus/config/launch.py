@@ -18,7 +18,7 @@ from hydra.errors import CompactHydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from isthmus import machine
+from isthmus import machine, run_index
 from isthmus.config import naming, schema, signatures, validation
 from isthmus.config.parts import GROUPS
 from isthmus.config.schema import REQUIRED, Section, Values
@@ -64,10 +64,44 @@ def job(cfg: DictConfig) -> Iterator[Any]:
         ConfigError: in place of ValueError, OSError and FloatingPointError, with their text.
     """
     try:
-        yield check(cfg)
+        options = check(cfg)
+        if machine.is_first():
+            note_begin(cfg)
+        yield options
     except (ConfigError, ValueError, FloatingPointError, OSError) as error:
         locks.discard_if_empty(job_folder())
         raise ConfigError(_message(error)) from error
+
+
+_NOTED: dict[str, run_index.Row] = {}  # rows of the index of runs that this process works on
+
+
+def note_begin(cfg: DictConfig) -> None:
+    """Write into the index of runs that this job has begun."""
+    hydra, mode = HydraConfig.get(), naming.choose_mode(script_options(_script()), cfg)
+    typed = naming.typed_changes(option_values(cfg, mode), mode, hydra.overrides.task)
+    typed = [text for text in typed if not text.startswith("output_dir=")]
+    outputs = Path(cfg.output_dir).absolute()
+    row = run_index.begin_run(_script(), outputs, job_folder().absolute(), " ".join(typed))
+    _NOTED[str(job_folder())] = row
+
+
+def note_end(outputs: str, folder: str, status: str, result: str) -> None:
+    """Write into the index of runs how a job ended that `note_begin` has noted.
+
+    Args:
+        outputs: folder of all runs.
+        folder: of the job.
+        status: done or failed.
+        result: its main numbers, or the reason of a failure.
+    """
+    row = _NOTED.pop(folder, None)
+    if row is not None:
+        run_index.end_run(Path(outputs).absolute(), row, status, result)
+
+
+def _script() -> str:
+    return HydraConfig.get().job.config_name or ""
 
 
 def check(cfg: DictConfig) -> Section:

@@ -108,6 +108,35 @@ def _without(values: Values, names: Mapping[str, Any], prefix: str = "") -> Valu
     }
 
 
+def typed_changes(values: Values, cls: type[Section], overrides: Iterable[str]) -> list[str]:
+    """The overrides on a command line without those that repeat a default of the code.
+
+    Args:
+        values: of the script.
+        cls: of its options.
+        overrides: as typed, "optimizer.lr=0.1".
+    """
+    return [text for text in overrides if not _repeats_default(text, values, cls)]
+
+
+def _repeats_default(text: str, values: Values, cls: type[Section]) -> bool:
+    group, _, key = text.lstrip("+~").partition("=")[0].partition(".")
+    argument, value = schema.fields(cls).get(group), values.get(group)
+    if argument is None:
+        return False
+    if not key:
+        return (
+            not schema.is_part(argument)
+            and not isinstance(value, dict)
+            and value == argument.default
+        )
+    nested = schema.section_class(argument)
+    if schema.is_part(argument) and key not in GROUPS[group].unnamed:
+        return isinstance(value, dict) and key not in part_identity(group, value)
+    fields = schema.fields(nested) if nested else {}
+    return key in fields and isinstance(value, dict) and value.get(key) == fields[key].default
+
+
 def part_identity(group: str, node: Any) -> dict[str, Any]:
     """A part by its target and the arguments that are not their defaults; {} if it is off.
 

@@ -132,6 +132,7 @@ FIGURES = (
     FigureRow("wide", "ranks_frobenius", (FROBENIUS,), "widths.make_layer_ranks", "ranks"),
 )
 REPORT = "report"  # all of them on one page
+RUNS = "runs"  # no figure: prints the index of runs
 
 
 def figure_names() -> list[str]:
@@ -219,14 +220,14 @@ class Plots(Section):
     def folder_prefix(cls, script: str, values: Values) -> str:
         """See `Section`."""
         figure = str(values.get("figure"))
-        is_known = figure == REPORT or figure_family(figure) is not None
+        is_known = figure in (REPORT, RUNS) or figure_family(figure) is not None
         return f"plots/{figure if is_known else 'unknown'}"
 
     def errors(self) -> list[str]:
         """See `Section`."""
         figure, size, epochs, errors = self.figure, self.size, self.epochs, []
-        if figure != REPORT and figure_family(figure) is None:
-            names = [*figure_names(), REPORT]
+        if figure not in (REPORT, RUNS) and figure_family(figure) is None:
+            names = [*figure_names(), REPORT, RUNS]
             question = suggestions.question(suggestions.nearest(figure, names))
             errors.append(f"figure={figure}: must be one of {', '.join(names)}{question}")
         if size is not None and not (len(size) == 2 and all(length > 0 for length in size)):

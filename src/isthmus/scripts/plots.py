@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import hydra
 from omegaconf import DictConfig
 
+from isthmus import run_index
 from isthmus.config import launch
 from isthmus.paths import CONF, display_path
 from isthmus.plots import folders as plots_folders
-from isthmus.plots.options import REPORT, Plots
+from isthmus.plots.options import REPORT, RUNS, Plots
 from isthmus.training import rebuild
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ log = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="plots")
 def main(cfg: DictConfig) -> None:
     with launch.job(cfg) as options:
+        if options.figure == RUNS:
+            texts = [options.runs] if isinstance(options.runs, str) else options.runs
+            rows = [row for text in texts for row in run_index.read_index(Path(text))]
+            rows = [row for row in rows if row["process"] != run_index.this_process()]
+            log.info(run_index.summarize_index(rows))
+            return
         folder, folders = launch.job_folder(), plots_folders.find_folders(options.runs)
         plots_folders.check_figure(options.figure, folders)
         damaged = plots_folders.find_damaged(options.runs)
