@@ -179,7 +179,7 @@ HAN = {"_target_": "isthmus.parts.Han"}
         ),
         (
             {"branch": "randomly_reinitialize", "randomly_reinitialize": {"start_at": "end"}},
-            "randomly_reinitialize.start_at=end: must be one of rewind, init",
+            "randomly_reinitialize.start_at=end: must be one of rewind, init; did you mean rewind?",
         ),
         ({"pretrain": {"hparams": {"epochs": 0}}}, "pretrain.hparams.epochs=0: must be positive"),
     ],
