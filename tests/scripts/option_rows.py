@@ -75,6 +75,7 @@ TRAIN = [
     Row("train", "diagnostics.ranks=[0it,2it]", METRICS, same=WEIGHTS),
     Row("train", "diagnostics.examples=5", METRICS, "diagnostics.steps=[0it,2it]", same=WEIGHTS),
     Row("streamed", "runtime.num_workers=1", "@processes", same=WEIGHTS, slow=True),
+    Row("train", "pretrain.weights=<network:step_12.safetensors>", WEIGHTS),
     # data sets
     Row("train", "dataset.val_fraction=0.2", WEIGHTS),
     Row("train", "dataset.val_seed=5", WEIGHTS),

@@ -488,7 +488,7 @@ WITHOUT_EFFECT = [
     Row("extract", "extraction.fingerprint=0123456789", ""),
     *[
         Row(name, "pretrain.fingerprint=0123456789", "")
-        for name in ("spawn", "interpolate", "prune")
+        for name in ("train", "spawn", "interpolate", "prune")
     ],
     *[Row(name, "dataset.fingerprint=0123456789", "") for name in ("images", "streamed", "tiny")],
 ]
