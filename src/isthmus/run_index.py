@@ -143,7 +143,11 @@ def _change(outputs: Path, change: Callable[[dict[tuple[str, ...], Row]], None])
         known = read_index(outputs) if (outputs / NAME).exists() else []
         rows = {_key(row): row for row in known}
         change(rows)
-        tables.write(outputs / NAME, COLUMNS, list(rows.values()))
+        if rows:
+            tables.write(outputs / NAME, COLUMNS, list(rows.values()))
+        else:  # the only run so far was refused, and leaves nothing
+            for name in (NAME, LOCK):
+                (outputs / name).unlink(missing_ok=True)
 
 
 def _key(row: Mapping[str, str]) -> tuple[str, ...]:

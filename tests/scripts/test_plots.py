@@ -110,16 +110,18 @@ def test_help_names_every_figure(tmp_path):
 
 def test_tensorboard_shows_runs_by_readable_names_with_their_scalars(swept):
     found = EventMultiplexer().AddRunsFromDirectory(str(swept / "outputs")).Reload()
-    runs = [name for name in found.Runs() if "train_" in name]
-    titles = {name.rpartition("/")[2] for name in runs}
-    ends = "momentum0.9-weight_decay0.0001_Constant_EMA-decay0.9-0.99_epochs3"
-    assert titles == {f"Digits_MLP-width16_sgd-lr{lr}-{ends}" for lr in (0.05, 0.5)}
-    assert len(runs) == 4
+    runs = [name for name in found.Runs() if name.startswith("tensorboard/")]
+    models = {name.rpartition("/")[2] for name in runs}
+    assert models == {"plain", "ema_0.9", "ema_0.99", "best", "best_averaged"}
+    assert len(runs) == 4 * len(models)
+    assert {name.split("/")[1].partition("-")[0] for name in runs} == {"lr0.05", "lr0.5"}
     for name in runs:
-        metrics = pd.read_csv(swept / "outputs" / name.partition("/tensorboard")[0] / "metrics.csv")
-        wanted = metrics.query("split == 'val' and model == 'ema_0.9' and metric == 'accuracy'")
-        scalars = [event.value for event in found.Scalars(name, "accuracy/val/ema_0.9")]
-        assert scalars == pytest.approx(wanted["value"].tolist())
+        if name.endswith("/ema_0.9"):
+            *_, seed, digits = name.split("/")[1].split("-")
+            metrics = pd.read_csv(swept / "outputs" / f"train_{digits}" / seed / "metrics.csv")
+            wanted = metrics.query("split == 'val' and model == 'ema_0.9' and metric == 'accuracy'")
+            scalars = [event.value for event in found.Scalars(name, "accuracy/val")]
+            assert scalars == pytest.approx(wanted["value"].tolist())
 
 
 def test_tensorboard_compares_a_sweep_by_its_hyperparameters(swept):
@@ -132,17 +134,13 @@ def test_tensorboard_compares_a_sweep_by_its_hyperparameters(swept):
         start = content[metadata.SESSION_START_INFO_TAG]
         hparams = metadata.parse_session_start_info_plugin_data(start).hparams
         key = hparams["optimizer.lr"].number_value, int(hparams["global_seed"].number_value)
-        said[key] = name
+        said[(*key, hparams["weights"].string_value)] = name
         assert hparams["scheduler"].string_value == "Constant"
         assert not [word for word in hparams if word.endswith("_")]
-        experiment = metadata.parse_experiment_plugin_data(content[metadata.EXPERIMENT_TAG])
-        compared = {metric.name.tag for metric in experiment.metric_infos}
-        assert "final_accuracy/test/ema_0.99" in compared
-        assert compared <= set(found.GetAccumulator(name).Tags()["scalars"])
-    assert set(said) == set(results_of)
-    for key, name in said.items():
-        (event,) = found.Scalars(name, "final_accuracy/test/plain")
-        assert event.value == pytest.approx(results_of[key]["plain"]["test"]["accuracy"])
+    assert set(said) == {(*key, model) for key, table in results_of.items() for model in table}
+    for (*key, model), name in said.items():
+        (event,) = found.Scalars(name, "final_accuracy/test")
+        assert event.value == pytest.approx(results_of[tuple(key)][model]["test"]["accuracy"])
 
 
 SPY = """<script>
