@@ -88,6 +88,10 @@ def _run(typed: list[str], cwd: str, written: list[str]) -> Digests:
     os.chdir(cwd)
     flags = sorted(typed[1:], key=lambda word: not word.startswith("--"))
     sys.argv = [str(REPOSITORY / f"{typed[0]}.py"), *flags]
+    if any(word.startswith("dataset=cifar") for word in typed):
+        from isthmus.data.torchvision_import import datasets
+
+        datasets().cifar.check_integrity = lambda path, md5=None: os.path.isfile(path)
     written.clear()
     code: Any = 0
     with _captured() as said, _counted() as seen:

@@ -13,10 +13,11 @@ import yaml
 
 from isthmus.config import schema, signatures
 from isthmus.config.parts import GROUPS
+from isthmus.data.torchvision_import import datasets
 from isthmus.paths import CONF
 from tests.data import made as images_made
 from tests.data.test_tiny_imagenet import write as write_tiny
-from tests.data.test_torchvision_files import write_idx
+from tests.data.test_torchvision_files import write_cifar, write_idx
 from tests.plots import made
 from tests.scripts import option_jobs
 from tests.scripts.option_commands import BASES, Row, key
@@ -158,6 +159,8 @@ class Commands:
         """A word with the files that it names of other commands; an experiment is written."""
         if word.startswith("experiment="):
             return self.experiment(word.removeprefix("experiment="))
+        if word in ("dataset=cifar10", "dataset=cifar100"):
+            self.write_cifar(word.removeprefix("dataset="))
         word = word.replace("<made>", str(self.root / "made"))
         for name in ("images", "inputs"):
             word = word.replace(f"<{name}>", str(self.root / name))
@@ -176,6 +179,14 @@ class Commands:
         text = f"# @package _global_\n{yaml.safe_dump(content)}"
         (folder / "experiment" / "bundle.yaml").write_text(text)
         return [f"--config-dir={folder}", "experiment=bundle"]
+
+    def write_cifar(self, name: str) -> None:
+        """The files of a data set of torchvision, which is slow to import."""
+        reader = getattr(datasets(), name.upper())
+        if not (self.root / "images" / reader.base_folder).exists():
+            with pytest.MonkeyPatch.context() as patches:
+                key = "labels" if name == "cifar10" else "fine_labels"
+                write_cifar(self.root / "images", reader, key, patches)
 
     def broken(self) -> Path:
         """Weights of which one is not a number."""
