@@ -274,7 +274,9 @@ def test_values_for_the_saved_data_set_rename_an_evaluation():
     plain = naming.run_name(evaluation(), Eval)
     assert naming.run_name(evaluation(dataset=None), Eval) == plain
     assert naming.run_name(evaluation(dataset={"root": "/elsewhere"}), Eval) == plain
-    assert naming.run_name(evaluation(dataset={"root": "data", "cutout": 8}), Eval) != plain
+    assert naming.run_name(evaluation(dataset={"root": "data", "val_seed": 8}), Eval) != plain
+    for unused in ({"cutout": 8}, {"augment": True}):  # images are evaluated as they are
+        assert naming.run_name(evaluation(dataset={"root": "data"} | unused), Eval) == plain
 
 
 def test_what_the_check_will_refuse_has_a_name_all_the_same():
@@ -490,7 +492,7 @@ def test_another_extent_or_other_points_of_a_plane_rename_it(changes):
         {"contents": ["01", "23", "46"]},
         {"contents": ["23", "01", "45"]},
         {"precision": "fp32"},
-        {"dataset": {"cutout": 8}},
+        {"dataset": {"val_seed": 8}},
     ],
     ids=str,
 )

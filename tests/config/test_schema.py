@@ -16,6 +16,7 @@ from isthmus.paths import CONF
 from isthmus.plots import options as plots_options
 from isthmus.pruning import options as pruning_options
 from isthmus.training import options as training_options
+from isthmus.training.options import Pretrained, Train
 
 MODULES = (
     averaging_options,
@@ -175,3 +176,31 @@ def test_values_can_be_those_of_a_base():
         more: int = 1
 
     assert schema.to_values(Further(), Inner) == {"number": 3, "names": ["a"]}
+
+
+@pytest.mark.parametrize(
+    ("node", "unused"),
+    [
+        ({"val_fraction": 0}, {"dataset.val_seed", "dataset.subsample_seed"}),
+        ({"val_fraction": 0.1, "subsample_fraction": 0.5}, set()),
+        ({"val_fraction": 0.1, "subsample_fraction": 1}, {"dataset.subsample_seed"}),
+        ({}, {"dataset.subsample_seed"}),  # by the defaults of the code
+    ],
+)
+def test_the_class_of_a_part_says_which_options_have_no_effect(node, unused):
+    values = {"dataset": {"_target_": "isthmus.data.digits.Digits"} | node}
+    reasons = schema.options_without_effect(values, Train)
+    assert {name for name in reasons if name.startswith("dataset.")} == unused
+    inner = schema.options_without_effect({"pretrain": values}, Pretrained)
+    assert {name for name in inner if name.startswith("pretrain.dataset.")} == {
+        f"pretrain.{name}" for name in unused
+    }
+
+
+def test_the_value_of_a_part_is_the_typed_one_or_the_default_of_its_code():
+    digits = {"_target_": "isthmus.data.digits.Digits", "val_fraction": 0.3}
+    assert schema.part_value("dataset", digits, "val_fraction") == 0.3
+    assert schema.part_value("dataset", digits, "val_seed") == 1234
+    assert schema.part_value("dataset", digits, "num_points", missing=7) == 7
+    assert schema.part_value("dataset", None, "val_seed", missing=7) == 7
+    assert schema.part_value("dataset", {"_target_": "isthmus.no.Such"}, "val_seed") is None

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from isthmus.data import recipe as data_recipe
-from isthmus.data.recipe import DataRecipe
+from isthmus.data.recipe import ImageRecipe
 from isthmus.data.splits import Augmentation, StreamedSplit
 from tests.data import made
 
@@ -18,7 +18,7 @@ OPTIONS = sorted((Path(__file__).parents[2] / "conf" / "dataset").glob("*.yaml")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made(DataRecipe):
+class Made(ImageRecipe):
     """100 images made up."""
 
     def read(self):
@@ -46,7 +46,7 @@ def test_a_value_outside_its_range_is_refused_by_name(name, value, message):
 
 def test_a_recipe_that_is_not_read_says_so():
     with pytest.raises(TypeError, match="abstract"):
-        DataRecipe()
+        ImageRecipe()
 
 
 def test_loading_holds_out_and_then_subsamples():

@@ -41,8 +41,9 @@ class Row:
     slow: bool = False
 
 
+# Of lines and planes between saved networks, which have no TensorBoard.
+LOOK = "runtime.device=cpu runtime.progress=false runtime.num_threads=1"
 QUIET = "runtime.tensorboard=false runtime.device=cpu runtime.progress=false"
-ONE = f"{QUIET} runtime.num_threads=1"
 NET = "model=mlp model.width=4 model.depth=1"
 SMALL = (
     "dataset=digits dataset.subsample_fraction=0.1 dataset.val_fraction=0.05 scheduler=constant "
@@ -101,45 +102,45 @@ BASES = {
     "normalized": (
         f"train {IMAGES} -model.width -model.depth {RESIDUAL} hparams.steps=8it snapshots=[2it,6it]"
     ),
-    "eval": f"eval checkpoint=<network:step_12.safetensors> {QUIET}",
+    "eval": "eval checkpoint=<network:step_12.safetensors> runtime.device=cpu",
     "eval_images": (
         "eval checkpoint=<images:step_2.safetensors> dataset=imagefolder "
-        f"dataset.root=<images> dataset.test_folder=test {QUIET}"
+        "dataset.root=<images> dataset.test_folder=test runtime.device=cpu"
     ),
     "eval_streamed": (
         "eval checkpoint=<streamed:step_2.safetensors> dataset.root=<images> "
-        f"runtime.num_workers=0 {QUIET}"
+        "runtime.num_workers=0 runtime.device=cpu"
     ),
     "eval_normalized": (
         "eval checkpoint=<normalized:step_8.safetensors> dataset=imagefolder "
-        f"dataset.root=<images> dataset.test_folder=test {QUIET}"
+        "dataset.root=<images> dataset.test_folder=test runtime.device=cpu"
     ),
     "average_images": (
         "average checkpoints=[<images:step_2.safetensors>] dataset=imagefolder "
-        f"dataset.root=<images> dataset.test_folder=test {QUIET}"
+        "dataset.root=<images> dataset.test_folder=test runtime.device=cpu"
     ),
     "average_streamed": (
         "average checkpoints=[<streamed:step_2.safetensors>] dataset.root=<images> "
-        f"runtime.num_workers=0 {QUIET}"
+        "runtime.num_workers=0 runtime.device=cpu"
     ),
     "average_normalized": (
         "average run=<normalized:seed_1> dataset=imagefolder dataset.root=<images> "
-        f"dataset.test_folder=test {QUIET}"
+        "dataset.test_folder=test runtime.device=cpu"
     ),
-    "average": f"average run=<network:seed_1> {QUIET}",
+    "average": "average run=<network:seed_1> runtime.device=cpu",
     "spawn": (
         f"spawn {CHILDREN} spawn_steps=[0ep] child_seeds=[1,2] child_length=6it child_steps=[6it]"
     ),
     "interpolate": f"interpolate {CHILDREN} k1=1 k2=[1] alphas=3 -hparams.steps hparams.epochs=2",
     "line": (
         "interpolate start=<network:step_12.safetensors> end=<second:step_12.safetensors> "
-        f"alphas=3 {ONE}"
+        f"alphas=3 {LOOK}"
     ),
     "plane": (
         "interpolate "
         "plane=[<network:step_12.safetensors>,<second:step_12.safetensors>,"
         "<third:step_12.safetensors>] "
-        f"points=3 {ONE}"
+        f"points=3 {LOOK}"
     ),
     "prune": f"prune {CHILDREN} levels=1 pruning.fraction=0.5",
     "tune": (

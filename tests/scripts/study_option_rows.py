@@ -483,6 +483,25 @@ WITHOUT_EFFECT = [
             "save_averages=true",
         )
     ],
+    *[
+        Row(script, f"runtime.{name}", "")
+        for script in ("eval", "average")
+        for name in ("compile=true", "progress=false", "save_every=1", "tensorboard=false")
+    ],
+    *[Row("line", f"runtime.{name}", "") for name in ("save_every=1", "tensorboard=true")],
+    *[Row(script, "dataset.augment=true", "") for script in ("eval", "average", "line", "plane")],
+    Row("eval", "dataset.cutout=1", ""),
+    Row("train", "dataset.val_seed=3", "", "dataset.val_fraction=0"),
+    Row("train", "dataset.subsample_seed=3", "", "dataset.subsample_fraction=1"),
+    Row("train", "save_predictions=false", "", "dataset.val_fraction=0"),
+    Row("train", "seeds.label_noise=3", "", "dataset.random_labels_fraction=0"),
+    Row("train", "seeds.augmentation=3", "", "dataset.augment=false dataset.cutout=0"),
+    Row("train", "diagnostics.examples=3", ""),
+    Row("train", "model.freeze_exceptions=[output.bias]", "", "model.freeze=[]"),
+    Row("wide", "parametrization.c_adam=[0,1,0]", "", "parametrization=mup optimizer=sgd"),
+    Row("wide", "parametrization.c=[0,1,0]", "", "parametrization=mup optimizer=adam"),
+    Row("wide", "parametrization.cap=3", "", "parametrization=ipllr_bias optimizer=sgd"),
+    Row("wide", "parametrization.output_change=3", "", "parametrization=ipllr_bias optimizer=sgd"),
     # Those that follow from others are refused alone.
     Row("extract", "fingerprint=0123456789", ""),
     Row("extract", "extraction.fingerprint=0123456789", ""),
@@ -493,12 +512,11 @@ WITHOUT_EFFECT = [
     *[Row(name, "dataset.fingerprint=0123456789", "") for name in ("images", "streamed", "tiny")],
 ]
 
-# Options that still change nothing and are taken: each becomes a row of the table above.
-UNMENDED = {
-    *(
-        f"{script} runtime.{name}"
-        for script in ("eval", "average")
-        for name in ("compile", "progress", "save_every", "tensorboard")
-    ),
-    *("dataset.Clusters.augment", "dataset.Function1D.augment"),
-}
+# Options that only the built network leaves unused: one line says so, and nothing else changes.
+LOGGED = [
+    Row("train", "model.bn_init=uniform", "", same="*step_12.safetensors"),
+    Row("train", "seeds.dropout=5", "", same="*step_12.safetensors"),
+    Row("train", "averaged.bn=reset", "", "averaged=ema averaged.decay=0.5", same="*step_12*"),
+    Row("eval", "bn=reset", "", same="*result.json"),
+    Row("line", "bn=keep", "", same="*lines.csv"),
+]

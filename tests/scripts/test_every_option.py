@@ -21,7 +21,7 @@ from tests.data.test_torchvision_files import write_cifar, write_idx
 from tests.plots import made
 from tests.scripts import option_jobs
 from tests.scripts.option_commands import BASES, Row, key
-from tests.scripts.study_option_rows import ROWS, UNMENDED, WITHOUT_EFFECT
+from tests.scripts.study_option_rows import LOGGED, ROWS, WITHOUT_EFFECT
 
 # Arguments of data sets that their base class applies; each augments in its own way.
 SHARED = set(signatures.arguments("isthmus.data.digits.Digits")) - {"augment"}
@@ -116,7 +116,7 @@ def test_every_option_has_a_row():
     }
     options |= {"tune hydra/sweeper/sampler"} | part_options()
     rows = {option_of(row) for row in [*ROWS, *WITHOUT_EFFECT]}
-    assert sorted(options - rows) == sorted(UNMENDED)
+    assert sorted(options - rows) == []
     assert sorted(row for row in rows - options if "hydra.sweeper.sampler." not in row) == []
 
 
@@ -257,3 +257,13 @@ def test_an_option_without_effect_is_left_out_of_the_name_of_a_run(row, commands
     _, other = commands.run([*words(row, False), f"experiment={row.typed}"])
     assert other["@code"] == "0", other["@said"]
     assert other["@folders"] == base["@folders"]
+
+
+@pytest.mark.parametrize("row", marked(LOGGED))
+def test_an_option_that_the_network_leaves_unused_is_logged(row, commands):
+    _, base = commands.run(words(row, False))
+    _, other = commands.run(words(row, True))
+    assert other["@code"] == "0", other["@said"]
+    assert f"{row.typed}: has no effect" in other["@said"] and "has no effect" not in base["@said"]
+    kept, unchanged = (option_jobs.matching(each, row.same) for each in (base, other))
+    assert kept and kept == unchanged

@@ -32,7 +32,7 @@ def train_command(loader: Any, cfg: Any) -> str:
         if group in fields and chosen[group] != plain.hydra.runtime.choices[group]
     ]
     base = loader.load_configuration("train", groups, RunMode.RUN)
-    left_out = Train.without_effect(launch.option_values(cfg, Train))
+    left_out = schema.options_without_effect(launch.option_values(cfg, Train), Train)
     options = [
         f"{name}={option_text(value)}"
         for name, value in _flat(cfg, "").items()

@@ -16,11 +16,16 @@ from isthmus.state_dicts import StateDict
 from isthmus.steps import Snapshots
 from isthmus.store.files import Run
 from isthmus.training import masked_training, pretraining
+from isthmus.training.effects import (
+    check_variation,
+    log_modes_without_effect,
+    log_seeds_without_effect,
+    reason_without_effect,
+)
 from isthmus.training.fit import fit
 from isthmus.training.options import Family, FamilyRuntime, Runtime, StreamSeeds
 from isthmus.training.recipe import Recipe
 from isthmus.training.session import Session
-from isthmus.training.variation import check_variation, reason_without_effect
 from isthmus.training.workers import Workers
 from isthmus.vocabulary import STREAMS
 
@@ -327,6 +332,8 @@ def build_family(options: Family, tree: SpawnTree) -> BranchFamily:
     family, runtime = _make(options, tree), options.runtime
     if options.vary:
         check_variation(family.session, options.vary)
+    log_modes_without_effect(options, family.session.model)
+    log_seeds_without_effect(options, family.session)
     _log_threads(family.session.device, runtime)
     if runtime.num_jobs > 1:
         make = partial(_make_in_worker, options, tree, torch.get_num_threads())

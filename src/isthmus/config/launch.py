@@ -138,11 +138,14 @@ def script_options(script: str) -> type[Section]:
 
 
 def option_values(cfg: DictConfig, cls: type[Section]) -> Values:
-    """The options of a class as plain Python, "???" where a value is missing."""
+    """The options of a class as plain Python, "???" where a value is missing; and "typed", their
+    names on the command line.
+    """
     known = schema.fields(cls)
     kept = OmegaConf.masked_copy(cfg, [str(key) for key in cfg if key in known])
     values: Any = OmegaConf.to_container(kept, resolve=True)
-    values = cls.complete_values(values, typed_options())
+    typed = typed_options()
+    values = cls.complete_values(values, typed) | {"typed": typed}
     for name, argument in known.items():  # null, where another mode needs no value
         is_missing = argument.default is REQUIRED and values.get(name) is None
         if is_missing and not signatures.fits_annotation(None, argument.annotation):

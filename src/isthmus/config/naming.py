@@ -82,7 +82,8 @@ def identity(values: Values, cls: type[Section]) -> dict[str, Any]:
     moving a module renames no run. Defaults are those of the code: editing a YAML file changes the
     name, a new option in the code does not.
     """
-    version, values = cls.RESULTS_VERSION, _without(values, cls.without_effect(values))
+    without_effect = schema.options_without_effect(values, cls)
+    version, values = cls.RESULTS_VERSION, _without(values, without_effect)
     named: dict[str, Any] = {} if version is None else {"results": version}
     for key, argument in schema.fields(cls).items():
         value, nested = values.get(key), schema.section_class(argument)

@@ -65,7 +65,8 @@ class Section:
         """Options that change nothing beside the others: the reason by their full name.
 
         They are refused where they were typed, and else left out of the name of the run. The values
-        are not checked yet.
+        are not checked yet. Those of a part are said by the class that it is made of, see
+        `options_without_effect`.
         """
         return {}
 
@@ -206,6 +207,65 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Section):
         return to_values(value)
     return value.node() if isinstance(value, Part) else value
+
+
+def options_without_effect(values: Values, cls: type[Section]) -> dict[str, str]:
+    """Options of a script and of its parts that change nothing: the reason by their full name.
+
+    The class of a part says in an attribute `WITHOUT_EFFECT` which of its options have no effect
+    where which others have certain values: {"val_seed": {"val_fraction": 0}}.
+
+    Args:
+        values: of the script, not yet checked.
+        cls: of its options.
+    """
+    found = dict(cls.without_effect(values))
+    for name, argument in fields(cls).items():
+        node, nested = values.get(name), section_class(argument)
+        if is_part(argument):
+            found |= _without_effect_in_part(name, name, node)
+        elif nested is not None and isinstance(node, dict):
+            for key, each in fields(nested).items():
+                if is_part(each):
+                    found |= _without_effect_in_part(f"{name}.{key}", key, node.get(key))
+    return found
+
+
+def _without_effect_in_part(name: str, group: str, node: Any) -> dict[str, str]:
+    found = {}
+    for target in (make_part(group, node), GROUPS[group].common):
+        dotpath = target.full_target() if isinstance(target, Part) else target
+        rules = signatures.attribute(dotpath, "WITHOUT_EFFECT") if dotpath else {}
+        for option_name, conditions in (rules if isinstance(rules, dict) else {}).items():
+            if all(part_value(group, node, each) == value for each, value in conditions.items()):
+                values = [
+                    f"{name}.{each}={signatures.format_value(value)}"
+                    for each, value in conditions.items()
+                ]
+                found[f"{name}.{option_name}"] = f"because {' and '.join(values)}"
+    return found
+
+
+def part_value(group: str, node: Any, name: str, missing: Any = None) -> Any:
+    """The value of one argument of a part, its default if it has none in the configuration.
+
+    Args:
+        group: of the part.
+        node: of the part, not yet checked.
+        name: of the argument.
+        missing: returned where the part is off, or has no such argument.
+    """
+    part = make_part(group, node)
+    if part is None:
+        return missing
+    if name in part.arguments:
+        return part.arguments[name]
+    try:
+        known = signatures.arguments(part.full_target()) | common_fields(group)
+    except (LookupError, ImportError):  # the check will say so
+        return missing
+    default = known[name].default if name in known else missing
+    return missing if default is REQUIRED else default
 
 
 def common_fields(group: str) -> dict[str, Argument]:

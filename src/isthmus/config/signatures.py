@@ -255,7 +255,10 @@ def attribute(target: str, name: str) -> Any:
     """
     module = target.rpartition(".")[0]
     if not module.startswith("isthmus."):
-        return getattr(pydoc.locate(target), name, REQUIRED)
+        try:
+            return getattr(locate(target), name, REQUIRED)
+        except (LookupError, ImportError):
+            return REQUIRED
     node = _definition(target)
     if not isinstance(node, ast.ClassDef):
         return REQUIRED

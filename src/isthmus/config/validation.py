@@ -170,7 +170,7 @@ def _effect_errors(values: Values, cls: type[Section]) -> list[str]:
     """Errors of typed options that change nothing beside the others."""
     return [
         f"{name}={format_value(_select(values, name))}: has no effect, {reason}"
-        for name, reason in cls.without_effect(values).items()
+        for name, reason in schema.options_without_effect(values, cls).items()
         if name in values.get("typed", ())
     ]
 

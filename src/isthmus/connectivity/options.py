@@ -164,6 +164,7 @@ class SavedNetworks(SavedOptions):
     """
 
     FILES: ClassVar[tuple[str, ...]] = ()  # the options that name the networks
+    OF_TRAININGS: ClassVar[tuple[str, ...]] = ("tensorboard", "save_every")
     RESULTS_VERSION: ClassVar[int | None] = RESULTS_VERSION
 
     contents: list[str] = option([], is_derived=True)  # fingerprints of the networks

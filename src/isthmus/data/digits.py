@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import torch
 
 from isthmus import rng
-from isthmus.data.recipe import DataRecipe
+from isthmus.data.recipe import ImageRecipe
 from isthmus.data.splits import Augmentation, DataSet, Normalization, Split
 
 NUM_TEST = 360  # a fifth of 1,797, rounded up
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digits(DataRecipe):
+class Digits(ImageRecipe):
     """1,797 images of 8x8 pixels in ten classes (Alpaydin and Kaynak, 1998).
 
     Values 0 to 16 are kept as stored. The data set has no test part of its own: the first 360

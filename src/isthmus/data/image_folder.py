@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from isthmus.data.decoding import cache_decoded, decode
-from isthmus.data.recipe import DataRecipe, check_option
+from isthmus.data.recipe import ImageRecipe, check_option
 from isthmus.data.splits import Augmentation, DataSet, Normalization, Split, without_examples
 from isthmus.store import image_files
 from isthmus.store.image_files import EXTENSIONS, ImageFile, folder_contents, parts_for_test
@@ -134,7 +134,7 @@ FORMAT = 2  # version of the cache, raised when decoding changes
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageFolder(DataRecipe):
+class ImageFolder(ImageRecipe):
     """Images in `train/<class>/` and `test/<class>/` (or `val/<class>/`).
 
     Every image is decoded once to RGB in 8 bits (`decoding.open_image` says how), gray ones too,

@@ -12,7 +12,7 @@ from isthmus.data.image_folder import (
     locate_folder,
     report_ignored,
 )
-from isthmus.data.recipe import DataRecipe, check_option
+from isthmus.data.recipe import ImageRecipe, check_option
 from isthmus.data.splits import (
     Augmentation,
     DataSet,
@@ -24,7 +24,7 @@ from isthmus.vocabulary import Share
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImageNet(DataRecipe):
+class ImageNet(ImageRecipe):
     """1,281,167 + 50,000 photographs in 1,000 classes (Russakovsky et al., 2015).
 
     A folder with `train/<wnid>/` and `val/<wnid>/`; `val` is the test split. Any other folder with

@@ -1,10 +1,10 @@
-"""Base class of data sets: validation split, subsampling, label noise, blur, rotations."""
+"""Base classes of data sets: validation split, subsampling, label noise; blur, rotations."""
 
 import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -164,62 +164,57 @@ def blur(images: Tensor, factor: int) -> Tensor:
 
 @dataclass(frozen=True, kw_only=True)
 class DataRecipe(ABC):
-    """Options of a data set and how they are applied; a subclass reads the data.
+    """Options of every data set and how they are applied; a subclass reads the data.
 
     Applied in this order, each from a stream of its own: hold out `val`, subsample the rest,
-    replace labels by rotations (all splits), randomize labels (train), blur (train).
+    process (see `process`), randomize labels (train).
 
     Args:
         root: folder that has the data.
         val_fraction: part of the training set held out as `val`, in [0, 1), rounded up.
         val_seed: which examples.
-        augment: crop and flip training images, in the way that suits the data set.
-        cutout: side in pixels of the square hidden from training images, 0 for none.
         subsample_fraction: part of the remaining training examples to keep, in (0, 1], rounded up.
         subsample_seed: which examples.
         random_labels_fraction: part of the training labels to redraw, in [0, 1], rounded up. A new
             label can be the old one. `val` and `test` keep the true labels.
-        blur_factor: training images are shrunk by this factor and enlarged again, 1 for no blur.
         test: whether there is a test split; without, its files are not read, and in a folder of
             images they need not exist.
-        unsupervised_labels: "rotation" rotates every image by k * 90 degrees and makes k its label.
-            Then images are not flipped, because a mirrored quarter turn is the opposite one.
 
     Raises:
         ValueError: a value is outside its range.
     """
 
+    # Options that have no effect where others have these values.
+    WITHOUT_EFFECT: ClassVar[dict[str, dict[str, Any]]] = {
+        "val_seed": {"val_fraction": 0},
+        "subsample_seed": {"subsample_fraction": 1},
+    }
+
     root: str | None = None
     val_fraction: Share = 0.1
     val_seed: int = 1234
-    augment: bool = False
-    cutout: CountFromZero = 0
     subsample_fraction: PositiveRatio = 1.0
     subsample_seed: int = 0
     random_labels_fraction: Ratio = 0.0
-    blur_factor: Count = 1
     test: bool = True
-    unsupervised_labels: Literal["rotation"] | None = None
 
     def __post_init__(self) -> None:
         check_option("val_fraction", self.val_fraction, 0 <= self.val_fraction < 1, "in [0, 1)")
-        check_option("cutout", self.cutout, self.cutout >= 0, "at least 0")
         kept = self.subsample_fraction
         check_option("subsample_fraction", kept, 0 < kept <= 1, "in (0, 1]")
         random = self.random_labels_fraction
         check_option("random_labels_fraction", random, 0 <= random <= 1, "in [0, 1]")
-        check_option("blur_factor", self.blur_factor, self.blur_factor >= 1, "at least 1")
-        labels = self.unsupervised_labels
-        check_option(
-            "unsupervised_labels", labels, labels in (None, "rotation"), "rotation or null"
-        )
 
     @abstractmethod
     def read(self) -> DataSet:
-        """Read the data set as stored, with the augmentation that `augment` turns on.
+        """Read the data set as stored, with the augmentation that suits it, if it has images.
 
         Its test split is None without `test`.
         """
+
+    def process(self, data: DataSet) -> DataSet:
+        """The data set with what the options change in inputs, true labels and augmentation."""
+        return data
 
     def load(self, label_noise_seed: int) -> DataSet:
         """Read the data set and apply every option.
@@ -230,22 +225,59 @@ class DataRecipe(ABC):
         data = self.read()
         train, val = hold_out(data.train, self.val_fraction, self.val_seed)
         train = subsample(train, self.subsample_fraction, self.subsample_seed)
-        test, class_names = data.test, data.class_names
+        data = self.process(replace(data, train=train, val=val))
+        if self.random_labels_fraction == 0:
+            return data
+        noisy = with_random_labels(
+            data.train, self.random_labels_fraction, len(data.class_names), label_noise_seed
+        )
+        return replace(data, train=noisy)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRecipe(DataRecipe):
+    """Options of every data set of images and how they are applied; a subclass reads the data.
+
+    Labels are replaced by rotations in all splits; the images of `train` are blurred.
+
+    Args:
+        augment: crop and flip training images, in the way that suits the data set.
+        cutout: side in pixels of the square hidden from training images, 0 for none.
+        blur_factor: training images are shrunk by this factor and enlarged again, 1 for no blur.
+        unsupervised_labels: "rotation" rotates every image by k * 90 degrees and makes k its label.
+            Then images are not flipped, because a mirrored quarter turn is the opposite one.
+
+    Raises:
+        ValueError: a value is outside its range.
+    """
+
+    augment: bool = False
+    cutout: CountFromZero = 0
+    blur_factor: Count = 1
+    unsupervised_labels: Literal["rotation"] | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_option("cutout", self.cutout, self.cutout >= 0, "at least 0")
+        check_option("blur_factor", self.blur_factor, self.blur_factor >= 1, "at least 1")
+        labels = self.unsupervised_labels
+        check_option(
+            "unsupervised_labels", labels, labels in (None, "rotation"), "rotation or null"
+        )
+
+    def process(self, data: DataSet) -> DataSet:
+        """See `DataRecipe`."""
         if self.unsupervised_labels == "rotation":
-            train = with_rotations(train, "train")
-            val = None if val is None else with_rotations(val, "train")
-            test = None if test is None else with_rotations(test, "test")
-            class_names = ("0", "90", "180", "270")
-        if self.random_labels_fraction > 0:
-            train = with_random_labels(
-                train, self.random_labels_fraction, len(class_names), label_noise_seed
+            data = replace(
+                data,
+                train=with_rotations(data.train, "train"),
+                val=None if data.val is None else with_rotations(data.val, "train"),
+                test=None if data.test is None else with_rotations(data.test, "test"),
+                class_names=("0", "90", "180", "270"),
             )
         return replace(
             data,
-            train=with_blur(train, self.blur_factor),
-            val=val,
-            test=test,
-            class_names=class_names,
+            train=with_blur(data.train, self.blur_factor),
             augmentation=self.select_augmentation(data.augmentation),
         )
 

@@ -15,13 +15,13 @@ from isthmus.data.image_folder import (
     locate_folder,
     report_ignored,
 )
-from isthmus.data.recipe import DataRecipe
+from isthmus.data.recipe import ImageRecipe
 from isthmus.data.splits import DataSet, Normalization
 from isthmus.store.image_files import folder_contents, images_below
 
 
 @dataclass(frozen=True, kw_only=True)
-class TinyImageNet(DataRecipe):
+class TinyImageNet(ImageRecipe):
     """100,000 + 10,000 photographs of 64x64 pixels in 200 classes (Le and Yang, 2015).
 
     The folder as distributed: `train/<wnid>/images/` and `val/images/` with

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from isthmus.data.download import download
-from isthmus.data.recipe import DataRecipe
+from isthmus.data.recipe import ImageRecipe
 from isthmus.data.splits import Augmentation, DataSet, Normalization, Split
 from isthmus.data.torchvision_import import datasets
 
@@ -17,7 +17,7 @@ UNREADABLE = (RuntimeError, FileNotFoundError, AssertionError, EOFError, ValueEr
 
 
 @dataclass(frozen=True, kw_only=True)
-class MNIST(DataRecipe):
+class MNIST(ImageRecipe):
     """60,000 + 10,000 handwritten digits of 28x28 pixels in ten classes (LeCun et al., 1998).
 
     `augment` crops from 2 pixels of padding and never flips.
@@ -33,7 +33,7 @@ class MNIST(DataRecipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FashionMNIST(DataRecipe):
+class FashionMNIST(ImageRecipe):
     """60,000 + 10,000 pictures of clothes of 28x28 pixels in ten classes (Xiao et al., 2017).
 
     `augment` crops from 2 pixels of padding and flips.
@@ -49,7 +49,7 @@ class FashionMNIST(DataRecipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CIFAR10(DataRecipe):
+class CIFAR10(ImageRecipe):
     """50,000 + 10,000 photographs of 32x32 pixels in ten classes (Krizhevsky, 2009).
 
     `augment` crops from 4 pixels of padding and flips (He et al., 2016). The padding is black: it
@@ -68,7 +68,7 @@ class CIFAR10(DataRecipe):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CIFAR100(DataRecipe):
+class CIFAR100(ImageRecipe):
     """50,000 + 10,000 photographs of 32x32 pixels in 100 classes (Krizhevsky, 2009).
 
     `augment` as for CIFAR-10.
@@ -86,7 +86,7 @@ class CIFAR100(DataRecipe):
 
 
 def read(
-    recipe: DataRecipe, belongs: str, normalization: Normalization, augmentation: Augmentation
+    recipe: ImageRecipe, belongs: str, normalization: Normalization, augmentation: Augmentation
 ) -> DataSet:
     """Read the torchvision data set with the name of the recipe's class, downloaded if necessary.
 

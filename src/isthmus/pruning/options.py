@@ -197,7 +197,7 @@ class Prune(Pretrained):
             errors += self._errors_of_one_shot(self.one_shot)
         errors += self._errors_of_rewinding()
         if self.retrain.changed_parts:
-            errors += [f"retrain.{error}" for error in self.retrain.training_errors(self)]
+            errors += self.retrain.training_errors(self, "retrain")
         return errors or self._errors_of_branches()
 
     def _errors_of_one_shot(self, one_shot: float) -> list[str]:

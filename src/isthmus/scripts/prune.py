@@ -91,7 +91,7 @@ def prune(options: Prune, tree: PruningTree) -> None:
 def branch_trainer(options: Prune, study: "PruningStudy") -> Callable[[int], None]:
     """A function that trains the branch of one level."""
     from isthmus.pruning.branches import Branch, Branches, Children
-    from isthmus.training.variation import check_variation
+    from isthmus.training.effects import check_variation
 
     session, lines = study.starts.session, options.instability
     if options.branch != "instability":

@@ -15,7 +15,7 @@ from isthmus.data.splits import DataSet
 from isthmus.data.streams import StreamedEvalBatches
 from isthmus.models import structure
 from isthmus.state_dicts import StateDict
-from isthmus.training import batch_norm, rebuild, recipe, weight_files
+from isthmus.training import batch_norm, effects, rebuild, recipe, weight_files
 from isthmus.training.distributed import Processes
 from isthmus.training.evaluation import Evaluation, evaluate
 from isthmus.training.metrics import METRICS
@@ -230,6 +230,7 @@ def saved_evaluator(
     device = resolve_device(options.runtime.device)
     model = rebuild.build_model(metadata)
     structure.check_initialized(model)
+    effects.log_modes_without_effect(options, model)
     model = model.to(device)
     example = torch.zeros(1, *data.input_shape, device=device)
     structure.check_outputs(model, example, data.num_classes)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from isthmus import steps
-from isthmus.config import parts, schema, validation
+from isthmus.config import parts, schema, signatures, validation
 from isthmus.config.parts import Part
 from isthmus.config.schema import Section, Values, option
 from isthmus.config.signatures import format_value
@@ -75,6 +75,8 @@ class Runtime(Section):
 class ModelOptions(Section):
     """Options that every model has besides its own."""
 
+    WITHOUT_EFFECT: ClassVar[dict[str, dict[str, Any]]] = {"freeze_exceptions": {"freeze": []}}
+
     init: Literal[
         "kaiming_normal",
         "kaiming_uniform",
@@ -131,14 +133,14 @@ class Train(Section):
         return self.global_seed if seed is None else seed
 
     @classmethod
-    def complete_values(cls, values: Values, typed: Sequence[str]) -> Values:
-        """See `Section`."""
-        return values | {"typed": list(typed)}
-
-    @classmethod
     def without_effect(cls, values: Values) -> dict[str, str]:
         """See `Section`."""
-        return lengths_without_effect(values)
+        return (
+            lengths_without_effect(values)
+            | _seeds_without_effect(values)
+            | _exponents_without_effect(values)
+            | _predictions_without_effect(values)
+        )
 
     def errors(self) -> list[str]:
         """See `Section`."""
@@ -216,6 +218,15 @@ class TrainScript(Train):
     save_weights: bool = True
     diagnostics: Diagnostics = option(Diagnostics)
 
+    @classmethod
+    def without_effect(cls, values: Values) -> dict[str, str]:
+        """See `Section`."""
+        unused, diagnostics = super().without_effect(values), values.get("diagnostics")
+        if isinstance(diagnostics, dict) and not any(map(diagnostics.get, ("steps", "ranks"))):
+            reason = "because diagnostics.steps and diagnostics.ranks are null"
+            unused["diagnostics.examples"] = reason
+        return unused
+
     def errors(self) -> list[str]:
         """See `Section`."""
         errors = super().errors()
@@ -227,6 +238,9 @@ class TrainScript(Train):
 @dataclass(frozen=True, kw_only=True)
 class SavedOptions(Section):
     """Options of scripts that evaluate saved weights."""
+
+    # Options of `runtime` that are of trainings alone.
+    OF_TRAININGS: ClassVar[tuple[str, ...]] = ("compile", "progress", "tensorboard", "save_every")
 
     # null: the data set that the first weights were trained on
     dataset: Part | None = option(None, is_partial=True)
@@ -246,9 +260,16 @@ class SavedOptions(Section):
         names = names - parts.GROUPS["dataset"].unnamed if "dataset" in typed else set()
         return values | {"dataset_typed": sorted(names)}
 
+    @classmethod
+    def without_effect(cls, values: Values) -> dict[str, str]:
+        """See `Section`."""
+        names = {f"runtime.{name}": "nothing is trained" for name in cls.OF_TRAININGS}
+        of_training_images = ("dataset.augment", "dataset.cutout")
+        return names | dict.fromkeys(of_training_images, "images are evaluated as they are")
+
     @property
     def cache_dir(self) -> str:
-        """Folder for decoded images."""
+        """Folder for decoded images, unless the data set names another one."""
         return f"{self.output_dir}/cache"
 
 
@@ -274,10 +295,19 @@ class TrainingSection(Section):
         """All options of the other training."""
         return schema.make_options(Train, self._values(main))
 
-    def training_errors(self, main: Train) -> list[str]:
-        """Errors of its options together with those of the main training."""
-        values = self._values(main) | {"typed": []}  # names of options of the main training
-        return validation.validation_errors(values, Train)
+    def training_errors(self, main: Train, section: str) -> list[str]:
+        """Errors of its options together with those of the main training, with their full names.
+
+        Args:
+            main: the main training.
+            section: name of this section, such as "pretrain".
+        """
+        prefix, names = f"{section}.", []
+        for part in ("dataset", "optimizer", "scheduler"):  # `without_effect` has those of hparams
+            names += [name for name in main.typed if name.startswith(f"{prefix}{part}.")]
+        typed = [name.removeprefix(prefix) for name in names]
+        errors = validation.validation_errors(self._values(main) | {"typed": typed}, Train)
+        return [f"{prefix}{error}" for error in errors]
 
     def _values(self, main: Train) -> Values:
         """The options of the other training as plain Python, not yet checked.
@@ -342,7 +372,7 @@ class Pretrained(Train):
         """See `Section`."""
         errors = super().errors()
         if self.pretrain.changed_parts and self.pretrain.weights is None:
-            errors += [f"pretrain.{error}" for error in self.pretrain.training_errors(self)]
+            errors += self.pretrain.training_errors(self, "pretrain")
         return errors
 
 
@@ -360,6 +390,61 @@ class Family(Pretrained):
 
     runtime: FamilyRuntime = option(FamilyRuntime, in_name=None)
     vary: list[Stream] = option(list(STREAMS), is_set=True, distinct=True)
+
+
+ADAM = ("adam", "adamw", "torch.optim.Adam", "torch.optim.AdamW")
+SGD = ("sgd", "lookahead", "torch.optim.SGD")
+
+
+def _exponents_without_effect(values: Values) -> dict[str, str]:
+    """The exponents of learning rates of a parametrization that are for another optimizer."""
+    node, optimizer = values.get("parametrization"), values.get("optimizer")
+    target = optimizer.get("_target_") if isinstance(optimizer, dict) else None
+    name = signatures.short_name(str(target))
+    if name in SGD:
+        reason = f"optimizer={name} takes parametrization.c"
+        return {"parametrization.c_adam": reason}
+    if name in ADAM and schema.part_value("parametrization", node, "c_adam") is not None:
+        reason = f"optimizer={name} takes parametrization.c_adam"
+        return {"parametrization.c": reason}
+    return {}
+
+
+def _seeds_without_effect(values: Values) -> dict[str, str]:
+    """The seeds of streams from which no data set of the configuration draws."""
+    nodes = [section.get("dataset") for section in _sections(values)]
+    data_sets = [node for node in nodes if isinstance(node, dict)]
+    unused = {}
+    if not _has_any(data_sets, "random_labels_fraction"):
+        unused["seeds.label_noise"] = "no labels are random, dataset.random_labels_fraction=0"
+    if not _has_any(data_sets, "augment", "cutout"):
+        unused["seeds.augmentation"] = "training images are not augmented"
+    return unused
+
+
+def _sections(values: Values) -> list[Values]:
+    """The values of a training and of those around it, such as a pretraining."""
+    return [values, *(each for each in values.values() if isinstance(each, dict))]
+
+
+def _has_any(data_sets: list[Values], *names: str) -> bool:
+    """Whether a data set has one of some options, or is not of this toolkit."""
+    foreign = [
+        node for node in data_sets if "." in signatures.short_name(str(node.get("_target_", "")))
+    ]
+    has = (schema.part_value("dataset", node, name) for node in data_sets for name in names)
+    return bool(foreign) or any(has)
+
+
+def _predictions_without_effect(values: Values) -> dict[str, str]:
+    """Whether to save predictions, where there is no validation example."""
+    fractions = [
+        schema.part_value("dataset", section.get("dataset"), "val_fraction", missing=None)
+        for section in _sections(values)
+    ]
+    if fractions[0] == 0 and not any(fractions[1:]):
+        return {"save_predictions": "because dataset.val_fraction=0"}
+    return {}
 
 
 def lengths_without_effect(section: Any, prefix: str = "") -> dict[str, str]:

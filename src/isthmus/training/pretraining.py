@@ -44,14 +44,15 @@ def build_origin(
         return load_origin(file, data)
     if earlier is None:
         return None
+    saved = options.save_predictions
     if run.is_complete(None):
-        return partial(_fit_pretrained, run, None)
+        return partial(_fit_pretrained, run, None, saved)
     recipe = Recipe.from_options(earlier, "pretrain.")
     pretraining_data = parts.load_data(earlier.dataset, earlier.label_noise_seed)
     check_inputs("pretrain", pretraining_data, data.input_shape)
     seeds, runtime = earlier.stream_seeds, earlier.runtime
     make = partial(Session, recipe, pretraining_data, seeds, runtime)
-    return partial(_fit_pretrained, run, make)
+    return partial(_fit_pretrained, run, make, saved)
 
 
 def load_origin(file: str, data: DataSet) -> Callable[[StateDict], StateDict]:
@@ -135,22 +136,25 @@ def fit_weights(weights: StateDict, initial: StateDict, file: str) -> dict[str, 
     return fitted | {name: initial[name] for name in of_output}
 
 
-def pretrain(run: Run, make: Callable[[], Session] | None) -> StateDict:
+def pretrain(
+    run: Run, make: Callable[[], Session] | None, save_predictions: bool = True
+) -> StateDict:
     """The weights at the end of a pretraining, which is trained first if necessary.
 
     Args:
         run: of the pretraining.
         make: makes its session; None if it is trained already.
+        save_predictions: whether to keep correctness per validation example.
     """
     if make is not None:
         with run.lock():
-            fit(run, make, label="pretraining")
+            fit(run, make, save_predictions=save_predictions, label="pretraining")
     result = run.read_result()
     assert result is not None  # it was trained before
     return load_weights(run.weights(result["iteration"]))[0]
 
 
 def _fit_pretrained(
-    run: Run, make: Callable[[], Session] | None, initial: StateDict
+    run: Run, make: Callable[[], Session] | None, save_predictions: bool, initial: StateDict
 ) -> dict[str, Tensor]:
-    return fit_weights(pretrain(run, make), initial, str(run.folder))
+    return fit_weights(pretrain(run, make, save_predictions), initial, str(run.folder))

@@ -69,9 +69,10 @@ def load_data_set(
     if part.target is None:
         if not saved:
             raise ValueError("dataset: these weights are of no data set; name one, dataset=...")
+        is_cache_typed = "cache_dir" in part.arguments
         part = _check_part("dataset", saved | part.arguments)
         _check_folder(part.node(), saved)
-        part = _with_cache(part, cache_dir)
+        part = part if is_cache_typed else _with_cache(part, cache_dir)
     elif Part("dataset", saved.get("_target_")).full_target() == part.target:
         takes = signatures.arguments(part.target).keys() - PLACES - set(names)
         of_training = {key: value for key, value in saved.items() if key in takes}

@@ -19,7 +19,7 @@ from isthmus.models.freeze import freeze
 from isthmus.models.initialize import initialize
 from isthmus.state_dicts import StateDict
 from isthmus.store.files import Run, load_state, save_state, save_weights
-from isthmus.training import batch_norm, param_groups
+from isthmus.training import batch_norm, effects, param_groups
 from isthmus.training import recipe as training_recipe
 from isthmus.training.distributed import Processes, Sharing
 from isthmus.training.evaluator import Evaluator
@@ -322,4 +322,7 @@ def build_session(
     """
     recipe = Recipe.from_options(options, section, constraint)
     data = parts.load_data(options.dataset, options.label_noise_seed)
-    return Session(recipe, data, options.stream_seeds, options.runtime, processes)
+    session = Session(recipe, data, options.stream_seeds, options.runtime, processes)
+    effects.log_modes_without_effect(options, session.model)
+    effects.log_seeds_without_effect(options, session)
+    return session

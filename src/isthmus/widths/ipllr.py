@@ -5,6 +5,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -129,6 +130,12 @@ class IPLLR:
     Raises:
         ValueError: a value is not positive.
     """
+
+    # Options that have no effect where others have these values.
+    WITHOUT_EFFECT: ClassVar[dict[str, dict[str, bool]]] = {
+        "cap": {"calibrate_lrs": False},
+        "output_change": {"calibrate_lrs": False},
+    }
 
     warmup_steps: Count = 1
     calibrate_lrs: bool = True

@@ -5,10 +5,19 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from isthmus.branching.options import Spawn
 from isthmus.data.splits import Augmentation
+from isthmus.pruning.options import Instability, Prune
+from isthmus.training.effects import (
+    check_variation,
+    draws_random_numbers,
+    log_modes_without_effect,
+    log_seeds_without_effect,
+    reason_without_effect,
+)
 from isthmus.training.loop import train
+from isthmus.training.options import Seeds, Train
 from isthmus.training.session import Session
-from isthmus.training.variation import check_variation, draws_random_numbers, reason_without_effect
 from tests import toys
 
 ALL = ["data_order", "augmentation", "dropout"]
@@ -113,3 +122,44 @@ def test_streams_without_effect_are_said_where_others_have_one(changes, idle, ca
         check_variation(session(**changes), ALL)
     (said,) = [record.getMessage() for record in caplog.records] or [""]
     assert [stream for stream in ALL if f"{stream} (" in said] == idle
+
+
+@pytest.mark.parametrize(
+    ("changes", "seeds", "logged"),
+    [
+        ({"model": Without}, {"dropout": 5}, ["seeds.dropout=5"]),
+        ({"model": toys.Small}, {"dropout": 5, "data_order": 2}, []),
+        ({"augment": False}, {"augmentation": 3}, ["seeds.augmentation=3"]),
+        ({"augment": False}, {}, []),  # none was chosen
+    ],
+)
+def test_a_chosen_seed_of_a_stream_without_draws_is_logged(changes, seeds, logged, caplog):
+    caplog.set_level("INFO")
+    log_seeds_without_effect(toys.options(Train, seeds=Seeds(**seeds)), session(**changes))
+    assert [line.partition(":")[0] for line in caplog.messages] == logged
+
+
+@pytest.mark.parametrize(
+    ("model", "is_logged"), [(nn.Linear(2, 2), True), (nn.BatchNorm1d(2), False)]
+)
+@pytest.mark.parametrize(
+    ("cls", "values", "name"),
+    [
+        (Spawn, {"bn": "keep", "child_seeds": [1]}, "bn=keep"),
+        (Prune, {"instability": Instability(bn="keep")}, "instability.bn=keep"),
+        (
+            Train,
+            {"model": {"_target_": "isthmus.models.mlp.MLP", "bn_init": "uniform"}},
+            "model.bn_init=uniform",
+        ),
+    ],
+)
+def test_a_mode_of_normalization_is_logged_where_a_network_has_none(
+    cls, values, name, model, is_logged, caplog
+):
+    caplog.set_level("INFO")
+    log_modes_without_effect(toys.options(cls, **values), model)
+    assert [line.partition(":")[0] for line in caplog.messages] == [name] * is_logged
+    caplog.clear()
+    log_modes_without_effect(toys.options(Train), model)  # by its default
+    assert caplog.messages == []
