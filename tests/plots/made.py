@@ -174,6 +174,19 @@ def everything(root: Path) -> Path:
     return root
 
 
+def crowd(root: Path) -> Path:
+    """More runs than fit side by side: settings with long names, many averages, many studies."""
+    models = ("plain", *(f"ema_{decay}" for decay in (0.9, 0.95, 0.99, 0.995, 0.999, 0.9995)))
+    for scheduler in ("constant", "multistep"):
+        for place, lr in enumerate((0.0123456789012345, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)):
+            values = {"dataset": {"val_fraction": 0.1 * (1 + place % 2)}}
+            folder = root / f"train_crowded_{scheduler}_{lr:g}" / "seed_1"
+            training(folder, 1, scheduler, lr, models=models, shift=0.2, values=values)
+    for number in range(2, 8):
+        of_prune(root / f"prune_{number}" / "seed_1")
+    return root
+
+
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder

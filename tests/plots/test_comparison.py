@@ -113,14 +113,14 @@ def test_cells_are_means_and_deviations_of_seeds(tmp_path):
     assert drawn.loc["multistep", "ema_0.9"]["value"] == pytest.approx(accuracies.mean() + 0.1)
 
 
-def test_learning_rates_are_rows_from_the_largest_on_told_apart_by_what_else_differs(tmp_path):
+def test_learning_rates_are_rows_by_value_told_apart_by_what_else_differs(tmp_path):
     made.trainings(tmp_path, seeds=(1,), lrs=(0.1, 0.5))
     rows = dict.fromkeys(comparison.final_table(study_final_table(tmp_path), "optimizer.lr")["row"])
     assert list(rows) == [
-        "optimizer.lr=0.5, constant",
-        "optimizer.lr=0.5, multistep",
         "optimizer.lr=0.1, constant",
         "optimizer.lr=0.1, multistep",
+        "optimizer.lr=0.5, constant",
+        "optimizer.lr=0.5, multistep",
     ]
 
 

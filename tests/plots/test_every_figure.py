@@ -13,7 +13,7 @@ from isthmus.plots import folders as plots_folders
 from isthmus.plots.options import Compare, Style
 from isthmus.plots.persistence import Images
 from isthmus.plots.runs import TrainingOptions
-from tests.plots import made
+from tests.plots import boxes, made
 
 UNIT = re.compile(r"\(.+\)", re.DOTALL)
 WITHOUT = re.compile(  # what has no unit
@@ -21,7 +21,7 @@ WITHOUT = re.compile(  # what has no unit
     r"clusters?|units of|distance|mean squared error|changes|constant|multistep|"
     r"averaged\.decay|width|learning rate|^x$|value|rank|trial|mean \|f|importance"
 )
-COMPARE = Compare(x="averaged.decay", hue="scheduler")
+COMPARE = Compare(x="averaged.decay", hue=["scheduler", "optimizer.lr"])
 
 
 def images(study):
@@ -30,12 +30,13 @@ def images(study):
     return Images(made.INDICES, pixels, [str(index % 10) for index in made.INDICES])
 
 
-ASKED = TrainingOptions(COMPARE, None, images)
+ASKED = TrainingOptions(COMPARE, images=images)
 
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    return plots_folders.find_folders(str(made.everything(tmp_path_factory.mktemp("everything"))))
+    root = made.everything(tmp_path_factory.mktemp("everything"))
+    return plots_folders.find_folders(str(made.crowd(root)))
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -62,6 +63,7 @@ def test_it_is_an_image_whose_axes_have_data_and_whose_labels_have_units(name, f
         assert words, drawing.name
         for label in words:
             assert UNIT.search(label) or WITHOUT.search(label), (drawing.name, label)
+        assert boxes.faults(figure) == [], drawing.name
         with Image.open(io.BytesIO(files.render(figure, "png"))) as image:
             pixels = np.asarray(image.convert("L"))
         assert min(pixels.shape) > 50

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from isthmus.plots import folders
@@ -74,3 +76,35 @@ def test_a_figure_without_its_table_is_refused_with_those_that_there_are(tmp_pat
     ):
         folders.check_figure("accuracy_plain", folders.find_folders(str(folder)))
     folders.check_figure("report", folders.find_folders(str(folder)))
+
+
+def sweep(root, *jobs):
+    """The folder of a sweep whose jobs had these folders."""
+    folder = root / "sweeps" / "2026-01-01"
+    (folder / "jobs").mkdir(parents=True)
+    for number, job in enumerate(jobs):
+        record = {"job": number, "folder": str(job), "status": "done"}
+        (folder / "jobs" / f"{number}.json").write_text(json.dumps(record))
+    return folder
+
+
+def test_a_sweep_stands_for_the_runs_of_its_jobs_in_their_order(tmp_path):
+    runs = [made.training(tmp_path / f"train_{name}" / "seed_1") for name in "cab"]
+    study = made.of_spawn(tmp_path / "spawn_1" / "seed_1")
+    folder = sweep(tmp_path, *runs[:2], study, runs[1], tmp_path / "gone")
+    found = folders.find_folders(str(folder))
+    assert [each.path for each in found] == [*runs[:2], study]
+    assert sorted(kinds(str(tmp_path))) == ["spawn", "train", "train", "train"]  # each once
+
+
+def test_a_sweep_that_was_moved_with_its_runs_finds_them(tmp_path):
+    made.training(tmp_path / "there" / "train_1" / "seed_1")
+    folder = sweep(tmp_path / "there", tmp_path / "here" / "train_1" / "seed_1")
+    assert kinds(str(folder)) == ["train"]
+
+
+def test_a_folder_that_exists_as_it_is_written_is_no_glob(tmp_path):
+    made.training(tmp_path / "a[1]" / "train_1" / "seed_1")
+    made.training(tmp_path / "a1" / "train_1" / "seed_2")
+    (found,) = folders.find_folders(f"{tmp_path}/a[1]/train_*")
+    assert found.path == tmp_path / "a[1]" / "train_1" / "seed_1"

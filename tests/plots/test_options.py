@@ -29,9 +29,28 @@ def test_what_is_asked_by_default_is_right():
         ({"epochs": [1]}, "epochs=[1]: must be the first and the last, [90,180]"),
         ({"style": VALUES["style"] | {"dpi": 0}}, "style.dpi=0: must be positive"),
         ({"figure": "compare"}, "compare.x: needs a value, such as compare.x=optimizer.lr"),
+        ({"typed": ["compare.x"]}, "compare.x: has no effect, figure=ema_study does not take it"),
+        ({"typed": ["epochs"]}, "epochs: has no effect, figure=ema_study does not take it; stab"),
+        ({"typed": ["images"]}, "images: has no effect, figure=ema_study does not take it; pers"),
         (
-            {"compare": VALUES["compare"] | {"x": "lr"}},
-            "compare.x=lr: needs figure=compare or figure=report",
+            {"figure": "mismatch", "typed": ["window", "epochs"]},
+            "window: has no effect, figure=mismatch does not take it; stability",
+        ),
+        (
+            {"figure": "lr_table", "typed": ["style.grid", "style.font_size"]},
+            "style.grid: has no effect, figure=lr_table has nothing that it changes",
+        ),
+        (
+            {
+                "figure": "persistence",
+                "persistence": VALUES["persistence"] | {"examples": [3]},
+                "typed": ["persistence.sort", "persistence.examples"],
+            },
+            "persistence.sort: has no effect, persistence.examples says which",
+        ),
+        (
+            {"persistence": VALUES["persistence"] | {"num_examples": 0}},
+            "persistence.num_examples=0: must be at least 1",
         ),
         (
             {"figure": "report", "labels": VALUES["labels"] | {"x": "a"}},
@@ -86,7 +105,7 @@ def test_a_folder_is_named_by_the_figure_if_there_is_one():
 def test_what_is_drawn_otherwise_has_another_name():
     names = {
         naming.run_name(VALUES | other, options.Plots)
-        for other in ({}, {"runs": "a"}, {"size": [1, 2]}, {"epochs": [1, 2]}, {"figure": "gain"})
+        for other in ({}, {"runs": "a"}, {"size": [1, 2]}, {"where": {"a": 1}}, {"figure": "gain"})
     }
     assert len(names) == 5
     assert naming.run_name(VALUES | {"output_dir": "b"}, options.Plots) in names

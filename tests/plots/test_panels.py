@@ -48,21 +48,27 @@ def test_bars_are_from_one_end_to_the_other():
     np.testing.assert_allclose(bars.get_segments(), [[(1, 2), (1, 4)], [(2, 4), (2, 9)]])
 
 
-def test_names_that_are_none_are_not_in_a_legend_and_long_titles_are_broken():
+def test_names_that_are_none_are_not_in_a_legend_and_the_others_are_in_order():
     drawn = pd.DataFrame({"x": [0, 1]})
     figure, (axes,) = panels.make_grid(1)
-    axes.plot(drawn["x"], label="a")
-    axes.plot(drawn["x"], label="_b")
-    panels.add_legend(figure, [axes], title="")
-    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a"]
-    title = "multistep, optimizer.lr=0.1, dataset.val_fraction=0.5"
-    assert panels.wrap_title(title).splitlines() == [
-        "multistep, optimizer.lr=0.1,",
-        "dataset.val_fraction=0.5",
-    ]
+    for name in ("b", "_c", "a"):
+        axes.plot(drawn["x"], label=name)
+    panels.add_legend(figure, [axes], title="", order=["a", "b"])
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b"]
 
 
-def test_the_first_panel_of_each_row_is_named():
-    _, several = panels.make_grid(5)
-    panels.label_rows(several, "loss (nats)")
-    assert [bool(axes.get_ylabel()) for axes in several] == [True, False, False, True, False]
+def test_what_all_settings_have_in_common_is_said_once():
+    several = ["sgd, lr=0.1, constant", "sgd, lr=0.2, constant"]
+    short = {several[0]: "lr=0.1", several[1]: "lr=0.2"}
+    assert panels.shorten_settings(several) == (short, "sgd, constant")
+    assert panels.shorten_settings(["a, b"]) == ({"a, b": "a, b"}, "")
+    assert panels.shorten_settings([""]) == ({"": ""}, "")
+
+
+def test_pages_have_all_rows_once_and_few_values_each():
+    table = pd.DataFrame({"setting": list("abcab"), "value": range(5)})
+    pages = dict(panels.split_pages(table, "setting", 2))
+    assert {end: page["value"].tolist() for end, page in pages.items()} == {
+        "": [0, 1, 3, 4],
+        "_2": [2],
+    }

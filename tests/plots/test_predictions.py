@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from isthmus.plots import persistence, predictions
+from isthmus.plots.options import Persistence
 from isthmus.plots.persistence import Images
 from isthmus.plots.runs import Predictions
 
@@ -108,7 +109,54 @@ def test_the_least_stable_examples_come_first_and_equal_ones_by_their_index():
     assert first["changes"].tolist() == [changes[index] for index in first["index"]]
     bars = drawn[(drawn["model"] == "ema_0.9") & (drawn["index"] == 9)]
     assert bars["correct"].tolist() == [0, 0, 0, 1] and bars["epoch"].tolist() == [1, 2, 3, 4]
-    assert persistence.most_unstable(one(), None)[0].tolist() == [2, 1, 3, 0]
+
+
+# By index 7, 5, 3, 9 from epoch 1 on: changes, errors of plain, and epochs in which one is right.
+@pytest.mark.parametrize(
+    ("options", "indices"),
+    [
+        ({"sort": "stability"}, [3, 5, 9, 7]),  # 0, 2, 3, 1
+        ({"sort": "misclassification"}, [3, 9, 5, 7]),  # 0, 1, 2, 2
+        ({"sort": "mismatch"}, [3, 5, 9, 7]),  # 0, 1, 1, 1
+        ({"sort": "stability", "num_examples": 2}, [3, 5]),
+        ({"examples": [9, 7]}, [9, 7]),
+    ],
+)
+def test_examples_are_shown_by_the_criterion_and_as_many_as_are_wanted(options, indices):
+    drawn = persistence.persistence_table([one()], None, Persistence(**options))
+    assert list(dict.fromkeys(drawn["index"])) == indices
+
+
+def test_random_examples_are_the_same_again_and_unknown_ones_are_named():
+    options = Persistence(sort="random", num_examples=3)
+    chosen = [persistence.choose_examples(one(seed), None, options).tolist() for seed in "12"]
+    assert chosen[0] == chosen[1] and len(set(chosen[0])) == 3
+    with pytest.raises(ValueError, match=r"persistence.examples=\[3,4\]: 4 is no .* 3, 5, 7, 9$"):
+        persistence.choose_examples(one(), None, Persistence(examples=[3, 4]))
+
+
+def test_a_window_is_a_mean_over_the_epochs_that_end_with_each():
+    each = of(predictions.misclassification_over_time_table([one()]), "plain")
+    drawn = predictions.misclassification_over_time_table([one()], None, 3)
+    rows = drawn[drawn["model"] == "plain"]
+    assert rows["epoch"].tolist() == [3, 4]
+    assert rows["value"].tolist() == pytest.approx([np.mean(each[:3]), np.mean(each[1:4])])
+    for table in (predictions.stability_table, predictions.mismatch_over_time_table):
+        whole, wide = table([one()]), table([one()], None, 2)
+        first = whole[whole["model"] == "ema_0.9"]["value"].iloc[:2].mean()
+        assert wide[wide["model"] == "ema_0.9"]["value"].iloc[0] == pytest.approx(first)
+    with pytest.raises(ValueError, match="window=9: model plain has only 4 epochs"):
+        predictions.misclassification_over_time_table([one()], None, 9)
+
+
+def test_a_histogram_has_the_range_of_its_seeds_and_no_bin_at_its_foot_that_is_not_empty():
+    plain = ["0000", "1100", "1110", "1101", "1111"]
+    drawn = predictions.misclassification_table([one(), one("2", plain=plain), one("3")])
+    figure = predictions.draw_histogram(drawn)
+    (axes,) = figure.axes
+    assert len(axes.collections) == drawn["model"].nunique()
+    smallest = drawn["value"][drawn["value"] > 0].min()
+    assert axes.get_ylim()[0] <= 0.5 / (4 * 3) < smallest
 
 
 def test_persistence_shows_the_smallest_seed_of_each_setting():

@@ -1,10 +1,12 @@
 import matplotlib
 import numpy as np
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from isthmus.plots import restyle, style
+from isthmus.plots.files import Drawing
 from isthmus.plots.options import Labels, Style
 from isthmus.plots.panels import add_legend
 from isthmus.plots.restyle import FigureOverrides
@@ -130,7 +132,14 @@ def test_nothing_changes_without_a_wish():
 
 def test_a_size_is_taken_as_given_and_else_the_figure_grows_with_the_style():
     assert fulfilled(size=[7, 2]).get_size_inches().tolist() == [7, 2]
-    assert fulfilled(style=Style(scale=1.5)).get_size_inches().tolist() == [6, 4.5]
+    drawn = pd.DataFrame({"x": [1.0]})
+    with FigureOverrides(Style(scale=1.5)).context():
+        figure = Drawing("a", drawn, lambda _: figure_wishes()).figure()
+        assert figure.get_size_inches().tolist() == [6, 4.5]
+        assert FigureOverrides(Style(scale=1.5)).apply(figure).get_size_inches().tolist() == [
+            6,
+            4.5,
+        ]
 
 
 def test_words_are_exchanged():

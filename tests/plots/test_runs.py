@@ -1,6 +1,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 from isthmus.plots import runs as plots_runs
 from isthmus.plots.runs import TrainingRuns
@@ -204,3 +205,36 @@ def test_a_sweep_over_something_else_is_refused():
     message = "lr_transfer: the sweep gives its jobs no parametrization, optimizer.lr"
     with pytest.raises(ValueError, match=message):
         plots_runs.require_rows(table, ["parametrization", "width", "lr"], "lr_transfer")
+
+
+def test_numbers_in_labels_have_three_digits_or_as_many_as_tell_them_apart():
+    assert plots_runs.value_text(0.0123456789) == "0.0123"
+    assert plots_runs.value_text([0.9, 0.99]) == "[0.9,0.99]"
+    assert plots_runs.value_text(123456) == "123456"
+    rates = [{"optimizer.lr": rate, "seeds": 1} for rate in (0.1, 0.2, 1 / 3)]
+    assert plots_runs.label_digits(rates, ["optimizer.lr"]) == {"optimizer.lr": 3}
+    near = [{"optimizer.lr": rate} for rate in (0.1, 0.10004)]
+    assert plots_runs.label_digits(near, ["optimizer.lr"]) == {"optimizer.lr": 5}
+
+
+def test_parameters_that_follow_from_others_are_not_in_labels():
+    several = [run("a", size=1, classes=10), run("b", size=2, classes=9), run("b", size=3)]
+    names = ["scheduler", "size", "classes"]
+    assert plots_runs.distinguishing(several, names) == ["scheduler", "size"]
+
+
+def test_trainings_are_in_the_order_typed_and_numbers_by_value(tmp_path):
+    jobs = [("multistep", 0.5), ("multistep", 0.1), ("constant", 0.5), ("constant", 0.1)]
+    folders = []
+    for number, (scheduler, lr) in enumerate(jobs):
+        name = f"train_{9 - number}"  # a hash is in no order
+        folders.append(made.training(tmp_path / name / "seed_1", 1, scheduler, lr))
+        file = folders[-1] / ".hydra" / "hydra.yaml"
+        content = yaml.safe_load(file.read_text())
+        content["hydra"]["job"]["num"] = number
+        file.write_text(yaml.safe_dump(content))
+    trainings = [plots_runs.read_training(folder) for folder in sorted(folders)]
+    found = TrainingRuns(plots_runs.sort_trainings(trainings)).settings
+    assert found == [
+        f"{s}, optimizer.lr={lr}" for s in ("multistep", "constant") for lr in (0.1, 0.5)
+    ]

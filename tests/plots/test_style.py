@@ -1,5 +1,6 @@
 import matplotlib
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 
 from isthmus import steps
@@ -89,7 +90,29 @@ def test_every_option_of_a_theme_is_a_setting_but_its_scale():
     with style.use_theme(changed), style.look():
         found = matplotlib.rcParams
         assert (found["font.size"], found["axes.titlesize"], found["xtick.labelsize"]) == (8, 8, 7)
-        assert (found["lines.linewidth"], found["lines.markersize"]) == (2, 3)
         assert (found["figure.facecolor"], found["axes.facecolor"]) == ("#111111", "#111111")
         assert (found["text.color"], found["grid.color"]) == ("#eeeeee", "#333333")
         assert found["savefig.dpi"] == 99
+
+
+def test_every_line_and_mark_is_scaled_as_the_default_one_is():
+    figure = Figure()
+    axes = figure.subplots()
+    axes.plot([0, 1], linewidth=1.2, marker="o", markersize=4)
+    axes.scatter([0, 1], [0, 1], s=9, linewidths=1.0)
+    axes.add_collection(LineCollection([[(0, 0), (1, 1)]], linewidths=0.8))
+    axes.fill_between([0, 1], [1, 2], linewidth=0)
+    axes.legend(axes.get_lines(), ["a"])
+    style.scale_lines(figure, Style(line_width=2.4, marker_size=5.0))
+    for line in [*axes.get_lines(), *axes.get_legend().get_lines()]:
+        assert (line.get_linewidth(), line.get_markersize()) == (2.4, 8)
+    points, lines, band = axes.collections
+    assert (points.get_sizes().tolist(), points.get_linewidth().tolist()) == ([36], [2])
+    assert (lines.get_linewidth().tolist(), band.get_linewidth().tolist()) == ([1.6], [0])
+
+
+def test_colours_of_ordered_items_are_seen_on_white():
+    for count in (1, 2, 5, 12):
+        for colour in style.sequential(count):
+            assert style.contrast(colour, (1, 1, 1)) >= style.CONTRAST
+    assert len(set(style.sequential(12))) == 12

@@ -11,6 +11,7 @@ from typing import Any
 
 from isthmus import steps
 from isthmus.averaging.options import Average
+from isthmus.paths import expand_glob
 from isthmus.steps import Step
 from isthmus.store import files as store_files
 from isthmus.store.files import Run
@@ -158,7 +159,7 @@ def is_done(run: Run, digests: Sequence[str]) -> bool:
 def _expand_glob(text: str) -> list[Path]:
     if Path(text).is_file() or not glob.has_magic(text):
         return [Path(text)]
-    matches = [Path(name) for name in glob.glob(text, recursive=True) if Path(name).is_file()]
+    matches = [path for path in expand_glob(text) if path.is_file()]
     if not matches:
         raise FileNotFoundError(f"checkpoints={text}: no file matches")
     return sorted(matches, key=_natural_order)

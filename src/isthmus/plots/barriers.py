@@ -377,7 +377,9 @@ def write_numbers(axes: Axes, means: np.ndarray, shades: np.ndarray) -> None:
     """Write the mean into each cell, light on dark and dark on light."""
     for i, j in np.argwhere(np.isfinite(means)).tolist():
         colour = "white" if shades[i, j] < 0.4 else "black"
-        axes.text(j, i, cell_text(means[i, j]), color=colour, fontsize=7, ha="center", va="center")
+        axes.text(
+            j, i, cell_text(means[i, j]), color=colour, fontsize="small", ha="center", va="center"
+        )
 
 
 def cell_text(mean: float) -> str:

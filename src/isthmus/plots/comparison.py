@@ -1,5 +1,6 @@
 """Comparisons of runs: one option against a result, and tables of final accuracies."""
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from isthmus.plots import frames, restyle, runs, style
+from isthmus.plots import frames, runs, style
 from isthmus.plots.files import Drawing
 from isthmus.plots.options import Compare
 from isthmus.plots.panels import (
@@ -19,6 +20,8 @@ from isthmus.plots.panels import (
     draw_bars,
     make_grid,
     make_panel,
+    shorten_settings,
+    split_pages,
 )
 from isthmus.plots.runs import FINAL, TrainingRuns, TrainingTables
 
@@ -174,7 +177,7 @@ def draw_numbers(axes: Axes, drawn: pd.DataFrame, curves: Sequence[str]) -> None
 
     Decays are evenly spaced, as their distance from 1 matters.
     """
-    numbers = np.unique(drawn["x"].astype(float))
+    numbers, looks = np.unique(drawn["x"].astype(float)), looks_of_models(drawn)
     of_decays = drawn["x_name"].iloc[0] == DECAY
     for place, curve in enumerate(curves):
         points = drawn[drawn["curve"] == curve]
@@ -182,27 +185,28 @@ def draw_numbers(axes: Axes, drawn: pd.DataFrame, curves: Sequence[str]) -> None
             "color": style.COLOURS[place % len(style.COLOURS)],
             "marker": MARKERS[place % len(MARKERS)],
             "markersize": 4,
+            **looks.get(curve, {}),
         }
         x = points["x"].to_numpy(dtype=float)
         if of_decays:
             x = np.searchsorted(numbers, x).astype(float)
         draw_band(axes, x, points, curve or "_", **look)
     if of_decays:
-        axes.set_xticks(range(len(numbers)), [f"{number:g}" for number in numbers])
+        axes.set_xticks(range(len(numbers)), [f"{number:.5g}" for number in numbers])
     elif numbers[0] > 0 and numbers[-1] > RATIO * numbers[0]:
         axes.set_xscale("log")
-        axes.set_xticks(numbers, [f"{number:g}" for number in numbers])
+        axes.set_xticks(numbers, [f"{number:.5g}" for number in numbers])
         axes.set_xticks([], minor=True)
 
 
 def draw_names(axes: Axes, drawn: pd.DataFrame, curves: Sequence[str]) -> None:
     """Draw marks side by side at each value, with bars for the range of seeds."""
-    names = list(dict.fromkeys(drawn["x"]))
+    names, looks = list(dict.fromkeys(drawn["x"])), looks_of_models(drawn)
     for place, curve in enumerate(curves):
         points = drawn[drawn["curve"] == curve]
         aside = (place - (len(curves) - 1) / 2) * min(0.12, 0.6 / len(curves))
         positions = np.array([names.index(name) for name in points["x"]]) + aside
-        colour = style.COLOURS[place % len(style.COLOURS)]
+        colour = looks.get(curve, {"color": style.COLOURS[place % len(style.COLOURS)]})["color"]
         draw_bars(axes, positions, points, ("lowest", "highest"), colour, capsize=2.5)
         marks = MARKERS[place % len(MARKERS)]
         axes.plot(positions, points["value"], marks, color=colour, markersize=5, label=curve or "_")
@@ -210,7 +214,17 @@ def draw_names(axes: Axes, drawn: pd.DataFrame, curves: Sequence[str]) -> None:
     axes.set_xlim(-0.5, len(names) - 0.5)
 
 
+def looks_of_models(drawn: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The look of each curve that is one model: the same as in other figures."""
+    return style.looks(set(drawn["curve"]) & set(drawn["model"]))
+
+
 CELL, HEIGHT = 1.15, 0.34  # inches
+NARROW, COLUMNS = 0.62, 5  # inches of a cell of two lines; more columns have these
+LINE = 0.15  # inches of a line of text
+ROWS = 40  # of one figure
+SCALE = 3.0  # inches of the scale of colours
+NAME = 40  # letters of a line of a row's name
 MAP = "cividis"
 
 
@@ -232,29 +246,19 @@ def final_table(study: TrainingRuns, along: str, split: str = "test") -> pd.Data
     parameters = [run.parameters for run in study.runs]
     if not any(along in run for run in parameters):
         raise ValueError(f"nothing to draw: none of {len(parameters)} runs says its {along}")
-    names = runs.differing_settings(parameters, runs.OF_AVERAGES)
-    names = [along, *(name for name in names if name != along)]
+    differing = runs.differing_settings(parameters, runs.OF_AVERAGES)
+    names = [along, *(name for name in differing if name != along)]
+    names = [along, *(n for n in runs.distinguishing(parameters, names) if n != along)]
+    digits, key = runs.label_digits(parameters, names), runs.sort_key(parameters, names)
+    trainings = sorted(study.runs, key=lambda run: key(run.parameters))
     rows = pd.concat(
-        run.metrics.assign(
-            row=runs.setting_label(run.parameters, names), seed=run.seed, place=place
-        )
-        for run, place in zip(study.runs, _order(parameters, along), strict=True)
+        run.metrics.assign(row=runs.setting_label(run.parameters, names, digits), seed=run.seed)
+        for run in trainings
     )
     rows = frames.rows_where(frames.rows_where(rows, "metric", "final_accuracy"), "split", split)
-    rows = rows.sort_values("place", kind="stable").assign(along=along, metric="accuracy")
+    rows = rows.assign(along=along, metric="accuracy")
     keys = ["along", "row", "model", "metric", "split"]
     return runs.mean_over_seeds(rows, keys)[FINAL_COLUMNS]
-
-
-def _order(parameters: Sequence[runs.Parameters], along: str) -> list[int]:
-    """Position of each training's row: numbers by value, other values in their order."""
-    values = [run.get(along) for run in parameters]
-    numbers = sorted({value for value in values if isinstance(value, int | float)}, reverse=True)
-    others = list(dict.fromkeys(str(value) for value in values))
-    return [
-        numbers.index(value) if value in numbers else len(numbers) + others.index(str(value))
-        for value in values
-    ]
 
 
 def final_cell(value: float, std: float) -> str:
@@ -290,8 +294,8 @@ def make_lr_table(study: TrainingRuns) -> Iterator[Drawing]:
 
 
 def _make_final_table(name: str, study: TrainingRuns, along: str) -> Iterator[Drawing]:
-    shown = final_table(study, along)
-    yield Drawing(name, shown, draw_final_table, markdown(shown))
+    for end, shown in split_pages(final_table(study, along), "row", ROWS):
+        yield Drawing(f"{name}{end}", shown, draw_final_table, markdown(shown))
 
 
 def draw_final_table(drawn: pd.DataFrame) -> Figure:
@@ -302,30 +306,40 @@ def draw_final_table(drawn: pd.DataFrame) -> Figure:
         drawn.pivot(index="row", columns="model", values=values).reindex(names, columns=columns)
         for values in ("value", "std")
     )
-    figure, axes = make_panel(CELL * len(columns) + 2.6, HEIGHT * len(names) + 1.4)
+    is_narrow = len(columns) > COLUMNS
+    titles, common = shorten_settings(names)
+    wrapped = [textwrap.fill(title, NAME, break_long_words=False) for title in titles.values()]
+    num_lines = max(name.count("\n") for name in wrapped) + 1
+    width = (NARROW if is_narrow else CELL) * len(columns)
+    height = max(HEIGHT, LINE * max(num_lines, 1 + is_narrow) + 0.08) * len(names)
+    size = (width + 2.6, height + 1.4)
+    figure, axes = make_panel(*size, least=(width, height))
     mesh = axes.pcolormesh(np.ma.masked_invalid(means.to_numpy()), cmap=MAP)
     shades = mesh.to_rgba(means.to_numpy())[..., :3]
     for row, column in np.argwhere(np.isfinite(means.to_numpy())).tolist():
         axes.text(
             column + 0.5,
             row + 0.5,
-            final_cell(means.to_numpy()[row, column], spreads.to_numpy()[row, column]),
+            final_cell(means.to_numpy()[row, column], spreads.to_numpy()[row, column]).replace(
+                " ", "\n" if is_narrow else " ", 1
+            ),
             color="black"
-            if restyle.contrast(to_rgb(shades[row, column]), (0, 0, 0)) > 7
+            if style.contrast(to_rgb(shades[row, column]), (0, 0, 0)) > 7
             else "white",
             ha="center",
             va="center",
-            fontsize=8,
+            fontsize="small",
         )
     axes.set_xticks(np.arange(len(columns)) + 0.5, columns)
-    axes.set_yticks(np.arange(len(names)) + 0.5, names)
+    axes.set_yticks(np.arange(len(names)) + 0.5, wrapped)
     axes.invert_yaxis()
     axes.grid(False)
     axes.set_xlabel("model")
     axes.set_ylabel(first["along"])
-    scale = figure.colorbar(mesh, ax=axes, format="{x:.3f}")
+    look: dict[str, Any] = {"shrink": min(1.0, SCALE / height), "anchor": (0.0, 1.0), "aspect": 16}
+    scale = figure.colorbar(mesh, ax=axes, format="{x:.3f}", **look)
     scale.set_label(f"{first['split']} {first['metric']}\n(fraction)")
-    add_heading(figure, final_heading(drawn))
+    add_heading(figure, "\n".join(filter(None, [final_heading(drawn), common])))
     return figure
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from PIL import Image
 
-from isthmus.plots import style
+from isthmus.plots import layout, style
 from isthmus.store import files, reading
 
 # Files hold no date and no version: equal data give equal bytes.
@@ -44,8 +44,14 @@ class Drawing:
 
     def figure(self) -> Figure:
         """Draw the figure in the current theme, whatever the settings of the user."""
+        theme = style.THEME.get()
         with style.look():
-            return self.draw(self.shown)
+            figure = self.draw(self.shown)
+            style.scale_lines(figure, theme)
+            width, height = figure.get_size_inches()
+            figure.set_size_inches(theme.scale * width, theme.scale * height)
+            layout.fit_words(figure, theme.scale)
+        return figure
 
 
 def save_all(

@@ -1,6 +1,5 @@
 """Finds folders of runs with tables to draw, and reads these tables."""
 
-import glob
 import math
 import os
 import re
@@ -12,13 +11,15 @@ from typing import Any
 import pandas as pd
 
 from isthmus.connectivity.barriers import barrier_names
+from isthmus.paths import expand_glob
 from isthmus.plots import options as plots_options
 from isthmus.store import reading
 
 RESULT = "result.json"
 SIGNS = (".hydra", "state.pt", RESULT)  # of a run
 SEED = re.compile(r"[a-z]+_[^/]+/seed_\d+")  # end of the path of a run
-NOT_RUNS = {"sweeps", "plots", "cache", "figures", "tensorboard"}
+NOT_RUNS = {"plots", "cache", "figures", "tensorboard"}
+JOBS = "jobs"  # of a sweep: its ledger, one file per job
 SHOWN = 12  # names in a message
 
 
@@ -51,17 +52,19 @@ def find_folders(runs: str | Sequence[str]) -> list[Folder]:
     """Find folders with tables by paths and globs, and below them; without the runs of a study.
 
     Args:
-        runs: one or several paths or globs of folders, or of tables in them.
+        runs: one or several paths or globs of folders, or of tables in them. The folder of a sweep
+            stands for the runs of its jobs, in their order.
 
     Raises:
         FileNotFoundError: one matches nothing, or nothing with tables.
     """
     by_path: dict[Path, list[Folder]] = {}
     for text in [runs] if isinstance(runs, str) else runs:
-        matches = sorted(map(Path, glob.glob(os.path.expanduser(text))))
+        matches = expand_glob(text)
         if not matches:
             raise FileNotFoundError(_no_match_message(text))
-        below = [folder for match in matches for folder in _folders_below(match)]
+        roots = [root for match in matches for root in (match, *job_folders(match))]
+        below = [folder for root in roots for folder in _folders_below(root)]
         if not below:
             tables = [_join_tables(kind.needed) for kind in plots_options.KINDS.values()]
             damaged = [f"; {reason}" for reason in find_damaged(text).values()]
@@ -83,8 +86,9 @@ def find_damaged(runs: str | Sequence[str]) -> dict[str, str]:
     """
     damaged: dict[str, str] = {}
     for text in [runs] if isinstance(runs, str) else runs:
-        for match in sorted(map(Path, glob.glob(os.path.expanduser(text)))):
-            walked = list(_walk(match))
+        matches = expand_glob(text)
+        for root in [root for match in matches for root in (match, *job_folders(match))]:
+            walked = list(_walk(root))
             with_tables = [path for path, kinds in walked if kinds]
             marked = {path for path, _ in walked if _is_run(path)}
             for path in sorted(marked):
@@ -100,6 +104,20 @@ def find_damaged(runs: str | Sequence[str]) -> dict[str, str]:
                     except (ValueError, OSError) as error:
                         damaged[str(file)] = str(error)
     return damaged
+
+
+def job_folders(sweep: Path) -> list[Path]:
+    """The folders of the jobs of a sweep, by their numbers, each once; [] for another folder.
+
+    Those of a sweep that was moved along with its runs are found beside it.
+    """
+    records = [reading.read_json(file) for file in (sweep / JOBS).glob("*.json")]
+    found: dict[Path, None] = {}
+    for record in sorted(records, key=lambda record: int(record["job"])):
+        folder = Path(str(record["folder"]))
+        beside = [sweep.parent.parent.joinpath(*folder.parts[-n:]) for n in (2, 3)]
+        found |= dict.fromkeys([path for path in (folder, *beside) if path.is_dir()][:1])
+    return list(found)
 
 
 def check_figure(figure: str, folders: Sequence[Folder]) -> None:
@@ -140,7 +158,8 @@ def _walk(match: Path) -> Iterator[tuple[Path, list[str]]]:
         ]
         yield Path(path), kinds
         hidden = {name for name in folders if name.startswith(".")}
-        folders[:] = [] if kinds else sorted(set(folders) - NOT_RUNS - hidden)
+        is_sweep = (Path(path) / JOBS).is_dir()
+        folders[:] = [] if kinds or is_sweep else sorted(set(folders) - NOT_RUNS - hidden)
 
 
 def _is_run(folder: Path) -> bool:

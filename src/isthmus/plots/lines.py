@@ -251,7 +251,7 @@ def draw_line_panel(axes: Axes, panel: pd.DataFrame) -> None:
         handles=list(marks.values()),
         loc="lower left",
         bbox_to_anchor=(-0.02, 1),
-        fontsize=8,
+        fontsize="small",
         handlelength=1.2,
     )
 
@@ -408,9 +408,9 @@ def draw_compared_panel(axes: Axes, panel: pd.DataFrame) -> None:
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(-0.02, 1),
-        fontsize=7.5,
+        fontsize="small",
         title=f"align, batch norm: barriers{suffix}",
-        title_fontsize=7.5,
+        title_fontsize="small",
         alignment="left",
         labelspacing=0.25,
     )

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from isthmus.config import suggestions
 from isthmus.config.schema import Section, Values, option
@@ -61,14 +61,20 @@ class FigureRow:
         tables: that it needs, by their paths in the folder.
         function: in `isthmus.plots`, as `module.name`: takes the tables, and yields a
             `files.Drawing` for each figure. Those of trainings take a `runs.TrainingRuns`.
+        caption: what it shows, for someone who has not read the documentation.
         family: what a user types, if that is a shorter name.
+        takes: options of its own, see `OF_FIGURES`.
+        unused: options of the style that change nothing in it.
     """
 
     kind: str
     name: str
     tables: tuple[str, ...]
     function: str
+    caption: str
     family: str = ""
+    takes: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
     @property
     def typed_name(self) -> str:
@@ -76,60 +82,362 @@ class FigureRow:
         return self.family or self.name
 
 
+NO_MARKS = ("style.marker_size",)
+CELLS = ("style.line_width", "style.marker_size", "style.grid")  # of maps and images
+# Options of some figures only; of a section all of its options.
+OF_FIGURES = ("compare", "epochs", "images", "persistence", "window")
+
 # All figures, in the order of a report. What is found, drawn after a study, drawn by name and put
 # into a report follows from this table.
 FIGURES = (
-    FigureRow("train", "ema_study", (METRICS,), "epochs.make_ema_study"),
-    FigureRow("train", "schedule_decay_table", (METRICS,), "comparison.make_schedule_table"),
-    FigureRow("train", "lr_table", (METRICS,), "comparison.make_lr_table"),
-    FigureRow("train", "weight_difference", (METRICS,), "epochs.make_weight_difference"),
-    FigureRow("train", "compare", (METRICS,), "comparison.make_compare"),
-    FigureRow("train", "stability", (PREDICTIONS,), "predictions.make_stability"),
-    FigureRow("train", "mismatch", (PREDICTIONS,), "predictions.make_mismatch"),
-    FigureRow("train", "mismatch_over_time", (PREDICTIONS,), "predictions.make_mismatch_over_time"),
-    FigureRow("train", "misclassification", (PREDICTIONS,), "predictions.make_misclassification"),
+    FigureRow(
+        "train",
+        "ema_study",
+        (METRICS,),
+        "epochs.make_ema_study",
+        "Validation accuracy of the network as trained and of its averages after every epoch,"
+        " one panel for each setting.",
+        unused=NO_MARKS,
+    ),
+    FigureRow(
+        "train",
+        "schedule_decay_table",
+        (METRICS,),
+        "comparison.make_schedule_table",
+        "Final test accuracy by schedule (rows) and model (columns), mean and standard "
+        "deviation over seeds.",
+        unused=CELLS,
+    ),
+    FigureRow(
+        "train",
+        "lr_table",
+        (METRICS,),
+        "comparison.make_lr_table",
+        "Final test accuracy by learning rate (rows) and model (columns), mean and standard "
+        "deviation over seeds.",
+        unused=CELLS,
+    ),
+    FigureRow(
+        "train",
+        "weight_difference",
+        (METRICS,),
+        "epochs.make_weight_difference",
+        "L2 distance of the averaged weights from the trained ones after every epoch.",
+        unused=NO_MARKS,
+    ),
+    FigureRow(
+        "train",
+        "compare",
+        (METRICS,),
+        "comparison.make_compare",
+        "A result of the last evaluation against one option of the runs.",
+        takes=("compare",),
+    ),
+    FigureRow(
+        "train",
+        "stability",
+        (PREDICTIONS,),
+        "predictions.make_stability",
+        "Fraction of validation examples whose correctness did not change since the epoch "
+        "before, above the accuracy.",
+        takes=("epochs", "window"),
+        unused=NO_MARKS,
+    ),
+    FigureRow(
+        "train",
+        "mismatch",
+        (PREDICTIONS,),
+        "predictions.make_mismatch",
+        "Validation examples by the fraction of epochs in which only one of the network and "
+        "its average is correct.",
+        takes=("epochs",),
+        unused=NO_MARKS,
+    ),
+    FigureRow(
+        "train",
+        "mismatch_over_time",
+        (PREDICTIONS,),
+        "predictions.make_mismatch_over_time",
+        "Fraction of validation examples on which only one of the network and its average is "
+        "correct, after every epoch.",
+        takes=("epochs", "window"),
+        unused=NO_MARKS,
+    ),
+    FigureRow(
+        "train",
+        "misclassification",
+        (PREDICTIONS,),
+        "predictions.make_misclassification",
+        "Validation examples by the fraction of epochs in which a model is wrong on them.",
+        takes=("epochs",),
+        unused=NO_MARKS,
+    ),
     FigureRow(
         "train",
         "misclassification_over_time",
         (PREDICTIONS,),
         "predictions.make_misclassification_over_time",
+        "Fraction of validation examples on which a model is wrong, after every epoch.",
+        takes=("epochs", "window"),
+        unused=NO_MARKS,
     ),
     FigureRow(
-        "train", "persistence_barcode", (PREDICTIONS,), "persistence.make_barcode", "persistence"
+        "train",
+        "persistence_barcode",
+        (PREDICTIONS,),
+        "persistence.make_barcode",
+        "When the validation examples that are least certain are correct, one bar for each.",
+        family="persistence",
+        takes=("epochs", "persistence"),
+        unused=CELLS,
     ),
     FigureRow(
-        "train", "persistence_images", (PREDICTIONS,), "persistence.make_images", "persistence"
+        "train",
+        "persistence_images",
+        (PREDICTIONS,),
+        "persistence.make_images",
+        "The validation examples of the barcodes.",
+        family="persistence",
+        takes=("epochs", "persistence", "images"),
+        unused=CELLS,
     ),
-    FigureRow("spawn", "accuracy", (AVERAGES,), "branching.make_accuracy"),
-    FigureRow("spawn", "gain", (AVERAGES,), "branching.make_gain"),
-    FigureRow("spawn", "distances", (DISTANCES,), "branching.make_distances"),
-    FigureRow("interpolate", "line", (LINES,), "lines.make_line"),
-    FigureRow("interpolate", "lines", (LINES,), "lines.make_lines"),
-    FigureRow("interpolate", "compared", (LINES,), "lines.make_compared"),
-    FigureRow("interpolate", "barriers", (BARRIERS, INTERVALS), "barriers.make_barriers"),
-    FigureRow("interpolate", "further_steps", (BARRIERS, INTERVALS), "barriers.make_further_steps"),
-    FigureRow("interpolate", "barrier_map", (INTERVALS,), "barriers.make_barrier_map"),
-    FigureRow("plane", "plane", (PLANE, NETWORKS), "plane.make_plane"),
-    FigureRow("prune", "accuracy", (LEVELS,), "pruning.make_accuracy"),
-    FigureRow("prune", "best_step", (LEVELS,), "pruning.make_best_step"),
-    FigureRow("prune", "instability", (INSTABILITY,), "pruning.make_instability"),
-    FigureRow("prune", "sparsity", (SPARSITY,), "pruning.make_sparsity"),
-    FigureRow("extract", "losses", (LOSSES,), "extraction.make_losses"),
-    FigureRow("extract", "dendrogram", (MERGES,), "extraction.make_dendrogram"),
-    FigureRow("extract", "cluster_counts", (COUNTS,), "extraction.make_cluster_counts"),
-    FigureRow("extract", "distances", (MATRIX,), "extraction.make_distances"),
-    FigureRow("extract", "angles", (CLUSTERS,), "extraction.make_angles"),
-    FigureRow("extract", "teacher", (COMPARISON, EXCESS), "extraction.make_teacher"),
-    FigureRow("tune", "history", (TRIALS,), "trials.make_history"),
-    FigureRow("tune", "importance", (IMPORTANCE,), "trials.make_importance"),
-    FigureRow("tune", "slices", (TRIALS,), "trials.make_slices"),
-    FigureRow("tune", "parallel", (TRIALS,), "trials.make_parallel"),
-    FigureRow("coordinates", "coordinate_check", (COORDINATES,), "widths.make_coordinate_check"),
-    FigureRow("transfer", "lr_transfer", (TRANSFER,), "widths.make_lr_transfer"),
-    FigureRow("fits", "function_fits", (FITS,), "widths.make_function_fits"),
-    FigureRow("wide", "wide_curves", (CURVES,), "widths.make_wide_curves"),
-    FigureRow("wide", "ranks_trace", (TRACE,), "widths.make_layer_ranks", "ranks"),
-    FigureRow("wide", "ranks_frobenius", (FROBENIUS,), "widths.make_layer_ranks", "ranks"),
+    FigureRow(
+        "spawn",
+        "accuracy",
+        (AVERAGES,),
+        "branching.make_accuracy",
+        "Children and their averages against the steps since they left the parent, one panel "
+        "for each spawn step; each panel has an axis of its own.",
+    ),
+    FigureRow(
+        "spawn",
+        "gain",
+        (AVERAGES,),
+        "branching.make_gain",
+        "Accuracy of an average minus the mean accuracy of the children in it, by spawn step "
+        "and child step. Colours are linear up to .01, and logarithmic beyond.",
+        unused=(*NO_MARKS, "style.grid"),
+    ),
+    FigureRow(
+        "spawn",
+        "distances",
+        (DISTANCES,),
+        "branching.make_distances",
+        "Distances and cosines between a child and other networks against the steps since it "
+        "left the parent.",
+    ),
+    FigureRow(
+        "interpolate",
+        "line",
+        (LINES,),
+        "lines.make_line",
+        "Loss and accuracy along the line between two networks. barrier is the largest excess"
+        " over the straight line between the ends, barrier_frankle the maximum minus the mean"
+        " of the ends: where the ends differ it has half of their difference in it.",
+    ),
+    FigureRow(
+        "interpolate",
+        "lines",
+        (LINES,),
+        "lines.make_lines",
+        "Loss or error above the straight line between the ends, along the line between two "
+        "networks.",
+        unused=NO_MARKS,
+    ),
+    FigureRow(
+        "interpolate",
+        "compared",
+        (LINES,),
+        "lines.make_compared",
+        "Loss and accuracy along the line between two networks, by alignment and treatment of"
+        " batch norm. barrier_frankle has half the difference of the ends in it.",
+    ),
+    FigureRow(
+        "interpolate",
+        "barriers",
+        (BARRIERS, INTERVALS),
+        "barriers.make_barriers",
+        "Barriers against the number of shared epochs, by either definition. barrier_frankle "
+        "has half the difference of the ends in it.",
+    ),
+    FigureRow(
+        "interpolate",
+        "further_steps",
+        (BARRIERS, INTERVALS),
+        "barriers.make_further_steps",
+        "Barriers, distance and cosine against the number of epochs after the networks parted.",
+    ),
+    FigureRow(
+        "interpolate",
+        "barrier_map",
+        (INTERVALS,),
+        "barriers.make_barrier_map",
+        "Mean barriers by shared and further epochs. Colours are linear up to .01, and "
+        "logarithmic beyond.",
+        unused=CELLS,
+    ),
+    FigureRow(
+        "plane",
+        "plane",
+        (PLANE, NETWORKS),
+        "plane.make_plane",
+        "Loss and accuracy on the plane through three networks A, B and C; others where they "
+        "are nearest to it.",
+        unused=("style.grid",),
+    ),
+    FigureRow(
+        "prune",
+        "accuracy",
+        (LEVELS,),
+        "pruning.make_accuracy",
+        "Accuracy against the fraction of weights that remain.",
+    ),
+    FigureRow(
+        "prune",
+        "best_step",
+        (LEVELS,),
+        "pruning.make_best_step",
+        "Step of the lowest validation loss against the fraction of weights that remain; "
+        "hollow marks are minima at the end of the training.",
+    ),
+    FigureRow(
+        "prune",
+        "instability",
+        (INSTABILITY,),
+        "pruning.make_instability",
+        "Barriers between children that differ in their randomness only, by either definition.",
+    ),
+    FigureRow(
+        "prune",
+        "sparsity",
+        (SPARSITY,),
+        "pruning.make_sparsity",
+        "Fraction of weights that remain in each layer, one line for each level.",
+    ),
+    FigureRow(
+        "extract",
+        "losses",
+        (LOSSES,),
+        "extraction.make_losses",
+        "Loss of each student on the queries against the epoch; a dot at its end.",
+    ),
+    FigureRow(
+        "extract",
+        "dendrogram",
+        (MERGES,),
+        "extraction.make_dendrogram",
+        "How the units of all students join into clusters; the dashed line is the cut.",
+        unused=NO_MARKS,
+    ),
+    FigureRow(
+        "extract",
+        "cluster_counts",
+        (COUNTS,),
+        "extraction.make_cluster_counts",
+        "Number of large clusters against the distance at which the tree is cut.",
+        unused=NO_MARKS,
+    ),
+    FigureRow(
+        "extract",
+        "distances",
+        (MATRIX,),
+        "extraction.make_distances",
+        "Distances between the units of all students: clusters are dark squares.",
+        unused=CELLS,
+    ),
+    FigureRow(
+        "extract",
+        "angles",
+        (CLUSTERS,),
+        "extraction.make_angles",
+        "Median angle within each large cluster, and the largest angle beta that is allowed.",
+    ),
+    FigureRow(
+        "extract",
+        "teacher",
+        (COMPARISON, EXCESS),
+        "extraction.make_teacher",
+        "Distances of the units that were found to those of the teacher.",
+    ),
+    FigureRow(
+        "tune",
+        "history",
+        (TRIALS,),
+        "trials.make_history",
+        "Value of each trial in order, and the best so far; a star marks the best.",
+    ),
+    FigureRow(
+        "tune",
+        "importance",
+        (IMPORTANCE,),
+        "trials.make_importance",
+        "How much each option matters for the value of a trial.",
+        unused=("style.line_width", "style.marker_size"),
+    ),
+    FigureRow(
+        "tune",
+        "slices",
+        (TRIALS,),
+        "trials.make_slices",
+        "Value of each trial against each option; a star marks the best.",
+    ),
+    FigureRow(
+        "tune",
+        "parallel",
+        (TRIALS,),
+        "trials.make_parallel",
+        "The options of each trial as a line, the best one bold.",
+        unused=(*NO_MARKS, "style.grid"),
+    ),
+    FigureRow(
+        "coordinates",
+        "coordinate_check",
+        (COORDINATES,),
+        "widths.make_coordinate_check",
+        "Mean output, and its change after each step, against the width, with slopes and what"
+        " theory says of them.",
+    ),
+    FigureRow(
+        "transfer",
+        "lr_transfer",
+        (TRANSFER,),
+        "widths.make_lr_transfer",
+        "Training loss against the learning rate, one line for each width.",
+    ),
+    FigureRow(
+        "fits",
+        "function_fits",
+        (FITS,),
+        "widths.make_function_fits",
+        "Functions of one variable as networks of different parametrizations fit them.",
+        unused=NO_MARKS,
+    ),
+    FigureRow(
+        "wide",
+        "wide_curves",
+        (CURVES,),
+        "widths.make_wide_curves",
+        "Training loss and mean output against the step, one panel for each activation.",
+        unused=NO_MARKS,
+    ),
+    FigureRow(
+        "wide",
+        "ranks_trace",
+        (TRACE,),
+        "widths.make_layer_ranks",
+        "Effective rank (squared trace) of weights, their change and the activations of each "
+        "layer.",
+        family="ranks",
+    ),
+    FigureRow(
+        "wide",
+        "ranks_frobenius",
+        (FROBENIUS,),
+        "widths.make_layer_ranks",
+        "Effective rank (Frobenius over spectral norm) of weights, their change and the "
+        "activations of each layer.",
+        family="ranks",
+    ),
 )
 REPORT = "report"  # all of them on one page
 RUNS = "runs"  # no figure: prints the index of runs
@@ -159,9 +467,9 @@ def rows_of_figure(figure: str) -> list[FigureRow]:
 
 
 def matching_figures(names: Iterable[str], figure: str) -> list[str]:
-    """The names that `figure` stands for: itself, or all that begin with it."""
-    names = list(names)
-    return [figure] if figure in names else [n for n in names if figure_family(n) == figure]
+    """The names that `figure` stands for: all of a family of figures, or itself."""
+    is_family = figure in figure_names()
+    return [n for n in names if (figure_family(n) if is_family else n) == figure]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +507,18 @@ class Compare(Section):
     hue: str | list[str] | None = None
 
 
+Sort = Literal["stability", "mismatch", "misclassification", "random"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Persistence(Section):
+    """Which validation examples `figure=persistence` shows."""
+
+    sort: Sort = "stability"
+    num_examples: int = option(10, at_least=1)
+    examples: list[int] | None = option(None, nonempty=True, distinct=True)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plots(Section):
     """Options of `plots.py`."""
@@ -207,9 +527,12 @@ class Plots(Section):
 
     figure: str
     runs: str | list[str] = option(nonempty=True)
+    where: dict[str, Any] | None = None  # value by name of an option of the runs
     compare: Compare = option(Compare)
     epochs: list[float] | None = None
+    window: int = option(1, at_least=1)  # epochs
     images: bool = True
+    persistence: Persistence = option(Persistence)
     style: Style = option(Style)
     size: list[float] | None = None  # inches
     labels: Labels = option(Labels)
@@ -242,6 +565,32 @@ class Plots(Section):
         single += ["colours"] if self.colours is not None else []
         if figure == REPORT and single:
             errors.append(f"{single[0]}: of one figure, not with figure=report")
-        if figure not in ("compare", REPORT) and self.compare.x is not None:
-            errors.append(f"compare.x={self.compare.x}: needs figure=compare or figure=report")
         return errors
+
+    @classmethod
+    def without_effect(cls, values: Values) -> dict[str, str]:
+        """See `Section`."""
+        figure, rows = values.get("figure"), rows_of_figure(str(values.get("figure")))
+        if figure == REPORT or not rows:
+            return {}
+        unused: dict[str, str] = {}
+        for option_name in OF_FIGURES:
+            if not any(option_name in row.takes for row in rows):
+                taking = dict.fromkeys(r.typed_name for r in FIGURES if option_name in r.takes)
+                reason = f"figure={figure} does not take it; {', '.join(taking)} do, and {REPORT}"
+                section = values.get(option_name)
+                names = [option_name]
+                if isinstance(section, dict):
+                    names = [f"{option_name}.{key}" for key in section]
+                unused |= dict.fromkeys(names, reason)
+        for name in rows[0].unused:
+            if all(name in row.unused for row in rows):
+                unused[name] = f"figure={figure} has nothing that it changes"
+        compare, persistence = values.get("compare"), values.get("persistence")
+        if figure == "compare" and isinstance(compare, dict):
+            if compare.get("x") == "averaged.decay":
+                unused["compare.model"] = "compare.x=averaged.decay draws all averages"
+        if isinstance(persistence, dict) and persistence.get("examples") is not None:
+            reason = "persistence.examples says which"
+            unused |= dict.fromkeys(("persistence.sort", "persistence.num_examples"), reason)
+        return unused

@@ -1,8 +1,7 @@
 """Panels of figures and their legends; curves with bands or bars, and maps of cells."""
 
 import math
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import QuadMesh
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+
+from isthmus.plots.layout import PanelFigure, legend_columns, wrap_legend
 
 Shared = bool | Literal["none", "all", "row", "col"]
 
@@ -25,6 +26,7 @@ def make_panels(
     count: int | None = None,
     labels: tuple[str, str] = ("", ""),
     layout: Literal["constrained", "compressed"] = "constrained",
+    least: tuple[float, float] | None = None,
 ) -> tuple[Figure, np.ndarray]:
     """A figure of panels with common axes; positions without a panel are empty.
 
@@ -37,11 +39,13 @@ def make_panels(
         count: of panels, in reading order; None for all positions.
         labels: of the x axes and of the y axes of all panels; empty for none.
         layout: of matplotlib.
+        least: width and height of a panel in inches; by default more than half of its share.
 
     Returns:
         The figure, and its axes, (rows, columns).
     """
-    figure = Figure(figsize=size, layout=layout)
+    figure = PanelFigure(figsize=size, layout=layout)
+    figure.least = least or (0.6 * size[0] / columns, 0.5 * size[1] / rows)
     panels = figure.subplots(rows, columns, sharex=sharex, sharey=sharey, squeeze=False)
     if count is not None:
         for axes in panels.ravel()[count:]:
@@ -55,14 +59,19 @@ def make_panels(
     return figure, panels
 
 
-def make_panel(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure of a single panel, of a size in inches."""
-    figure, panels = make_panels(1, 1, (width, height))
+def make_panel(
+    width: float, height: float, least: tuple[float, float] | None = None
+) -> tuple[Figure, Axes]:
+    """A figure of a single panel, of a size in inches; `least` as of `make_panels`."""
+    figure, panels = make_panels(1, 1, (width, height), least=least)
     return figure, panels[0, 0]
 
 
 def make_grid(
-    count: int, columns: int | None = None, labels: tuple[str, str] = ("", "")
+    count: int,
+    columns: int | None = None,
+    labels: tuple[str, str] = ("", ""),
+    sharey: Shared = True,
 ) -> tuple[Figure, list[Axes]]:
     """A figure of equal panels in wrapped rows, with common axes.
 
@@ -70,6 +79,7 @@ def make_grid(
         count: of panels; a single one is larger.
         columns: by default chosen for a good shape of the figure.
         labels: of the x axes and of the y axes of all panels; empty for none.
+        sharey: which panels have a common y axis.
 
     Returns:
         The figure, and its panels in reading order.
@@ -79,21 +89,40 @@ def make_grid(
     rows = math.ceil(count / columns)
     width, height = (5.4, 3.2) if count == 1 else (2.9 * columns, 2.1 * rows)
     size = (width, height + 1.1)  # 1.1 for the legend
-    figure, panels = make_panels(rows, columns, size, sharey=True, count=count, labels=labels)
+    figure, panels = make_panels(rows, columns, size, sharey=sharey, count=count, labels=labels)
     return figure, list(panels.ravel()[:count])
 
 
-def wrap_title(title: str) -> str:
-    """Wrap the title of a panel to the panel's width."""
-    return textwrap.fill(title, 34, break_long_words=False)
+def split_pages(table: pd.DataFrame, column: str, most: int) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of a table for several figures, each with few values of a column.
+
+    Args:
+        table: with the column.
+        column: whose values are panels, or rows of cells.
+        most: values in one figure.
+
+    Yields:
+        A suffix of the figure's name, empty for the first, and its rows.
+    """
+    values = list(dict.fromkeys(table[column]))
+    for number, start in enumerate(range(0, len(values), most), start=1):
+        rows = table[table[column].isin(values[start : start + most])]
+        yield ("" if number == 1 else f"_{number}"), rows.reset_index(drop=True)
 
 
-def label_rows(panels: Iterable[Axes], label: str) -> None:
-    """Label the y axis of the first panel of each row."""
-    for axes in panels:
-        place = axes.get_subplotspec()
-        if place is not None and place.is_first_col():
-            axes.set_ylabel(label)
+def shorten_settings(settings: Iterable[str]) -> tuple[dict[str, str], str]:
+    """Settings of one figure without the parts that all of them have, and these parts.
+
+    Args:
+        settings: texts of parts with ", " between them, see `runs.setting_label`.
+    """
+    parts = {setting: setting.split(", ") for setting in settings}
+    first = next(iter(parts.values()))
+    common = [part for part in first if all(part in each for each in parts.values())]
+    if len(parts) == 1 or not all(common):
+        return {setting: setting for setting in parts}, ""
+    short = {name: ", ".join(p for p in each if p not in common) for name, each in parts.items()}
+    return short, ", ".join(common)
 
 
 def named_artists(panels: Iterable[Axes]) -> list[Artist]:
@@ -107,6 +136,7 @@ def add_legend(
     entries: Iterable[Axes] | Sequence[Artist],
     title: str | None = None,
     columns: int | None = None,
+    order: Iterable[str] = (),
 ) -> None:
     """Add one legend above all panels.
 
@@ -114,22 +144,27 @@ def add_legend(
         figure: of the panels.
         entries: panels, whose curves are named each once; or the artists themselves.
         title: of the legend.
-        columns: of the legend; by default as many as the width of the figure has room for.
+        columns: of the legend, at most; as many as the width of the figure has room for.
+        order: names of curves in their order; others come first.
     """
     entries = list(entries)
     panels = [entry for entry in entries if isinstance(entry, Axes)]
-    figure.legend(
-        handles=named_artists(panels) if panels else entries,
+    handles = named_artists(panels) if panels else entries
+    places = {name: place for place, name in enumerate(order)}
+    handles = sorted(handles, key=lambda handle: places.get(str(handle.get_label()), -1))
+    legend = figure.legend(
+        handles=handles,
         loc="outside upper left",
-        ncols=columns or max(1, int(figure.get_figwidth() // 2)),
+        ncols=legend_columns(figure, [str(handle.get_label()) for handle in handles], columns),
         title=title,
         alignment="left",
     )
+    wrap_legend(legend, figure)
 
 
 def add_heading(figure: Figure, heading: str) -> None:
     """Add small text above all panels of a figure that has no legend."""
-    figure.suptitle(heading, fontsize=9, x=0.01, ha="left")
+    figure.suptitle(heading, fontsize="medium", x=0.01, ha="left")
 
 
 def draw_band(axes: Axes, x: Any, points: pd.DataFrame, label: str, **look: Any) -> None:

@@ -1,5 +1,6 @@
 """Figures of the persistence of misclassified validation examples: barcodes and images."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,25 +15,41 @@ from matplotlib.patches import Patch
 from isthmus.plots import epochs, style
 from isthmus.plots import predictions as plots_predictions
 from isthmus.plots.files import Drawing
-from isthmus.plots.panels import add_heading, add_legend, make_panels, wrap_title
+from isthmus.plots.options import Persistence, Sort
+from isthmus.plots.panels import add_heading, add_legend, make_panels, shorten_settings, split_pages
 from isthmus.plots.runs import Predictions, Range, TrainingRuns
 
-COUNT = 10  # examples to draw
+DEFAULT = Persistence()
+SHOWN = 12  # examples in a message
 PERSISTENCE_COLUMNS = ["setting", "seed", "model", "rank", "index", "changes", "epoch", "correct"]
+BLOCK = 5  # panels side by side
+PANELS = 6  # settings in one figure
+IMAGES = 10  # side by side
+HEIGHT = 0.16  # inches of a bar
+INDEX = "index in the data set"
 WRONG, RIGHT = "#d55e00", "#cfe8f7"  # they differ in lightness, too
 
 
-def persistence_table(predictions: Sequence[Predictions], wanted: Range = None) -> pd.DataFrame:
-    """Table of the barcodes: ten examples of one training per setting, that of its first seed.
+def persistence_table(
+    predictions: Sequence[Predictions], wanted: Range = None, options: Persistence = DEFAULT
+) -> pd.DataFrame:
+    """Table of the barcodes: examples of one training per setting, that of its first seed.
+
+    Args:
+        predictions: of trainings.
+        wanted: first and last epoch.
+        options: which examples.
 
     Returns:
-        One row per example, model and epoch. `index` is the example's position in the data set's
-        own training set, `rank` its position here, `changes` how often the network as trained
+        One row per example, model and epoch. `index` is the example's position in the data
+        set, `rank` its position here, `changes` how often the network as trained
         became correct or wrong on it.
     """
     parts = []
     for one in first_of_each(predictions):
-        chosen, changes = most_unstable(one, wanted)
+        chosen = choose_examples(one, wanted, options)
+        _, correct = plots_predictions.epoch_range(one, style.PLAIN, wanted)
+        changes = plots_predictions.changes(correct)
         for model in style.order_models(one.correct):
             when, correct = plots_predictions.epoch_range(one, model, wanted)
             for rank, place in enumerate(chosen, start=1):
@@ -60,43 +77,89 @@ def first_of_each(predictions: Sequence[Predictions]) -> list[Predictions]:
     return list(by_setting.values())
 
 
-def most_unstable(one: Predictions, wanted: Range) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of the ten examples that change most often, and the changes of all examples.
+def choose_examples(one: Predictions, wanted: Range, options: Persistence) -> np.ndarray:
+    """Positions of the examples that are shown, (examples,), the first first.
 
-    Of equally many changes the first in the data set comes first.
+    Of equal examples the first in the data set comes first.
+
+    Raises:
+        ValueError: an example that is named is no validation example of the training.
     """
-    changes = plots_predictions.changes(plots_predictions.epoch_range(one, style.PLAIN, wanted)[1])
-    return np.lexsort((one.indices, -changes))[:COUNT], changes
+    if options.examples is not None:
+        positions = {int(index): place for place, index in enumerate(one.indices)}
+        unknown = [index for index in options.examples if index not in positions]
+        if unknown:
+            known = sorted(positions)
+            shown = ", ".join(map(str, known[:SHOWN])) + (", ..." if len(known) > SHOWN else "")
+            typed = ",".join(map(str, options.examples))
+            raise ValueError(
+                f"persistence.examples=[{typed}]: {unknown[0]} is no validation example; "
+                f"the {len(known)} of seed {one.seed} are {shown}"
+            )
+        return np.array([positions[index] for index in options.examples])
+    order = np.lexsort((one.indices, -sort_scores(one, wanted, options.sort)))
+    return order[: options.num_examples]
+
+
+def sort_scores(one: Predictions, wanted: Range, sort: Sort) -> np.ndarray:
+    """By how much each example is to be shown, (examples,).
+
+    Args:
+        one: a training.
+        wanted: first and last epoch.
+        sort: stability, the changes of correctness of the network as trained; mismatch, the mean
+            fraction of epochs in which only one of it and an average is correct; misclassification,
+            the fraction in which it is wrong; random, the same for all models and runs.
+
+    Raises:
+        ValueError: mismatch without an averaged model.
+    """
+    _, correct = plots_predictions.epoch_range(one, style.PLAIN, wanted)
+    if sort == "stability":
+        return plots_predictions.changes(correct)
+    if sort == "misclassification":
+        return (~correct).mean(axis=0)
+    if sort == "random":
+        return np.random.default_rng(0).permutation(len(one.indices))
+    averaged = plots_predictions.averaged_models([one])
+    parts = [plots_predictions.disagreement(one, model, wanted)[1] for model in averaged]
+    return np.mean([part.mean(axis=0) for part in parts], axis=0)
 
 
 def make_barcode(study: TrainingRuns) -> Iterator[Drawing]:
-    """Barcodes of the examples that change most often."""
-    shown = persistence_table(study.predictions, study.options.epochs)
-    yield Drawing("persistence_barcode", shown, draw_persistence)
+    """Barcodes of the chosen examples."""
+    shown = persistence_table(study.predictions, study.options.epochs, study.options.persistence)
+    for end, rows in split_pages(shown, "setting", PANELS):
+        yield Drawing(f"persistence_barcode{end}", rows, draw_persistence)
 
 
 def draw_persistence(drawn: pd.DataFrame) -> Figure:
-    """Draw barcodes: one row of panels per setting, one column per model, one bar per example."""
+    """Draw barcodes: rows of panels per setting, one panel per model, one bar per example."""
     settings, names = list(dict.fromkeys(drawn["setting"])), style.order_models(drawn["model"])
-    size = (max(2.1 * len(names) + 1.0, 4.6), 2.2 * len(settings) + 1.1)
-    labels = epochs.LABEL, "validation example\n(index in the training set)"
-    figure, panels = make_panels(len(settings), len(names), size, labels=labels)
-    for setting, row in zip(settings, panels, strict=True):
-        for name, axes in zip(names, row, strict=True):
+    titles, common = shorten_settings(settings)
+    columns = min(len(names), BLOCK)
+    num_rows = math.ceil(len(names) / columns)  # of each setting
+    height = max(2.2, HEIGHT * drawn["rank"].max())
+    size = (max(2.1 * columns + 1.0, 4.6), height * len(settings) * num_rows + 1.1)
+    labels = epochs.LABEL, f"validation example ({INDEX})"
+    least = 1.2, 0.82 * height
+    figure, rows = make_panels(len(settings) * num_rows, columns, size, labels=labels, least=least)
+    for place, setting in enumerate(settings):
+        panels = rows[place * num_rows : (place + 1) * num_rows].ravel()
+        for axes in panels[len(names) :]:
+            axes.remove()
+        for name, axes in zip(names, panels, strict=False):
             here = (drawn["setting"] == setting) & (drawn["model"] == name)
             draw_bars(axes, drawn[here])
-            if axes is not row[0]:
-                axes.tick_params(labelleft=False)
-        row[0].set_title("\n".join(word for word in (wrap_title(setting), names[0]) if word))
-    for name, axes in zip(names[1:], panels[0, 1:], strict=True):
-        axes.set_title(name)
+            axes.set_title(f"{titles[setting]}\n{name}" if setting and name == names[0] else name)
+            axes.tick_params(labelleft=axes in rows[:, 0])
     bars = [Patch(color=RIGHT, label="correct"), Patch(color=WRONG, label="wrong")]
-    add_legend(figure, bars, columns=2)
+    add_legend(figure, bars, common, columns=2)
     return figure
 
 
 def draw_bars(axes: Axes, bars: pd.DataFrame) -> None:
-    """Draw the bars of one model, the example that changes most at the top."""
+    """Draw the bars of one model, the first example at the top."""
     axes.grid(False)
     if bars.empty:
         axes.set_axis_off()
@@ -125,7 +188,7 @@ class Images:
     """Images and labels of validation examples.
 
     Args:
-        indices: (examples,), position of each in the data set's own training set.
+        indices: (examples,), position of each in the data set.
         pixels: (examples, channels, height, width), in [0, 1].
         labels: (examples,), the name of each one's class.
     """
@@ -141,43 +204,51 @@ class Images:
 
 
 def persistence_images_table(
-    predictions: Sequence[Predictions], images: Images, wanted: Range = None
+    predictions: Sequence[Predictions],
+    images: Images,
+    wanted: Range = None,
+    options: Persistence = DEFAULT,
 ) -> pd.DataFrame:
     """Table of the images' captions, see `persistence_table`.
 
     Returns:
         One row per example and model; `share` is the fraction of epochs in which it is correct.
     """
-    bars = persistence_table(predictions, wanted)
+    bars = persistence_table(predictions, wanted, options)
     keys = [name for name in IMAGES_COLUMNS if name not in ("label", "share")]
     drawn = bars.groupby(keys, as_index=False, sort=False).agg(share=("correct", "mean"))
     return drawn.assign(label=[images.find(index)[1] for index in drawn["index"]])[IMAGES_COLUMNS]
 
 
 def make_images(study: TrainingRuns) -> Iterator[Drawing]:
-    """Images of the examples that change most often, where they can be read."""
+    """Images of the chosen examples, where they can be read."""
     if study.options.images is not None:
         images = study.options.images(study)
-        shown = persistence_images_table(study.predictions, images, study.options.epochs)
+        shown = persistence_images_table(
+            study.predictions, images, study.options.epochs, study.options.persistence
+        )
         draw = partial(draw_persistence_images, images=images)
-        yield Drawing("persistence_images", shown, draw)
+        for end, rows in split_pages(shown, "setting", PANELS):
+            yield Drawing(f"persistence_images{end}", rows, draw)
 
 
 def draw_persistence_images(drawn: pd.DataFrame, images: Images) -> Figure:
-    """Draw one row of images per setting, the one that changes most first.
+    """Draw rows of images per setting, the first example first.
 
     Args:
         drawn: the table of this figure.
         images: all that are in it.
     """
     settings = list(dict.fromkeys(drawn["setting"]))
-    examples_by_setting = [
-        drawn[drawn["setting"] == setting].drop_duplicates("rank") for setting in settings
-    ]
-    columns = max(map(len, examples_by_setting))
-    size = (1.05 * columns + 0.4, 1.75 * len(settings) + 0.7)
-    figure, panels = make_panels(len(settings), columns, size, sharex=False)
-    for row, examples in zip(panels, examples_by_setting, strict=True):
+    several = [drawn[drawn["setting"] == s].drop_duplicates("rank") for s in settings]
+    titles, common = shorten_settings(settings)
+    most = max(map(len, several))
+    columns = min(most, IMAGES)
+    num_rows = math.ceil(most / columns)  # of each setting
+    size = (1.05 * columns + 0.4, 1.75 * len(settings) * num_rows + 0.7)
+    figure, rows = make_panels(len(settings) * num_rows, columns, size, False)
+    for place, examples in enumerate(several):
+        row = rows[place * num_rows : (place + 1) * num_rows].ravel()
         for axes in row[len(examples) :]:
             axes.remove()
         for axes, example in zip(
@@ -190,12 +261,12 @@ def draw_persistence_images(drawn: pd.DataFrame, images: Images) -> Figure:
             axes.set_xticks([])
             axes.set_yticks([])
             axes.grid(False)
-        row[0].set_ylabel(examples["setting"].iloc[0])
-    add_heading(figure, persistence_heading(drawn))
+        row[0].set_ylabel(titles[examples["setting"].iloc[0]])
+    add_heading(figure, "\n".join(filter(None, [common, persistence_heading(drawn)])))
     return figure
 
 
 def persistence_heading(drawn: pd.DataFrame) -> str:
     """Heading that explains the captions of images."""
-    captions = "class; index in the training set; changes of correctness from epoch to epoch"
+    captions = f"class; {INDEX}; changes of correctness from epoch to epoch"
     return f"{captions} ({style.PLAIN}, seed {', '.join(dict.fromkeys(drawn['seed'].astype(str)))})"

@@ -227,7 +227,7 @@ def draw_networks(axes: Axes, networks: pd.DataFrame, metric: str, colours: Colo
             textcoords="offset points",
             ha="center",
             va="center",
-            fontsize=10 if spans else 8.5,
+            fontsize="large" if spans else "medium",
             fontweight="bold",
             color="black",
             path_effects=[OUTLINE],

@@ -1,19 +1,22 @@
 """Figures of predictions: stability, mismatch and misclassification of validation examples.
 
 In all functions, `wanted` is the first and the last epoch, by default all except the untrained
-network's.
+network's, and `window` the number of epochs that a point over time is the mean over.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from isthmus.plots import epochs as plots_epochs
 from isthmus.plots import runs, style
+from isthmus.plots.epochs import PANELS
 from isthmus.plots.files import Drawing
-from isthmus.plots.panels import add_legend, label_rows, make_grid, wrap_title
+from isthmus.plots.panels import add_legend, make_grid, shorten_settings, split_pages
 from isthmus.plots.runs import Predictions, Range, TrainingRuns
 
 
@@ -69,9 +72,14 @@ def changes(correct: np.ndarray) -> np.ndarray:
 
 
 def pair_points(
-    one: Predictions, model: str, measure: str, epochs: np.ndarray, values: np.ndarray
+    one: Predictions,
+    model: str,
+    measure: str,
+    epochs: np.ndarray,
+    values: np.ndarray,
+    window: int = 1,
 ) -> pd.DataFrame:
-    """Rows of one curve of one training.
+    """Rows of one curve of one training, each point a mean over some epochs that end with its own.
 
     Args:
         one: the training.
@@ -79,7 +87,16 @@ def pair_points(
         measure: name of the values, with their unit.
         epochs: (points,).
         values: (points,).
+        window: number of points of each mean.
+
+    Raises:
+        ValueError: there are fewer points than that.
     """
+    if window > 1:
+        if len(values) < window:
+            raise ValueError(f"window={window}: model {model} has only {len(values)} epochs")
+        epochs = epochs[window - 1 :]
+        values = np.convolve(values, np.full(window, 1 / window), mode="valid")
     curve = pd.DataFrame({"epoch": epochs, "value": values})
     return curve.assign(setting=one.setting, seed=one.seed, model=model, measure=measure)
 
@@ -138,31 +155,48 @@ def histogram_table(parts: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def draw_histogram(drawn: pd.DataFrame) -> Figure:
-    """Draw histograms as steps, one per model, on a logarithmic axis; 0 is drawn at its foot."""
+    """Draw histograms as steps, one per model, with the ranges of seeds as bands.
+
+    The axis is logarithmic; 0 is drawn at its foot, which is below one example of one seed.
+    """
     settings, looks = list(dict.fromkeys(drawn["setting"])), style.looks(drawn["model"])
-    floor = 0.5 / drawn["num_examples"].max()
-    figure, panels = make_grid(len(settings), labels=(drawn["measure"].iloc[0], ""))
+    floor = 0.5 / (drawn["num_examples"] * drawn["num_seeds"]).max()
+    titles, common = shorten_settings(settings)
+    labels = drawn["measure"].iloc[0], "validation examples (fraction)"
+    figure, panels = make_grid(len(settings), labels=labels)
     for setting, axes in zip(settings, panels, strict=True):
         panel = drawn[drawn["setting"] == setting]
         for model in style.order_models(panel["model"]):
             bins = panel[panel["model"] == model].sort_values("low")
-            edges = [*bins["low"], bins["high"].iloc[-1]]
-            heights = bins["value"].clip(lower=floor)
-            steps = [*heights, heights.iloc[-1]]
-            axes.plot(edges, steps, drawstyle="steps-post", label=model, **looks[model])
-        axes.set_title(wrap_title(setting))
+            draw_steps(axes, bins, floor, label=model, **looks[model])
+        axes.set_title(titles[setting])
         axes.set_yscale("log")
     panels[0].set_ylim(bottom=floor)
-    label_rows(panels, "validation examples (fraction)")
-    add_legend(figure, panels, title=plots_epochs.heading(drawn))
+    add_legend(figure, panels, title=plots_epochs.heading(drawn, common), order=looks)
     return figure
+
+
+def draw_steps(axes: Axes, bins: pd.DataFrame, floor: float, **look: Any) -> None:
+    """Draw the histogram of one model, and the range of seeds of each bin."""
+    edges = [*bins["low"], bins["high"].iloc[-1]]
+    mean, lowest, highest = (
+        [*heights, heights.iloc[-1]]
+        for heights in (bins[name].clip(lower=floor) for name in ("value", "lowest", "highest"))
+    )
+    axes.plot(edges, mean, drawstyle="steps-post", **look)
+    if (bins["num_seeds"] > 1).any():
+        axes.fill_between(
+            edges, lowest, highest, step="post", color=look["color"], alpha=0.15, linewidth=0
+        )
 
 
 STABILITY = "unchanged since the epoch\nbefore (fraction)"
 ACCURACY = "validation accuracy\n(fraction)"
 
 
-def stability_table(predictions: Sequence[Predictions], wanted: Range = None) -> pd.DataFrame:
+def stability_table(
+    predictions: Sequence[Predictions], wanted: Range = None, window: int = 1
+) -> pd.DataFrame:
     """Table of the figure: stability and accuracy over epochs, without the first.
 
     Returns:
@@ -176,8 +210,8 @@ def stability_table(predictions: Sequence[Predictions], wanted: Range = None) ->
         for model in one.correct:
             when, correct = epoch_range(one, model, wanted)
             stable, accuracy = unchanged_share(correct), correct[1:].mean(axis=1)
-            parts.append(pair_points(one, model, STABILITY, when[1:], stable))
-            parts.append(pair_points(one, model, ACCURACY, when[1:], accuracy))
+            parts.append(pair_points(one, model, STABILITY, when[1:], stable, window))
+            parts.append(pair_points(one, model, ACCURACY, when[1:], accuracy, window))
     points = pd.concat(parts, ignore_index=True)
     if points.empty:
         raise ValueError("nothing to draw: stability needs two epochs or more")
@@ -187,8 +221,9 @@ def stability_table(predictions: Sequence[Predictions], wanted: Range = None) ->
 
 def make_stability(study: TrainingRuns) -> Iterator[Drawing]:
     """Stability and accuracy over epochs."""
-    shown = stability_table(study.predictions, study.options.epochs)
-    yield Drawing("stability", shown, plots_epochs.draw_epochs)
+    shown = stability_table(study.predictions, study.options.epochs, study.options.window)
+    for end, rows in split_pages(shown, "setting", PANELS // 2):
+        yield Drawing(f"stability{end}", rows, plots_epochs.draw_epochs)
 
 
 def mismatch_table(predictions: Sequence[Predictions], wanted: Range = None) -> pd.DataFrame:
@@ -197,12 +232,13 @@ def mismatch_table(predictions: Sequence[Predictions], wanted: Range = None) -> 
     Raises:
         ValueError: there is no averaged model.
     """
+    averaged = averaged_models(predictions)
     measure = f"plain and average differ in being correct\n({epochs_label(wanted)})"
     return histogram_table(
         [
             count_values(one, model, measure, disagreement(one, model, wanted)[1])
-            for model in averaged_models(predictions)
             for one in predictions
+            for model in averaged
             if model in one.correct
         ]
     )
@@ -211,7 +247,8 @@ def mismatch_table(predictions: Sequence[Predictions], wanted: Range = None) -> 
 def make_mismatch(study: TrainingRuns) -> Iterator[Drawing]:
     """Histograms of the examples' mismatch."""
     shown = mismatch_table(study.predictions, study.options.epochs)
-    yield Drawing("mismatch", shown, draw_histogram)
+    for end, rows in split_pages(shown, "setting", PANELS):
+        yield Drawing(f"mismatch{end}", rows, draw_histogram)
 
 
 def epochs_label(wanted: Range) -> str:
@@ -225,7 +262,7 @@ MEASURE = "plain and average differ\nin being correct (fraction)"
 
 
 def mismatch_over_time_table(
-    predictions: Sequence[Predictions], wanted: Range = None
+    predictions: Sequence[Predictions], wanted: Range = None, window: int = 1
 ) -> pd.DataFrame:
     """Table of the figure: the mismatch of each averaged model with the network as trained.
 
@@ -236,18 +273,20 @@ def mismatch_over_time_table(
         ValueError: there is no averaged model.
     """
     parts = []
-    for model in averaged_models(predictions):
-        for one in predictions:
+    averaged = averaged_models(predictions)
+    for one in predictions:
+        for model in averaged:
             if model in one.correct:
                 when, differ = disagreement(one, model, wanted)
-                parts.append(pair_points(one, model, MEASURE, when, differ.mean(axis=1)))
+                parts.append(pair_points(one, model, MEASURE, when, differ.mean(axis=1), window))
     return plots_epochs.curves_over_seeds(pd.concat(parts, ignore_index=True))
 
 
 def make_mismatch_over_time(study: TrainingRuns) -> Iterator[Drawing]:
     """Mismatch of each averaged model over epochs."""
-    shown = mismatch_over_time_table(study.predictions, study.options.epochs)
-    yield Drawing("mismatch_over_time", shown, plots_epochs.draw_epochs)
+    shown = mismatch_over_time_table(study.predictions, study.options.epochs, study.options.window)
+    for end, rows in split_pages(shown, "setting", PANELS):
+        yield Drawing(f"mismatch_over_time{end}", rows, plots_epochs.draw_epochs)
 
 
 def misclassification_table(
@@ -267,14 +306,15 @@ def misclassification_table(
 def make_misclassification(study: TrainingRuns) -> Iterator[Drawing]:
     """Histograms of the examples' error rate."""
     shown = misclassification_table(study.predictions, study.options.epochs)
-    yield Drawing("misclassification", shown, draw_histogram)
+    for end, rows in split_pages(shown, "setting", PANELS):
+        yield Drawing(f"misclassification{end}", rows, draw_histogram)
 
 
 MISCLASSIFICATION_OVER_TIME_MEASURE = "misclassified validation\nexamples (fraction)"
 
 
 def misclassification_over_time_table(
-    predictions: Sequence[Predictions], wanted: Range = None
+    predictions: Sequence[Predictions], wanted: Range = None, window: int = 1
 ) -> pd.DataFrame:
     """Table of the figure: the validation error of each model over epochs.
 
@@ -285,15 +325,15 @@ def misclassification_over_time_table(
     for one in predictions:
         for model in one.correct:
             when, correct = epoch_range(one, model, wanted)
-            parts.append(
-                pair_points(
-                    one, model, MISCLASSIFICATION_OVER_TIME_MEASURE, when, 1 - correct.mean(axis=1)
-                )
-            )
+            wrong, measure = 1 - correct.mean(axis=1), MISCLASSIFICATION_OVER_TIME_MEASURE
+            parts.append(pair_points(one, model, measure, when, wrong, window))
     return plots_epochs.curves_over_seeds(pd.concat(parts, ignore_index=True))
 
 
 def make_misclassification_over_time(study: TrainingRuns) -> Iterator[Drawing]:
     """Validation error of each model over epochs."""
-    shown = misclassification_over_time_table(study.predictions, study.options.epochs)
-    yield Drawing("misclassification_over_time", shown, plots_epochs.draw_epochs)
+    shown = misclassification_over_time_table(
+        study.predictions, study.options.epochs, study.options.window
+    )
+    for end, rows in split_pages(shown, "setting", PANELS):
+        yield Drawing(f"misclassification_over_time{end}", rows, plots_epochs.draw_epochs)

@@ -64,7 +64,7 @@ class Source:
         """The trainings, for the kind "train"."""
         with self.name_folders_in_errors():
             runs = self.runs or [plots_runs.read_training(path) for path in self.paths]
-            return TrainingRuns(runs, self.options)
+            return TrainingRuns(plots_runs.sort_trainings(runs), self.options)
 
     @property
     def label(self) -> str:

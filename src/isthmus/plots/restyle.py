@@ -16,24 +16,11 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
-from isthmus.plots import style
+from isthmus.plots import layout, style
 from isthmus.plots.options import Labels, Style
+from isthmus.plots.style import CONTRAST, RGB, contrast
 
-RGB = tuple[float, float, float]
-
-CONTRAST = 3.0  # least contrast of drawn colours to their background (WCAG 2.1, 1.4.11)
 GREY = 0.05  # difference of red, green and blue up to which a colour counts as grey
-
-
-def contrast(first: RGB, second: RGB) -> float:
-    """Contrast of two colours, from 1 (equal) to 21 (black on white), by WCAG 2.1."""
-    lights = sorted(_luminance(colour) for colour in (first, second))
-    return (lights[1] + 0.05) / (lights[0] + 0.05)
-
-
-def _luminance(colour: RGB) -> float:
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
-    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
 
 
 def readable(colour: RGB, background: RGB) -> RGB:
@@ -161,9 +148,8 @@ class FigureOverrides:
             ValueError: the figure lacks a part to change; names those it has.
         """
         with style.look():
-            scaled = [self.style.scale * length for length in figure.get_size_inches()]
-            width, height = scaled if self.size is None else self.size
-            figure.set_size_inches(width, height)
+            if self.size is not None:
+                figure.set_size_inches(self.size[0], self.size[1])
             for axis, words in (("x", self.labels.x), ("y", self.labels.y)):
                 if words is not None:
                     _relabel(figure, axis, words)
@@ -175,6 +161,7 @@ class FigureOverrides:
                 choose_palette(figure, self.colours)
             if to_rgb(self.style.background) != (1, 1, 1):
                 fit_contrast(figure, self.style.background)
+            layout.fit_words(figure, self.style.scale, may_grow=self.size is None)
         return figure
 
 
@@ -182,7 +169,12 @@ def axis_labels(figure: Figure, axis: str) -> list[str]:
     """The labels of the x or y axes of a figure, each once, in reading order."""
     common = figure.get_supxlabel() if axis == "x" else figure.get_supylabel()
     each = [axes.get_xlabel() if axis == "x" else axes.get_ylabel() for axes in figure.axes]
-    return list(dict.fromkeys(label for label in [common, *each] if label))
+    return list(dict.fromkeys(_in_one_line(label) for label in [common, *each] if label))
+
+
+def _in_one_line(label: str) -> str:
+    """A label without the line breaks that the layout gave it, which differ between panels."""
+    return " ".join(label.split())
 
 
 def _relabel(figure: Figure, axis: str, wanted: str | Sequence[str]) -> None:
@@ -196,11 +188,11 @@ def _relabel(figure: Figure, axis: str, wanted: str | Sequence[str]) -> None:
     new_of = dict(zip(current, new, strict=True))
     common = figure.get_supxlabel() if axis == "x" else figure.get_supylabel()
     if common:
-        (figure.supxlabel if axis == "x" else figure.supylabel)(new_of[common])
+        (figure.supxlabel if axis == "x" else figure.supylabel)(new_of[_in_one_line(common)])
     for axes in figure.axes:
         label = axes.get_xlabel() if axis == "x" else axes.get_ylabel()
         if label:
-            (axes.set_xlabel if axis == "x" else axes.set_ylabel)(new_of[label])
+            (axes.set_xlabel if axis == "x" else axes.set_ylabel)(new_of[_in_one_line(label)])
 
 
 def _rename_legend(figure: Figure, wanted: str) -> None:

@@ -1,6 +1,7 @@
 """Trainings as tables: settings, metrics and predictions of each run."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,7 +14,7 @@ import pandas as pd
 from isthmus.config import schema
 from isthmus.config.parts import GROUPS
 from isthmus.plots import folders
-from isthmus.plots.options import Compare
+from isthmus.plots.options import Compare, Persistence
 from isthmus.store import reading
 from isthmus.training.options import TrainScript
 
@@ -55,14 +56,20 @@ def read_command(folder: Path) -> str | None:
     Raises:
         OSError, ValueError: a file of the record is damaged; names it.
     """
-    records = [path / ".hydra" for path in (folder, folder.parent, *folder.glob("seed_*"))]
-    for record in records:
-        if (record / "hydra.yaml").exists():
-            hydra = reading.read_yaml(record / "hydra.yaml")
-            script = _select_keys(hydra, record / "hydra.yaml", "hydra", "job").get("name")
-            typed = reading.read_yaml_list(record / "overrides.yaml")
-            return " ".join(["python", *map(_shell_quote, [f"{script}.py", *typed])])
-    return None
+    run = record_folder(folder)
+    if run is None:
+        return None
+    record = run / ".hydra"
+    hydra = reading.read_yaml(record / "hydra.yaml")
+    script = _select_keys(hydra, record / "hydra.yaml", "hydra", "job").get("name")
+    typed = reading.read_yaml_list(record / "overrides.yaml")
+    return " ".join(["python", *map(_shell_quote, [f"{script}.py", *typed])])
+
+
+def record_folder(folder: Path) -> Path | None:
+    """The run that made a folder or its content: itself, the one above, or one of its seeds."""
+    several = (folder, folder.parent, *sorted(folder.glob("seed_*")))
+    return next((run for run in several if (run / ".hydra" / "hydra.yaml").exists()), None)
 
 
 def differing_settings(
@@ -77,7 +84,10 @@ def differing_settings(
         runs: parameters of each.
         without: names to ignore.
     """
-    names = dict.fromkeys(name for run in runs for name in run)
+    names = [
+        *GROUPS,
+        *(n for n in dict.fromkeys(n for run in runs for n in run) if n not in GROUPS),
+    ]
     chosen = [name for name in names if name in GROUPS and not _same(runs, name)]
     differing = []
     for name in names:
@@ -96,11 +106,92 @@ def differing_settings(
     return differing
 
 
-def setting_label(run: Mapping[str, Any], names: Sequence[str]) -> str:
-    """Readable text of some parameters of a run: "constant, optimizer.lr=0.1"."""
-    return ", ".join(
-        str(run[name]) if name in GROUPS else f"{name}={run[name]}" for name in names if name in run
-    )
+def setting_label(
+    run: Mapping[str, Any], names: Sequence[str], digits: Mapping[str, int] | None = None
+) -> str:
+    """Readable text of some parameters of a run: "constant, optimizer.lr=0.1".
+
+    Args:
+        run: its parameters.
+        names: of the parameters.
+        digits: significant digits of the numbers of a parameter, see `label_digits`; else 3.
+    """
+    texts = {
+        name: value_text(run[name], (digits or {}).get(name, 3)) for name in names if name in run
+    }
+    return ", ".join(text if name in GROUPS else f"{name}={text}" for name, text in texts.items())
+
+
+def value_text(value: Any, digits: int = 3) -> str:
+    """Text of the value of a parameter, numbers with some significant digits."""
+    if isinstance(value, list):
+        return f"[{','.join(value_text(each, digits) for each in value)}]"
+    is_rounded = isinstance(value, float) and math.isfinite(value)
+    return f"{value:.{digits}g}" if is_rounded else str(value)
+
+
+def label_digits(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, int]:
+    """Significant digits of numbers by parameter: 3, or more if numbers would look equal."""
+    digits = {}
+    for name in names:
+        values = {str(run[name]): run[name] for run in runs if name in run}.values()
+        digits[name] = next(
+            n
+            for n in (3, 5, 17)
+            if n == 17 or len({value_text(v, n) for v in values}) == len(values)
+        )
+    return digits
+
+
+def distinguishing(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """The first of some parameters that tell all runs apart which all of them tell apart.
+
+    Others follow from these: of runs on two data sets, the number of classes.
+    """
+    chosen: list[str] = []
+    for name in names:
+        if _num_different(runs, [*chosen, name]) > _num_different(runs, chosen):
+            chosen.append(name)
+    return chosen
+
+
+def _num_different(runs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> int:
+    return len({json.dumps([run.get(name) for name in names], default=str) for run in runs})
+
+
+def sort_key(
+    runs: Sequence[Mapping[str, Any]], names: Sequence[str]
+) -> Callable[[Mapping[str, Any]], list[tuple[float, int]]]:
+    """A key that sorts runs by parameters: numbers by value, other values as first met in `runs`.
+
+    Args:
+        runs: parameters of all, in the order in which they were typed.
+        names: of the parameters, the first first.
+    """
+    places = {
+        name: {
+            text: place for place, text in enumerate(dict.fromkeys(str(r.get(name)) for r in runs))
+        }
+        for name in names
+    }
+
+    def key(run: Mapping[str, Any]) -> list[tuple[float, int]]:
+        values = [(name, run.get(name)) for name in names]
+        return [
+            (float(value), 0)
+            if isinstance(value, int | float) and not isinstance(value, bool)
+            else (math.inf, places[name][str(value)])
+            for name, value in values
+        ]
+
+    return key
+
+
+def _read_job_number(folder: Path) -> int:
+    file = folder / ".hydra" / "hydra.yaml"
+    job = reading.read_yaml(file).get("hydra", {}).get("job", {}) if file.exists() else {}
+    number = job.get("num")
+    return number if isinstance(number, int) else 0
 
 
 def _select_keys(content: Any, file: Path, *keys: str) -> dict[str, Any]:
@@ -169,11 +260,13 @@ class TrainingTables:
         folder: of `train.py`.
         parameters: its settings, see `read_settings`.
         metrics: metrics.csv.
+        job: its number in the sweep that it was first typed in; 0 outside of sweeps.
     """
 
     folder: Path
     parameters: Parameters
     metrics: pd.DataFrame
+    job: int = 0
 
     @property
     def seed(self) -> str:
@@ -197,12 +290,16 @@ class TrainingOptions:
     Args:
         compare: options of the figure of this name; without `x` it is not drawn.
         epochs: of figures of predictions.
+        window: epochs that a point of a figure over time is the mean over.
+        persistence: which examples are shown.
         images: reads the images of validation examples when they are needed; None for no images.
         is_report: whether all figures are drawn, so that those that say nothing are left out.
     """
 
     compare: Compare = field(default_factory=Compare)
     epochs: Range = None
+    window: int = 1
+    persistence: Persistence = field(default_factory=Persistence)
     images: "Callable[[TrainingRuns], Images] | None" = None
     is_report: bool = False
 
@@ -225,8 +322,9 @@ class TrainingRuns:
     def settings(self) -> list[str]:
         """How each training differs from others, except in its seed and averaged models."""
         parameters = [run.parameters for run in self.runs]
-        names = differing_settings(parameters, OF_AVERAGES)
-        return [setting_label(run, names) for run in parameters]
+        names = distinguishing(parameters, differing_settings(parameters, OF_AVERAGES))
+        digits = label_digits(parameters, names)
+        return [setting_label(run, names, digits) for run in parameters]
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -279,7 +377,14 @@ def read_training(folder: Path) -> TrainingTables:
     )
     if metrics.empty:
         raise ValueError(f"nothing to draw: {folder / 'metrics.csv'} has no rows")
-    return TrainingTables(folder, read_settings(folder), metrics)
+    return TrainingTables(folder, read_settings(folder), metrics, _read_job_number(folder))
+
+
+def sort_trainings(runs: Sequence[TrainingTables]) -> list[TrainingTables]:
+    """Trainings by what they differ in: numbers by value, other values in the order typed."""
+    typed = [run.parameters for run in sorted(runs, key=lambda run: run.job)]
+    key = sort_key(typed, differing_settings(typed, OF_AVERAGES))
+    return sorted(runs, key=lambda run: (key(run.parameters), len(run.seed), run.seed))
 
 
 def mean_over_seeds(points: pd.DataFrame, keys: list[str]) -> pd.DataFrame:

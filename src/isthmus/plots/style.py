@@ -8,8 +8,11 @@ from typing import Any
 
 import matplotlib
 import matplotlib.style
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.collections import Collection, PathCollection
+from matplotlib.figure import Figure
 from matplotlib.rcsetup import cycler
 from matplotlib.ticker import LogLocator
 
@@ -37,16 +40,22 @@ COMMON: dict[str, Any] = {
 INKS = ["text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"]
 
 
+PAPER = Style()  # that widths and sizes in functions which draw are of
+
+
 def theme_settings(theme: Style) -> dict[str, Any]:
-    """A theme as settings of matplotlib; its `scale` is of the figure, and no setting."""
+    """A theme as settings of matplotlib; its `scale` is of the figure, and no setting.
+
+    Lines and markers are drawn as in the default theme, and scaled afterwards.
+    """
     return {
         "font.size": theme.font_size,
         "axes.titlesize": theme.font_size,
         "figure.labelsize": theme.font_size + 1,
         "xtick.labelsize": theme.font_size - 1,
         "ytick.labelsize": theme.font_size - 1,
-        "lines.linewidth": theme.line_width,
-        "lines.markersize": theme.marker_size,
+        "lines.linewidth": PAPER.line_width,  # see `scale_lines`
+        "lines.markersize": PAPER.marker_size,
         "grid.color": theme.grid,
         "savefig.dpi": theme.dpi,
         "figure.facecolor": theme.background,
@@ -74,6 +83,23 @@ def look() -> AbstractContextManager[None]:
     return matplotlib.style.context(["default", COMMON, theme_settings(THEME.get())])
 
 
+def scale_lines(figure: Figure, theme: Style) -> None:
+    """Scale the lines and marks of a figure drawn in the default theme to another one."""
+    wider = theme.line_width / PAPER.line_width
+    larger = theme.marker_size / PAPER.marker_size
+    legends = [*figure.legends, *(axes.get_legend() for axes in figure.axes)]
+    parents: list[Any] = [*figure.axes, *(legend for legend in legends if legend is not None)]
+    for parent in parents:
+        for line in parent.get_lines():
+            line.set_linewidth(wider * line.get_linewidth())
+            line.set_markersize(larger * line.get_markersize())
+            line.set_markeredgewidth(wider * line.get_markeredgewidth())
+        for marks in parent.findobj(Collection):
+            marks.set_linewidth([wider * width for width in np.atleast_1d(marks.get_linewidth())])
+            if isinstance(marks, PathCollection):
+                marks.set_sizes(larger**2 * marks.get_sizes())
+
+
 @contextmanager
 def use_theme(theme: Style) -> Iterator[None]:
     """Context in which `look` uses another theme than that of scripts."""
@@ -94,10 +120,31 @@ def line(kind: str, num_models: int) -> dict[str, Any]:
     return BACK[kind]
 
 
-def sequential(count: int) -> list[tuple[float, float, float, float]]:
-    """Colours for ordered items, from dark to light."""
+RGB = tuple[float, float, float]
+CONTRAST = 3.0  # least contrast of drawn colours to their background (WCAG 2.1, 1.4.11)
+
+
+def contrast(first: RGB, second: RGB) -> float:
+    """Contrast of two colours, from 1 (equal) to 21 (black on white), by WCAG 2.1."""
+    lights = sorted(_luminance(colour) for colour in (first, second))
+    return (lights[1] + 0.05) / (lights[0] + 0.05)
+
+
+def _luminance(colour: RGB) -> float:
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in colour]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def sequential(count: int) -> list[RGB]:
+    """Colours for ordered items, from dark blue to olive: all are seen on white."""
     colours = matplotlib.colormaps["viridis"]
-    return [colours(0.9 * i / max(count - 1, 1)) for i in range(count)]  # its end is too light
+    return [_darkened(colours(0.95 * i / max(count - 1, 1))[:3]) for i in range(count)]
+
+
+def _darkened(colour: RGB) -> RGB:
+    """A colour that is dark enough on white: itself, or a darker one of its hue."""
+    darker = (tuple(c * share for c in colour) for share in np.linspace(1, 0, 41))
+    return next((r, g, b) for r, g, b in darker if contrast((r, g, b), (1, 1, 1)) >= CONTRAST)
 
 
 def distinct(count: int) -> list[tuple[float, float, float, float]]:

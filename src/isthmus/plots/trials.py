@@ -62,7 +62,7 @@ def draw_trial_slices(drawn: pd.DataFrame) -> Figure:
             linewidths=0.4,
         )
         axes.set_xlabel(name)
-    figure.supylabel(VALUE, fontsize=9)
+    figure.supylabel(VALUE, fontsize="medium")
     ticks = MaxNLocator(integer=True)
     figure.colorbar(points, ax=panels, label="trial", ticks=ticks)
     return figure
@@ -160,7 +160,7 @@ def draw_trial_importance(drawn: pd.DataFrame) -> Figure:
     """Draw one bar per option."""
     figure, axes = make_panel(5.4, 0.4 * len(drawn) + 1.0)
     bars = axes.barh(drawn["option"], drawn["importance"], color="#0072b2", height=0.6)
-    axes.bar_label(bars, fmt="%.2f", padding=3, fontsize=8)
+    axes.bar_label(bars, fmt="%.2f", padding=3, fontsize="small")
     axes.invert_yaxis()
     axes.set_xlim(0, min(1.12, 1.15 * drawn["importance"].max()))
     axes.grid(visible=False, axis="y")
@@ -169,7 +169,7 @@ def draw_trial_importance(drawn: pd.DataFrame) -> Figure:
 
 
 LABEL: dict[str, Any] = {
-    "fontsize": 7,
+    "fontsize": "small",
     "bbox": {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
 }
 TICKS = 5  # on the axis of an option that is a number

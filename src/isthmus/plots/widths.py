@@ -88,7 +88,7 @@ def draw_coordinates(drawn: pd.DataFrame) -> Figure:
             _draw_line(axes, points, str(name), colour)
         axes.set_xscale("log", base=2)
         axes.set_yscale("log")
-        axes.legend(fontsize=7, title="slope (theory)", title_fontsize=7)
+        axes.legend(fontsize="small", title="slope (theory)", title_fontsize="small")
         axes.set_title(f"{depth} hidden layers, {style.moment(int(step), None)}")
         axes.set_xticks(sorted(here["width"].unique()), sorted(here["width"].unique()))
         axes.set_xticks([], minor=True)

@@ -3,7 +3,6 @@
 Pandas is imported where tables are read or summarized.
 """
 
-import glob
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from isthmus import tables as core_tables
 from isthmus.connectivity import results as connectivity_results
 from isthmus.connectivity.plan import seed_pairs
+from isthmus.paths import expand_glob
 from isthmus.pruning.options import Instability
 from isthmus.pruning.plan import PruningPlan, PruningTree, instability_table_of, sparsity_file
 from isthmus.store.files import Run
@@ -166,8 +166,7 @@ def find_studies(texts: Sequence[str]) -> list[Path]:
     """
     studies: list[Path] = []
     for text in texts:
-        folders = sorted(glob.glob(text)) if glob.has_magic(text) else [text]
-        tables = [table for folder in folders for table in _tables(Path(folder))]
+        tables = [table for folder in expand_glob(text) for table in _tables(folder)]
         if not tables:
             raise FileNotFoundError(
                 f"compare={text}: no levels.csv there, nor in seed_* of it; "

@@ -32,6 +32,10 @@ def main(cfg: DictConfig) -> None:
             log.info(run_index.summarize_index(rows))
             return
         folder, folders = launch.job_folder(), plots_folders.find_folders(options.runs)
+        if options.where is not None:
+            from isthmus.plots.selection import select_runs
+
+            folders = select_runs(folders, options.where)
         plots_folders.check_figure(options.figure, folders)
         damaged = plots_folders.find_damaged(options.runs)
         for reason in damaged.values():
@@ -54,7 +58,9 @@ def draw(
     images = partial(read_images, cache_dir=cache_dir) if options.images else None
     look = options.style, options.size, options.labels, options.colours
     overrides = restyle.FigureOverrides(*look)
-    chosen = TrainingOptions(options.compare, options.epochs, images)
+    chosen = TrainingOptions(
+        options.compare, options.epochs, options.window, options.persistence, images
+    )
     sources = render.sources(folders, options.figure, chosen)
     with overrides.context():
         if options.figure == REPORT:
