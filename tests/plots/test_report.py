@@ -1,5 +1,6 @@
 import base64
 import re
+from datetime import datetime
 from html.parser import HTMLParser
 
 import pandas as pd
@@ -99,7 +100,7 @@ class Read(HTMLParser):
 
 def made(rows=3):
     shown = pd.DataFrame({"name": ["a<b"] * rows, "value": [1 / 3] * rows, "std": [None] * rows})
-    picture = Picture("loss & more", b"png", 5.0, shown)
+    picture = Picture("loss & more", "What <it> shows.", b"png", 5.0, shown)
     missing = {"gain": "no <table>"}
     overview = pd.DataFrame({"run": ["a"], "seed": [1]})
     section = PageSection("Trainings: a", ["python train.py 'a=<b>'"], overview, [picture], missing)
@@ -129,6 +130,7 @@ def test_figures_and_their_numbers_are_in_it():
 def test_commands_and_reasons_stand_as_they_are():
     assert "python train.py &#39;a=&lt;b&gt;&#39;" in made()
     assert "<code>gain</code>: no &lt;table&gt;" in made()
+    assert "What &lt;it&gt; shows." in made() and f"Drawn on {datetime.now():%Y-%m-}" in made()
 
 
 def test_a_long_table_is_cut_and_says_so():

@@ -20,7 +20,9 @@ APART = 3.0  # pixels between tick labels
 TRIES = 6
 SLANT = 40  # degrees of tick labels that have no room side by side
 NUMBER = re.compile(r"[-+−]?[\d.,e+−\-\s]*(ep|it)?[\s\d.ep]*$|\$.*\$$")
-BREAKS = re.compile(r"\S+?[._/=,-](?=\S)|\S+\s*")  # pieces between which a text can be wrapped
+BREAKS = re.compile(
+    r"\S+?(?:[_/=,-](?=\S)|\.(?=[^\d\s]))|\S+\s*"
+)  # pieces between which a text can be wrapped
 
 
 class PanelFigure(Figure):
@@ -87,7 +89,7 @@ def _grow(figure: Figure, scale: float, is_laid_out: bool, number: int) -> bool:
     least = getattr(figure, "least", None)
     if least is None or not panels:
         return False
-    boxes = [axes.get_position() for axes in panels]
+    boxes = [axes.get_position(original=True) for axes in panels]  # before their aspect
     grid = panels[0].get_subplotspec()
     rows, columns = grid.get_gridspec().get_geometry() if grid else (1, 1)
     missing_width = scale * least[0] - min(box.width for box in boxes) * width
@@ -121,9 +123,13 @@ def _wrap_all(figure: Figure, renderer: RendererAgg) -> None:
             wrap_text(title, right - box.x0 - PAD if is_left else across, renderer)
         wrap_text(axes.xaxis.label, across, renderer)
         wrap_text(axes.yaxis.label, along, renderer)
-    common = [(getattr(figure, name, None), place) for name, place in COMMON]
-    for text, place in common:
-        wrap_text(text, whole.size[place] - 2 * PAD, renderer)
+    for name, place in COMMON:
+        text, room = getattr(figure, name, None), whole.size[place] - 2 * PAD
+        if text is not None and boxes and name == "_supylabel":  # beside the panels, not the legend
+            low, high = min(box.y0 for box in boxes), max(box.y1 for box in boxes)
+            text.set_y((low + high) / 2 / whole.height)
+            room = high - low
+        wrap_text(text, room, renderer)
     for legend in figure.legends:
         wrap_text(legend.get_title(), whole.width - 2 * PAD, renderer)
 
@@ -154,12 +160,15 @@ def wrap_text(text: Text | None, room: float, renderer: RendererAgg) -> None:
     """
     if text is None or not text.get_text().strip():
         return
+    if text.get_text() != getattr(text, "wrapped", None):
+        text.unwrapped = text.get_text()  # type: ignore[attr-defined]  # to be wrapped again
     lines = [
         part
-        for line in text.get_text().split("\n")
+        for line in text.unwrapped.split("\n")  # type: ignore[attr-defined]
         for part in wrap_line(line, room, lambda word: text_width(word, text, renderer))
     ]
     text.set_text("\n".join(lines))
+    text.wrapped = text.get_text()  # type: ignore[attr-defined]
 
 
 def text_width(word: str, text: Text, renderer: RendererAgg) -> float:

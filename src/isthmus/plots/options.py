@@ -466,6 +466,12 @@ def rows_of_figure(figure: str) -> list[FigureRow]:
     return [row for row in FIGURES if figure == REPORT or row.typed_name == family]
 
 
+def find_caption(kind: str, name: str) -> str:
+    """The caption of a figure of a kind of folders, by its whole name such as accuracy_plain."""
+    rows = [row for row in FIGURES if row.kind == kind and f"{name}_".startswith(f"{row.name}_")]
+    return max(rows, key=lambda row: len(row.name)).caption if rows else ""
+
+
 def matching_figures(names: Iterable[str], figure: str) -> list[str]:
     """The names that `figure` stands for: all of a family of figures, or itself."""
     is_family = figure in figure_names()

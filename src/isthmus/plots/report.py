@@ -4,6 +4,7 @@ import base64
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from matplotlib.colors import to_hex
 
 from isthmus.plots import files as plots_files
 from isthmus.plots import style as plots_style
-from isthmus.plots.options import KINDS, REPORT
+from isthmus.plots.options import KINDS, REPORT, find_caption
 from isthmus.plots.render import Source
 from isthmus.plots.restyle import FigureOverrides
 from isthmus.plots.runs import FINAL, TrainingRuns
@@ -28,12 +29,14 @@ class Picture:
 
     Args:
         name: of the figure.
+        caption: what it shows.
         png: its bytes.
         width: in inches.
         shown: table of exactly what it shows.
     """
 
     name: str
+    caption: str
     png: bytes
     width: float
     shown: pd.DataFrame
@@ -100,6 +103,7 @@ def page(sections: Sequence[PageSection], colours: tuple[str, str, str]) -> str:
         foreground=foreground,
         lines=lines,
         num_rows=SHOWN,
+        date=f"{datetime.now().astimezone():%Y-%m-%d %H:%M %Z}",
     )
 
 
@@ -166,7 +170,8 @@ def section(source: Source, overrides: FigureOverrides) -> PageSection:
             result.missing[drawing.name] = str(error)
         else:
             png = plots_files.render(figure, "png")
-            picture = Picture(drawing.name, png, figure.get_figwidth(), drawing.shown)
+            caption = find_caption(source.kind, drawing.name)
+            picture = Picture(drawing.name, caption, png, figure.get_figwidth(), drawing.shown)
             result.pictures.append(picture)
     if source.kind == "train":
         result.missing |= source.study.damaged
