@@ -56,7 +56,7 @@ def plain_steps(num_students: int, inputs: Tensor, targets: Tensor) -> Callable[
 
 def our_steps(num_students: int, inputs: Tensor, targets: Tensor) -> Callable[[], object]:
     schedule = FitSchedule(1e-3, BATCH, 10**6, 0.5, 10**6, 0, 1e-7)
-    stack = fitting.initialize_students(num_students, SIZES, "relu", seed=0)
+    stack = fitting.initialize_students(range(num_students), SIZES, "relu", seed=0)
     fit = Fit(stack, [inputs], targets, schedule, seed=0)
 
     def epoch() -> None:

@@ -23,6 +23,13 @@ def recovered(name, widths, num_students=8):
     return teacher, reconstruction.fold_signs(found, INPUTS).network
 
 
+def test_single_outgoing_weights_are_compared_by_their_relative_difference():
+    ours, theirs = torch.tensor([[1.5], [-2.0], [1.0]]), torch.tensor([[1.0], [2.0], [0.0]])
+    assert comparison.outgoing_distances(ours, theirs).tolist() == [0.5, 2.0, 1.0]
+    pair = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]])
+    assert comparison.outgoing_distances(*pair).tolist() == pytest.approx([1.0])
+
+
 @pytest.mark.parametrize("name", SYMMETRIES)
 @pytest.mark.parametrize("widths", [[4], [4, 3]])
 def test_a_recovered_teacher_has_all_units_and_no_others(name, widths):

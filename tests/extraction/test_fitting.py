@@ -14,7 +14,9 @@ TARGETS = random_stack("tanh", [3, 4, 2], 1, seed=5).outputs([INPUTS])[0]
 
 
 def begun(num_students=3, schedule=SCHEDULE, sizes=(3, 6, 2)):
-    stack = fitting.initialize_students(num_students, sizes, "tanh", seed=1).to(torch.float64)
+    stack = fitting.initialize_students(range(num_students), sizes, "tanh", seed=1).to(
+        torch.float64
+    )
     return Fit(stack, [INPUTS], TARGETS, schedule, seed=2)
 
 
@@ -25,7 +27,7 @@ def finished(fit):
 
 def alone(student, schedule=SCHEDULE, sizes=(3, 6, 2)):
     """The losses and weights of a plain training loop, by torch's own parts."""
-    start = fitting.initialize_students(student + 1, sizes, "tanh", seed=1).take([student])
+    start = fitting.initialize_students(range(student, student + 1), sizes, "tanh", seed=1)
     model = MLP((3,), 2, list(sizes[1:-1]), activation="tanh").double()
     for parameter, tensor in zip(model.parameters(), start.tensors(), strict=True):
         parameter.data = tensor[0].double()
@@ -89,13 +91,15 @@ def test_what_was_interrupted_goes_on_bit_for_bit():
 
 
 def test_students_begin_alike_however_many_there_are_and_by_their_own_inputs():
-    few, many = (fitting.initialize_students(n, [200, 50, 7], "relu", seed=3) for n in (2, 40))
+    few, many = (
+        fitting.initialize_students(range(n), [200, 50, 7], "relu", seed=3) for n in (2, 40)
+    )
     for one, two in zip(few.tensors(), many.tensors(), strict=True):
         assert one.equal(two[:2])
     for layer, inputs in zip(many.layers, (200, 50), strict=True):
         assert float(layer.blocks[0].std()) == pytest.approx((2 / inputs) ** 0.5, rel=0.02)
         assert not layer.bias.any()
-    other = fitting.initialize_students(2, [200, 50, 7], "relu", seed=4)
+    other = fitting.initialize_students(range(2), [200, 50, 7], "relu", seed=4)
     assert not other.layers[0].blocks[0].equal(few.layers[0].blocks[0])
 
 
@@ -207,7 +211,7 @@ def test_a_step_on_a_batch_is_that_of_adam_on_the_gradient_of_autograd(seed):
 
 @pytest.mark.parametrize("sizes", [(784, 30, 5), (50, 400, 3)])
 def test_weights_of_students_are_normal_of_the_variance_of_he(sizes):
-    stack = fitting.initialize_students(4, sizes, "relu", seed=7)
+    stack = fitting.initialize_students(range(4), sizes, "relu", seed=7)
     for layer, inputs in zip(stack.layers, sizes, strict=False):
         for block in layer.blocks[0]:
             drawn = block.flatten().double().numpy() * (inputs / 2) ** 0.5

@@ -28,24 +28,27 @@ def test_inputs_that_tell_classes_apart_are_found_and_kept_in_a_file(tmp_path, m
     module = types.ModuleType("boruta")
     module.BorutaPy = Selector
     monkeypatch.setitem(sys.modules, "boruta", module)
-    cache, labels = tmp_path / "cache" / "boruta.npz", LABELS.clone()
+    cache, labels = tmp_path / "cache", LABELS.clone()
     labels[:50] = -1  # these have no class
     assert input_masks.boruta_mask(INPUTS, labels, cache).tolist() == [False, True, False, False]
     monkeypatch.setitem(sys.modules, "boruta", None)
     assert input_masks.boruta_mask(INPUTS, labels, cache).tolist() == [False, True, False, False]
     with pytest.raises(ValueError, match="^extraction.mask=boruta: needs the package boruta, pip"):
-        input_masks.boruta_mask(INPUTS, labels, tmp_path / "other.npz")
+        input_masks.boruta_mask(INPUTS, labels, tmp_path / "other")
+    for changed in ((INPUTS[:150], labels[:150]), (INPUTS + 1, labels), (INPUTS, 1 - LABELS)):
+        with pytest.raises(ValueError, match="needs the package boruta"):  # not that of the others
+            input_masks.boruta_mask(*changed, cache)
 
 
 @pytest.mark.parametrize("labels", [None, torch.full((200,), -1)])
 def test_without_classes_there_is_nothing_to_tell_apart(labels, tmp_path):
     with pytest.raises(ValueError, match="^extraction.mask=boruta: needs inputs with classes"):
-        input_masks.boruta_mask(INPUTS, labels, tmp_path / "boruta.npz")
+        input_masks.boruta_mask(INPUTS, labels, tmp_path)
 
 
 def test_the_package_finds_the_input_that_says_the_class(tmp_path):
     pytest.importorskip("boruta")
-    assert input_masks.boruta_mask(INPUTS, LABELS, tmp_path / "boruta.npz")[1]
+    assert input_masks.boruta_mask(INPUTS, LABELS, tmp_path)[1]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -96,6 +96,62 @@ def test_what_does_not_fit_is_refused(tmp_path):
         collect("digits", num_inputs=2)
 
 
+PAIRS = {"inputs": np.ones((4, 2)), "outputs": np.ones((4, 1))}
+NAN = np.where(np.arange(8).reshape(4, 2) > 4, np.nan, 1.0)  # in rows 2 and 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"inputs": np.ones(4)}, r"inputs must have the shape .*\(4,\)"),
+        ({"outputs": np.ones(4)}, r"outputs must have the shape .*array\[:, None\]"),
+        ({"inputs": np.ones((4, 0))}, r"inputs must have the shape .*\(4, 0\)"),
+        ({"inputs": np.float64(3)}, r"inputs must have the shape .*\(\)"),
+        ({"inputs": np.full((4, 2), "a")}, "inputs must be real numbers, are <U1"),
+        ({"outputs": np.ones((4, 1), complex)}, "outputs must be real numbers, are complex128"),
+        ({"inputs": np.array([[1], ["a"]], object)}, "is no whole file of arrays .*Object arrays"),
+        ({"inputs": NAN}, "inputs must be finite in float32, are not in 2 of 4 rows, row 2 first"),
+        ({"outputs": np.full((4, 1), 1e300)}, "outputs must be finite in float32, are not in 4 of"),
+        (
+            {"inputs": np.ones((1, 2)), "outputs": np.ones((1, 1))},
+            "must have .*2 inputs.* has 1$",
+        ),
+        (
+            {"inputs": np.ones((0, 2)), "outputs": np.ones((0, 1))},
+            "must have .*2 inputs.* has 0$",
+        ),
+    ],
+)
+def test_arrays_that_are_no_pairs_are_refused_naming_the_file(changes, message, tmp_path):
+    path = tmp_path / "pairs.npz"
+    np.savez(path, **(PAIRS | changes))
+    with pytest.raises(ValueError, match=f"^extraction.file={path}: {message}"):
+        collect("file", file=str(path))
+
+
+def test_files_of_another_kind_are_refused_naming_the_file(tmp_path):
+    np.save(tmp_path / "inputs.npy", PAIRS["inputs"])
+    (tmp_path / "text.npz").write_text("1,2\n3,4\n")
+    (tmp_path / "empty.npz").write_bytes(b"")
+    for name, message in (
+        ("inputs.npy", "holds one array without a name; .*np.savez"),
+        ("text.npz", "is no whole file of arrays"),
+        ("empty.npz", "is no whole file of arrays"),
+    ):
+        path = tmp_path / name
+        with pytest.raises(ValueError, match=f"^extraction.file={path}: {message}"):
+            collect("file", file=str(path))
+    with pytest.raises(FileNotFoundError, match=f"^extraction.file={tmp_path}: "):
+        collect("file", file=str(tmp_path))
+
+
+def test_inputs_of_files_and_data_sets_are_data_and_others_are_not(tmp_path):
+    np.savez(tmp_path / "a.npz", inputs=np.ones((10, 64)))
+    names = ("gaussian", "digits", "file")
+    found = collect(*names, num=9, num_inputs=64, file=str(tmp_path / "a.npz"))
+    assert found.is_data.tolist() == [False] * 3 + [True] * 6
+
+
 def write(path, target, model, **values):
     node = {"_target_": target, "_partial_": True, **values}
     metadata = {"config": {"model": node}, "input_shape": [1, 8, 8], "num_classes": 3}

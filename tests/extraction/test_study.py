@@ -6,7 +6,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from isthmus import tables
-from isthmus.extraction import fitting, measures, queries, results, study
+from isthmus.extraction import fitting, input_masks, measures, queries, results, study
 from isthmus.extraction.options import Extraction, ExtractRuntime
 from isthmus.extraction.plan import ExtractionTree
 from isthmus.store import files
@@ -53,7 +53,7 @@ def test_a_deep_teacher_is_put_together_and_told_of(affine, tmp_path):
     for columns in (results.OF_STUDENTS, results.OF_CLUSTERING):
         for name, names in columns.items():
             assert tuple(tables.read(ExtractionTree(tmp_path, "c").table(name))) == names
-    result = json.loads(json.dumps(measures.summarize(task, students, found, 1.5)))
+    result = json.loads(json.dumps(measures.summarize(task, students, found, 0.5, 1.5)))
     assert len(result["layers"]) == 2 and result["num_teacher"] == 4
     for layer in result["layers"]:
         assert layer["num_found"] + layer["num_excess"] == layer["num_units"]
@@ -100,7 +100,7 @@ def test_pairs_need_no_teacher(tmp_path):
     task = study.make_task(None, found, "tanh", CPU)
     assert study.layer_sizes(task, options(width=[5, 4])) == [3, 5, 4, 1]
     students, found = recovered(task, tmp_path, width=6)
-    result = measures.summarize(task, students, found, 1.5)
+    result = measures.summarize(task, students, found, 0.5, 1.5)
     assert "num_teacher" not in result and result["mse"] < 0.1
     np.savez(tmp_path / "a.npz", inputs=inputs)
     found = queries.collect_queries(
@@ -108,6 +108,51 @@ def test_pairs_need_no_teacher(tmp_path):
     )
     with pytest.raises(ValueError, match="^extraction.file: has no outputs, and teacher=null has"):
         study.make_task(None, found, "tanh", CPU)
+
+
+def test_pixels_that_vary_by_noise_alone_are_not_kept_by_variance(tmp_path):
+    teacher = queries.synthetic_teacher((64, 2, 1), "tanh", seed=1)
+    both, images = (
+        study.make_task(
+            teacher,
+            queries.collect_queries(Extraction(datagen=names, num_samples=num), "", 64, seed=1),
+            None,
+            CPU,
+        )
+        for names, num in (("digits+gaussian", 400), ("digits", 200))
+    )
+    kept = study.input_mask(both, "variance", tmp_path)
+    assert 0 < kept.sum() < 64  # corners of the digits are always empty
+    assert kept.equal(input_masks.variance_mask(images.inputs))
+    assert study.input_mask(asked(), "variance", tmp_path).all()  # of noise alone
+    assert study.input_mask(both, None, tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("sizes", "activation", "changes", "unused"),
+    [
+        (
+            (3, 2, 1),
+            "tanh",
+            {"affine": "skip", "refit_epochs": 7},
+            ["affine=skip", "refit_epochs=7"],
+        ),
+        ((3, 2, 2, 1), "tanh", {"affine": "skip", "refit_epochs": 7}, ["affine=skip"]),
+        ((3, 2, 1), "gelu", {"affine": "skip", "refit_epochs": 1000}, []),
+        ((3, 2, 2, 1), "relu", {"affine": "fold", "refit_epochs": 7}, []),
+    ],
+)
+def test_options_that_a_teacher_makes_useless_are_named(sizes, activation, changes, unused):
+    named = study.unused_options(asked(sizes, activation), options(**changes))
+    assert [text.partition(":")[0] for text in named] == [f"extraction.{name}" for name in unused]
+
+
+def test_outputs_of_a_teacher_have_to_be_finite():
+    teacher = queries.synthetic_teacher((3, 2, 1), "relu", seed=1)
+    teacher.network.layers[0].bias[0, 0] = torch.inf
+    found = queries.collect_queries(Extraction(num_samples=20), "", 3, seed=1)
+    with pytest.raises(ValueError, match="^teacher: its outputs are not finite"):
+        study.make_task(teacher, found, None, CPU)
 
 
 def test_students_have_the_teachers_layers():
@@ -140,7 +185,7 @@ def test_of_many_units_some_are_shown(tmp_path, monkeypatch):
 @pytest.mark.parametrize("sizes", [(3, 2, 1), (5, 4, 3, 2)])
 def test_the_size_of_a_step_is_the_multiplications_that_torch_counts(sizes, monkeypatch):
     task, values = asked(sizes), options(batch_size=32)
-    stack = fitting.initialize_students(4, study.layer_sizes(task, values), "gelu", seed=1)
+    stack = fitting.initialize_students(range(4), study.layer_sizes(task, values), "gelu", seed=1)
     counter = FlopCounterMode(display=False)
     with counter:
         stack.outputs([torch.ones(32, sizes[0])])

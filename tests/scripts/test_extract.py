@@ -14,7 +14,7 @@ ONE_CPU = ["runtime.device=cpu", "runtime.num_threads=1"]
 LITTLE = [
     "extraction.num_samples=200", "extraction.batch_size=50", "extraction.num_students=4",
     "extraction.lr=0.01", "extraction.patience=20", "extraction.cooldown=5",
-    "extraction.refit_epochs=5", "extraction.finetune_lr=0.01", "extraction.finetune_epochs=400",
+    "extraction.finetune_lr=0.01", "extraction.finetune_epochs=400",
 ]  # fmt: skip
 SYNTHETIC = ["teacher=synthetic", "synthetic.num_inputs=3", "synthetic.width=2", "synthetic.seed=1"]
 SYNTHETIC += [*LITTLE, *ONE_CPU, "extraction.epochs=400"]
@@ -51,6 +51,12 @@ def test_a_small_teacher_is_found(extracted):
     names = {path.name for path in (clustering / "figures").iterdir()}
     for figure in ("dendrogram", "cluster_counts", "distances", "angles", "teacher", "losses"):
         assert {f"{figure}.{kind}" for kind in ("png", "pdf", "csv")} <= names
+    for name in ("aligned_reconstruction", "aligned_teacher", "../teacher"):
+        weights = load_file(clustering / f"{name}.safetensors")
+        assert weights["hidden.0.weight"].shape == (2, 3)
+    synthetic = {"num_inputs": 3, "width": 2, "num_outputs": 1, "activation": "tanh", "seed": 1}
+    assert result["synthetic"] == synthetic
+    assert (result["activation"], result["global_seed"]) == ("tanh", 1)
     assert set(load_file(clustering / "reconstruction.safetensors")) == {
         "hidden.0.weight", "hidden.0.bias", "output.weight", "output.bias",
     }  # fmt: skip
@@ -58,15 +64,39 @@ def test_a_small_teacher_is_found(extracted):
 
 def test_again_is_done_and_another_gamma_uses_the_same_students(extracted):
     folder, output = extracted
-    before = {path: path.stat().st_mtime_ns for path in files(folder) if ".hydra" not in path.parts}
+    kept = [path for path in files(folder) if not {".hydra", "index.csv"} & set(path.parts)]
+    before = {path: path.stat().st_mtime_ns for path in kept}
     again = run("extract.py", *SYNTHETIC, cwd=folder)
     assert "results are complete" in again.stdout
-    assert again.stdout.splitlines()[1:] == output.splitlines()[-5:]
+    assert again.stdout.splitlines()[1:] == output.splitlines()[-7:]
     assert {path: path.stat().st_mtime_ns for path in before} == before
     run("extract.py", *SYNTHETIC, "extraction.gamma=1.0", cwd=folder)
     study = only(folder, "outputs/extract_*/seed_1")
     assert len(list(study.glob("clustering_*/result.json"))) == 2
     assert (study / "state.pt").stat().st_mtime_ns == before[study / "state.pt"]
+
+
+def test_more_epochs_and_students_go_on_from_the_students_that_are_there(tmp_path):
+    few = [*SYNTHETIC, "extraction.epochs=30", "extraction.finetune_epochs=5"]
+    done = run("extract.py", *few, "extraction.beta=1.5", cwd=tmp_path)
+    assert "4 of 4 students did not learn" in done.stdout + done.stderr
+    study = only(tmp_path, "outputs/extract_*/seed_1")
+    result = json.loads(only(study, "clustering_*/result.json").read_text())
+    assert not result["solved"] and result["num_converged"] == result["num_solved"] == 0
+    assert [row["epochs"] for row in table(study / "students.csv")] == ["30"] * 4
+    more = [*SYNTHETIC, "extraction.num_students=5", "extraction.finetune_epochs=5"]
+    done = run("extract.py", *more, "extraction.beta=1.5", cwd=tmp_path)
+    assert "students 0 to 3: resuming from epoch 30" in done.stdout
+    assert only(tmp_path, "outputs/extract_*/seed_1") == study
+    names = {path.parent.name for path in study.glob("clustering_*/result.json")}
+    assert len(names) == 2
+    results = [json.loads(path.read_text()) for path in study.glob("clustering_*/result.json")]
+    last = max(results, key=lambda each: each["num_students"])
+    assert last["num_students"] == len(last["students"]["losses"]) == 5
+    students = table(study / "students.csv")
+    assert [row["solved"] for row in students] == [str(each) for each in last["students"]["solved"]]
+    assert [row["converged"] for row in students].count("True") == last["num_converged"]
+    assert max(last["students"]["losses"]) < min(result["students"]["losses"])
 
 
 def test_an_extraction_that_was_killed_goes_on_bit_for_bit(extracted, tmp_path):
@@ -100,7 +130,7 @@ def test_a_trained_teacher_is_compared_on_its_own_data(trained, tmp_path):
     arguments = [f"teacher={trained}", "extraction.datagen=digits", *LITTLE, *ONE_CPU]
     arguments += ["extraction.epochs=30", "extraction.beta=1.5", "extraction.mask=variance"]
     arguments += ["extraction.expansion=2", "extraction.affine=skip"]
-    arguments += ["extraction.finetune_epochs=5"]
+    arguments += ["extraction.finetune_epochs=5", "extraction.refit_epochs=5"]
     run("extract.py", *arguments, cwd=tmp_path)
     clustering = only(tmp_path, "outputs/extract_*/seed_1/clustering_*")
     result = json.loads((clustering / "result.json").read_text())

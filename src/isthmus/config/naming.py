@@ -82,8 +82,7 @@ def identity(values: Values, cls: type[Section]) -> dict[str, Any]:
     moving a module renames no run. Defaults are those of the code: editing a YAML file changes the
     name, a new option in the code does not.
     """
-    without_effect = schema.options_without_effect(values, cls)
-    version, values = cls.RESULTS_VERSION, _without(values, without_effect)
+    version, values = cls.RESULTS_VERSION, effective_values(values, cls)
     named: dict[str, Any] = {} if version is None else {"results": version}
     for key, argument in schema.fields(cls).items():
         value, nested = values.get(key), schema.section_class(argument)
@@ -98,6 +97,11 @@ def identity(values: Values, cls: type[Section]) -> dict[str, Any]:
         if value != {}:
             named[key] = _sort_if_set(value, argument)
     return named
+
+
+def effective_values(values: Values, cls: type[Section]) -> Values:
+    """The values of a script without those that change nothing beside the others."""
+    return _without(values, schema.options_without_effect(values, cls))
 
 
 def _without(values: Values, names: Mapping[str, Any], prefix: str = "") -> Values:

@@ -84,6 +84,21 @@ def cosine_distances(ours: Tensor, theirs: Tensor) -> Tensor:
     return torch.where(nonzero, (one - other).square().sum(dim=1) / 2, 1.0)
 
 
+def outgoing_distances(ours: Tensor, theirs: Tensor) -> Tensor:
+    """(units,), cosine distances; of single numbers, which have no angle, relative differences.
+
+    1 where the teacher's weights have no length.
+
+    Args:
+        ours: (units, outputs).
+        theirs: (units, outputs).
+    """
+    if ours.shape[1] != 1:
+        return cosine_distances(ours, theirs)
+    one, other = ours.double().flatten(), theirs.double().flatten()
+    return torch.where(other == 0, 1.0, (one - other).abs() / other.abs())
+
+
 @torch.no_grad()
 def error_curve(
     aligned: AlignedNetworks, inputs: Tensor, targets: Tensor, alphas: Tensor, rows: int = 4096
@@ -227,7 +242,8 @@ def teacher_rows(
     """One row per hidden unit of the teacher, with the columns `results.COMPARISON`.
 
     Distances are 1 - cosine of incoming weights (with the bias) and of outgoing weights, after the
-    partner got the teacher's sign; lengths are those of the reconstruction over the teacher's.
+    partner got the teacher's sign; of a single outgoing weight, the relative difference. Lengths
+    are those of the reconstruction over the teacher's.
     Weights from or to units that one of the two lacks are left out.
     """
     rows: list[tuple[Any, ...]] = []
@@ -237,7 +253,7 @@ def teacher_rows(
             _outgoing_weights(aligned, number),
         )
         into = cosine_distances(ours, theirs).tolist()
-        out = cosine_distances(ours_out, theirs_out).tolist()
+        out = outgoing_distances(ours_out, theirs_out).tolist()
         lengths_in = (ours.norm(dim=1) / theirs.norm(dim=1)).tolist()
         lengths_out = (ours_out.norm(dim=1) / theirs_out.norm(dim=1)).tolist()
         for unit, partner in enumerate(partners):

@@ -171,14 +171,14 @@ class FitSchedule:
 
 
 def initialize_students(
-    num_students: int, sizes: Sequence[int], activation: Activation, seed: int
+    students: range, sizes: Sequence[int], activation: Activation, seed: int
 ) -> Stack:
     """Untrained students: normal weights of variance 2 / inputs (He et al., 2015).
 
-    Student n does not depend on the number of students.
+    Student n does not depend on the others.
 
     Args:
-        num_students: at least 1.
+        students: their numbers, at least one.
         sizes: features of the inputs, units of each hidden layer, outputs.
         activation: of the hidden layers.
         seed: of the streams that weights are drawn from.
@@ -187,10 +187,10 @@ def initialize_students(
     for number, (inputs, units) in enumerate(zip(sizes, sizes[1:], strict=False)):
         drawn = [
             torch.randn(units, inputs, generator=rng.generator(seed, "student", n, number))
-            for n in range(num_students)
+            for n in students
         ]
         weights = torch.stack(drawn) * math.sqrt(2 / inputs)
-        layers.append(StackLayer((weights,), torch.zeros(num_students, units)))
+        layers.append(StackLayer((weights,), torch.zeros(len(students), units)))
     return Stack(tuple(layers), activation)
 
 
@@ -233,6 +233,7 @@ class Fit:
         self.plateaus = [schedule.plateau() for _ in self.active]
         self.epoch = self.step = 0
         self.rows: list[tuple[int, int, float, float]] = []  # epoch, student, loss, lr
+        self.latest: dict[int, float] = {}  # loss of each student in its last epoch
         self.working = [tensor.clone() for tensor in self.stack.tensors()]
         self.moments = zero_moments(self.working)
 
@@ -305,6 +306,7 @@ class Fit:
             plateau = self.plateaus[student]
             lr = self.schedule.lr * plateau.factor(0)
             plateau.observe(loss)
+            self.latest[student] = loss
             next_lr = self.schedule.lr * plateau.factor(0)
             if next_lr <= self.schedule.min_lr * ROUNDING:
                 done.append(place)
@@ -338,7 +340,7 @@ class Fit:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Resume from what `state_dict` returned."""
+        """Resume from what `state_dict` returned, perhaps of a shorter training."""
         for whole, tensor in zip(self.stack.tensors(), state["tensors"], strict=True):
             whole.copy_(tensor)
         self.active, self.epoch, self.step = state["active"], state["epoch"], state["step"]
@@ -352,6 +354,9 @@ class Fit:
         for plateau, each in zip(self.plateaus, state["plateaus"], strict=True):
             plateau.load_state_dict(each)
         self.rows = [tuple(row) for row in state["rows"]]
+        self.latest = {student: loss for _, student, loss, _ in self.rows}
+        if not self.is_done:  # without the rows of the last epoch of a shorter training
+            self.rows = [r for r in self.rows if is_recorded(r[0]) or r[1] not in self.active]
 
 
 def is_recorded(epoch: int) -> bool:
@@ -399,11 +404,10 @@ def train_students(fit: Fit, state: Path, running: ExtractRuntime, name: str) ->
 
 
 def loss_summary(fit: Fit) -> str:
-    """The latest recorded losses, as text for the log."""
-    latest = {student: loss for _, student, loss, _ in fit.rows}
-    losses = sorted(latest.values())
-    done = len(losses) - len(fit.active)
+    """The latest losses, as text for the log."""
+    losses = sorted(fit.latest.values())
+    converged = len(losses) - len(fit.active)
     return (
         f"losses {losses[0]:.2e} to {losses[-1]:.2e}, median {statistics.median(losses):.2e}; "
-        f"{done} of {len(losses)} done"
+        f"{converged} of {len(losses)} converged"
     )

@@ -1,5 +1,6 @@
 """Masks of the inputs of a teacher that matter, by variance or by Boruta."""
 
+import hashlib
 import io
 from pathlib import Path
 
@@ -25,22 +26,20 @@ def variance_mask(inputs: Tensor) -> Tensor:
     return spread >= VARYING * spread.max()
 
 
-def boruta_mask(inputs: Tensor, labels: Tensor | None, cache: Path) -> Tensor:
+def boruta_mask(inputs: Tensor, labels: Tensor | None, folder: Path) -> Tensor:
     """(features,) bool, inputs that random forests find relevant for the class.
 
     By BorutaPy (Kursa & Rudnicki, 2010), on 10,000 labelled examples at most; takes minutes for
-    images, and is read from `cache` when it is there.
+    images, so that it is kept in a file named by the examples.
 
     Args:
         inputs: (batch, features).
         labels: (batch,) int64, -1 where there is no class; None if there is none at all.
-        cache: an .npz file.
+        folder: of the files of masks.
 
     Raises:
         ValueError: no example has a class, or the package `boruta` is not installed.
     """
-    if cache.exists():
-        return torch.from_numpy(reading.read_arrays(cache)["kept"])
     if labels is None or not bool((labels >= 0).any()):
         raise ValueError(
             "extraction.mask=boruta: needs inputs with classes, extraction.datagen=mnist, "
@@ -49,7 +48,14 @@ def boruta_mask(inputs: Tensor, labels: Tensor | None, cache: Path) -> Tensor:
     labelled = (labels >= 0).nonzero().flatten()
     order = torch.randperm(len(labelled), generator=rng.generator(0, "boruta"))
     chosen = labelled[order[:EXAMPLES]]
-    kept = _run_boruta(inputs[chosen].numpy(), labels[chosen].numpy())
+    examples = inputs[chosen].numpy(), labels[chosen].numpy()
+    digest = hashlib.blake2b(digest_size=5)
+    for array in examples:
+        digest.update(np.ascontiguousarray(array).tobytes())
+    cache = folder / f"boruta_{digest.hexdigest()}.npz"
+    if cache.exists():
+        return torch.from_numpy(reading.read_arrays(cache)["kept"])
+    kept = _run_boruta(*examples)
     content = io.BytesIO()
     np.savez(content, kept=kept)
     files.write_bytes(cache, content.getvalue())

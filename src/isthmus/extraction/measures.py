@@ -166,9 +166,13 @@ def align_to_teacher(
 
 
 def summarize(
-    task: Task, students: Students, result: Reconstruction, beta: float
+    task: Task, students: Students, result: Reconstruction, gamma: float, beta: float
 ) -> dict[str, Any]:
-    """Summary of an extraction, of each layer and of the whole, as numbers."""
+    """Summary of an extraction, of each layer and of the whole, as numbers.
+
+    It is `solved` if as many students as have to agree on a unit have solved their task.
+    """
+    num_solved, many = sum(students.solved_tasks), len(students.losses)
     levels = [
         {"layer": number} | summarize_clustering(level, left)
         for number, (level, left) in enumerate(zip(result.levels, result.left, strict=True), 1)
@@ -184,7 +188,17 @@ def summarize(
         "num_inputs_compared": None if result.kept is None else int(result.kept.sum()),
         "before_finetuning": before,
         "layers": levels,
-        "students": {"losses": students.losses, "epochs": students.epochs},
+        "solved": num_solved >= gamma * many,
+        "num_students": many,
+        "num_solved": num_solved,
+        "num_converged": sum(students.converged),
+        "students": {
+            "losses": students.losses,
+            "epochs": students.epochs,
+            "converged": students.converged,
+            "solved": students.solved_tasks,
+            "tolerance": students.tolerance,
+        },
     }
 
 

@@ -1,17 +1,21 @@
 """Options of `extract.py` and their rules. Imports no torch."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from isthmus.config import naming, schema
 from isthmus.config.parts import Part
-from isthmus.config.schema import Section, option
+from isthmus.config.schema import Section, Values, option
 from isthmus.config.signatures import format_value
 from isthmus.vocabulary import Activation
 
 DATA_SETS = ("mnist", "fashion_mnist", "cifar10", "digits")
 DRAWN = ("gaussian", "uniform", "grid")
+SPANNED = ("uniform", "grid")  # drawn within extraction.span
+# s(z) - s(-z) is proportional to z: a unit's sign is known up to an affine function of its inputs.
+EVEN_LINEAR = ("relu", "leaky_relu", "gelu", "silu", "softplus")
 
 
 def hidden_widths(width: int | list[int], depth: int) -> list[int]:
@@ -53,11 +57,6 @@ class ClusteringOptions(Section):
     finetune_epochs: int = option(5000, in_name="clustering", at_least=0)
     finetune_lr: float = option(1e-3, in_name="clustering", above=0)
 
-    @property
-    def clustering_name(self) -> str:
-        """Ten hexadecimal digits that name how trained students are clustered."""
-        return naming.section_name(schema.to_values(self), Extraction, "clustering")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Extraction(ClusteringOptions):
@@ -69,13 +68,14 @@ class Extraction(ClusteringOptions):
     span: float = option(3.0, above=0)  # of uniform and grid: [-span, span]
     file: str | None = option(None, in_name=None)  # of datagen=file
     fingerprint: str | None = None  # of that file, by which a run is named
-    num_students: int = option(10, at_least=2)
+    # Students continue from where they are, so these two are not in the name of their folder.
+    num_students: int = option(10, in_name="clustering", at_least=2)
     expansion: float = option(4.0, at_least=1)  # units of a student's layer over the teacher's
     width: int | list[int] | None = None  # takes the place of `expansion`
     activation: Activation | None = None  # null: the teacher's
     lr: float = option(1e-3, above=0)
     batch_size: int = option(512, at_least=1)
-    epochs: int = option(25_000, at_least=1)  # at most
+    epochs: int = option(25_000, in_name="clustering", at_least=1)  # at most
     factor: float = option(0.31622776601683794, above=0, below=1)  # 1 / sqrt(10)
     patience: int = option(100, at_least=0)
     cooldown: int = option(200, at_least=0)
@@ -86,6 +86,11 @@ class Extraction(ClusteringOptions):
         """Names of what queries are made of."""
         return self.datagen.split("+")
 
+    @property
+    def is_trained_further(self) -> bool:
+        """Whether there is a training after that of the students."""
+        return self.refit_epochs + self.finetune_epochs > 0
+
     def errors(self) -> list[str]:
         """See `Section`."""
         errors = [] if self.width is None else _width_errors(self.width)
@@ -93,6 +98,11 @@ class Extraction(ClusteringOptions):
             errors.append(f"beta={self.beta:g}: must be at most pi / 2, in radians")
         if self.min_lr >= self.lr:
             errors.append(f"min_lr={self.min_lr:g}: must be below lr={self.lr:g}")
+        elif self.min_lr >= self.finetune_lr and self.is_trained_further:
+            errors.append(
+                f"finetune_lr={self.finetune_lr:g}: must be above min_lr={self.min_lr:g}, where "
+                "training ends"
+            )
         needed = self.gamma * self.num_students
         if self.num_students >= 2 and 0 < self.gamma <= 1 and needed < 2:
             errors.append(
@@ -134,8 +144,9 @@ class ExtractRuntime(Section):
 class Extract(Section):
     """Options of `extract.py`."""
 
-    # The median angle of an even number; weights from missing units left out.
-    RESULTS_VERSION: ClassVar[int | None] = 2
+    # The median angle of an even number; weights from missing units left out; single outgoing
+    # weights compared by their relative difference, inputs that vary by the images alone.
+    RESULTS_VERSION: ClassVar[int | None] = 3
 
     # A weights file, or "synthetic"; null: datagen=file has outputs. Its content is in the name.
     teacher: str | None = option(in_name=None)
@@ -146,6 +157,53 @@ class Extract(Section):
     runtime: ExtractRuntime = option(ExtractRuntime, in_name=None)
     global_seed: int = option(1, in_name=None, aliases=("seed",))
     output_dir: str = option("outputs", in_name=None)
+    # Names of the options on the command line, such as "extraction.span".
+    typed: list[str] = option([], is_derived=True, in_name=None)
+
+    @property
+    def clustering_name(self) -> str:
+        """Ten hexadecimal digits that name how trained students are clustered."""
+        values = naming.effective_values(schema.to_values(self), Extract)
+        return naming.section_name(values["extraction"], Extraction, "clustering")
+
+    @classmethod
+    def complete_values(cls, values: Values, typed: Sequence[str]) -> Values:
+        """See `Section`."""
+        return values | {"typed": list(typed)}
+
+    @classmethod
+    def without_effect(cls, values: Values) -> dict[str, str]:
+        """See `Section`."""
+        students, made = values.get("extraction"), values.get("synthetic")
+        if not isinstance(students, dict) or not isinstance(made, dict):
+            return {}
+        unused, teacher = dict[str, str](), values.get("teacher")
+        if teacher != "synthetic":
+            names = schema.fields(Synthetic)
+            unused |= {f"synthetic.{name}": "only teacher=synthetic has it" for name in names}
+        sources = str(students.get("datagen")).split("+")
+        if not set(sources) & set(SPANNED):
+            reason = f"extraction.datagen={'+'.join(sources)} has none; uniform and grid have"
+            unused["extraction.span"] = reason
+        width = students.get("width")
+        if width is not None:
+            typed = f"extraction.width={format_value(width)}"
+            unused["extraction.expansion"] = f"{typed} takes its place"
+        activation = students.get("activation")
+        if activation is None and teacher == "synthetic":
+            activation = made.get("activation")
+        if activation is not None and activation not in EVEN_LINEAR:
+            reason = f"signs of {activation} leave no affine path; those of relu, gelu, ... do"
+            unused["extraction.affine"] = reason
+        hidden = made.get("width") if teacher == "synthetic" else width
+        if isinstance(hidden, int) or (isinstance(hidden, list) and len(hidden) == 1):
+            if teacher in ("synthetic", None):
+                reason = "there are no further layers after the first hidden one"
+                unused["extraction.refit_epochs"] = reason
+        trainings = (students.get("finetune_epochs"), students.get("refit_epochs"))
+        if trainings[0] == 0 and (trainings[1] == 0 or "extraction.refit_epochs" in unused):
+            unused["extraction.finetune_lr"] = "extraction.finetune_epochs=0 trains nothing further"
+        return unused
 
     @property
     def root(self) -> str:
@@ -155,13 +213,6 @@ class Extract(Section):
     def errors(self) -> list[str]:
         """See `Section`."""
         students, errors = self.extraction, []
-        if self.teacher != "synthetic":
-            changed, defaults = vars(self.synthetic), vars(Synthetic())
-            errors += [
-                f"synthetic.{name}={value}: only teacher=synthetic has it"
-                for name, value in changed.items()
-                if value != defaults[name]
-            ]
         if self.teacher is None and students.sources != ["file"]:
             errors.append(
                 "teacher=null: only with extraction.datagen=file, which has outputs itself"

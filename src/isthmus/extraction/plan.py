@@ -14,7 +14,7 @@ class ExtractionTree:
 
     Args:
         folder: of the study.
-        name: of the clustering, see `naming.clustering_name`.
+        name: of the clustering, see `Extract.clustering_name`.
     """
 
     folder: Path
@@ -33,10 +33,16 @@ class ExtractionTree:
         folder = self.folder if name in STUDENT_TABLES else self.clustering.folder
         return folder / f"{name}.csv"
 
-    @property
-    def students_state(self) -> Path:
-        """State of the training of the students."""
-        return self.folder / "state.pt"
+    def students_state(self, first: int = 0, epochs: int | None = None) -> Path:
+        """State of the training of the students from one on, see `cohorts`.
+
+        Args:
+            first: the first of these students.
+            epochs: at which it ended, beside the state of a longer training; None for the longest.
+        """
+        students = f"_{first}" if first else ""
+        length = "" if epochs is None else f"_{epochs}ep"
+        return self.folder / f"state{students}{length}.pt"
 
     def layer_state(self, number: int) -> Path:
         """State of the training of the students from a layer on."""
@@ -51,6 +57,15 @@ class ExtractionTree:
     def reconstruction(self) -> Path:
         """Weights of the reconstruction."""
         return self.clustering.folder / "reconstruction.safetensors"
+
+    @property
+    def teacher(self) -> Path:
+        """Weights of a synthetic teacher."""
+        return self.folder / "teacher.safetensors"
+
+    def aligned_weights(self, network: str) -> Path:
+        """Weights of the "reconstruction" or the "teacher" with their units in one order."""
+        return self.clustering.folder / f"aligned_{network}.safetensors"
 
     @property
     def figures(self) -> Path:

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -27,6 +28,7 @@ DATA_SETS = {
     "cifar10": "isthmus.data.torchvision_files.CIFAR10",
     "digits": "isthmus.data.digits.Digits",
 }
+NPY = b"\x93NUMPY"  # how a file of a single array begins
 DRAWN = 10_000  # default number of drawn inputs
 HELD_OUT = 10_000  # largest number of held-out inputs of a source
 
@@ -41,10 +43,12 @@ class Queries:
         outputs: (batch, outputs) of `inputs`, where they come with them.
         held_out_outputs: (batch, outputs) of `held_out`, where they come with them.
         labels: (batch,) int64, the class of each input, -1 where there is none.
+        is_data: (batch,) bool, which inputs come from a data set or a file; others are drawn.
     """
 
     inputs: Tensor
     held_out: Tensor
+    is_data: Tensor
     outputs: Tensor | None = None
     held_out_outputs: Tensor | None = None
     labels: Tensor | None = None
@@ -85,6 +89,7 @@ def collect_queries(options: Extraction, root: str, num_inputs: int | None, seed
     return Queries(
         inputs=torch.cat([part.inputs for part in parts]),
         held_out=torch.cat([part.held_out for part in parts]),
+        is_data=torch.cat([part.is_data for part in parts]),
         labels=torch.cat(labels),
     )
 
@@ -102,7 +107,8 @@ def _query_data_set(name: str, num: int | None, root: str, seed: int) -> Queries
     train = data.train.take(chosen)
     test = data.splits["test"]
     held_out = test.take(torch.arange(min(HELD_OUT, len(test))))
-    return Queries(_flat(train, data), _flat(held_out, data), labels=train.labels)
+    is_data = torch.ones(len(chosen)).bool()
+    return Queries(_flat(train, data), _flat(held_out, data), is_data, labels=train.labels)
 
 
 def _flat(split: Split | StreamedSplit, data: DataSet) -> Tensor:
@@ -123,41 +129,93 @@ def _choose(available: int, num: int | None, name: str, seed: int) -> Tensor:
 
 def _query_file(path: str, num: int | None, seed: int) -> Queries:
     """The pairs of a file; a tenth of them is held out."""
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"extraction.file={path}: there is no such file")
-    content = reading.read_arrays(Path(path))
-    wrong = [name for name, array in content.items() if array.dtype.kind not in "fiub"]
-    if wrong:
-        raise ValueError(f"extraction.file={path}: {wrong[0]} are not numbers")
-    arrays = {name: torch.from_numpy(array).float() for name, array in content.items()}
-    if "inputs" not in arrays:
-        raise ValueError(f"extraction.file={path}: has no inputs; it has {', '.join(arrays)}")
-    inputs, outputs = arrays["inputs"].flatten(1), arrays.get("outputs")
+    pairs = read_pairs(path)
+    inputs, outputs = pairs["inputs"], pairs.get("outputs")
     order = torch.randperm(len(inputs), generator=rng.generator(0, "held_out", "file"))
     num_held_out = max(1, len(inputs) // 10)
     held_out, rest = order[:num_held_out], order[num_held_out:].sort().values
     train = rest[_choose(len(rest), num, f"the {len(rest)} not held out of {path}", seed)]
+    queries = Queries(inputs[train], inputs[held_out], is_data=torch.ones(len(train)).bool())
     if outputs is None:
-        return Queries(inputs[train], inputs[held_out])
-    if len(outputs) != len(inputs):
+        return queries
+    return replace(queries, outputs=outputs[train], held_out_outputs=outputs[held_out])
+
+
+def read_pairs(path: str) -> dict[str, Tensor]:
+    """The arrays `inputs` and `outputs` of an .npz file, if it has outputs.
+
+    Args:
+        path: as typed.
+
+    Returns:
+        (examples, features) and (examples, outputs) float32, finite.
+
+    Raises:
+        ValueError: they are not numbers of this form; the message names the file.
+        FileNotFoundError: there is no such file.
+    """
+    typed = f"extraction.file={path}"
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{typed}: there is no such file")
+    with Path(path).open("rb") as file:
+        if file.read(len(NPY)) == NPY:
+            raise ValueError(
+                f"{typed}: holds one array without a name; inputs have a name in an .npz file, "
+                "np.savez(file, inputs=...)"
+            )
+    try:
+        arrays = reading.read_arrays(Path(path))
+    except ValueError as error:
+        raise ValueError(f"extraction.file={error}") from error
+    if "inputs" not in arrays:
+        raise ValueError(f"{typed}: has no inputs; it has {', '.join(arrays) or 'no arrays'}")
+    pairs = dict[str, Tensor]()
+    for name in ("inputs", "outputs"):
+        if name in arrays:
+            pairs[name] = _numbers_of_examples(arrays[name], f"{typed}: {name}")
+    sizes = {name: len(array) for name, array in pairs.items()}
+    if len(set(sizes.values())) > 1:
         raise ValueError(
-            f"extraction.file={path}: one output per input, got {len(outputs)} for {len(inputs)}"
+            f"{typed}: one output per input, got {sizes['outputs']} for {sizes['inputs']}"
         )
-    outputs = outputs.flatten(1)
-    return Queries(inputs[train], inputs[held_out], outputs[train], outputs[held_out])
+    if sizes["inputs"] < 2:
+        raise ValueError(
+            f"{typed}: must have at least 2 inputs, one of which is held out, has {sizes['inputs']}"
+        )
+    return pairs
+
+
+def _numbers_of_examples(array: np.ndarray, name: str) -> Tensor:
+    """(examples, numbers) float32."""
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must be real numbers, are {array.dtype}")
+    if array.ndim < 2 or 0 in array.shape[1:]:
+        raise ValueError(
+            f"{name} must have the shape (examples, numbers of each), have {array.shape}; one "
+            "number of each is array[:, None]"
+        )
+    numbers = torch.from_numpy(array).float().flatten(1)
+    rows = (~numbers.isfinite()).any(dim=1).nonzero().flatten()
+    if len(rows):
+        raise ValueError(
+            f"{name} must be finite in float32, are not in {len(rows)} of {len(numbers)} rows, "
+            f"row {int(rows[0])} first"
+        )
+    return numbers
 
 
 def _draw_queries(name: str, num: int, num_inputs: int, span: float, seed: int) -> Queries:
     """Inputs that are drawn at random, or are on a grid."""
     generator, other = (rng.generator(seed, part, name) for part in ("queries", "held_out"))
+    is_data = torch.zeros(num).bool()
     if name == "gaussian":
         inputs = torch.randn(num, num_inputs, generator=generator)
-        return Queries(inputs, torch.randn(HELD_OUT, num_inputs, generator=other))
+        return Queries(inputs, torch.randn(HELD_OUT, num_inputs, generator=other), is_data)
     held_out = span * (2 * torch.rand(HELD_OUT, num_inputs, generator=other) - 1)
     if name == "uniform":
         inputs = span * (2 * torch.rand(num, num_inputs, generator=generator) - 1)
-        return Queries(inputs, held_out)
-    return Queries(_grid(num, num_inputs, span), held_out)
+        return Queries(inputs, held_out, is_data)
+    return Queries(_grid(num, num_inputs, span), held_out, is_data)
 
 
 def _grid(num: int, num_inputs: int, span: float) -> Tensor:

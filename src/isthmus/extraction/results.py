@@ -7,8 +7,8 @@ from typing import Any
 from isthmus import tables
 from isthmus.extraction.plan import ExtractionTree
 
-LOSSES = ("epoch", "student", "loss", "lr")
-STUDENTS = ("student", "epochs", "loss", "lr")
+LOSSES = ("epoch", "student", "loss", "lr", "tolerance")
+STUDENTS = ("student", "epochs", "loss", "lr", "converged", "solved")
 CLUSTERS = ("layer", "cluster", "size", "num_students", "angle", "beta", "kept", "winner")
 UNITS = ("layer", "student", "unit", "cluster", "sign", "heard")
 COUNTS = ("layer", "height", "large", "cut", "plateau_start", "plateau_end", "limit")
@@ -48,6 +48,29 @@ def write_tables(tree: ExtractionTree, rows: Mapping[str, Iterable[Sequence[Any]
         tables.write(tree.table(name), columns, of_table)
 
 
+def write_students(
+    tree: ExtractionTree, students: Sequence[Sequence[Any]], losses: Iterable[Sequence[Any]]
+) -> None:
+    """Write the tables of students; the rows of others, and of longer trainings, stay.
+
+    Args:
+        tree: of the extraction.
+        students: rows of `STUDENTS`.
+        losses: rows of `LOSSES`.
+    """
+    epochs = {str(student): num for student, num, *_ in students}
+    known = tables.read_keys(tree.table("students"), ("student", "epochs"))
+    kept = {student for student, num in known if int(num) > epochs.get(student, 0)}
+    new = {"students": students, "losses": losses}
+    for name, columns in OF_STUDENTS.items():
+        older: Any = tables.read(tree.table(name), columns).to_dict("records")
+        rows = [row for row in older if row["student"] in kept]
+        made = (dict(zip(columns, row, strict=True)) for row in new[name])
+        rows += [row for row in made if str(row["student"]) not in kept]
+        rows.sort(key=lambda row: (int(row.get("epoch", 0)), int(row["student"])))
+        tables.write(tree.table(name), columns, rows)
+
+
 def is_complete(tree: ExtractionTree) -> bool:
     """Whether a clustering has its result, which is written last, and its network."""
     return tree.clustering.read_result() is not None and tree.reconstruction.exists()
@@ -79,7 +102,11 @@ def summarize_result(result: Mapping[str, Any]) -> str:
     Args:
         result: the numbers in its `result.json`.
     """
-    lines = []
+    students, converged = result["students"], result["num_converged"]
+    lines = [
+        f"of {result['num_students']} students, {result['num_solved']} solved their task (loss at "
+        f"most {students['tolerance']:.1e}), {converged} converged (down to min_lr)"
+    ]
     for layer in result["layers"]:
         head = f"layer {layer['layer']}: {layer['num_units']} units"
         if "num_teacher" in layer:
@@ -89,7 +116,7 @@ def summarize_result(result: Mapping[str, Any]) -> str:
             )
         if layer.get("max_distance_in") is not None:
             head += (
-                f"; cosine distances up to {layer['max_distance_in']:.1e} (in), "
+                f"; distances up to {layer['max_distance_in']:.1e} (in), "
                 f"{layer['max_distance_out']:.1e} (out)"
             )
         lines.append(head)
@@ -109,3 +136,25 @@ def summarize_result(result: Mapping[str, Any]) -> str:
             f"barrier to the teacher: of that error {result['barrier_mse']:.1e}{loss_text}"
         )
     return "\n".join(lines)
+
+
+def unsolved_message(result: Mapping[str, Any], typed_epochs: int) -> str | None:
+    """One line on students that did not learn to imitate the teacher; None if enough of them did.
+
+    Args:
+        result: the numbers in its `result.json`.
+        typed_epochs: most epochs of the students.
+    """
+    if result["solved"]:
+        return None
+    many, converged = result["num_students"], result["num_converged"]
+    advice = (
+        f"extraction.epochs={2 * typed_epochs} continues from them"
+        if converged < many
+        else "more of them (extraction.num_students), or wider ones, may"
+    )
+    return (
+        f"{many - result['num_solved']} of {many} students did not learn to imitate the teacher "
+        f"({many - converged} had not converged after extraction.epochs={typed_epochs}), so units "
+        f"may be missing or wrong; {advice}"
+    )

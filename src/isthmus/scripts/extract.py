@@ -8,7 +8,7 @@ import hydra
 from omegaconf import DictConfig
 
 from isthmus import machine
-from isthmus.config import launch
+from isthmus.config import launch, schema
 from isthmus.extraction import results
 from isthmus.extraction.options import Extract, hidden_widths
 from isthmus.extraction.plan import ExtractionTree
@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="extract")
 def main(cfg: DictConfig) -> dict[str, float]:
     with launch.job(cfg) as options:
-        tree = ExtractionTree(launch.job_folder(), options.extraction.clustering_name)
+        tree = ExtractionTree(launch.job_folder(), options.clustering_name)
         with tree.study.lock():
             if results.is_complete(tree):
                 log.info("results are complete; nothing to compute")
@@ -33,6 +33,10 @@ def main(cfg: DictConfig) -> dict[str, float]:
             else:
                 extract(options, tree)
         log.info(results.summarize(tree))
+        result = tree.clustering.read_result()
+        unsolved = result and results.unsolved_message(result, options.extraction.epochs)
+        if unsolved:
+            log.warning(unsolved)
         log.info("results in %s", display_path(tree.clustering.folder))
         return results.main_numbers(tree)
 
@@ -46,23 +50,39 @@ def extract(options: Extract, tree: ExtractionTree) -> None:
     torch.set_num_threads(launch.threads(options.runtime))
     students_options, runtime = options.extraction, options.runtime
     task = make_task(options)
+    for unused in extraction_study.unused_options(task, students_options):
+        log.info("no effect: %s", unused)
     if runtime.num_threads is None and extraction_study.is_small(task, students_options):
         torch.set_num_threads(1)
+    is_synthetic = options.teacher == "synthetic"
+    if is_synthetic and task.teacher is not None:
+        extraction_study.save_network(task, task.teacher.network, tree.teacher, "teacher")
     students = extraction_study.train(task, students_options, options.global_seed, tree, runtime)
-    sources, beta = students_options.datagen.replace("+", "_"), students_options.beta
-    mask = Path(options.output_dir) / "cache" / f"boruta_{sources}.npz"
-    result = extraction_study.recover(task, students, students_options, tree, runtime, mask)
+    beta, cache = students_options.beta, Path(options.output_dir) / "cache"
+    result = extraction_study.recover(task, students, students_options, tree, runtime, cache)
     results.write_tables(tree, measures.layer_rows(task, result, beta))
     extraction_study.save_network(task, result.network, tree.reconstruction)
     barriers = {}
     if task.teacher is not None:
         aligned = measures.align_to_teacher(task, result, result.network, beta)
+        pair = {"reconstruction": aligned.reconstruction, "teacher": aligned.teacher}
+        for name, network in pair.items():
+            extraction_study.save_network(
+                task, network, tree.aligned_weights(name), f"aligned_{name}"
+            )
         results.write_tables(tree, measures.comparison_rows(task, result, aligned))
         barriers = measures.measure_barriers(options, task, aligned)
     studies.update_study(tree.clustering.folder, "extract")
-    summary = measures.summarize(task, students, result, beta)
+    summary = measures.summarize(task, students, result, students_options.gamma, beta)
     threads = {"num_threads": torch.get_num_threads()}
-    request = {"teacher": options.teacher, "gamma": students_options.gamma, "beta": beta}
+    request = {
+        "teacher": options.teacher,
+        "synthetic": schema.to_values(options.synthetic) if is_synthetic else None,
+        "activation": task.activation,
+        "global_seed": options.global_seed,
+        "gamma": students_options.gamma,
+        "beta": beta,
+    }
     store_files.write_json(tree.clustering.result, {**request, **barriers, **summary, **threads})
 
 
