@@ -21,7 +21,7 @@ WITHOUT = re.compile(  # what has no unit
     r"clusters?|units of|distance|mean squared error|changes|constant|multistep|"
     r"averaged\.decay|width|learning rate|^x$|value|rank|trial|mean \|f|importance"
 )
-COMPARE = Compare(x="averaged.decay", hue=["scheduler", "optimizer.lr"])
+COMPARE = Compare(x="averaged.decay", hue=["scheduler", "optimizer.lr", "dataset.val_fraction"])
 
 
 def images(study):

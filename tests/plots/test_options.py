@@ -29,16 +29,25 @@ def test_what_is_asked_by_default_is_right():
         ({"epochs": [1]}, "epochs=[1]: must be the first and the last, [90,180]"),
         ({"style": VALUES["style"] | {"dpi": 0}}, "style.dpi=0: must be positive"),
         ({"figure": "compare"}, "compare.x: needs a value, such as compare.x=optimizer.lr"),
-        ({"typed": ["compare.x"]}, "compare.x: has no effect, figure=ema_study does not take it"),
-        ({"typed": ["epochs"]}, "epochs: has no effect, figure=ema_study does not take it; stab"),
-        ({"typed": ["images"]}, "images: has no effect, figure=ema_study does not take it; pers"),
+        (
+            {"typed": ["compare.x"]},
+            "compare.x=null: has no effect, figure=ema_study does not take it",
+        ),
+        (
+            {"typed": ["epochs"]},
+            "epochs=null: has no effect, figure=ema_study does not take it; stab",
+        ),
+        (
+            {"typed": ["images"]},
+            "images=true: has no effect, figure=ema_study does not take it; pers",
+        ),
         (
             {"figure": "mismatch", "typed": ["window", "epochs"]},
-            "window: has no effect, figure=mismatch does not take it; stability",
+            "window=1: has no effect, figure=mismatch does not take it; stability",
         ),
         (
             {"figure": "lr_table", "typed": ["style.grid", "style.font_size"]},
-            "style.grid: has no effect, figure=lr_table has nothing that it changes",
+            "style.grid=0.9: has no effect, figure=lr_table has nothing that it changes",
         ),
         (
             {
@@ -46,7 +55,7 @@ def test_what_is_asked_by_default_is_right():
                 "persistence": VALUES["persistence"] | {"examples": [3]},
                 "typed": ["persistence.sort", "persistence.examples"],
             },
-            "persistence.sort: has no effect, persistence.examples says which",
+            "persistence.sort=stability: has no effect, persistence.examples says which",
         ),
         (
             {"persistence": VALUES["persistence"] | {"num_examples": 0}},

@@ -146,7 +146,7 @@ def test_a_new_figure_needs_its_function_and_a_row(tmp_path, monkeypatch):
         axes.plot(drawn["number"], drawn["seconds"])
         return figure
 
-    row = options.FigureRow("tune", "seconds", (options.TRIALS,), "trials.make_seconds")
+    row = options.FigureRow("tune", "seconds", (options.TRIALS,), "trials.make_seconds", "Time.")
     monkeypatch.setattr(trials, "make_seconds", make_seconds, raising=False)
     monkeypatch.setattr(options, "FIGURES", (*options.FIGURES, row))
     folder = made.of_tune(tmp_path / "tune_1" / "seed_1")

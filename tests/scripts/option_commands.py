@@ -66,7 +66,7 @@ RESIDUAL = "model=resnet20 model.depth=8 model.width=2"
 STUDENTS = (
     "extraction.num_samples=200 extraction.batch_size=50 extraction.num_students=4 "
     "extraction.lr=0.01 extraction.epochs=60 extraction.patience=20 extraction.cooldown=5 "
-    "extraction.refit_epochs=5 extraction.finetune_lr=0.01 extraction.finetune_epochs=20 "
+    "extraction.finetune_lr=0.01 extraction.finetune_epochs=20 "
     "runtime.device=cpu runtime.num_threads=1 runtime.progress=false"
 )
 

@@ -359,7 +359,7 @@ STUDIES = [
         "extract",
         "extraction.refit_epochs=9",
         "*reconstruction.safetensors",
-        "synthetic.width=[2,2] extraction.beta=1.5",
+        "synthetic.width=[2,2] extraction.beta=1.5 extraction.refit_epochs=5",
         again=True,
     ),
     Row("extract", "extraction.finetune_epochs=9", "*reconstruction.safetensors", again=True),
@@ -424,6 +424,17 @@ STUDIES = [
     Row(
         "plots", "runs=<made>/train_constant_0.1", "*plots/*.csv", "runs=<made>/train_multistep_0.1"
     ),
+    Row("plots", "where={scheduler:multistep}", "*plots/*.csv", "runs=<made>/train_*"),
+    *[
+        Row(
+            "plots",
+            f"persistence.{value}",
+            "*persistence_barcode.csv",
+            "-compare.x figure=persistence runs=<network:seed_1> images=false",
+        )
+        for value in ("sort=random", "num_examples=2", "examples=[77]")
+    ],
+    Row("plots", "window=2", "*.csv", "-compare.x figure=mismatch_over_time"),
     Row("plots", "compare.x=averaged.decay", PIXELS, "compare.hue=scheduler"),
     Row("plots", "compare.metric=loss", PIXELS),
     Row("plots", "compare.split=val", "*plots/*.csv", "runs=<network:seed_1>"),
@@ -489,8 +500,11 @@ WITHOUT_EFFECT = [
         for name in ("compile=true", "progress=false", "save_every=1", "tensorboard=false")
     ],
     *[Row("line", f"runtime.{name}", "") for name in ("save_every=1", "tensorboard=true")],
-    *[Row(script, "dataset.augment=true", "") for script in ("eval", "average", "line", "plane")],
-    Row("eval", "dataset.cutout=1", ""),
+    *[
+        Row(script, "dataset.augment=true", "", "dataset=digits")
+        for script in ("eval", "average", "line", "plane")
+    ],
+    Row("eval", "dataset.cutout=1", "", "dataset=digits"),
     Row("train", "dataset.val_seed=3", "", "dataset.val_fraction=0"),
     Row("train", "dataset.subsample_seed=3", "", "dataset.subsample_fraction=1"),
     Row("train", "save_predictions=false", "", "dataset.val_fraction=0"),

@@ -20,9 +20,8 @@ APART = 3.0  # pixels between tick labels
 TRIES = 6
 SLANT = 40  # degrees of tick labels that have no room side by side
 NUMBER = re.compile(r"[-+−]?[\d.,e+−\-\s]*(ep|it)?[\s\d.ep]*$|\$.*\$$")
-BREAKS = re.compile(
-    r"\S+?(?:[_/=,-](?=\S)|\.(?=[^\d\s]))|\S+\s*"
-)  # pieces between which a text can be wrapped
+# Pieces between which a text can be wrapped.
+BREAKS = re.compile(r"\S+?(?:[_/=,-](?=\S)|\.(?=[^\d\s]))|\S+\s*")
 
 
 class PanelFigure(Figure):
