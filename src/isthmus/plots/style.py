@@ -138,10 +138,10 @@ def _luminance(colour: RGB) -> float:
 def sequential(count: int) -> list[RGB]:
     """Colours for ordered items, from dark blue to olive: all are seen on white."""
     colours = matplotlib.colormaps["viridis"]
-    return [_darken(colours(0.95 * i / max(count - 1, 1))[:3]) for i in range(count)]
+    return [_mix_with_black(colours(0.95 * i / max(count - 1, 1))[:3]) for i in range(count)]
 
 
-def _darken(colour: RGB) -> RGB:
+def _mix_with_black(colour: RGB) -> RGB:
     """A colour that is dark enough on white: itself, or a darker one of its hue."""
     darker = (tuple(c * share for c in colour) for share in np.linspace(1, 0, 41))
     return next((r, g, b) for r, g, b in darker if contrast((r, g, b), (1, 1, 1)) >= CONTRAST)
