@@ -5,6 +5,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+MAX_THREADS = 1024  # of a job; with some 10,000 OpenMP ends the process
+
 log = logging.getLogger(__name__)
 
 

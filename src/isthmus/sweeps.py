@@ -206,6 +206,9 @@ class Sweep:
 
     def on_run_start(self, config: Any, **_: Any) -> None:
         """Refuse, before Hydra writes there, a folder for runs that cannot be written to."""
+        if not config.output_dir:  # else runs would be in the root of the file system
+            print("output_dir='': must name a folder, such as outputs or .", file=sys.stderr)
+            sys.exit(1)
         probe = Path(config.output_dir) / f".{os.getpid()}.tmp"
         try:
             probe.parent.mkdir(parents=True, exist_ok=True)

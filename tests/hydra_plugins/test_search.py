@@ -10,6 +10,12 @@ from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import RunMode
 from hydra.utils import instantiate
+from optuna.distributions import (
+    CategoricalDistribution,
+    DiscreteUniformDistribution,
+    IntUniformDistribution,
+    UniformDistribution,
+)
 
 from hydra_plugins.isthmus import _search
 from isthmus import sweeps
@@ -153,8 +159,8 @@ def test_a_search_of_which_all_failed_says_so(search, capsys):
     def objective(values):
         return {"status": "failed", "error": "no", "value": None}
 
-    _, (_, summary) = search("hydra.sweeper.n_trials=2", *FEW, objective=objective)
-    assert (summary["best"], summary["command"]) == (None, None)
+    with pytest.raises(ConfigError, match=r"all 2 trials failed"):
+        search("hydra.sweeper.n_trials=2", *FEW, objective=objective)
     assert "no trial is complete: there is no best one" in capsys.readouterr().out
 
 
@@ -178,6 +184,8 @@ def test_another_search_is_another_study(search, tmp_path):
         (["hparams.batch_size=choice(8,many)"], "hparams.batch_size=many: must be a whole number"),
         (["hparams.epochs=range(-3,5)"], "hparams.epochs=-3: must be positive"),
         (["hydra.sweeper.storage=nonsense"], "hydra.sweeper.storage=nonsense: "),
+        (["hydra.sweeper.max_failure_rate=0.5"], "hydra.sweeper.max_failure_rate=0.5: no such op"),
+        (["optimizer.lr=interval(2,1)"], "optimizer.lr=interval(2,1"),
     ],
 )
 def test_a_search_that_cannot_run_is_refused_before_any_trial(search, words, message, tmp_path):
@@ -233,3 +241,20 @@ def test_what_is_searched_does_not_rename_a_study_and_nor_does_what_changes_no_r
     scheduler = {"_target_": "isthmus.training.schedulers.Cosine"}
     other = {"optimizer": optimizer, "scheduler": scheduler, "global_seed": 7}
     assert digits(**other) == digits()
+
+
+@pytest.mark.parametrize(
+    ("kind", "choices"),
+    [
+        (IntUniformDistribution(8, 12, 2), (8, 10, 12)),
+        (DiscreteUniformDistribution(0.5, 1.0, 0.25), (0.5, 0.75, 1.0)),
+        (CategoricalDistribution(["a"]), ("a",)),
+    ],
+)
+def test_a_grid_takes_the_numbers_of_a_range(kind, choices):
+    assert _search._as_choices(kind).choices == choices
+
+
+def test_a_grid_leaves_an_interval_to_be_refused():
+    kind = UniformDistribution(0, 1)
+    assert _search._as_choices(kind) is kind

@@ -101,6 +101,8 @@ def test_a_sweep_over_processes_gives_the_same_files(tmp_path):
         (["averaged=swa", "averaged.start=9ep"], "averaged.start: "),
         (["experiment=quickstart", "model=lenet5"], "removes what an experiment sets"),
         (["output_dir=/dev/null/runs"], "output_dir=/dev/null/runs: Not a directory"),
+        (["output_dir="], "output_dir='': must name a folder"),
+        (["runtime.num_threads=100000"], "runtime.num_threads=100000: must be at most 1024"),
         (["model.width=0", "parametrization=mup"], "model.width=0: must be "),
         (["parametrization=mup", "parametrization.c=[0,1]"], "parametrization.c: must be 3 expo"),
         (["parametrization=mup", "optimizer.lr=null"], "optimizer.lr=null: must be a number"),

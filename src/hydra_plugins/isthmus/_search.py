@@ -6,6 +6,7 @@ Imported when a search begins, because Optuna and its database take seconds.
 import copy
 import functools
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -37,7 +38,7 @@ def search(sweeper: Any, arguments: Sequence[str]) -> None:
         arguments: overrides as they were typed.
 
     Raises:
-        ConfigError: an option is invalid; raised before any trial.
+        ConfigError: an option is invalid; raised before any trial. Or every trial failed.
     """
     space, fixed = search_space(sweeper, arguments)
     check(sweeper, space, fixed)
@@ -69,6 +70,9 @@ def search(sweeper: Any, arguments: Sequence[str]) -> None:
                 job_config(sweeper, trial_overrides(fixed, claim)),
             )
         _report.report(study.study, folder, command)
+        counts = Counter(map(tuning.trial_state, study.study.get_trials(deepcopy=False)))
+    if set(counts) == {"failed"}:
+        raise ConfigError(f"tune.py: all {counts['failed']} trials failed, see {folder}/trials.csv")
 
 
 def study_digits(
@@ -97,8 +101,7 @@ def search_space(sweeper: Any, arguments: Sequence[str]) -> tuple[Space, dict[st
     Typed options replace the defaults (`hydra.sweeper.params`); a default for an option that the
     chosen parts do not have, such as averaged.decay with averaged=swa, is left out.
     """
-    space: Space
-    space, fixed = plugin.create_params_from_overrides(list(arguments))
+    space, fixed = read_overrides(arguments)
     default_texts = {
         name: text
         for name, text in sweeper.params.items()
@@ -106,10 +109,36 @@ def search_space(sweeper: Any, arguments: Sequence[str]) -> tuple[Space, dict[st
     }
     for name in sweeper.params.keys() - default_texts.keys() - fixed.keys() - space.keys():
         print(f"{name} is not searched: the chosen parts do not have it")
-    defaults, _ = plugin.create_params_from_overrides(
-        [f"{k}={v}" for k, v in default_texts.items()]
-    )
-    return {**defaults, **space}, fixed
+    defaults, _ = read_overrides([f"{k}={v}" for k, v in default_texts.items()])
+    space = {**defaults, **space}
+    return {n: _as_choices(kind) if _is_grid(sweeper) else kind for n, kind in space.items()}, fixed
+
+
+def read_overrides(arguments: Sequence[str]) -> tuple[Space, dict[str, str]]:
+    """Distributions and fixed values of overrides, by full names.
+
+    Raises:
+        ConfigError: one is no distribution, such as interval(2,1).
+    """
+    space: Space = {}
+    fixed: dict[str, str] = {}
+    for argument in arguments:
+        try:
+            searched, values = plugin.create_params_from_overrides([argument])
+        except ValueError as error:
+            raise ConfigError(f"{argument}: {error}") from error
+        space, fixed = {**space, **searched}, {**fixed, **values}
+    return space, fixed
+
+
+def _as_choices(kind: BaseDistribution) -> BaseDistribution:
+    """The numbers of a range, for a grid; any other distribution as it is."""
+    step = getattr(kind, "step", None) or getattr(kind, "q", None)
+    if step is None or isinstance(kind, CategoricalDistribution):
+        return kind
+    low, high = kind.low, kind.high  # type: ignore[attr-defined]
+    count = int((high - low) / step + 1e-9) + 1
+    return CategoricalDistribution([low + place * step for place in range(count)])
 
 
 def check(sweeper: Any, space: Space, fixed: Mapping[str, str]) -> None:
@@ -123,6 +152,11 @@ def check(sweeper: Any, space: Space, fixed: Mapping[str, str]) -> None:
         f"hydra.sweeper.{name}={number}: must be at least 1"
         for name, number in numbers.items()
         if number < 1
+    ]
+    errors += [
+        f"hydra.sweeper.{name}={value}: no such option; there are sampler, direction, storage, "
+        "study_name, n_trials and n_jobs"
+        for name, value in sweeper.unused.items()
     ]
     if sweeper.direction != "maximize":
         errors.append(

@@ -49,6 +49,7 @@ class OptunaStudy(Sweeper):
         params: Any = None,
         **unused: Any,
     ) -> None:
+        self.unused = {name: value for name, value in unused.items() if value}  # refused by `check`
         self.sampler, self.direction = sampler, direction
         self.storage, self.study_name = storage, study_name
         self.n_trials, self.n_jobs, self.params = n_trials, n_jobs, dict(params or {})

@@ -9,6 +9,7 @@ from isthmus.config import naming, schema
 from isthmus.config.parts import Part
 from isthmus.config.schema import Section, Values, option
 from isthmus.config.signatures import format_value
+from isthmus.machine import MAX_THREADS
 from isthmus.vocabulary import Activation
 
 DATA_SETS = ("mnist", "fashion_mnist", "cifar10", "digits")
@@ -135,7 +136,8 @@ class ExtractRuntime(Section):
     """How a job runs, not what it computes."""
 
     device: str = "auto"
-    num_threads: int | None = option(None, above=0)  # null: OMP_NUM_THREADS, else a share of cores
+    # null: OMP_NUM_THREADS, else a share of cores
+    num_threads: int | None = option(None, above=0, at_most=MAX_THREADS)
     progress: bool = True
     save_every: float = option(60.0, at_least=0)  # seconds between two writes of a state
 

@@ -9,6 +9,7 @@ from isthmus.config import parts, schema, signatures, validation
 from isthmus.config.parts import Part
 from isthmus.config.schema import Section, Values, option
 from isthmus.config.signatures import format_value
+from isthmus.machine import MAX_THREADS
 from isthmus.steps import Step, Steps
 from isthmus.vocabulary import NOT_AVERAGED, STREAMS, Precision, Stream
 
@@ -65,7 +66,8 @@ class Runtime(Section):
     compile: Literal["auto", True, False] = "auto"
     channels_last: bool = True
     num_workers: int = option(4, at_least=0)  # processes that decode streamed images
-    num_threads: int | None = option(None, above=0)  # null: OMP_NUM_THREADS, else a share of cores
+    # null: OMP_NUM_THREADS, else a share of cores
+    num_threads: int | None = option(None, above=0, at_most=MAX_THREADS)
     progress: bool = True
     tensorboard: bool = True
     save_every: float = option(60.0, at_least=0)  # seconds between two writes of state.pt
@@ -380,7 +382,8 @@ class Pretrained(Train):
 class FamilyRuntime(Runtime):
     """Runtime options of a study of children."""
 
-    num_threads: int | None = option(None, above=0)  # of each; null: OMP_NUM_THREADS, else one
+    # of each; null: OMP_NUM_THREADS, else one
+    num_threads: int | None = option(None, above=0, at_most=MAX_THREADS)
     num_jobs: int = option(1, above=0)  # children trained at a time, each in a process of its own
 
 
