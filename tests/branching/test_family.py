@@ -9,6 +9,7 @@ from isthmus.branching import family as branching_family
 from isthmus.branching.family import BranchFamily, FamilyConfig
 from isthmus.branching.plan import SpawnTree
 from isthmus.config import naming, parts, schema
+from isthmus.config.parts import Part
 from isthmus.data.splits import Split
 from isthmus.store import files as store_files
 from isthmus.store.files import Run
@@ -641,9 +642,11 @@ def test_a_pretraining_with_inputs_of_another_shape_is_refused(tmp_path, monkeyp
 
 
 def test_labels_that_are_numbers_are_refused(tmp_path):
-    numbers = {"_target_": "isthmus.data.function_1d.Function1D"}
+    numbers = Part("dataset", "isthmus.data.function_1d.Function1D")
     with pytest.raises(ValueError, match="^dataset: compares accuracies"):
-        founded(tmp_path, dataset=numbers)
+        branching_family.build_family(
+            replace(family_options(), dataset=numbers), SpawnTree(tmp_path)
+        )
 
 
 def test_the_parametrization_reaches_parent_and_children(tmp_path):

@@ -297,7 +297,7 @@ def test_every_network_of_a_child_is_sparse_and_names_its_mask(made_children):
             run = made_children.tree.child(level, NAME, seed)
             assert all(mask(run)[name].equal(kept) for name, kept in of_level.items())
             files = list((run.folder / "weights").glob("*.safetensors"))
-            assert len(files) == 4  # plain, two averages, best
+            assert len(files) == 5  # plain, two averages, best, best_averaged
             for file in files:
                 assert_sparse(store_files.load_weights(file)[0], of_level)
             constraint = masked_training.masking_from_file(str(run.weights(9)))

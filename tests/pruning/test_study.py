@@ -55,7 +55,7 @@ def test_every_network_of_a_level_is_sparse(made):
     for level in (1, 2, 3):
         run = made.tree.level(level)
         files = list((run.folder / "weights").glob("*.safetensors"))
-        assert len(files) == 4  # plain, two averages, best
+        assert len(files) == 5  # plain, two averages, best, best_averaged
         for file in files:
             assert_sparse(store_files.load_weights(file)[0], mask(run))
 

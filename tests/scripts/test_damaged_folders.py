@@ -204,7 +204,7 @@ def test_one_figure_is_drawn_of_the_whole_runs_and_the_others_are_named(tmp_path
     names = ["empty_yaml", "text", "predictions"]
     for name in names:
         DAMAGES[name][1](made.training(tmp_path / "outputs" / f"train_{name}" / "seed_1"))
-    typed = ["figure=stability", "runs=outputs", "images=false", "style.dpi=30"]
+    typed = ["figure=stability", "runs=outputs", "style.dpi=30"]
     done = run("plots.py", *typed, cwd=tmp_path)
     assert list(tmp_path.glob("outputs/plots/stability_*/stability.png"))
     for name in names:

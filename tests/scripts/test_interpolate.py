@@ -103,10 +103,11 @@ def test_every_line_says_between_which_networks_it_is_and_has_their_values(grid)
 def test_a_grid_that_is_there_is_done_at_once(grid):
     folder, _ = grid
     before = contents(folder)
+    index = folder / "outputs" / "index.csv"  # has the date of the last command
     again = run("interpolate.py", *GRID, cwd=folder).stdout
     assert again.count("results are complete; nothing to compute") == 4
     assert "optimizer steps" not in again
-    assert contents(folder) == before
+    assert contents(folder) | {index: b""} == before | {index: b""}
 
 
 @pytest.mark.slow

@@ -126,7 +126,7 @@ def test_saved_networks_are_sparse_and_so_are_best_and_snapshots(tmp_path):
     session, mask = sparse()
     fit(run, lambda: session, snapshots=["0", "4it"])
     files = sorted(path.name for path in (tmp_path / "weights").glob("*.safetensors"))
-    assert len(files) == 3 * 3 + 1
+    assert len(files) == 3 * 3 + 2  # and best, best_averaged
     for name in files:
         assert_sparse(store_files.load_weights(tmp_path / "weights" / name)[0], mask)
 

@@ -345,8 +345,9 @@ def _read_attribute(node: ast.ClassDef, path: Path, name: str) -> Any:
         definition = _definitions(path).get(ast.unparse(base))
         if isinstance(definition, ast.ClassDef):
             value = _read_attribute(definition, path, name)
-        else:
-            value = attribute(_dotpath(base, path), name)
+        else:  # a base outside, such as torch.nn.Module, would be imported
+            dotpath = _dotpath(base, path)
+            value = attribute(dotpath, name) if dotpath.startswith("isthmus.") else REQUIRED
         if value is not REQUIRED:
             return value
     return REQUIRED
