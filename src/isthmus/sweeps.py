@@ -364,12 +364,15 @@ def write_means(sweep: Path, jobs: Sequence[dict[str, Any]]) -> str | None:
     Returns:
         None where fewer than two jobs have results.
     """
-    done = {job["folder"] + str(job["overrides"]): job for job in jobs if job_results(job)}
-    varied = [name for name in _varied_overrides(done.values()) if not sweep_means.is_seed(name)]
-    results = [(_split(job), job_results(job)) for job in done.values()]
-    if len(results) < 2:
+    pairs = [(job, results) for job in jobs if (results := job_results(job))]
+    # Of a command that was typed twice the last job.
+    done = {job["folder"] + str(job["overrides"]): (job, results) for job, results in pairs}
+    if len(done) < 2:
         return None
-    groups = sweep_means.group_settings(results, varied)
+    names = _varied_overrides([job for job, _ in done.values()])
+    varied = [name for name in names if not sweep_means.is_seed(name)]
+    results_by_values = [(_split(job), results) for job, results in done.values()]
+    groups = sweep_means.group_settings(results_by_values, varied)
     sweep_means.write_means(sweep, varied, groups)
     return sweep_means.summarize_means(varied, groups)
 

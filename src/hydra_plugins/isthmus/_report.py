@@ -10,13 +10,16 @@ from isthmus.plots import studies
 from isthmus.store import files
 
 
-def report(study: Any, folder: Path, command: str | None) -> None:
+def report(study: Any, folder: Path, command: str | None) -> Counter[str]:
     """Write the tables and figures of a study, and print the best values.
 
     Args:
         study: of Optuna.
         folder: of its results.
         command: that trains with the best values; None where no trial is complete.
+
+    Returns:
+        The number of trials in each state.
     """
     best = tuning.best_trial(study)
     counts = Counter(tuning.trial_state(trial) for trial in study.get_trials(deepcopy=False))
@@ -28,6 +31,7 @@ def report(study: Any, folder: Path, command: str | None) -> None:
         summary["best"] = {"number": best.number, "value": best.value, "values": best.params}
     files.write_json(folder / "result.json", summary)
     print("\n".join(["", *summary_lines(summary), f"results in {display_path(folder)}"]))
+    return counts
 
 
 def trial_line(study: Any, number: int, status: str) -> str:

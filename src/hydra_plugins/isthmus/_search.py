@@ -6,7 +6,6 @@ Imported when a search begins, because Optuna and its database take seconds.
 import copy
 import functools
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -69,8 +68,7 @@ def search(sweeper: Any, arguments: Sequence[str]) -> None:
                 sweeper.hydra_context.config_loader,
                 job_config(sweeper, trial_overrides(fixed, claim)),
             )
-        _report.report(study.study, folder, command)
-        counts = Counter(map(tuning.trial_state, study.study.get_trials(deepcopy=False)))
+        counts = _report.report(study.study, folder, command)
     if set(counts) == {"failed"}:
         raise ConfigError(f"tune.py: all {counts['failed']} trials failed, see {folder}/trials.csv")
 

@@ -65,24 +65,23 @@ def kinds_message(files: Sequence[Path], kind: str | None) -> str:
         files: that are averaged.
         kind: that was asked for; None for all.
     """
-    kinds = list(dict.fromkeys(map(_kind, files)))
-    hint = f" (kind={kinds[0]} takes those alone)" if kind is None and len(kinds) > 1 else ""
-    return f"average of {_count_kinds(files)}{hint}"
+    kinds = list(map(_kind, files))
+    hint = f" (kind={kinds[0]} takes those alone)" if kind is None and len({*kinds}) > 1 else ""
+    return f"average of {_count_kinds(kinds)}{hint}"
 
 
-def _count_kinds(files: Sequence[Path]) -> str:
-    """The kinds of weights in files: "3 plain, 2 ema_0.99"."""
-    counts = Counter(map(_kind, files))
-    return ", ".join(f"{number} {kind}" for kind, number in counts.items())
+def _count_kinds(kinds: Sequence[str]) -> str:
+    """How many files have each kind of weights: "3 plain, 2 ema_0.99"."""
+    return ", ".join(f"{number} {kind}" for kind, number in Counter(kinds).items())
 
 
 def _files_of_kind(files: Sequence[Path], kind: str) -> list[Path]:
-    chosen = [file for file in files if _kind(file) == kind]
-    if not chosen:
+    kinds = list(map(_kind, files))
+    if kind not in kinds:
         raise ValueError(
-            f"kind={kind}: none of {len(files)} files; there are {_count_kinds(files)}"
+            f"kind={kind}: none of {len(files)} files; there are {_count_kinds(kinds)}"
         )
-    return chosen
+    return [file for file, each in zip(files, kinds, strict=True) if each == kind]
 
 
 def _kind(file: Path) -> str:

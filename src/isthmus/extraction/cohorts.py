@@ -59,8 +59,8 @@ def train_cohorts(
     while first < many:
         state = _state_file(tree, first, options.epochs)
         students = _students_of_cohort(state, range(first, many), options.epochs, tree)
-        name = f"{many} students" if len(students) >= many else f"students {first} to "
-        name += "" if len(students) >= many else f"{students.stop - 1}"
+        is_only = len(students) >= many
+        name = f"{many} students" if is_only else f"students {first} to {students.stop - 1}"
         fits.append((students, fitting.train_students(make_fit(students), state, running, name)))
         first = students.stop
     tensors = zip(*(fit.stack.tensors() for _, fit in fits), strict=True)

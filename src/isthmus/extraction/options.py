@@ -1,7 +1,6 @@
 """Options of `extract.py` and their rules. Imports no torch."""
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -159,19 +158,12 @@ class Extract(Section):
     runtime: ExtractRuntime = option(ExtractRuntime, in_name=None)
     global_seed: int = option(1, in_name=None, aliases=("seed",))
     output_dir: str = option("outputs", in_name=None)
-    # Names of the options on the command line, such as "extraction.span".
-    typed: list[str] = option([], is_derived=True, in_name=None)
 
     @property
     def clustering_name(self) -> str:
         """Ten hexadecimal digits that name how trained students are clustered."""
         values = naming.effective_values(schema.to_values(self), Extract)
         return naming.section_name(values["extraction"], Extraction, "clustering")
-
-    @classmethod
-    def complete_values(cls, values: Values, typed: Sequence[str]) -> Values:
-        """See `Section`."""
-        return values | {"typed": list(typed)}
 
     @classmethod
     def without_effect(cls, values: Values) -> dict[str, str]:

@@ -129,16 +129,14 @@ def make_task(
 
 
 def unused_options(task: Task, options: Extraction) -> list[str]:
-    """Options, as typed, that change nothing for a teacher whose file was read first."""
+    """One line for each option that changes nothing, as only the teacher from a file can say."""
     unused, is_shallow = [], task.teacher and len(task.teacher.network.layers) == 2
     if options.affine != "fold" and task.activation not in extraction_options.EVEN_LINEAR:
-        unused.append(
-            f"extraction.affine={options.affine}: signs of {task.activation} leave no affine path"
-        )
+        reason = f"signs of {task.activation} leave no affine path"
+        unused.append(f"extraction.affine={options.affine}: has no effect, {reason}")
     if options.refit_epochs != Extraction.refit_epochs and is_shallow:
-        unused.append(
-            f"extraction.refit_epochs={options.refit_epochs}: the teacher has one hidden layer"
-        )
+        reason = "the teacher has one hidden layer"
+        unused.append(f"extraction.refit_epochs={options.refit_epochs}: has no effect, {reason}")
     return unused
 
 

@@ -236,11 +236,11 @@ def make_teacher(comparison: pd.DataFrame, excess: pd.DataFrame) -> Iterator[Dra
 
 
 def draw_teacher_distances(drawn: pd.DataFrame) -> Figure:
-    """Draw logarithmic cosine distances; the teacher's units left of a line, excess right of it.
+    """Draw logarithmic distances; the teacher's units left of a line, excess right of it.
 
     A unit in excess is shown at its distance to the nearest unit of the teacher.
     """
-    figure, panels = draw_layers(drawn, draw_marks, (6.4, 2.5, 0.9), "cosine distance")
+    figure, panels = draw_layers(drawn, draw_marks, (6.4, 2.5, 0.9), "distance")
     panels[-1].set_xlabel("units of the teacher, then those in excess")
     names = [name for name in LOOKS if (drawn["quantity"] == name).any()]
     handles = {h.get_label(): h for axes in panels for h in axes.get_lines()}

@@ -186,7 +186,7 @@ FIGURES = (
         "persistence_barcode",
         (PREDICTIONS,),
         "persistence.make_barcode",
-        "When the validation examples that are least certain are correct, one bar for each.",
+        "After which epochs the chosen validation examples are correct, one bar for each.",
         family="persistence",
         takes=("epochs", "persistence"),
         unused=CELLS,
@@ -207,7 +207,7 @@ FIGURES = (
         (AVERAGES,),
         "branching.make_accuracy",
         "Children and their averages against the steps since they left the parent, one panel "
-        "for each spawn step; each panel has an axis of its own.",
+        "for each spawn step.",
     ),
     FigureRow(
         "spawn",
@@ -297,8 +297,7 @@ FIGURES = (
         "best_step",
         (LEVELS,),
         "pruning.make_best_step",
-        "Step of the lowest validation loss against the fraction of weights that remain; "
-        "hollow marks are minima at the end of the training.",
+        "Step of the lowest validation loss against the fraction of weights that remain.",
     ),
     FigureRow(
         "prune",
@@ -357,14 +356,15 @@ FIGURES = (
         "teacher",
         (COMPARISON, EXCESS),
         "extraction.make_teacher",
-        "Distances of the units that were found to those of the teacher.",
+        "Distances of the units that were found to those of the teacher: 1 - cosine of the "
+        "weights; of a single outgoing weight the relative difference.",
     ),
     FigureRow(
         "tune",
         "history",
         (TRIALS,),
         "trials.make_history",
-        "Value of each trial in order, and the best so far; a star marks the best.",
+        "Value of each trial in order, and the best so far.",
     ),
     FigureRow(
         "tune",
@@ -379,14 +379,14 @@ FIGURES = (
         "slices",
         (TRIALS,),
         "trials.make_slices",
-        "Value of each trial against each option; a star marks the best.",
+        "Value of each trial against each option; colours are the numbers of trials.",
     ),
     FigureRow(
         "tune",
         "parallel",
         (TRIALS,),
         "trials.make_parallel",
-        "The options of each trial as a line, the best one bold.",
+        "The options of each trial as a line, whose colour is its value.",
         unused=(*NO_MARKS, "style.grid"),
     ),
     FigureRow(

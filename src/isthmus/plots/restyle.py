@@ -142,7 +142,7 @@ class FigureOverrides:
         return style.use_theme(self.style)
 
     def apply(self, figure: Figure) -> Figure:
-        """Apply the overrides to a figure, and return it.
+        """Apply the overrides to a figure whose words have room already, and return it.
 
         Raises:
             ValueError: the figure lacks a part to change; names those it has.
@@ -161,7 +161,10 @@ class FigureOverrides:
                 choose_palette(figure, self.colours)
             if to_rgb(self.style.background) != (1, 1, 1):
                 fit_contrast(figure, self.style.background)
-            layout.fit_words(figure, self.style.scale, may_grow=self.size is None)
+            if self.size is not None or any(
+                word is not None for word in vars(self.labels).values()
+            ):
+                layout.fit_words(figure, self.style.scale, may_grow=self.size is None)
         return figure
 
 

@@ -51,7 +51,7 @@ def extract(options: Extract, tree: ExtractionTree) -> None:
     students_options, runtime = options.extraction, options.runtime
     task = make_task(options)
     for unused in extraction_study.unused_options(task, students_options):
-        log.info("no effect: %s", unused)
+        log.info(unused)
     if runtime.num_threads is None and extraction_study.is_small(task, students_options):
         torch.set_num_threads(1)
     is_synthetic = options.teacher == "synthetic"

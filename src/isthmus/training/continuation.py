@@ -78,6 +78,7 @@ def continue_shorter_run(run: Run, options: TrainScript, recipe: Recipe) -> None
 def find_shorter_runs(run: Run, options: TrainScript, recipe: Recipe) -> Iterator[ShorterRun]:
     """Finished runs beside this one whose options differ in their length alone, which is less."""
     seed, outputs = run.folder.name, run.folder.parent.parent
+    names: dict[tuple[Any, ...], str] = {}  # of this training with another length
     for result_file in sorted(outputs.glob(f"train_*/{seed}/result.json")):
         other = Run(result_file.parent)
         try:
@@ -88,12 +89,14 @@ def find_shorter_runs(run: Run, options: TrainScript, recipe: Recipe) -> Iterato
         hparams = metadata.get("config", {}).get("hparams", {})
         if not result or not other.state.exists() or not _is_whole(result, hparams):
             continue
-        length = {name: hparams.get(name) for name in LENGTH}
-        same = replace(options, hparams=replace(options.hparams, **length))
-        name = f"train_{naming.run_name(schema.to_values(same), TrainScript)}"
+        length = tuple(hparams[name] for name in LENGTH)
+        if length not in names:
+            same = replace(options.hparams, **dict(zip(LENGTH, length, strict=True)))
+            values = schema.to_values(replace(options, hparams=same))
+            names[length] = f"train_{naming.run_name(values, TrainScript)}"
         per_epoch = result["iterations_per_epoch"]
         is_shorter = result["iteration"] < recipe.length(per_epoch)
-        if name == other.folder.parent.name and is_shorter:
+        if names[length] == other.folder.parent.name and is_shorter:
             yield ShorterRun(other, result["iteration"], per_epoch, metadata)
 
 

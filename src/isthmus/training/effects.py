@@ -16,7 +16,7 @@ from isthmus.models.layers import NORMS
 from isthmus.training import batch_norm
 from isthmus.vocabulary import STREAMS
 
-if TYPE_CHECKING:  # which logs options without effect itself
+if TYPE_CHECKING:  # which imports this module
     from isthmus.training.session import Session
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ def log_modes_without_effect(options: Section, model: nn.Module) -> None:
         model: the network that they are for.
     """
     for line in _unused_modes(schema.to_values(options), type(options), model):
-        _log_once_per_job(line)
+        _log_in_first_process(line)
 
 
 def log_seeds_without_effect(options: Section, session: "Session") -> None:
@@ -44,7 +44,7 @@ def log_seeds_without_effect(options: Section, session: "Session") -> None:
     for stream in STREAMS:
         reason = reason_without_effect(session, stream) if seeds[stream] is not None else None
         if reason is not None:
-            _log_once_per_job(f"seeds.{stream}={seeds[stream]}: has no effect, {reason}")
+            _log_in_first_process(f"seeds.{stream}={seeds[stream]}: has no effect, {reason}")
 
 
 def _unused_modes(values: dict[str, Any], cls: type[Section], model: nn.Module) -> Iterator[str]:
@@ -70,7 +70,7 @@ def _sections(cls: type[Section]) -> dict[str, dict[str, Argument]]:
     return {"": fields} | {name: schema.fields(each) for name, each in nested.items() if each}
 
 
-def _log_once_per_job(line: str) -> None:
+def _log_in_first_process(line: str) -> None:
     if machine.is_first():
         log.info(line)
 

@@ -333,11 +333,8 @@ class TrainingSection(Section):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pretrain(TrainingSection):
+class Pretrain(InitialWeights, TrainingSection):
     """A pretraining, or weights to begin from; unset options are those of the training."""
-
-    weights: str | None = option(None, in_name=None)  # a file, instead of a training
-    fingerprint: str | None = None  # of that file, by which a run is named
 
     def errors(self) -> list[str]:
         """See `Section`."""
@@ -442,7 +439,7 @@ def _has_any(data_sets: list[Values], *names: str) -> bool:
 def _predictions_without_effect(values: Values) -> dict[str, str]:
     """Whether to save predictions, where there is no validation example."""
     fractions = [
-        schema.part_value("dataset", section.get("dataset"), "val_fraction", missing=None)
+        schema.part_value("dataset", section.get("dataset"), "val_fraction")
         for section in _sections(values)
     ]
     if fractions[0] == 0 and not any(fractions[1:]):
