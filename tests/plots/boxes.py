@@ -34,7 +34,8 @@ def drawn_texts(figure):
     """The texts of a figure, each with the corners of its box, (4, 2), in pixels."""
     figure.set_dpi(DPI)
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # the layout comes to rest
+    if figure.get_layout_engine() is not None:
+        canvas.draw()  # the layout comes to rest
     with recorded() as texts:
         canvas.draw()
     renderer = canvas.get_renderer()

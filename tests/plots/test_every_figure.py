@@ -49,7 +49,8 @@ def coarse():
 def drawings(name, folders):
     made_of, failed = render.drawings(name, render.sources(folders, name, ASKED))
     assert made_of and not failed
-    return list({str(drawing.draw): drawing for drawing in made_of}.values())  # one of each sort
+    sorts = {re.sub(r"_\d+$", "", each.name): each for each in reversed(made_of)}
+    return list(reversed(sorts.values()))  # the first page of each
 
 
 @pytest.mark.parametrize("name", options.figure_names())

@@ -466,10 +466,11 @@ STUDIES = [
 
 # Rows that take long: trials are trainings, studies several; what is in every study stays.
 LONG = re.compile(
-    r"tune|(interpolate|prune) \S*pretrain|prune (pruning[.]|random|\S*retrain[.]|branch)"
+    r"tune|(interpolate|prune) \S*pretrain|prune (pruning[.]|random|\S*retrain[.]|branch|instab)"
     r"|spawn (bn|split_merge[.]strategy|models|only|spawn_step=|vary|num_children|\w+@|snapshots)"
     r"|extract(_saved)? (teacher|synthetic|extraction[.](affine|batch|width|num_students|datagen"
-    r"|expansion|activation|file|refit|factor|patience|cooldown|min_lr|mask))"
+    r"|expansion|activation|file|refit|factor|patience|cooldown|min_lr|mask|span|num_samples|lr"
+    r"|beta|finetune)|global_seed|output_dir)"
     r"|residual averaged|plane (plane|bn)|line start"
 )
 ROWS = [

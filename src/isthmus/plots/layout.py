@@ -52,16 +52,24 @@ def fit_words(figure: Figure, scale: float = 1.0, may_grow: bool = True) -> None
         _wrap_all(figure, renderer)  # first, as a long title takes the room of panels
         is_laid_out = _lay_out(figure)
         if is_laid_out:
+            before = _words(figure)
             _wrap_all(figure, renderer)
             for axes in _all_axes(figure):
                 for axis in (axes.xaxis, axes.yaxis):
                     _space_ticks(axis, renderer)
-            is_laid_out = _lay_out(figure)
+            if _words(figure) != before:  # placing many panels takes seconds
+                is_laid_out = _lay_out(figure)
         if not may_grow or not _grow(figure, scale, is_laid_out, number):
             break
     if isinstance(figure, PanelFigure):  # placed once, not for every file again
         figure.engine = figure.get_layout_engine()
         figure.set_layout_engine("none")
+
+
+def _words(figure: Figure) -> list[tuple[str, float]]:
+    """The texts of a figure and the angles at which they are drawn."""
+    texts = [each for each in figure.findobj(Text) if isinstance(each, Text)]
+    return [(text.get_text(), text.get_rotation()) for text in texts]
 
 
 def _lay_out(figure: Figure) -> bool:
